@@ -1,0 +1,121 @@
+"""A dataset as domain generalization sees it: the same classes in several domains."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.nearest import unknown_name
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """One data source: images uint8 [n, H, W, C] (may be a memory map), labels int64 [n].
+
+    Raises:
+        ValueError: an array has another type or shape, their lengths differ, or the images do
+            not lie row after row in memory (a batch of a transposed view would copy the view).
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"images of domain {self.name!r} must be uint8 [n, H, W, C], "
+                f"but got {self.images.dtype} {list(self.images.shape)}"
+            )
+        if not self.images.flags.c_contiguous:
+            raise ValueError(
+                f"images of domain {self.name!r} must be C-contiguous: np.ascontiguousarray"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels of domain {self.name!r} must be int64 [{len(self.images)}], one for each "
+                f"image, but got {self.labels.dtype} {list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class DomainDataset:
+    """Domains that share their classes and the shape of their images.
+
+    Args:
+        name: the dataset's name in `DATASETS`.
+        domains: in the order that numbers them: splits depend on it (see `datasets.splits`).
+        classes: class names; a label is an index into them.
+        fingerprint: what `fingerprint` returned when the dataset was built.
+
+    Raises:
+        ValueError: no domain, a name twice, image shapes that differ, or a label without a class.
+    """
+
+    name: str
+    domains: tuple[Domain, ...]
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if not self.domains:
+            raise ValueError(f"dataset {self.name!r} has no domains")
+        for name, times in Counter(domain.name for domain in self.domains).items():
+            if times > 1:
+                raise ValueError(f"dataset {self.name!r} has {times} domains named {name!r}")
+        first = self.domains[0]
+        for domain in self.domains:
+            if domain.images.shape[1:] != first.images.shape[1:]:
+                raise ValueError(
+                    f"dataset {self.name!r} mixes image shapes: "
+                    f"{list(first.images.shape[1:])} in domain {first.name!r}, "
+                    f"{list(domain.images.shape[1:])} in domain {domain.name!r}"
+                )
+            if len(domain) and not 0 <= domain.labels.min() <= domain.labels.max() < len(
+                self.classes
+            ):
+                raise ValueError(
+                    f"labels of domain {domain.name!r} must lie in 0..{len(self.classes) - 1}, "
+                    f"but they span {domain.labels.min()}..{domain.labels.max()}"
+                )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image as a model gets it: (C, H, W)."""
+        _, height, width, channels = self.domains[0].images.shape
+        return channels, height, width
+
+    def index(self, domain_name: str) -> int:
+        """The position of a domain in `domains`.
+
+        Raises:
+            ValueError: no domain has this name; names the nearest one.
+        """
+        names = [domain.name for domain in self.domains]
+        if domain_name not in names:
+            raise unknown_name(f"domain of {self.name}", domain_name, names)
+        return names.index(domain_name)
+
+
+def fingerprint(classes: Sequence[str], domains: Sequence[Domain]) -> str:
+    """sha256 (hex) over class names, domain names, pixels and labels; reads every pixel.
+
+    Two runs are comparable only if they saw the same images in the same order, whatever the
+    files they came from. Shapes are hashed too, so no two datasets share one stream of bytes.
+    """
+    digest = hashlib.sha256(repr(tuple(classes)).encode())
+    for domain in domains:
+        digest.update(repr((domain.name, domain.images.shape)).encode())
+        for image in domain.images:  # one at a time: a memory map need not fit into memory
+            digest.update(image)
+        digest.update(domain.labels.astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,43 @@
+"""DomainBed's division of a domain, key for key.
+
+Source: facebookresearch/DomainBed, domainbed/lib/misc.py, seed_hash and split_dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions of a domain's samples: `in_` to train on, `out` to validate on; int64, in order."""
+
+    in_: NDArray[np.int64]
+    out: NDArray[np.int64]
+
+
+def seed_hash(*args: object) -> int:
+    """A seed in 0..2^31 - 1 from any values: md5 of the tuple as Python prints it."""
+    digest = hashlib.md5(str(args).encode(), usedforsecurity=False)
+    return int(digest.hexdigest(), 16) % 2**31
+
+
+def split(n: int, trial_seed: int, domain_index: int, holdout: float = 0.2) -> Split:
+    """Divide a domain of `n` samples: the first int(n * holdout) shuffled keys are `out`.
+
+    `domain_index` counts all domains of the dataset, the held-out one included.
+
+    Raises:
+        ValueError: holdout is not in [0, 1].
+    """
+    if not 0 <= holdout <= 1:
+        raise ValueError(f"holdout must be in [0, 1], but got {holdout}")
+    keys = np.arange(n, dtype=np.int64)
+    # DomainBed shuffles a list; the same generator moves an array through the same swaps.
+    np.random.RandomState(seed_hash(trial_seed, domain_index)).shuffle(keys)
+    n_out = int(n * holdout)
+    return Split(in_=keys[n_out:], out=keys[:n_out])

@@ -1,0 +1,48 @@
+"""Datasets by name, and what is known of each before its pixels are read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import datasets
+
+
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_a_description_agrees_with_the_dataset(name: str) -> None:
+    description, dataset = datasets.describe(name), datasets.load(name)
+    assert dataset.name == name
+    assert tuple(domain.name for domain in dataset.domains) == description.domains
+    assert len(dataset.classes) == description.classes
+    assert description.sentence.endswith(".")
+    assert description.source
+
+
+def test_a_bundled_dataset_ignores_its_root(tmp_path: Path) -> None:
+    elsewhere = datasets.load("RotatedDigits", tmp_path / "nowhere")
+    assert elsewhere.fingerprint == datasets.load("RotatedDigits").fingerprint
+
+
+@pytest.mark.parametrize("ask", [datasets.describe, datasets.load])
+def test_an_unknown_dataset_is_refused_with_the_nearest_name(ask: object) -> None:
+    assert callable(ask)
+    with pytest.raises(
+        ValueError, match=r"unknown dataset: 'rotateddigits'; did you mean 'RotatedDigits'\?"
+    ):
+        ask("rotateddigits")
+
+
+def test_a_name_like_no_dataset_lists_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"unknown dataset: 'x'; there are: RotatedDigits"):
+        datasets.describe("x")
+
+
+def test_descriptions_need_neither_torch_nor_pixels() -> None:
+    # Config checks and listings answer at once; torch alone would take seconds.
+    script = (
+        "import sys, datasets; datasets.describe('RotatedDigits'); "
+        "assert not {'torch', 'sklearn', 'ray', 'optuna', 'pandas'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
