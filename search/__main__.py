@@ -1,0 +1,29 @@
+"""`python -m search`: checks that Steppe's folders are its own, then runs the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    for name in ("datasets", "models", "training"):
+        found = importlib.util.find_spec(name)
+        place = None if found is None or found.origin is None else Path(found.origin).resolve()
+        if place is None or CHECKOUT not in place.parents:
+            print(
+                f"error: `import {name}` finds {place or 'nothing'} instead of {CHECKOUT / name}; "
+                f"run `python -m search` inside {CHECKOUT}, in an environment without that package",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+    from search.cli import app
+
+    app(prog_name="python -m search")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Ray, started quietly or joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Read when ray is imported or a worker starts; what the user set himself stands.
+ENVIRONMENT = {
+    # The old engine, which can be silenced altogether.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The driver has a handler of its own.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The truth is in the storage and the tables; a snapshot of Tune's view only costs time.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    # As many trials may wait for a worker as the searcher hands out: it keeps to the free slots.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
+    # With less, a reused worker that is still writing its last rows hangs the sweep.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "300",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+# What travels to the nodes of a cluster is code.
+EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
+
+
+@contextmanager
+def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
+    """Ray for the time of the block: a local cluster, or with `address` an existing one.
+
+    Raises UserError if the address does not answer.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():  # joined by the caller, whose it stays
+        yield
+        return
+    options: dict[str, Any]
+    if address is None:
+        # Its workers inherit this process's environment and path; a runtime_env would only make
+        # each of them start several seconds later.
+        options = {"include_dashboard": False}
+    else:
+        variables = {name: os.environ[name] for name in ENVIRONMENT}
+        code = {"working_dir": str(CHECKOUT), "excludes": EXCLUDED, "env_vars": variables}
+        options = {"address": address, "runtime_env": code}
+    try:
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **options,
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        if address is None:
+            raise
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"no Ray cluster answers at --address {address}: {line}; "
+            "start one with `ray start --head`, or leave --address out to run on this machine"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Slots:
+    """How many trials the cluster can run at once; looked up again as nodes come and go."""
+
+    def __init__(self, cpu: float, gpu: float) -> None:
+        self._needs = {name: need for name, need in (("CPU", cpu), ("GPU", gpu)) if need > 0}
+        self._count = 0
+        self._expires = 0.0
+
+    def count(self) -> int:
+        if time.monotonic() >= self._expires:
+            import ray
+
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._count = sum(self._fit(node) for node in nodes)
+            self._expires = time.monotonic() + 10
+        return self._count
+
+    def _fit(self, node: dict[str, float]) -> int:
+        # Shares such as 0.1 do not divide exactly.
+        return min(int(node.get(name, 0) / need + 1e-9) for name, need in self._needs.items())

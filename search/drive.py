@@ -1,0 +1,110 @@
+"""One Ray Tune experiment that carries out what a ledger hands out."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from search.cluster import Slots
+from search.config import Sweep
+from search.errors import UserError
+from search.ledger import Ledger
+from search.run_folder import RunFolder
+from search.scheduler import StudyScheduler
+from search.searcher import StudySearcher
+from search.trainable import run_trial
+
+
+class Stop(tune.Stopper):
+    """Ends the experiment when asked to; trials at work stay as they are in the storage."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.asked.is_set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop, shared: bool) -> None:
+    """Runs trials until the ledger has no more, or `stop` is asked for.
+
+    Ray must be initialized; `shared`: on a cluster of several nodes. Raises UserError if the run
+    folder can no longer be written, or what else the search itself failed with.
+    """
+    slots = Slots(sweep.resources.cpu, sweep.resources.gpu)
+    if not slots.count():
+        raise UserError(
+            f"no node of the cluster has resources.cpu: {sweep.resources.cpu:g} and resources.gpu: "
+            f"{sweep.resources.gpu:g} for a trial; ask for less, or start Ray on larger nodes"
+        )
+    searcher = StudySearcher(ledger, slots)
+    scheduler = StudyScheduler(searcher)
+    resources = {"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu}
+    trainable = tune.with_resources(
+        tune.with_parameters(run_trial, sweep=sweep, folder=folder), resources
+    )
+    with tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=max(ledger.left, 1),
+                reuse_actors=True,
+                trial_dirname_creator=_directory,
+                trial_name_creator=_directory,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                # Nodes of a cluster must share it; a local one needs it no longer than it runs.
+                storage_path=folder.path("ray") if shared else scratch,
+                failure_config=tune.FailureConfig(max_failures=sweep.search.max_failures),
+                stop=stop,
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if isinstance(searcher.failure, OSError):
+        raise UserError(
+            f"cannot write to {folder.uri}: {searcher.failure}; what was recorded is kept, and "
+            f"`python -m search resume {folder.uri}` goes on when this is mended"
+        ) from searcher.failure
+    if searcher.failure is not None:
+        raise searcher.failure
+
+
+@contextmanager
+def stopping_on_signals(stop: Stop) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks to stop, the second ends the process as it would anyway."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked.set()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    for name in before:
+        signal.signal(name, ask)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _directory(trial: Trial) -> str:
+    return f"trial-{trial.trial_id}"

@@ -1,0 +1,131 @@
+"""A lease on a run folder: one driver at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from search.errors import UserError
+from search.run_folder import RunFolder
+
+LEASE = "lease.json"
+BEAT_SECONDS = 10.0
+EXPIRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who drives a run. `beat`: time of the last sign of life, seconds since the epoch."""
+
+    token: str
+    host: str
+    pid: int
+    born: float
+    beat: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether the driver may still be at work.
+
+        On this host its process is looked up; of another host only the last sign of life is known.
+        """
+        if self.host == socket.gethostname():
+            return _born(self.pid) == self.born
+        return time.time() - self.beat < EXPIRY_SECONDS
+
+
+class Lease:
+    """Held inside a `with` block and renewed by a thread; `on_loss` is called if it is taken away.
+
+    Raises UserError on entering if a living driver holds it. A dead driver's is taken over.
+    """
+
+    def __init__(self, folder: RunFolder, on_loss: Callable[[], None]) -> None:
+        self._folder = folder
+        self._on_loss = on_loss
+        self._token = uuid.uuid4().hex
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        holder = read(self._folder)
+        if holder is not None and holder.alive:
+            raise UserError(
+                f"{self._folder.uri} is being driven by process {holder.pid} on {holder.host}; "
+                "watch it with `status`, or stop that process first"
+            )
+        self._write()
+        # Of two drivers that write at once, the one whose lease stands afterwards has it.
+        time.sleep(0.2)
+        if not self._held():
+            raise UserError(f"another driver has just taken {self._folder.uri}")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._released.set()
+        self._thread.join()
+        if self._held():
+            self._folder.delete(LEASE)
+
+    def _renew(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
+            try:
+                if not self._held():
+                    self._on_loss()
+                    return
+                self._write()
+            except OSError:
+                continue  # the store is away for a while; the lease holds until it expires
+
+    def _held(self) -> bool:
+        holder = read(self._folder)
+        return holder is not None and holder.token == self._token
+
+    def _write(self) -> None:
+        pid = os.getpid()
+        holder = Holder(self._token, socket.gethostname(), pid, _born(pid) or 0.0, time.time())
+        self._folder.write_bytes(LEASE, json.dumps(asdict(holder)).encode())
+
+
+def read(folder: RunFolder) -> Holder | None:
+    """The holder of the lease, alive or not; None if nobody is."""
+    try:
+        return Holder(**json.loads(folder.read_bytes(LEASE)))
+    except FileNotFoundError:
+        return None
+
+
+def _born(pid: int) -> float | None:
+    """When a process of this host started, in a unit of its own; None if there is none.
+
+    A number told apart from that of a later process with the same id.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():  # not Linux: only that it exists is known
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            return 0.0
+        return 0.0
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # A zombie has ended; only its parent has not noticed.
+    return None if fields[0] == "Z" else float(fields[19])

@@ -1,0 +1,97 @@
+"""Ray Tune asks here for trials; Optuna answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from search.assignment import Assignment
+from search.cluster import Slots
+from search.ledger import Ledger
+from search.trainable import config_of
+from search.trial_rows import Progress
+
+log = logging.getLogger("steppe")
+
+PROGRESS = tuple(Progress.__dataclass_fields__)
+
+
+class StudySearcher(Searcher):
+    """Routes Tune's trials to the studies of a ledger. It sees no metric by name: `metric=None`.
+
+    An exception here would end Tune's loop and every trial with it, so a failure is kept in
+    `failure`, nothing more is handed out, and the driver says what happened. No trial is handed
+    out before `slots` has a place for it, so that a sampler sees all there is to see.
+    """
+
+    def __init__(self, ledger: Ledger, slots: Slots) -> None:
+        super().__init__(metric=None, mode=None)
+        self._ledger = ledger
+        self._slots = slots
+        self.assignments: dict[str, Assignment] = {}
+        self.errors: dict[str, str] = {}
+        self.failure: Exception | None = None
+
+    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.failure:
+            return Searcher.FINISHED
+        try:
+            if self.assignments and len(self.assignments) >= self._slots.count():
+                return None
+            assignment = self._ledger.next()
+        except Exception as error:
+            self.fail(error)
+            return Searcher.FINISHED
+        if assignment is None:
+            return Searcher.FINISHED
+        self.assignments[trial_id] = assignment
+        return config_of(assignment)
+
+    def report(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """What a trial says at an evaluation; True if it is to be stopped."""
+        progress = progress_of(result)
+        if progress.state is not None or self.failure:
+            return False
+        assignment = self.assignments[trial_id]
+        try:
+            if not self._ledger.report(assignment, progress):
+                return False
+            self._ledger.prune(assignment)
+        except Exception as error:
+            self.fail(error)
+            return False
+        return True
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        assignment = self.assignments.pop(trial_id, None)
+        if assignment is None or not self._ledger.is_running(assignment) or self.failure:
+            return
+        try:
+            progress = None if error or not result else progress_of(result)
+            if progress is not None and progress.state is not None:
+                self._ledger.finish(assignment, progress)
+            else:
+                reason = self.errors.pop(trial_id, "the trial ended without a result")
+                self._ledger.fail(assignment, reason)
+        except Exception as failure:
+            self.fail(failure)
+
+    def fail(self, error: Exception) -> None:
+        """Keeps the first failure; trials still running are left to a later resume."""
+        log.error("the search stops", exc_info=error)
+        self.failure = self.failure or error
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for a restore that Steppe has no use for.
+        return {}
+
+
+def progress_of(result: dict[str, Any]) -> Progress:
+    return Progress(**{name: result.get(name) for name in PROGRESS})  # type: ignore[arg-type]

@@ -1,0 +1,204 @@
+"""Where a hyperparameter may lie: an interval, a choice of values, or one fixed value.
+
+As a user writes them: `{log_uniform: [0.01, 0.3]}`, `{uniform: [0, 1]}`, `{int_uniform: [1, 5]}`,
+`{log_int: [8, 45]}`, `{choice: [0, 0.1, 0.5]}`, or a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.nearest import way_out
+
+Value = int | float | str
+
+# kind -> (log, whole)
+INTERVALS = {
+    "uniform": (False, False),
+    "log_uniform": (True, False),
+    "int_uniform": (False, True),
+    "log_int": (True, True),
+}
+KINDS = (*INTERVALS, "choice")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from low to high, both included; drawn uniformly, in their logarithm if `log`.
+
+    Raises ValueError if the ends are the wrong way round, not finite, not whole although the
+    interval is, or not positive although it is logarithmic.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        for end in ("low", "high"):
+            value = number(getattr(self, end))
+            if self.whole and value != int(value):
+                raise ValueError(f"a {self.kind} has whole ends, but got {show_number(value)}")
+            object.__setattr__(self, end, int(value) if self.whole else float(value))
+        low, high = show_number(self.low), show_number(self.high)
+        if self.low > self.high:
+            raise ValueError(
+                f"the low end {low} is above the high end {high}; "
+                f"write {{{self.kind}: [{high}, {low}]}}"
+            )
+        if self.low == self.high:
+            raise ValueError(f"both ends are {low}; for a constant, write {low} alone")
+        if self.log and self.low <= 0:
+            plain = "int_uniform" if self.whole else "uniform"
+            raise ValueError(
+                f"a {self.kind} must begin above 0, but its low end is {low}; "
+                f"raise it or write {{{plain}: [{low}, {high}]}}"
+            )
+
+    @property
+    def kind(self) -> str:
+        """The word a user writes for it."""
+        return next(k for k, shape in INTERVALS.items() if shape == (self.log, self.whole))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several numbers or words. Raises ValueError if there are none or one comes twice."""
+
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        values = tuple(plain_value(value) for value in self.values)
+        if not values:
+            raise ValueError("a choice needs at least one value")
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"{show_value(value)} comes twice in the choice; keep one")
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One number or word, never searched."""
+
+    value: Value
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", plain_value(self.value))
+
+
+Range = Interval | Choice | Fixed
+
+
+def parse_range(written: object) -> Range:
+    """The range that a user wrote. Raises ValueError with a sentence for anything else."""
+    if isinstance(written, Interval | Choice | Fixed):
+        return written
+    if isinstance(written, list | tuple):
+        listed = ", ".join(map(str, written))
+        raise ValueError(f"a list is no range; write {{choice: [{listed}]}}")
+    if not isinstance(written, Mapping):
+        return Fixed(plain_value(written))
+    if len(written) != 1:
+        raise ValueError(
+            f"a range has exactly one of the keys {', '.join(KINDS)}, but this has "
+            + (", ".join(map(str, written)) or "none")
+        )
+    ((kind, body),) = written.items()
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of range; {way_out(str(kind), KINDS)}")
+    if not isinstance(body, list | tuple):
+        raise ValueError(f"{kind} needs a list: " + _pattern(kind))
+    if kind == "choice":
+        return Choice(tuple(body))
+    if len(body) != 2:
+        raise ValueError(f"{kind} needs a low and a high end, but got {len(body)} values")
+    log, whole = INTERVALS[kind]
+    return Interval(body[0], body[1], log, whole)
+
+
+def plain(range_: Range) -> Value | dict[str, list[Value]]:
+    """The range as a user writes it: `parse_range(plain(r)) == r`."""
+    match range_:
+        case Interval():
+            return {range_.kind: [range_.low, range_.high]}
+        case Choice():
+            return {"choice": list(range_.values)}
+        case Fixed():
+            return range_.value
+
+
+def text(range_: Range) -> str:
+    """The range in a few characters, for tables: `log 0.01 .. 0.3`."""
+    match range_:
+        case Interval():
+            ends = f"{show_number(range_.low)} .. {show_number(range_.high)}"
+            return ("log " if range_.log else "") + ends + (" whole" if range_.whole else "")
+        case Choice():
+            return "one of " + ", ".join(map(show_value, range_.values))
+        case Fixed():
+            return show_value(range_.value)
+
+
+def contains(range_: Range, value: Value) -> bool:
+    """Whether a sampler could draw the value from the range."""
+    match range_:
+        case Interval():
+            if isinstance(value, str) or not range_.low <= value <= range_.high:
+                return False
+            return not range_.whole or value == int(value)
+        case Choice():
+            return value in range_.values
+        case Fixed():
+            return value == range_.value
+
+
+def extremes(range_: Range) -> tuple[Value, ...]:
+    """Both ends of an interval, or all the single values."""
+    match range_:
+        case Interval():
+            return (range_.low, range_.high)
+        case Choice():
+            return range_.values
+        case Fixed():
+            return (range_.value,)
+
+
+def plain_value(written: object) -> Value:
+    """A number, also one that YAML 1.1 reads as text (`1e-5`), or a word; else ValueError."""
+    if isinstance(written, str):
+        try:
+            float(written)
+        except ValueError:
+            return written
+    return number(written)
+
+
+def number(written: object) -> int | float:
+    """A finite number, also one written as text; else ValueError."""
+    value = written
+    if isinstance(written, str):
+        try:
+            value = float(written) if set(written) & set(".eEnN") else int(written)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        shown = "nothing" if written is None else repr(written)
+        raise ValueError(f"a number is needed, but got {shown}")
+    if not -1e308 < value < 1e308:
+        raise ValueError(f"a finite number is needed, but got {written}")
+    return value
+
+
+def show_value(value: Value) -> str:
+    return value if isinstance(value, str) else show_number(value)
+
+
+def show_number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _pattern(kind: str) -> str:
+    return "write {choice: [0, 0.1]}" if kind == "choice" else f"write {{{kind}: [low, high]}}"

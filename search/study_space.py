@@ -1,0 +1,127 @@
+"""The space that the studies of an algorithm search, and what they try first."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from search.config import Sweep
+from search.published import published
+from search.ranges import suggestions
+from search.space import Choice, Fixed, Interval, Range, Value, contains
+from training.algorithms import hyperparameters, parse
+
+
+def study_space(sweep: Sweep, algorithm: str) -> dict[str, Range]:
+    """The range of every hyperparameter of an algorithm: training's, then its own.
+
+    Suggested ranges, then those of the sweep, then those of the sweep for this algorithm.
+    The batch size is fixed unless the sweep's space names it.
+    """
+    types = hyperparameter_types(algorithm)
+    suggested = suggestions(parse(algorithm))
+    space = {name: suggested[name].range for name in types}
+    space["batch_size"] = Fixed(sweep.training.batch_size)
+    given = given_ranges(sweep, algorithm)
+    return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
+
+
+def hyperparameter_types(algorithm: str) -> dict[str, type[int] | type[float]]:
+    """Every hyperparameter of an algorithm, training's first, and whether it is whole."""
+    types = {name: int if name == "batch_size" else float for name in suggestions(())}
+    own = hyperparameters(algorithm)
+    return types | {name: int if isinstance(own[name], int) else float for name in own}
+
+
+def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
+    """Every hyperparameter that a listed algorithm has, and whether it is whole."""
+    return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(name).items()}
+
+
+def budget(sweep: Sweep, algorithm: str) -> int:
+    """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
+    space = study_space(sweep, algorithm)
+    if any(isinstance(range_, Interval) for range_ in space.values()):
+        return sweep.search.trials
+    # The same seed makes the same run of a setting: trying it again would tell nothing.
+    return min(sweep.search.trials, grid_size(space))
+
+
+def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
+    """What the sweep's space says to an algorithm: what it says to all, then to this one."""
+    entries = sweep.search.space
+    ranges = {name: entry for name, entry in entries.items() if not isinstance(entry, dict)}
+    own = entries.get(algorithm)
+    return ranges | own if isinstance(own, dict) else ranges
+
+
+def first_settings(sweep: Sweep, algorithm: str) -> list[dict[str, Value]]:
+    """What a study tries first: the published setting, then the sweep's first trials.
+
+    Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
+    to draw. Empty for a grid, which comes to each of its points anyway.
+    """
+    if sweep.search.sampler == "grid":
+        return []
+    space = study_space(sweep, algorithm)
+    settings: list[dict[str, Value]] = []
+    for wanted in (published(sweep.dataset.name, algorithm), *sweep.search.first_trials):
+        setting: dict[str, Value] = {}
+        for name, range_ in space.items():
+            if name in wanted and not isinstance(range_, Fixed):
+                value = placed(range_, wanted[name])
+                if value is not None:
+                    setting[name] = value
+        if setting and setting not in settings:
+            settings.append(setting)
+    return settings
+
+
+def grid(space: dict[str, Range]) -> list[dict[str, Value]]:
+    """Every combination of the values of all choices; one empty setting if all is fixed.
+
+    Raises ValueError if an interval is among the ranges: its values cannot be listed.
+    """
+    choices: dict[str, tuple[Value, ...]] = {}
+    for name, range_ in space.items():
+        if isinstance(range_, Interval):
+            raise ValueError(f"a grid needs single values, but {name} is an interval")
+        if isinstance(range_, Choice):
+            choices[name] = range_.values
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def grid_size(space: dict[str, Range]) -> int:
+    """How many points `grid` would list."""
+    return math.prod(len(r.values) for r in space.values() if isinstance(r, Choice))
+
+
+def placed(range_: Range, value: Value) -> Value | None:
+    """The value as the range holds it, None if it does not.
+
+    No logarithmic range holds 0, as in a weight decay of 0: its low end stands for it.
+    """
+    if isinstance(range_, Interval) and range_.log and value == 0:
+        return range_.low
+    if not contains(range_, value):
+        return None
+    match range_:
+        case Interval():
+            return int(value) if range_.whole else float(value)
+        case Choice():
+            return next(own for own in range_.values if own == value)
+        case Fixed():
+            return range_.value
+
+
+def _typed(range_: Range, type_: type[int] | type[float]) -> Range:
+    """The range with its single values in the hyperparameter's type, so that columns have one."""
+    match range_:
+        case Choice():
+            return Choice(tuple(type_(value) for value in range_.values))
+        case Fixed():
+            return Fixed(type_(range_.value))
+        case Interval():
+            return range_

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import pytest
+
+from search.errors import UserError
+from search.load_config import load
+from search.space import Fixed, Interval
+
+SMALLEST = """\
+name: small
+dataset: {name: RotatedDigits}
+model: {name: cnn}
+algorithms: [ERM, SAM]
+"""
+
+
+def write(folder: Path, text: str | bytes, name: str = "sweep.yaml") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as error:
+        load(path, overrides)
+    return str(error.value)
+
+
+def test_four_keys_make_a_sweep(tmp_path):
+    sweep = load(write(tmp_path, SMALLEST))
+    assert sweep.algorithms == ("ERM", "SAM")
+    assert sweep.held_out == "all"
+    assert sweep.search.sampler == "tpe"
+
+
+def test_an_exponent_without_a_dot_is_a_number(tmp_path):
+    path = write(tmp_path, SMALLEST + "search: {space: {lr: {log_uniform: [1e-5, 1e-3]}}}")
+    assert load(path).search.space == {"lr": Interval(1e-5, 1e-3, log=True)}
+    assert load(path, ["training.steps=4e2"]).training.steps == 400
+
+
+def test_domains_that_look_like_numbers_are_names(tmp_path):
+    assert load(write(tmp_path, SMALLEST + "held_out: [0, 75]")).held_out == ("0", "75")
+
+
+def test_a_relative_root_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = write(tmp_path, SMALLEST)
+    assert load(path, ["dataset.root=data"]).dataset.root == tmp_path / "data"
+    assert load(path, ["dataset.root=~/data"]).dataset.root == tmp_path / "home" / "data"
+
+
+def test_overrides_take_the_place_of_values_and_make_missing_sections(tmp_path):
+    path = write(tmp_path, SMALLEST + "training: {steps: 900}\nresources:\n")
+    sweep = load(
+        path,
+        [
+            "training.steps=300",
+            "search.trials=8",
+            "search.space.rho={log_uniform: [1e-3, 1e-1]}",
+            "search.space.SAM.lr=1e-4",
+            "resources.cpu=2",
+        ],
+    )
+    assert sweep.training.steps == 300
+    assert sweep.search.trials == 8
+    assert sweep.search.space["rho"] == Interval(1e-3, 1e-1, log=True)
+    assert sweep.search.space["SAM"] == {"lr": Fixed(1e-4)}
+    assert sweep.resources.cpu == 2
+
+
+def test_a_mistake_in_an_override_is_told_of_the_override(tmp_path):
+    message = refusal(write(tmp_path, SMALLEST), "search.trails=8")
+    assert message.startswith("--set search.trails: search.trails is not a key; ")
+    assert "did you mean trials?" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("search.trials", "write KEY=VALUE"),
+        ("search..trials=8", "write KEY=VALUE"),
+        ("search.trials=[1", "line 1, column"),
+        ("algorithms.0=SAM", "algorithms is [ERM, SAM] and has no keys; set algorithms as a whole"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_refused(tmp_path, override, sentence):
+    message = refusal(write(tmp_path, SMALLEST), override)
+    assert message.startswith(f"--set {override}: ")
+    assert sentence in message
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (SMALLEST + "name: again\n", "line 5, column 1: the key 'name' comes twice; keep one"),
+        (SMALLEST + "search: {trials: 1, trials: 2}", "line 5, column 21: the key 'trials' comes"),
+        (SMALLEST + "yes: 1", "line 5, column 1: the key 'yes' is not text"),
+        (SMALLEST + "seeds: [0\n", "line 6, column 1: "),
+        (SMALLEST + "seeds: !!python/object:x.y {}", "line 5, column 8: "),
+        ("a: 1\n---\nb: 2", "line 2, column 1: "),
+        ("", "is empty; start from a file in configs/"),
+        ("# nothing but a comment", "is empty"),
+        ("- a\n- b", "holds no keys"),
+        (b"name: \xff", "byte 6 is not UTF-8 text"),
+        ("name: \x00", "special characters are not allowed"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_refused_with_its_name_and_the_place(tmp_path, text, sentence):
+    path = write(tmp_path, text)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert sentence in message
+    assert "\n" not in message
+
+
+def test_merged_keys_may_be_overridden(tmp_path):
+    path = write(
+        tmp_path,
+        SMALLEST.replace("SAM", "SAM, SAGM")
+        + "search: {space: {SAM: &own {lr: 1e-3, rho: 0.1}, SAGM: {<<: *own, rho: 0.2}}}",
+    )
+    assert load(path).search.space["SAGM"] == {"lr": Fixed(1e-3), "rho": Fixed(0.2)}
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path):
+    write(tmp_path, SMALLEST, "quickstart.yaml")
+    message = refusal(tmp_path / "quikstart.yaml")
+    assert message.endswith(f"does not exist; did you mean {tmp_path / 'quickstart.yaml'}?")
+
+
+def test_a_folder_is_no_sweep_file(tmp_path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    assert load(write(tmp_path, b"\xef\xbb\xbf" + SMALLEST.encode())).name == "small"

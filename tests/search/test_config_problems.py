@@ -1,0 +1,281 @@
+"""Each mistake in a sweep file has a sentence that names its key, its value and the way out."""
+
+import dataclasses
+
+import pytest
+
+import datasets
+from search.errors import UserError
+from search.load_config import checked
+
+SWEEP = {
+    "name": "small",
+    "dataset": {"name": "RotatedDigits"},
+    "model": {"name": "cnn"},
+    "algorithms": ["ERM", "SAM", "SAGM", "DISAM"],
+}
+
+
+def problems(**changes: object) -> list[str]:
+    with pytest.raises(UserError) as error:
+        checked({**SWEEP, **changes}, "sweep.yaml")
+    lines = str(error.value).splitlines()
+    assert all(line.startswith("sweep.yaml: ") for line in lines)
+    return [line.removeprefix("sweep.yaml: ") for line in lines]
+
+
+def the_problem(**changes: object) -> str:
+    (line,) = problems(**changes)
+    return line
+
+
+def space(**entries: object) -> dict[str, object]:
+    return {"space": entries}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "a b"}, "name is 'a b'; it names the run's folder"),
+        ({"name": "../x"}, "name is '../x'; it names the run's folder"),
+        ({"name": 2024}, "name is 2024; it must be text; put it in quotes"),
+        ({"dataset": "PACS"}, "dataset is 'PACS'; it must be a mapping, such as {name: Rot"),
+        ({"dataset": {}}, "dataset.name is missing; add it, such as name: RotatedDigits"),
+        ({"dataset": {"name": "RotatedDigit"}}, "dataset.name is 'RotatedDigit'; did you mean Ro"),
+        ({"model": {"name": "cn"}}, "model.name is 'cn'; did you mean cnn? (there are: "),
+        ({"algorithms": "SAM"}, "algorithms is 'SAM'; it must be a list, such as [ERM, SAM, "),
+        ({"algorithms": []}, "algorithms is []; it needs at least one entry"),
+        ({"algorithms": ["SAMM"]}, "algorithms[0] cannot be used: unknown algorithm 'SAMM'; did"),
+        ({"algorithms": ["ERM", "SAM+SAGM"]}, "algorithms[1] cannot be used: 'SAM+SAGM' does not"),
+        ({"algorithms": ["SAM", "SAM"]}, "algorithms[1] is 'SAM', which the list already has"),
+        ({"algorithms": ["DISAM", "SAM+DISAM"]}, "algorithms[1] is 'SAM+DISAM', the same as DISAM"),
+        ({"held_out": []}, "held_out is []; it must be all or name at least one domain"),
+        ({"held_out": "75"}, "held_out is '75'; it must be all or a list of domains"),
+        ({"held_out": ["75", "5"]}, "held_out[1] is '5', no domain of RotatedDigits; did you"),
+        ({"held_out": [0, "0"]}, "held_out[1] is '0', which the list already has"),
+        ({"seeds": [0, 1, 0]}, "seeds[2] is 0, which the list already has"),
+        ({"seeds": [0, -1]}, "seeds[1] is -1; it must be at least 0"),
+        ({"seeds": [True]}, "seeds[0] is true; it must be a number"),
+        ({"seeds": 3}, "seeds is 3; it must be a list, such as [0, 1, 2]"),
+        ({"training": None}, "training is empty; it must be a mapping"),
+        ({"training": {"steps": 0}}, "training.steps is 0; it must be at least 1"),
+        ({"training": {"steps": 1.5}}, "training.steps is 1.5; it must be a whole number"),
+        ({"training": {"steps": "many"}}, "training.steps is 'many'; it must be a whole number"),
+        ({"training": {"steps": 100}}, "training.evaluate_every is 200 (its default); it must be"),
+        ({"training": {"rho_warmup": 5000}}, "training.rho_warmup is 5000; it must be below train"),
+        ({"training": {"rho_floor": 1.5}}, "training.rho_floor is 1.5; it must be at most 1"),
+        ({"training": {"optimizer": "adma"}}, "training.optimizer is 'adma'; did you mean adam?"),
+        (
+            {"training": {"lr": 1e-3}},
+            "training.lr is not a key; it is a hyperparameter and belongs",
+        ),
+        ({"training": {"trials": 3}}, "training.trials is not a key; did you mean search.trials?"),
+        ({"search": {"sampler": "optuna"}}, "search.sampler is 'optuna'; there are: tpe, gp, "),
+        (
+            {"search": {"reduction_factor": 1}},
+            "search.reduction_factor is 1; it must be at least 2",
+        ),
+        ({"search": {"grace_steps": 9000}}, "search.grace_steps is 9000; it must be at most tra"),
+        ({"resources": {"cpu": 0}}, "resources.cpu is 0; it must be above 0"),
+        (
+            {"resources": {"gpu": 1.5}},
+            "resources.gpu is 1.5; it must be a share up to 1 or a whole",
+        ),
+        ({"resources": {"gpu": float("nan")}}, "resources.gpu is .nan; it must be a finite number"),
+        ({"serach": {}}, "serach is not a key; did you mean search?"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_sentence(changes, sentence):
+    assert the_problem(**changes).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        (
+            {"rh": 0.1},
+            "search.space.rh is no hyperparameter of the listed algorithms (ERM, SAM, SA",
+        ),
+        (
+            {"gamma": 1},
+            "search.space.gamma is a hyperparameter of GGA-L, but of none of the listed",
+        ),
+        ({"ERM": {"rho": 1}}, "search.space.ERM.rho is no hyperparameter of ERM; there are: lr, "),
+        (
+            {"SAM": {"rhoo": 1}},
+            "search.space.SAM.rhoo is no hyperparameter of SAM; did you mean rh",
+        ),
+        ({"GSAM": {"rho": 1}}, "search.space.GSAM is not among the algorithms (ERM, SAM, SAGM, DI"),
+        ({"SAGN": {"rho": 1}}, "search.space.SAGN is no algorithm; did you mean SAGM?"),
+        (
+            {"rho": {"min": 1}},
+            "search.space.rho holds settings of its own, which only an algorithm",
+        ),
+        (
+            {"rho": {"uniform": [1, 0]}},
+            "search.space.rho is {uniform: [1, 0]}; the low end 1 is ab",
+        ),
+        (
+            {"SAM": {"rho": [1, 2]}},
+            "search.space.SAM.rho is [1, 2]; a list is no range; write {cho",
+        ),
+        ({"rho": {"log_unifrom": [1, 2]}}, "search.space.rho is {log_unifrom: [1, 2]}; 'log_unif"),
+        (
+            {"lr": {"uniform": [-1, 1]}},
+            "search.space.lr is {uniform: [-1.0, 1.0]}; lr must be at l",
+        ),
+        ({"lr": "fast"}, "search.space.lr is 'fast'; lr is a number, not 'fast'"),
+        ({"dropout": 1}, "search.space.dropout is 1; dropout must be at most 0.99, not 1"),
+        ({"batch_size": 0}, "search.space.batch_size is 0; batch_size must be at least 1, not 0"),
+        ({"batch_size": 8.5}, "search.space.batch_size is 8.5; batch_size is a whole number, not"),
+        ({"batch_size": {"log_uniform": [8, 32]}}, "search.space.batch_size is {log_uniform: [8.0"),
+    ],
+)
+def test_a_space_that_does_not_fit_is_told_in_one_sentence(entries, sentence):
+    assert the_problem(search=space(**entries)).startswith(sentence)
+
+
+def test_everything_wrong_is_told_at_once_in_the_order_of_the_file():
+    lines = problems(
+        name="a b",
+        model={"name": "cn"},
+        held_out=["7"],
+        seeds=["x", 0],
+        training={"steps": 0, "optimizer": "sgdd", "momentum": 0.5},
+        search={"trials": 0, "space": {"lr": {"uniform": [2, 1]}}, "sampler": "gp"},
+        surplus=1,
+    )
+    assert [line.split()[0] for line in lines] == [
+        "surplus",
+        "name",
+        "model.name",
+        "held_out[0]",
+        "seeds[0]",
+        "training.steps",
+        "training.optimizer",
+        "search.trials",
+        "search.space.lr",
+    ]
+
+
+def test_what_depends_on_a_broken_key_is_not_told():
+    lines = problems(
+        algorithms=["SGAM"],
+        search={"scheduler": "ashaa", "grace_steps": 10, "space": {"alpha": 0.1}},
+    )
+    assert [line.split()[0] for line in lines] == ["algorithms[0]", "search.scheduler"]
+
+
+def test_no_sentence_is_pydantics_own():
+    lines = problems(name=None, dataset=None, algorithms=3, seeds=[[]], search=space(lr=None))
+    assert len(lines) == 5
+    assert not [line for line in lines if "http" in line or "Input" in line or "valid" in line]
+
+
+def dataset_with(domains: int) -> datasets.Entry:
+    entry = datasets.DATASETS["RotatedDigits"]
+    names = tuple("abc"[:domains])
+    return dataclasses.replace(
+        entry, description=dataclasses.replace(entry.description, domains=names)
+    )
+
+
+def test_holding_out_the_only_domain_is_refused(monkeypatch):
+    monkeypatch.setitem(datasets.DATASETS, "One", dataset_with(domains=1))
+    line = the_problem(dataset={"name": "One"})
+    assert line.startswith("held_out leaves no source domain to train on, as One has only 1; ")
+
+
+def test_what_compares_domains_needs_two_of_them(monkeypatch):
+    monkeypatch.setitem(datasets.DATASETS, "Two", dataset_with(domains=2))
+    algorithms = ["ERM", "DISAM+SAGM", "GGA", "GGA-L"]
+    lines = problems(dataset={"name": "Two"}, algorithms=algorithms)
+    assert [line.split(",")[0] for line in lines] == [
+        f"algorithms[{index}] is '{algorithms[index]}'" for index in (1, 2, 3)
+    ]
+    monkeypatch.setitem(datasets.DATASETS, "Two", dataset_with(domains=3))
+    assert checked({**SWEEP, "dataset": {"name": "Two"}, "algorithms": algorithms}, "x")
+
+
+def test_a_grid_needs_single_values():
+    lines = problems(
+        algorithms=["ERM", "SAM"],
+        search={
+            "sampler": "grid",
+            "space": {
+                "lr": {"choice": [1e-5, 1e-4]},
+                "weight_decay": 0,
+                "SAM": {"rho": {"uniform": [0, 1]}},
+            },
+        },
+    )
+    assert lines == [
+        "search.space.SAM.rho is 0 .. 1, but a grid needs single values: write "
+        "{choice: [0, 1]}, with as many as you like, or a constant"
+    ]
+
+
+def test_a_grid_too_large_to_list_is_refused():
+    many = {"choice": [i / 1000 for i in range(400)]}
+    search = {"sampler": "grid", "space": {"lr": many, "weight_decay": many}}
+    line = the_problem(algorithms=["ERM"], search=search)
+    assert line.startswith("search.space gives ERM a grid of 480,000 points; list fewer values")
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "changes", "key"),
+    [
+        (["SAM"], {"training": {"momentum": 0.5}}, "training.momentum"),
+        (["SAM"], {"training": {"rho_floor": 0.5}}, "training.rho_floor"),
+        (["ERM"], {"training": {"rho_schedule": "cosine"}}, "training.rho_schedule"),
+        (["GGA-L"], {"training": {"rho_warmup": 9}}, "training.rho_warmup"),
+        (["ERM"], {"training": {"bn_second_pass": "updated"}}, "training.bn_second_pass"),
+        (["ERM"], {"search": {"scheduler": "none", "grace_steps": 9}}, "search.grace_steps"),
+        (
+            ["ERM"],
+            {"search": {"scheduler": "median", "reduction_factor": 4}},
+            "search.reduction_factor",
+        ),
+        (
+            ["ERM"],
+            {"training": {"batch_size": 8}, "search": space(batch_size={"choice": [8, 16]})},
+            "training.batch_size",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_refused(algorithms, changes, key):
+    line = the_problem(algorithms=algorithms, **changes)
+    assert line.startswith(f"{key} is ")
+    assert "has no effect" in line
+
+
+def test_keys_with_effect_are_taken():
+    training = {"optimizer": "sgd", "momentum": 0.5, "rho_schedule": "linear", "rho_floor": 0.5}
+    search = {"scheduler": "hyperband", "reduction_factor": 4, "grace_steps": 100}
+    assert checked({**SWEEP, "training": training, "search": search}, "x")
+
+
+def test_first_trials_have_hyperparameters_that_someone_has():
+    line = the_problem(search={"first_trials": [{"rho": 0.1}, {"rhoo": 0.1}]})
+    assert line.startswith("search.first_trials[1].rhoo is no hyperparameter of the listed")
+
+
+def test_a_first_trial_outside_of_every_range_is_refused():
+    search = {**space(lr={"uniform": [0.1, 0.2]}), "first_trials": [{"lr": 0.15}, {"lr": 0.5}]}
+    line = the_problem(search=search)
+    assert line.startswith("search.first_trials[1].lr is 0.5, which its range (0.1 .. 0.2) does")
+
+
+def test_a_first_trial_inside_of_one_algorithms_range_is_taken():
+    search = {**space(SAM={"rho": {"uniform": [1, 2]}}), "first_trials": [{"rho": 1.5}]}
+    assert checked({**SWEEP, "search": search}, "x")
+
+
+def test_an_annealing_window_opens_while_the_run_lasts():
+    short = {"steps": 100, "evaluate_every": 50}
+    line = the_problem(algorithms=["GGA"], training=short)
+    assert line.startswith("search.space.start may be 200, but a run of 100 steps would be over")
+    line = the_problem(algorithms=["GGA"], training=short, search=space(GGA={"start": 100}))
+    assert line.startswith("search.space.GGA.start may be 100, ")
+    early = {**SWEEP, "algorithms": ["GGA"], "training": short, "search": space(start=99)}
+    assert checked(early, "x")

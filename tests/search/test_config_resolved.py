@@ -1,0 +1,106 @@
+import pickle
+
+import pytest
+import yaml
+
+from search.config import Sweep, json_schema
+from search.load_config import checked, load
+from search.resolved_config import as_yaml, differences, resolved
+from search.study_space import first_settings, study_space
+
+SWEEP = {
+    "name": "small",
+    "dataset": {"name": "RotatedDigits", "root": "/data/digits"},
+    "model": {"name": "cnn"},
+    "algorithms": ["ERM", "DISAM+SAGM", "GGA"],
+    "held_out": "all",
+    "seeds": [0, 3],
+    "training": {"steps": 300, "evaluate_every": 50, "batch_size": 16, "optimizer": "adamw"},
+    "search": {
+        "trials": 4,
+        "space": {
+            "lr": {"log_uniform": ["1e-5", 1e-3]},
+            "search_steps": {"log_int": [2, 9]},
+            "GGA": {"batch_size": {"choice": [8, 16]}, "dropout": 0.5},
+        },
+        "first_trials": [{"lr": 1e-4, "alpha": 0.01}],
+    },
+}
+
+
+def sweep(**changes: object) -> Sweep:
+    return checked({**SWEEP, **changes}, "sweep.yaml")
+
+
+@pytest.fixture
+def again(tmp_path) -> Sweep:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(as_yaml(sweep()))
+    return load(path)
+
+
+def test_the_resolved_file_launches_the_same_sweep(again):
+    assert differences(sweep(), again) == []
+    assert as_yaml(again) == as_yaml(sweep())
+    for algorithm in again.algorithms:
+        assert study_space(again, algorithm) == study_space(sweep(), algorithm)
+        assert first_settings(again, algorithm) == first_settings(sweep(), algorithm)
+
+
+def test_nothing_is_left_implicit_in_the_resolved_file():
+    data = yaml.safe_load(as_yaml(sweep()))
+    assert data["held_out"] == ["0", "15", "30", "45", "60", "75"]
+    assert data["training"]["optimizer"] == "adamw"
+    assert data["search"]["scheduler"] == "asha"
+    assert data["search"]["space"]["ERM"] == {
+        "lr": {"log_uniform": [1e-5, 1e-3]},
+        "weight_decay": {"log_uniform": [1e-6, 1e-2]},
+        "dropout": {"choice": [0.0, 0.1, 0.5]},
+    }
+    assert data["search"]["space"]["GGA"]["batch_size"] == {"choice": [8, 16]}
+
+
+def test_the_batch_size_of_the_resolved_file_can_still_be_changed(again):
+    larger = again.model_copy(
+        update={"training": again.training.model_copy(update={"batch_size": 64})}
+    )
+    assert study_space(larger, "ERM")["batch_size"].value == 64
+
+
+def test_differences_name_the_keys_and_both_values():
+    other = sweep(
+        search={**SWEEP["search"], "trials": 20, "space": {"search_steps": 5}},
+        held_out=["0"],
+    )
+    found = differences(sweep(), other)
+    assert "search.trials: 4 here, 20 in the run" in found
+    assert found[0] == "held_out: ['0', '15', '30', '45', '60', '75'] here, ['0'] in the run"
+    assert "search.space.GGA.search_steps: {log_int: [2, 9]} here, 5 in the run" in found
+    assert "search.space.GGA.batch_size: {choice: [8, 16]} here, nothing in the run" in found
+
+
+def test_the_same_sweep_written_in_other_words_is_no_difference():
+    listed = sweep(held_out=[0, 15, 30, 45, 60, 75], resources={"cpu": 1})
+    assert differences(sweep(), listed) == []
+
+
+def test_a_sweep_survives_pickling_and_cannot_be_changed():
+    assert pickle.loads(pickle.dumps(sweep())) == sweep()
+    with pytest.raises(ValueError, match="frozen"):
+        sweep().name = "other"
+
+
+def test_the_schema_names_every_key_and_its_choices():
+    schema = json_schema()
+    sections = schema["$defs"]
+    assert set(schema["properties"]) == set(resolved(sweep()))
+    assert sections["Search"]["properties"]["sampler"]["enum"] == [
+        "tpe",
+        "gp",
+        "cmaes",
+        "random",
+        "qmc",
+        "grid",
+    ]
+    assert "log_uniform" in str(sections["Search"]["properties"]["space"])
+    assert schema["additionalProperties"] is False

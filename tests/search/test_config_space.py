@@ -1,0 +1,182 @@
+"""What each algorithm searches, and what its studies try first."""
+
+import pytest
+
+from search.config import Sweep
+from search.load_config import checked
+from search.published import PUBLISHED, published, reported
+from search.ranges import RANGES, suggestions
+from search.space import Choice, Fixed, Interval
+from search.study_space import budget, first_settings, grid, grid_size, placed, study_space
+from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
+
+COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
+ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
+
+
+def sweep(*algorithms: str, dataset: str = "RotatedDigits", **search: object) -> Sweep:
+    data = {
+        "name": "x",
+        "dataset": {"name": "RotatedDigits"},
+        "model": {"name": "cnn"},
+        "algorithms": algorithms,
+        "search": search,
+    }
+    found = checked(data, "x")
+    return found.model_copy(update={"dataset": found.dataset.model_copy(update={"name": dataset})})
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_hyperparameter_of_a_part_has_a_range_and_a_published_value(part):
+    assert part_hyperparameters(part).keys() <= RANGES[part].keys()
+    assert hyperparameters(part).items() <= published("any", part).items()
+
+
+def test_every_range_and_every_published_value_has_a_source_and_a_hyperparameter():
+    for table in (RANGES, PUBLISHED):
+        assert table.keys() == {"training", *PARTS}
+    for part in PARTS:
+        known = {*suggestions(()), *hyperparameters(part)}
+        assert RANGES[part].keys() <= known
+        for entries in PUBLISHED[part].values():
+            assert entries.keys() <= known
+    assert all(s.source for part in PARTS for s in suggestions([part]).values())
+    assert all(p.source for part in PARTS for p in reported("PACS", part).values())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "dataset", ["PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet", "RotatedDigits"]
+)
+def test_every_published_setting_lies_in_the_suggested_ranges(algorithm, dataset):
+    of_this = sweep(algorithm, dataset=dataset)
+    (setting,) = first_settings(of_this, algorithm)
+    space = study_space(of_this, algorithm)
+    assert space.keys() == published(dataset, algorithm).keys()
+    assert setting.keys() == {k for k, r in space.items() if not isinstance(r, Fixed)}
+
+
+def test_published_settings_are_those_of_the_papers():
+    assert published("PACS", "SAGM") == {
+        "lr": 3e-5,
+        "weight_decay": 1e-4,
+        "dropout": 0.5,
+        "batch_size": 32,
+        "rho": 0.05,
+        "alpha": 1e-3,
+    }
+    assert published("OfficeHome", "SAGM")["alpha"] == 5e-4
+    assert published("DomainNet", "DISAM+SAGM")["weight_decay"] == 1e-6
+    terra = published("TerraIncognita", "DISAM")
+    assert (terra["rho"], terra["lambda"], terra["lr"]) == (0.01, 0.2, 1e-5)
+    assert published("VLCS", "GGA")["neighborhood"] == 1e-6
+    assert published("VLCS", "ERM") == {
+        "lr": 5e-5,
+        "weight_decay": 0,
+        "dropout": 0,
+        "batch_size": 32,
+    }
+
+
+def test_a_stretched_ball_is_larger_whatever_climbs_in_it():
+    for algorithm in ("ASAM", "ASAM+SAGM", "DISAM+ASAM", "ASAM-elementwise+GSAM"):
+        assert study_space(sweep(algorithm), algorithm)["rho"] == Interval(0.05, 5, log=True)
+        assert published("TerraIncognita", algorithm)["rho"] == 0.5
+    assert study_space(sweep("SAM"), "SAM")["rho"] == Interval(0.005, 0.5, log=True)
+
+
+def test_an_algorithm_searches_its_own_hyperparameters_and_no_others():
+    of_all = sweep(*ALGORITHMS, space={"rho": 0.1})
+    for algorithm in ALGORITHMS:
+        own = {"lr", "weight_decay", "dropout", "batch_size", *hyperparameters(algorithm)}
+        assert study_space(of_all, algorithm).keys() == own
+    assert "rho" not in study_space(of_all, "ERM")
+    assert study_space(of_all, "DISAM+SAGM")["rho"] == Fixed(0.1)
+
+
+def test_a_range_for_one_algorithm_holds_over_the_general_one():
+    mine = sweep("SAM", "SAGM", space={"rho": 0.1, "lr": 1e-4, "SAGM": {"rho": 0.2}})
+    assert study_space(mine, "SAM")["rho"] == Fixed(0.1)
+    assert study_space(mine, "SAGM")["rho"] == Fixed(0.2)
+    assert study_space(mine, "SAGM")["lr"] == Fixed(1e-4)
+
+
+def test_the_batch_size_is_searched_only_if_the_space_names_it():
+    assert study_space(sweep("ERM"), "ERM")["batch_size"] == Fixed(32)
+    log_int = {"log_int": [8, 45]}
+    searched = sweep("ERM", space={"batch_size": log_int})
+    assert study_space(searched, "ERM")["batch_size"] == Interval(8, 45, log=True, whole=True)
+    assert first_settings(searched, "ERM")[0]["batch_size"] == 32
+
+
+def test_values_have_the_type_of_their_hyperparameter():
+    space = {"rho": 1, "dropout": {"choice": [0, 0.5]}, "search_steps": 5.0, "start": 0}
+    ranges = study_space(sweep("GGA+SAM", space=space), "GGA+SAM")
+    assert isinstance(ranges["rho"].value, float)
+    assert isinstance(ranges["search_steps"].value, int)
+    assert [type(value) for value in ranges["dropout"].values] == [float, float]
+
+
+def test_the_published_setting_comes_first_then_the_sweeps_own():
+    mine = sweep("SAM", dataset="PACS", first_trials=[{"lr": 1e-4, "rho": 0.2}])
+    assert first_settings(mine, "SAM") == [
+        # A logarithmic range has no 0; its low end stands for it.
+        {"lr": 5e-5, "weight_decay": 1e-6, "dropout": 0.0, "rho": 0.05},
+        {"lr": 1e-4, "rho": 0.2},
+    ]
+
+
+def test_values_that_a_study_cannot_try_are_left_to_the_sampler():
+    mine = sweep(
+        "ERM",
+        "SAM",
+        "ASAM",
+        space={"lr": {"uniform": [0.1, 0.2]}, "weight_decay": 0, "dropout": 0},
+        first_trials=[{"rho": 0.02}, {"rho": 0.05}, {"rho": 2.0, "lr": 0.15}],
+    )
+    assert first_settings(mine, "ERM") == [{"lr": 0.15}]
+    assert first_settings(mine, "SAM") == [{"rho": 0.05}, {"rho": 0.02}, {"lr": 0.15}]
+    # In ASAM's space eta is fixed and rho begins at 0.05.
+    assert first_settings(mine, "ASAM") == [{"rho": 0.5}, {"rho": 0.05}, {"rho": 2.0, "lr": 0.15}]
+
+
+def test_a_value_is_placed_in_the_type_of_its_range():
+    assert type(placed(Interval(1, 9, whole=True), 8.0)) is int
+    assert type(placed(Interval(0, 1), 1)) is float
+    assert type(placed(Choice((0.0, 0.5)), 0)) is float
+    assert placed(Interval(0.1, 1), 0) is None
+
+
+def test_a_grid_is_every_combination_of_the_choices():
+    space = {"lr": Choice((1, 2)), "rho": Fixed(0.1), "alpha": Choice((3, 4, 5))}
+    points = grid(space)
+    assert len(points) == grid_size(space) == 6
+    assert points[0] == {"lr": 1, "alpha": 3}
+    assert len({tuple(point.items()) for point in points}) == 6
+    assert grid({"rho": Fixed(0.1)}) == [{}]
+    with pytest.raises(ValueError, match="rho is an interval"):
+        grid({"rho": Interval(0, 1)})
+
+
+def test_a_grid_tries_nothing_first():
+    choices = {"lr": {"choice": [1e-5, 1e-4]}, "weight_decay": 0}
+    assert first_settings(sweep("ERM", sampler="grid", space=choices), "ERM") == []
+
+
+def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
+    for algorithm in ALGORITHMS:
+        for name in study_space(sweep(algorithm), algorithm):
+            if name != "start":
+                nested = sweep(algorithm, space={algorithm: {name: 1 if name != "dropout" else 0}})
+                assert study_space(nested, algorithm)[name] == Fixed(float(name != "dropout"))
+
+
+def test_every_part_is_in_the_algorithms_tested_here():
+    assert set(PARTS) <= {part for algorithm in ALGORITHMS for part in parse(algorithm)}
+
+
+def test_a_study_has_no_more_trials_than_settings():
+    choices = {"lr": {"choice": [1e-5, 1e-4, 1e-3]}, "weight_decay": 0, "dropout": 0}
+    assert budget(sweep("ERM", trials=20, space=choices), "ERM") == 3
+    assert budget(sweep("ERM", trials=2, space=choices), "ERM") == 2
+    assert budget(sweep("SAM", trials=20, space=choices), "SAM") == 20
