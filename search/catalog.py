@@ -11,6 +11,7 @@ from rich.text import Text
 import datasets
 import models
 from search.errors import UserError
+from search.live import console
 from search.ranges import suggestions
 from search.space import show_number, text
 from training.algorithms import PARTS, hyperparameters, parse
@@ -20,9 +21,9 @@ COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM."
 
 def print_algorithms(name: str | None) -> None:
     """All parts in a table, or one algorithm in full. Raises UserError for an unknown name."""
-    console = Console()
+    screen = console()
     if name is not None:
-        _print_algorithm(console, name)
+        _print_algorithm(screen, name)
         return
     table = Table(title="Algorithms", title_justify="left")
     for column in ("name", "what it does", "hyperparameters (default)", "cost", "paper"):
@@ -31,27 +32,25 @@ def print_algorithms(name: str | None) -> None:
     for part, kind in PARTS.items():
         values = ", ".join(f"{k} ({show_number(v)})" for k, v in hyperparameters(part).items())
         table.add_row(part, Text(_first_line(kind)), values, kind.cost, kind.paper)
-    console.print(table)
-    console.print(
+    screen.print(table)
+    screen.print(
         f"{COMPOSED} Cost: forward and backward passes per step, ERM is 1. "
-        "More on one: `python -m search algorithms NAME`",
-        highlight=False,
+        "More on one: `python -m search algorithms NAME`"
     )
 
 
-def _print_algorithm(console: Console, name: str) -> None:
+def _print_algorithm(screen: Console, name: str) -> None:
     try:
         parts = parse(name)
         defaults = hyperparameters(name)
     except ValueError as error:
         raise UserError(str(error)) from None
-    console.print(Text(name, style="bold"), highlight=False)
+    screen.print(Text(name, style="bold"))
     for part in parts:
         kind = PARTS[part]
-        console.print(Text(f"\n{part}: {inspect.getdoc(kind)}"))
-        console.print(Text(f"Cost {kind.cost}. {kind.paper}."))
+        screen.print(Text(f"\n{part}: {_unwrapped(kind)}\nCost: {kind.cost}."))
     if not parts:
-        console.print("The plain gradient of the mean loss. Cost 1.")
+        screen.print("The plain gradient of the mean loss. Cost: 1.")
     suggested = suggestions(parts)
     table = Table()
     for column in ("hyperparameter", "default", "search range", "source"):
@@ -59,7 +58,7 @@ def _print_algorithm(console: Console, name: str) -> None:
     for key in dict.fromkeys([*suggestions(()), *defaults]):
         default = show_number(defaults[key]) if key in defaults else ""
         table.add_row(key, default, text(suggested[key].range), Text(suggested[key].source))
-    console.print(table)
+    screen.print(table)
 
 
 def print_models() -> None:
@@ -68,7 +67,7 @@ def print_models() -> None:
         table.add_column(column)
     for name in models.MODELS:
         table.add_row(name, models.describe(name))
-    Console().print(table)
+    console().print(table)
 
 
 def print_datasets() -> None:
@@ -79,8 +78,14 @@ def print_datasets() -> None:
         about = datasets.describe(name)
         domains = ", ".join(about.domains)
         table.add_row(name, domains, str(about.classes), about.sentence, about.source)
-    Console().print(table)
+    console().print(table)
 
 
 def _first_line(kind: type) -> str:
     return (inspect.getdoc(kind) or "").splitlines()[0]
+
+
+def _unwrapped(kind: type) -> str:
+    """The docstring with its paragraphs in one line each, for a screen of any width."""
+    paragraphs = (inspect.getdoc(kind) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)

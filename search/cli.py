@@ -136,8 +136,9 @@ def datasets() -> None:
         catalog.print_datasets()
 
 
-def _finish(uri: str, complete: bool) -> None:
+def _finish(location: str, complete: bool) -> None:
     """Prints what came out and ends with the status that says so."""
+    uri = _short(location)
     from search import tables
     from search.results import print_results
     from search.run_folder import RunFolder
@@ -152,6 +153,12 @@ def _finish(uri: str, complete: bool) -> None:
     if failed:
         print(f"{failed} trials failed; why: pandas.read_parquet('{uri}/trials').reason")
         raise typer.Exit(TRIALS_FAILED)
+
+
+def _short(location: str) -> str:
+    """A path as it is typed here, if it lies below this folder."""
+    path = Path(location)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
 
 
 @contextmanager

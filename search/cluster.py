@@ -19,6 +19,8 @@ ENVIRONMENT = {
     # The old engine, which can be silenced altogether.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Any line: what its daemons say of a dead worker, which is in the trial's reason too.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # The driver has a handler of its own.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -35,14 +37,19 @@ ENVIRONMENT = {
 EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
 
 
+def prepare_environment() -> None:
+    """To be called before ray is imported for the first time."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
     """Ray for the time of the block: a local cluster, or with `address` an existing one.
 
     Raises UserError if the address does not answer.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     import ray
 
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
@@ -54,7 +61,8 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
     if address is None:
         # Its workers inherit this process's environment and path; a runtime_env would only make
         # each of them start several seconds later.
-        options = {"include_dashboard": False}
+        # `local`, as Ray would else join one that somebody has started here.
+        options = {"address": "local", "include_dashboard": False}
     else:
         variables = {name: os.environ[name] for name in ENVIRONMENT}
         code = {"working_dir": str(CHECKOUT), "excludes": EXCLUDED, "env_vars": variables}

@@ -51,7 +51,7 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop, shared: b
             f"no node of the cluster has resources.cpu: {sweep.resources.cpu:g} and resources.gpu: "
             f"{sweep.resources.gpu:g} for a trial; ask for less, or start Ray on larger nodes"
         )
-    searcher = StudySearcher(ledger, slots)
+    searcher = StudySearcher(ledger, slots, on_failure=stop.asked.set)
     scheduler = StudyScheduler(searcher)
     resources = {"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu}
     trainable = tune.with_resources(

@@ -1,6 +1,6 @@
 """How a summary is written: for the terminal, a paper, a spreadsheet or a program.
 
-Terminal, Markdown and LaTeX print percent with the best number of a column bold and the second
+Terminal, Markdown and LaTeX print accuracies in percent, the best of a column bold and the second
 underlined (among complete cells, at the printed precision); CSV and JSON hold full fractions.
 """
 
@@ -14,6 +14,8 @@ import pandas as pd
 from search.summary import Cell, ResultTable, Summary
 
 Mark = Literal["best", "second"]
+
+_PERCENT = ("validation", "accuracy")
 
 
 def write_table(summary: Summary, stream: TextIO) -> None:
@@ -42,8 +44,9 @@ def write_table(summary: Summary, stream: TextIO) -> None:
         for note in result.notes:
             console.print(Text(note, style="dim"))
     if len(summary.winners):
-        header, *rows = _winner_texts(summary.winners)
-        table = Table(title=Text("Winners"), title_justify="left")
+        title, (header, *rows) = _winner_texts(summary.winners)
+        console.print(Text(title, style="bold"))
+        table = Table()
         for name in header:
             table.add_column(Text(name))
         for row in rows:
@@ -61,7 +64,8 @@ def write_markdown(summary: Summary, stream: TextIO) -> None:
         if result.notes:
             parts.append("\n".join(f"- {note}" for note in result.notes) + "\n")
     if len(summary.winners):
-        parts.append(f"### Winners\n\n{_pipes(_winner_texts(summary.winners), right_from=99)}")
+        title, lines = _winner_texts(summary.winners)
+        parts.append(f"### {title}\n\n{_pipes(lines, right_from=99)}")
     stream.write("\n".join(parts))
 
 
@@ -72,8 +76,9 @@ def write_latex(summary: Summary, stream: TextIO) -> None:
         lines = _marked_lines(result, around, r" $\pm$ ", _tex)
         stream.write(_tabular(lines, "l" + "c" * len(result.columns), result.title, result.notes))
     if len(summary.winners):
-        lines = [[_tex(text) for text in line] for line in _winner_texts(summary.winners)]
-        stream.write(_tabular(lines, "l" * len(lines[0]), "Winners", ()))
+        title, texts = _winner_texts(summary.winners)
+        lines = [[_tex(text) for text in line] for line in texts]
+        stream.write(_tabular(lines, "l" * len(lines[0]), title, ()))
 
 
 def write_csv(summary: Summary, stream: TextIO) -> None:
@@ -168,17 +173,27 @@ def _marked_lines(
     return lines
 
 
-def _winner_texts(winners: pd.DataFrame) -> list[list[str]]:
-    """Header and rows; method, dataset and model only where they differ."""
-    same = [name for name in ("method", "dataset", "model") if winners[name].nunique() == 1]
+def _winner_texts(winners: pd.DataFrame) -> tuple[str, list[list[str]]]:
+    """Title, and header and rows; what is the same for all winners is said once, in the title."""
+    same = [name for name in winners if len(winners) > 1 and winners[name].nunique(False) == 1]
+    same = [name for name in same if name not in ("seed", "number", "step", *_PERCENT)]
+    told = ", ".join(
+        f"{name} {_value(name, winners[name].iloc[0])}".removeprefix("method ")
+        for name in same
+        if name not in ("dataset", "model")
+    )
     table = winners.drop(columns=same)
-    rows = table.astype(object).where(table.notna(), None).itertuples(index=False, name=None)
-    return [list(table.columns), *([_value(value) for value in row] for row in rows)]
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    header = ["trial" if name == "number" else str(name) for name in table]
+    texts = [[_value(str(name), value) for name, value in row.items()] for row in rows]
+    return f"Winners ({told})" if told else "Winners", [header, *texts]
 
 
-def _value(value: object) -> str:
+def _value(name: str, value: object) -> str:
     if value is None:
         return ""
+    if name in _PERCENT:
+        return f"{100 * float(str(value)):.1f}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

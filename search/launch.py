@@ -10,14 +10,15 @@ from pathlib import Path
 import optuna
 
 import datasets
+from datasets.domain_dataset import DomainDataset
 from search import lease, live, manifest, storage, tables
-from search.cluster import ray_cluster
+from search.cluster import prepare_environment, ray_cluster
 from search.config import Sweep
 from search.errors import UserError
 from search.ledger import Ledger
-from search.recorded import journal_of, sweep_of
+from search.recorded import JOURNAL, journal_of, sweep_of
 from search.resolved_config import as_yaml, differences
-from search.run_folder import SWEEP, RunFolder
+from search.run_folder import CHECKPOINTS, MANIFEST, SWEEP, TRIALS, RunFolder
 from search.selection import METHODS, select
 from search.studies import asked_studies
 
@@ -30,26 +31,39 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     False: it was stopped, and a resume goes on. Raises UserError if the folder holds another
     sweep, is in use by another driver, or cannot be written.
     """
-    _check_same(sweep, folder)
+    journal = journal_of(folder)
+    _check_same(sweep, folder, journal)
+    dataset = _dataset(sweep)
     # ray is imported late, so that what a user got wrong is said at once.
+    prepare_environment()
     from search.drive import Stop, drive, stopping_on_signals
 
     stop = Stop()
-    with lease.Lease(folder, on_loss=stop.asked.set), _logging_to(folder):
-        folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-        manifest.record(folder, datasets.load(sweep.dataset.name, sweep.dataset.root))
-        ledger = Ledger(sweep, folder, storage.open_for_writing(journal_of(folder)))
+    with (
+        lease.Lease(folder, on_loss=stop.asked.set),
+        _logging_to(folder),
+        _no_false_start(folder, journal),
+    ):
+        if not folder.exists(SWEEP):
+            folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+        manifest.record(folder, dataset)
+        tables.read_trials(folder)  # a damaged one is better found now than after the last trial
+        ledger = Ledger(sweep, folder, storage.open_for_writing(journal))
         with live.progress(sweep, ledger, folder):
             if ledger.left and not stop.asked.is_set():
-                with stopping_on_signals(stop), ray_cluster(address):
+                # Ray sets a handler of its own for SIGTERM as it starts.
+                with ray_cluster(address), stopping_on_signals(stop):
                     drive(sweep, folder, ledger, stop, shared=address is not None)
+        complete = all(book.done for book in ledger.books.values())
+        if complete:
+            folder.delete(CHECKPOINTS)
         finish(sweep, folder)
-    return all(book.done for book in ledger.books.values())
+    return complete
 
 
 def resume(location: str | Path, address: str | None = None) -> tuple[Sweep, RunFolder, bool]:
     """Goes on with the sweep of a run folder. Raises UserError as `launch` does."""
-    folder = RunFolder.existing(location)
+    folder = RunFolder.create(RunFolder.existing(location).uri)
     sweep = sweep_of(folder)
     return sweep, folder, launch(sweep, folder, address)
 
@@ -61,8 +75,22 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     tables.write_selection(folder, chosen)
 
 
-def _check_same(sweep: Sweep, folder: RunFolder) -> None:
-    if not folder.exists(SWEEP):
+def _dataset(sweep: Sweep) -> DomainDataset:
+    try:
+        return datasets.load(sweep.dataset.name, sweep.dataset.root)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def _check_same(sweep: Sweep, folder: RunFolder, journal: Path) -> None:
+    parts = {SWEEP: folder.exists(SWEEP), JOURNAL: journal.exists()}
+    if folder.list(TRIALS) and not all(parts.values()):
+        missing = next(name for name, there in parts.items() if not there)
+        raise UserError(
+            f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
+            "another place with --output"
+        )
+    if not parts[SWEEP]:
         return
     found = differences(sweep, sweep_of(folder))
     if found:
@@ -71,6 +99,22 @@ def _check_same(sweep: Sweep, folder: RunFolder) -> None:
             f"{folder.uri} holds a run of another configuration: {'; '.join(found[:3])}{more}; "
             "change `name`, or give another place with --output"
         )
+
+
+@contextmanager
+def _no_false_start(folder: RunFolder, journal: Path) -> Iterator[None]:
+    """Removes what was written if an error ends the run before its first trial.
+
+    What is wrong will be put right in the configuration, which then differs from the one here.
+    """
+    new = not folder.exists(SWEEP)
+    try:
+        yield
+    except UserError:
+        if new and not (journal.exists() and journal.stat().st_size):
+            for name in (SWEEP, MANIFEST, JOURNAL):
+                folder.delete(name)
+        raise
 
 
 @contextmanager

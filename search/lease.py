@@ -88,7 +88,7 @@ class Lease:
                     self._on_loss()
                     return
                 self._write()
-            except OSError:
+            except (OSError, UserError):
                 continue  # the store is away for a while; the lease holds until it expires
 
     def _held(self) -> bool:
@@ -102,11 +102,16 @@ class Lease:
 
 
 def read(folder: RunFolder) -> Holder | None:
-    """The holder of the lease, alive or not; None if nobody is."""
+    """The holder of the lease, alive or not; None if nobody is. Raises UserError if damaged."""
     try:
         return Holder(**json.loads(folder.read_bytes(LEASE)))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder.path(LEASE)}, which says who drives the run, cannot be read: {error}; "
+            "delete it if no process does"
+        ) from error
 
 
 def _born(pid: int) -> float | None:

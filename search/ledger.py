@@ -162,7 +162,8 @@ class Ledger:
             study_name=book.study.id,
             direction="maximize",
             load_if_exists=True,
-            pruner=self._pruner,
+            # With Hyperband's in its place, samplers would see no more than their trial's bracket.
+            pruner=optuna.pruners.NopPruner(),
         )
         if self._sweep.search.sampler == "grid":
             points = grid(book.space)

@@ -105,7 +105,7 @@ def rows_of(ledger: Ledger) -> list[Row]:
             str(book.study.seed),
             book.budget,
             len(book.running),
-            book.ended,
+            book.ended.copy(),  # drawn by a thread while the ledger counts on
             book.best,
         )
         for book in ledger.books.values()

@@ -26,15 +26,21 @@ def record(folder: RunFolder, dataset: DomainDataset) -> None:
     """
     try:
         manifest = json.loads(folder.read_bytes(MANIFEST))
+        known = str(manifest["datasets"][dataset.name])
+        sessions = [*manifest["sessions"], session()]
     except FileNotFoundError:
-        manifest = {"datasets": {dataset.name: dataset.fingerprint}, "sessions": []}
-    known = manifest["datasets"].get(dataset.name)
+        known, sessions = dataset.fingerprint, [session()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
+            "in another folder"
+        ) from error
     if known != dataset.fingerprint:
         raise UserError(
             f"{folder.uri} was made with other images of {dataset.name} (fingerprint {known[:12]}, "
             f"now {dataset.fingerprint[:12]}); put the old ones back or launch under another name"
         )
-    manifest["sessions"].append(session())
+    manifest = {"datasets": {dataset.name: known}, "sessions": sessions}
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 
 

@@ -30,7 +30,10 @@ SAMPLERS: dict[str, Callable[[int, int, int], BaseSampler]] = {
     "random": lambda seed, study_seed, startup: RandomSampler(seed=seed),
     # A sequence is one sequence only under one seed.
     "qmc": lambda seed, study_seed, startup: QMCSampler(
-        seed=study_seed, scramble=True, warn_independent_sampling=False
+        seed=study_seed,
+        scramble=True,
+        independent_sampler=RandomSampler(seed=seed),
+        warn_independent_sampling=False,
     ),
     # The grid's points are queued when the study is made; nothing is left to sample.
     "grid": lambda seed, study_seed, startup: RandomSampler(seed=seed),

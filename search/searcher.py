@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Container
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -26,10 +27,11 @@ class StudySearcher(Searcher):
     out before `slots` has a place for it, so that a sampler sees all there is to see.
     """
 
-    def __init__(self, ledger: Ledger, slots: Slots) -> None:
+    def __init__(self, ledger: Ledger, slots: Slots, on_failure: Callable[[], None]) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._slots = slots
+        self._on_failure = on_failure
         self.assignments: dict[str, Assignment] = {}
         self.errors: dict[str, str] = {}
         self.failure: Exception | None = None
@@ -57,8 +59,8 @@ class StudySearcher(Searcher):
         progress = progress_of(result)
         if progress.state is not None or self.failure:
             return False
-        assignment = self.assignments[trial_id]
         try:
+            assignment = self.assignments[trial_id]
             if not self._ledger.report(assignment, progress):
                 return False
             self._ledger.prune(assignment)
@@ -71,6 +73,7 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         assignment = self.assignments.pop(trial_id, None)
+        reason = self.errors.pop(trial_id, "the trial ended without a result")
         if assignment is None or not self._ledger.is_running(assignment) or self.failure:
             return
         try:
@@ -78,15 +81,23 @@ class StudySearcher(Searcher):
             if progress is not None and progress.state is not None:
                 self._ledger.finish(assignment, progress)
             else:
-                reason = self.errors.pop(trial_id, "the trial ended without a result")
                 self._ledger.fail(assignment, reason)
         except Exception as failure:
             self.fail(failure)
+
+    def drop_lost(self, live: Container[str]) -> None:
+        """Fails trials that Tune gave up without a word, as when a worker could not be reused.
+
+        Each would hold its place for ever, and with the last place the sweep would stand still.
+        """
+        for trial_id in [trial_id for trial_id in self.assignments if trial_id not in live]:
+            self.on_trial_complete(trial_id, error=True)
 
     def fail(self, error: Exception) -> None:
         """Keeps the first failure; trials still running are left to a later resume."""
         log.error("the search stops", exc_info=error)
         self.failure = self.failure or error
+        self._on_failure()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore that Steppe has no use for.

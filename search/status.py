@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from search import lease, storage
@@ -25,13 +25,13 @@ def print_status(run: str) -> None:
     folder = RunFolder.existing(run)
     sweep = sweep_of(folder)
     journal = journal_of(folder)
-    rows = []
-    if journal.exists():
-        stored = storage.open_for_reading(journal)
-        begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
-        for study in studies(sweep):
-            trials = budget(sweep, study.algorithm)
-            rows.append(_row(stored, study, begun.get(study.id), trials))
+    # Without a journal no trial has begun; reading makes no file.
+    stored = storage.open_for_reading(journal) if journal.exists() else InMemoryStorage()
+    begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
+    rows = [
+        _row(stored, study, begun.get(study.id), budget(sweep, study.algorithm))
+        for study in studies(sweep)
+    ]
     screen = console()
     screen.print(table(sweep.name, rows))
     running = sum(row.running for row in rows)

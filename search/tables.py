@@ -147,7 +147,10 @@ def read_trial(folder: RunFolder, trial: str) -> dict[str, Any] | None:
         content = folder.read_bytes(_part(TRIALS, trial))
     except FileNotFoundError:
         return None
-    row: dict[str, Any] = pq.read_table(io.BytesIO(content)).to_pylist()[0]
+    try:
+        row: dict[str, Any] = pq.read_table(io.BytesIO(content)).to_pylist()[0]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(folder, error) from error
     return row
 
 
@@ -233,10 +236,18 @@ def _read_parts(
     factory = ds.FileSystemDatasetFactory(
         folder.filesystem, parts, ds.ParquetFileFormat(dictionary_columns=categories)
     )
-    # Over all parts: a run that was resumed with more hyperparameters has parts with fewer columns.
-    schema = factory.inspect(fragments=None)
-    _check_version(schema, folder)
-    return to_pandas(factory.finish(schema).to_table())
+    try:
+        # Over all parts: a run resumed with more hyperparameters has parts with fewer columns.
+        schema = factory.inspect(fragments=None)
+        _check_version(schema, folder)
+        table = factory.finish(schema).to_table()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(folder, error) from error
+    return to_pandas(table)
+
+
+def _damaged(folder: RunFolder, error: Exception) -> UserError:
+    return UserError(f"a table of {folder.uri} cannot be read: {error}; move that file away")
 
 
 def _check_version(schema: pa.Schema, folder: RunFolder) -> None:

@@ -59,6 +59,8 @@ class Trial:
 
     def carry_out(self) -> None:
         resume = read_checkpoint(self._folder, self._assignment)
+        if resume is not None:
+            self._started = resume["started"]
         dataset = load_dataset(self._run.dataset, self._run.root_path)
         result = train(self._run, dataset, self._report, self._save, resume)
         self._write_evaluations(result.evaluations)
@@ -76,7 +78,8 @@ class Trial:
 
     def _save(self, checkpoint: Checkpoint) -> None:
         if time.monotonic() - self._saved >= self._sweep.training.checkpoint_seconds:
-            write_checkpoint(self._folder, self._assignment, checkpoint)
+            started = {"started": self._started}
+            write_checkpoint(self._folder, self._assignment, checkpoint | started)
             self._saved = time.monotonic()
 
     def _write_evaluations(self, evaluations: Any) -> None:

@@ -39,6 +39,7 @@ WINNERS = pd.DataFrame(
         "weight_decay": [5e-05, 0.0],
         "rho": [float("nan"), 0.05],
         "batch_size": pd.array([None, 32], dtype="Int64"),
+        "dropout": [0.0, 0.0],
     }
 )
 SUMMARY = Summary((TABLE,), WINNERS)
@@ -77,11 +78,11 @@ def test_markdown_has_bold_best_and_underlined_second():
         "\n"
         "- SAM, [photo], seed 0: all 8 trials failed\n"
         "\n"
-        "### Winners\n\n"
-        "| algorithm | held_out | seed | number | validation | weight_decay | rho | batch_size |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        "| ERM | [photo] | 0 | 0 | 0.9123 | 5e-05 |  |  |\n"
-        "| SAM | [photo] | 1 | 7 | 0.9 | 0 | 0.05 | 32 |\n"
+        "### Winners (training-domain, held_out [photo], dropout 0)\n\n"
+        "| algorithm | seed | trial | validation | weight_decay | rho | batch_size |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+        "| ERM | 0 | 0 | 91.2 | 5e-05 |  |  |\n"
+        "| SAM | 1 | 7 | 90.0 | 0 | 0.05 | 32 |\n"
     )
 
 
@@ -105,7 +106,7 @@ def test_latex_is_booktabs_with_names_escaped():
         r"\par\footnotesize SAM, [photo], seed 0: all 8 trials failed",
     ]
     assert r"weight\_decay" in winners
-    assert r"held\_out" in winners
+    assert r"Winners (training-domain, held\_out [photo], dropout 0)" in winners
 
 
 def test_csv_holds_full_fractions_and_the_reason_of_an_empty_cell():
