@@ -99,7 +99,8 @@ class Slots:
         if time.monotonic() >= self._expires:
             import ray
 
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            known = ray.nodes()  # type: ignore[no-untyped-call]
+            nodes = [node["Resources"] for node in known if node["Alive"]]
             self._count = sum(self._fit(node) for node in nodes)
             self._expires = time.monotonic() + 10
         return self._count

@@ -178,7 +178,7 @@ def _winner_texts(winners: pd.DataFrame) -> tuple[str, list[list[str]]]:
     same = [name for name in winners if len(winners) > 1 and winners[name].nunique(False) == 1]
     same = [name for name in same if name not in ("seed", "number", "step", *_PERCENT)]
     told = ", ".join(
-        f"{name} {_value(name, winners[name].iloc[0])}".removeprefix("method ")
+        f"{name} {_value(str(name), winners[name].iloc[0])}".removeprefix("method ")
         for name in same
         if name not in ("dataset", "model")
     )

@@ -1,0 +1,237 @@
+"""What every algorithm must do, whatever it is made of."""
+
+from __future__ import annotations
+
+import gc
+import math
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.contract.settings import ALGORITHMS, DIGITS, PARTS, run_of, settings
+from training import algorithms
+from training.algorithms import parse
+from training.checkpoint import from_bytes, to_bytes
+from training.evaluation import Evaluation
+from training.run import Run
+from training.train import Checkpoint, Trainer, TrainResult, train
+
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+
+
+class Interrupted(Exception):
+    """Stands for whatever may end a run."""
+
+
+def trained(run: Run, resume: Checkpoint | None = None) -> tuple[TrainResult, Checkpoint]:
+    """A run's result and its state at the end."""
+    saved: list[Checkpoint] = []
+    return train(
+        run, DIGITS, lambda _: None, lambda checkpoint: saved.append(checkpoint()), resume
+    ), saved[-1]
+
+
+def end_of(run: Run) -> Tensor:
+    """The weights [P] at the end."""
+    weights: Tensor = trained(run)[1]["tensors"][0]
+    return weights
+
+
+def interrupted(run: Run, after: int) -> Checkpoint:
+    """The state of a run that is ended by its report of the evaluation at step `after`."""
+    saved: list[Checkpoint] = []
+
+    def report(evaluation: Evaluation) -> None:
+        if evaluation.step == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(run, DIGITS, report, lambda checkpoint: saved.append(checkpoint()))
+    return saved[-1]
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Equal bit for bit, through all nesting."""
+    assert type(one) is type(other)
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for item, other_item in zip(one, other, strict=True):
+            assert_equal(item, other_item)
+    else:
+        assert one == other
+
+
+def timeless(state: Checkpoint) -> Checkpoint:
+    evaluations = [(step, scores) for step, scores, _ in state["evaluations"]]
+    return {**state, "seconds": None, "evaluations": evaluations}
+
+
+def test_every_registered_part_has_toy_settings_for_each_of_its_numbers():
+    assert PARTS.keys() == algorithms.PARTS.keys()
+    for part, numbers in PARTS.items():
+        assert numbers.keys() == algorithms.part_hyperparameters(part).keys()
+
+
+@every_algorithm
+def test_training_lowers_the_loss(algorithm):
+    result, _ = trained(run_of(algorithm, {"dropout": 0.0}, steps=60, evaluate_every=20))
+
+    losses = [sum(score.loss for score in e.scores[:5]) / 5 for e in result.evaluations]
+    assert math.log(10) > losses[0] > losses[1] > losses[2]
+
+
+@every_algorithm
+def test_the_same_run_gives_the_same_numbers(algorithm):
+    (_, one), (_, other) = trained(run_of(algorithm)), trained(run_of(algorithm))
+
+    assert_equal(timeless(one), timeless(other))
+
+
+@every_algorithm
+def test_another_seed_gives_other_numbers(algorithm):
+    assert not torch.equal(end_of(run_of(algorithm, seed=1)), usual_end(algorithm))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@every_algorithm
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(algorithm, dropout):
+    run = run_of(algorithm, {"dropout": dropout})
+    whole, state = trained(run)
+
+    for after in (4, 8):
+        torch.manual_seed(after)  # whatever random state the resuming process happens to have
+        resumed, resumed_state = trained(run, from_bytes(to_bytes(interrupted(run, after))))
+
+        assert_equal(timeless(resumed_state), timeless(state))
+        assert resumed.best_step == whole.best_step
+        for one, other in zip(resumed.evaluations, whole.evaluations, strict=True):
+            assert one.scores == other.scores
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("algorithm", ["SAM", "DISAM+GGA+SAGM"])
+def test_resuming_is_exact_with_every_optimizer(algorithm, optimizer):
+    run = run_of(algorithm, optimizer=optimizer, rho_schedule="cosine", rho_warmup=3)
+    _, state = trained(run)
+
+    _, resumed = trained(run, from_bytes(to_bytes(interrupted(run, 4))))
+
+    assert_equal(timeless(resumed), timeless(state))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [(algorithm, name) for algorithm in ALGORITHMS for name in settings(algorithm)],
+)
+def test_each_hyperparameter_changes_the_final_weights(algorithm, name):
+    _, other = settings(algorithm)[name]
+
+    changed = end_of(run_of(algorithm, {name: other}))
+
+    assert not torch.equal(changed, usual_end(algorithm))
+
+
+@cache
+def usual_end(algorithm: str) -> Tensor:
+    return end_of(run_of(algorithm))
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({}, {"rho_schedule": "linear"}),
+        ({}, {"rho_schedule": "cosine"}),
+        ({}, {"rho_warmup": 2}),
+        ({"rho_schedule": "linear"}, {"rho_floor": 0.5}),
+        ({}, {"optimizer": "adamw"}),
+        ({}, {"optimizer": "sgd"}),
+        ({"optimizer": "sgd"}, {"momentum": 0.5}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("algorithm", ["SAM", "GSAM", "SAGM"])
+def test_each_choice_of_optimizer_and_schedule_changes_the_final_weights(algorithm, given, changed):
+    before = end_of(run_of(algorithm, **given))
+
+    after = end_of(run_of(algorithm, **{**given, **changed}))
+
+    assert not torch.equal(before, after)
+
+
+@every_algorithm
+def test_a_step_cut_short_in_any_pass_leaves_no_trace(algorithm):
+    """Weights are as before, and the step, done again, ends as it would have.
+
+    Once GGA's search is over the weights have moved for good, so there only its passes are cut.
+    """
+    searches = "GGA" in parse(algorithm)
+    run = run_of(algorithm, {"search_steps": 2} if searches else None)
+    looks, domains = 3, 5
+    most = looks * (domains + 1) if searches else 100
+    trainer, undisturbed = Trainer(run, DIGITS), Trainer(run, DIGITS)
+    passes_left = 0
+
+    def count_down(*_: Any) -> None:
+        nonlocal passes_left
+        passes_left -= 1
+        if passes_left == 0:
+            raise Interrupted
+
+    for each in (trainer, undisturbed):
+        each.model.train()
+        for _ in range(3):  # into the window of GGA
+            each.train_one()
+    undisturbed.train_one()
+    before = trainer.weights.flat.clone()
+    handle = trainer.model.classifier.register_forward_hook(count_down)
+    cut = 0
+    while trainer.step == 3 and cut < most:
+        passes_left = cut + 1
+        try:
+            trainer.train_one()
+        except Interrupted:
+            cut += 1
+            assert torch.equal(trainer.weights.flat, before)
+    handle.remove()
+    if trainer.step == 3:
+        trainer.train_one()
+
+    assert cut == most if searches else cut >= (1 if algorithm == "ERM" else 2)
+    assert torch.equal(trainer.weights.flat, undisturbed.weights.flat)
+
+
+def large_storages(atleast: int) -> int:
+    """Tensors of at least so many bytes that share no memory with each other."""
+    tensors = [item for item in gc.get_objects() if issubclass(type(item), Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+    return sum(storage.nbytes() >= atleast for storage in storages.values())
+
+
+@pytest.mark.parametrize("algorithm", ["SAM", "ASAM", "GSAM", "SAGM", "DISAM"])
+def test_a_pass_holds_one_more_copy_of_weights_and_gradient_than_erm_at_most(algorithm):
+    def most(name: str) -> int:
+        gc.collect()
+        outside = large_storages(trainer_bytes)
+        trainer = Trainer(run_of(name), DIGITS)
+        trainer.model.train()
+        seen: list[int] = []
+        for _ in range(2):
+            trainer.train_one()
+        last: nn.Parameter = next(trainer.model.parameters())  # its gradient comes last
+        last.register_post_accumulate_grad_hook(
+            lambda _: seen.append(large_storages(trainer_bytes) - outside)
+        )
+        trainer.train_one()
+        return max(seen)
+
+    trainer_bytes = Trainer(run_of("ERM"), DIGITS).weights.flat.nbytes
+    assert most(algorithm) <= most("ERM") + 2

@@ -1,0 +1,204 @@
+"""Runs a golden case: its network, its batches and its random numbers, all from the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datasets.batches import DomainBatch
+from training import optimizers
+from training.algorithms.asam import ASAM, ElementwiseASAM
+from training.algorithms.disam import DISAM
+from training.algorithms.gga import GGA, GGAL, pair_cosines
+from training.algorithms.gsam import GSAM
+from training.algorithms.sagm import SAGM
+from training.algorithms.sam import SAM
+from training.passes import Objective, Passes
+from training.schedules import Schedule
+from training.update import Part, Step, Update, compose, take_step
+from training.weights import Weights
+
+FOLDER = Path(__file__).parents[1] / "golden"
+NAMES = ("w1", "b1", "w2", "b2")
+FEATURIZER = ("w1", "b1")
+STEPS = 10
+
+
+@cache
+def read(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((FOLDER / f"{file}.json").read_text())
+    return content
+
+
+def case_of(file: str, case_id: str) -> dict[str, Any]:
+    return next(case for case in read(file)["cases"] if case["case_id"] == case_id)
+
+
+def flat(named: dict[str, Any], names: Sequence[str] = NAMES) -> Tensor:
+    return torch.cat([tensor(named[name]).reshape(-1) for name in names])
+
+
+def tensor(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+class GoldenNetwork(nn.Module):
+    """Linear(6, 5), tanh, Linear(5, 3) in float64, with the problem's weights."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__()
+        before, hidden, after = problem["model"]["layers"]
+        self.featurizer = nn.Sequential(nn.Linear(before, hidden), nn.Tanh())
+        self.classifier = nn.Linear(hidden, after)
+        self.double()
+        with torch.no_grad():
+            for parameter, name in zip(self.parameters(), NAMES, strict=True):
+                parameter.copy_(tensor(problem["init"][name]))
+
+
+def batches(problem: dict[str, Any]) -> Iterator[DomainBatch]:
+    """The recorded batch of each step: the domains' samples one after another."""
+    x = [tensor(values) for values in problem["data"]["x"]]
+    y = [torch.tensor(values) for values in problem["data"]["y"]]
+    for chosen in problem["batches"]:
+        sizes = tuple(len(indices) for indices in chosen)
+        yield DomainBatch(
+            torch.cat([x[i][indices] for i, indices in enumerate(chosen)]),
+            torch.cat([y[i][indices] for i, indices in enumerate(chosen)]),
+            torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+            sizes,
+        )
+
+
+class RecordedDraws:
+    """Hands out the draws of a record, in order."""
+
+    def __init__(self, draws: Sequence[Tensor]) -> None:
+        self._draws = iter(draws)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        return next(self._draws).reshape(like.shape)
+
+    normal = uniform
+
+
+def draws(case: dict[str, Any], step: int) -> RecordedDraws:
+    recorded: list[Tensor] = []
+    for search in case.get("search", []):
+        if search["step"] == step:
+            recorded += [flat(noise, FEATURIZER) for noise in search["uniform"]]
+    if "normal" in case:
+        recorded.append(flat(case["normal"][step]))
+    return RecordedDraws(recorded)
+
+
+def schedule(hparams: dict[str, Any]) -> Schedule:
+    return Schedule(
+        hparams.get("rho_schedule", "linear"),
+        STEPS,
+        hparams.get("warmup_steps", 0),
+        hparams["rho_min"] / hparams["rho_max"],
+    )
+
+
+def update(case: dict[str, Any]) -> Update:
+    """The case's algorithm, of the parts that its name and its hyperparameters ask for."""
+    h, parts = case["hparams"], list[Part]()
+    algorithm = case["algorithm"]
+    if algorithm == "gga":
+        length = h["end_step"] - h["start_step"]
+        tolerance = h["loss_tolerance"]
+        parts.append(GGA(h["neighborhood"], h["search_steps"], h["start_step"], length, tolerance))
+    if algorithm == "gga_l":
+        parts.append(GGAL(h["gamma"]))
+    if "lambda" in h:
+        parts.append(DISAM(h["lambda"], h["variance"]))
+    if algorithm == "asam_layer_eta":
+        parts.append(ASAM(h["eta"]))
+    if algorithm == "asam_elementwise" or h.get("adaptive"):
+        parts.append(ElementwiseASAM())
+    if algorithm.endswith("sagm"):
+        parts.append(SAGM(h["rho_max"], h["alpha"], schedule(h)))
+    elif algorithm.endswith("gsam"):
+        parts.append(GSAM(h["rho_max"], h["alpha"], schedule(h)))
+    elif "rho" in h:
+        parts.append(SAM(h["rho"]))
+    return compose(parts)
+
+
+class WatchedOptimizer:
+    """The case's optimizer; keeps what it is given."""
+
+    def __init__(self, settings: dict[str, Any], weights: Tensor, seen: Trajectory) -> None:
+        assert settings.get("betas", [0.9, 0.999]) == [0.9, 0.999]
+        assert settings.get("eps", 1e-8) == 1e-8
+        momentum = settings.get("momentum", 0.0)
+        self._inner = optimizers.build(
+            settings["name"], weights, settings["lr"], settings["weight_decay"], momentum
+        )
+        self.state = self._inner.state
+        self._seen = seen
+
+    def step(self, gradient: Tensor) -> None:
+        self._seen.gradients.append(gradient.clone())
+        self._inner.step(gradient)
+
+
+@dataclass
+class Trajectory:
+    """What a run did: everything that a record can be compared with."""
+
+    weights: dict[int, Tensor] = field(default_factory=dict)  # after that many steps
+    losses: list[list[float]] = field(default_factory=list)  # [step][pass]
+    points: list[list[Tensor]] = field(default_factory=list)  # [step][pass] weights of the pass
+    gradients: list[Tensor] = field(default_factory=list)  # [step] what the optimizer got
+    searched: list[list[Tensor]] = field(default_factory=list)  # [step][look] weights
+    cosines: list[list[Tensor]] = field(default_factory=list)  # [step][look] of all pairs
+
+
+class WatchedPasses(Passes):
+    """Passes that write down where they were and what they saw."""
+
+    def __init__(
+        self, model: nn.Module, weights: Weights, batch: DomainBatch, seen: Trajectory
+    ) -> None:
+        super().__init__(model, weights, batch)
+        self._flat = weights.flat
+        self._seen = seen
+        for log in (seen.points, seen.searched, seen.cosines):
+            log.append([])
+
+    def gradient(self, objective: Objective, second: bool = False) -> tuple[Tensor, Tensor]:
+        self._seen.points[-1].append(self._flat.clone())
+        return super().gradient(objective, second)
+
+    def domain_gradients(self) -> Tensor:
+        gradients = super().domain_gradients()
+        self._seen.searched[-1].append(self._flat.clone())
+        self._seen.cosines[-1].append(pair_cosines(gradients))
+        return gradients
+
+
+@cache
+def play(file: str, case_id: str) -> Trajectory:
+    """The case's steps on its problem."""
+    case = case_of(file, case_id)
+    problem = read(file)["problems"][case["problem"]]
+    model = GoldenNetwork(problem)
+    weights = Weights(model)
+    seen = Trajectory()
+    base = WatchedOptimizer(case["optimizer"], weights.flat, seen)
+    edited = update(case)
+    for number, batch in enumerate(batches(problem)):
+        passes = WatchedPasses(model, weights, batch, seen)
+        losses = take_step(edited, Step(number, passes, weights, draws(case, number)), base)
+        seen.losses.append([float(loss) for loss in losses])
+        seen.weights[number + 1] = weights.flat.clone()
+    return seen

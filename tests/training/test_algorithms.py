@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+from training import algorithms
+from training.algorithms import PARTS, build, compares_domains, hyperparameters, parse
+from training.algorithms.asam import ASAM
+from training.algorithms.disam import DISAM
+from training.algorithms.gga import GGA
+from training.algorithms.sagm import SAGM
+from training.schedules import Schedule
+from training.update import Update
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("ERM", ()),
+        ("SAM", ("SAM",)),
+        ("DISAM", ("DISAM", "SAM")),
+        ("ASAM", ("ASAM", "SAM")),
+        ("ASAM+DISAM", ("ASAM", "DISAM", "SAM")),
+        ("DISAM+SAGM", ("DISAM", "SAGM")),
+        ("SAGM+DISAM", ("SAGM", "DISAM")),
+        ("GGA", ("GGA",)),
+        ("GGA+SAM", ("GGA", "SAM")),
+        ("GGA+GGA-L", ("GGA", "GGA-L")),
+    ],
+)
+def test_a_name_is_its_parts_completed_by_sam_where_only_the_ascent_is_shaped(name, parts):
+    assert parse(name) == parts
+
+
+def test_hyperparameters_are_those_of_the_parts_with_their_defaults():
+    assert hyperparameters("ERM") == {}
+    assert hyperparameters("DISAM+SAGM") == {"lambda": 0.1, "rho": 0.05, "alpha": 0.001}
+    assert hyperparameters("GGA") == {
+        "neighborhood": 1e-5,
+        "search_steps": 250,
+        "start": 100,
+        "length": 100,
+        "tolerance": 0.1,
+    }
+
+
+@pytest.mark.parametrize("name", ["ASAM", "ASAM-elementwise", "ASAM+SAGM", "SAGM+ASAM"])
+def test_a_stretched_ball_has_a_larger_radius_by_default(name):
+    assert hyperparameters(name)["rho"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("SAMG", "unknown algorithm 'SAMG'; did you mean SA"),
+        ("sam", "unknown algorithm 'sam'; did you mean SAM?"),
+        ("DISAM+SAMG", "unknown algorithm 'SAMG' in 'DISAM\\+SAMG'; did you mean"),
+        ("ERM+SAM", "unknown algorithm 'ERM' in 'ERM\\+SAM'; there are: SAM,"),
+        ("", "unknown algorithm ''; there are: ERM, SAM,"),
+        ("SAM+SAM", "SAM\\+SAM names SAM twice"),
+        ("SAM+GSAM", "'SAM\\+GSAM' does not compose: SAM and GSAM both set the scale"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_a_way_out(name, message):
+    with pytest.raises(ValueError, match=message):
+        parse(name)
+
+
+def test_a_hyperparameter_that_the_algorithm_lacks_is_refused():
+    with pytest.raises(ValueError, match="SAM has no hyperparameter 'alpha'; it has: rho"):
+        build("SAM", {"alpha": 0.1})
+    with pytest.raises(ValueError, match="ERM has no hyperparameter 'rho'; it has: none"):
+        build("ERM", {"rho": 0.1})
+
+
+def owner(slot: object) -> object:
+    return slot.__self__  # type: ignore[attr-defined]
+
+
+def test_values_and_the_schedule_reach_the_parts():
+    schedule = Schedule("cosine", 10)
+
+    update = build("DISAM+SAGM", {"rho": 0.2, "lambda": 0.7}, schedule)
+
+    assert owner(update.scale) == SAGM(0.2, 0.001, schedule)
+    assert owner(update.steering) == DISAM(0.7)
+
+
+def test_a_name_builds_what_its_parts_compose():
+    update = build("ASAM+SAGM", {"eta": 0.2, "alpha": 0.1})
+
+    assert owner(update.metric) == ASAM(0.2)
+    assert owner(update.scale) == SAGM(0.5, 0.1)
+    assert build("ERM", {}) == Update()
+
+
+def test_whole_numbers_stay_whole_when_they_come_as_floats():
+    search = owner(build("GGA", {"search_steps": 10.0, "start": 5.0}).before)
+
+    assert search == GGA(search_steps=10, start=5)
+    assert isinstance(search.search_steps, int)
+
+
+def test_domains_are_compared_by_disam_and_gga_alone():
+    assert [name for name in PARTS if compares_domains(name)] == ["DISAM", "GGA", "GGA-L"]
+    assert compares_domains("DISAM+SAGM")
+    assert not compares_domains("ERM")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_names_its_cost_and_its_paper(part):
+    assert PARTS[part].cost
+    assert "arXiv" in PARTS[part].paper
+    assert algorithms.part_hyperparameters(part).keys() <= hyperparameters(part).keys()

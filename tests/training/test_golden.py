@@ -1,0 +1,114 @@
+"""Every algorithm against trajectories recorded from its official public code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.training.golden_case import case_of, flat, play, read, schedule, tensor
+
+FILES = ("erm_sam_asam", "asam_official", "gsam", "sagm", "disam", "gga", "gga_l")
+CASES = [(file, case["case_id"]) for file in FILES for case in read(file)["cases"]]
+
+
+def cases_with(has: Callable[[dict], object]) -> pytest.MarkDecorator:
+    chosen = [
+        pytest.param(file, case_id, id=f"{file}:{case_id}")
+        for file, case_id in CASES
+        if has(case_of(file, case_id))
+    ]
+    return pytest.mark.parametrize(("file", "case_id"), chosen)
+
+
+def close(actual, expected) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+
+
+def test_all_recorded_cases_are_played():
+    assert len(CASES) == 42
+
+
+@cases_with(lambda case: case["params"])
+def test_weights_after_1_2_5_and_10_steps_are_the_recorded_ones(file, case_id):
+    recorded = case_of(file, case_id)["params"]
+
+    assert sorted(recorded, key=int) == ["1", "2", "5", "10"]
+    for steps, weights in recorded.items():
+        close(play(file, case_id).weights[int(steps)], flat(weights))
+
+
+@cases_with(lambda case: case["losses"])
+def test_every_pass_of_every_step_has_the_recorded_loss(file, case_id):
+    close(tensor(play(file, case_id).losses), tensor(case_of(file, case_id)["losses"]))
+
+
+@cases_with(lambda case: "eval_points" in case.get("step1", {}))
+def test_passes_of_the_first_step_run_at_the_recorded_weights(file, case_id):
+    recorded = case_of(file, case_id)["step1"]["eval_points"]
+
+    close(torch.stack(play(file, case_id).points[0]), torch.stack([flat(p) for p in recorded]))
+
+
+@cases_with(lambda case: "final_grad" in case.get("step1", {}))
+def test_optimizer_gets_the_recorded_gradient_in_the_first_step(file, case_id):
+    recorded = case_of(file, case_id)["step1"]["final_grad"]
+
+    close(play(file, case_id).gradients[0], flat(recorded))
+
+
+@cases_with(lambda case: "rho_per_step" in case)
+def test_schedule_gives_the_recorded_radius_of_every_step(file, case_id):
+    case = case_of(file, case_id)
+    radius = schedule(case["hparams"])
+
+    rho = [case["hparams"]["rho_max"] * radius(step) for step in range(10)]
+
+    assert rho == pytest.approx(case["rho_per_step"], abs=1e-12)
+
+
+@cases_with(lambda case: "search" in case)
+def test_search_of_gga_sees_the_recorded_similarities(file, case_id):
+    for search in case_of(file, case_id)["search"]:
+        smallest = [float(seen.min()) for seen in play(file, case_id).cosines[search["step"]]]
+
+        close(tensor(smallest), tensor([search["initial_similarity"], *search["sims"]]))
+
+
+@cases_with(lambda case: "search" in case)
+def test_search_of_gga_accepts_what_the_released_code_accepts(file, case_id):
+    case = case_of(file, case_id)
+    for search in case["search"]:
+        walk = play(file, case_id).searched[search["step"]]
+        origin = walk[0]
+        accepted = []
+        for here, after, noise in zip(walk[1:], walk[2:], search["uniform"][1:], strict=False):
+            moved = torch.zeros_like(origin)
+            noise = (2 * flat(noise, ("w1", "b1")) - 1) * case["hparams"]["neighborhood"]
+            moved[: len(noise)] = noise
+            # After a point is accepted the walk starts again at its origin, else it goes on.
+            restarted = torch.allclose(after, origin + moved, rtol=0, atol=1e-12)
+            assert restarted != torch.allclose(after, here + moved, rtol=0, atol=1e-12)
+            accepted.append(restarted)
+        assert accepted == search["accepted"][:-1]
+
+        kept = [i for i, kept in enumerate(search["accepted"]) if kept]
+        final = walk[kept[-1] + 1] if kept else origin
+        close(play(file, case_id).points[search["step"]][0], final)
+
+
+@cases_with(lambda case: "search" in case)
+def test_gga_searches_in_the_steps_of_its_window_only(file, case_id):
+    searched = play(file, case_id).searched
+
+    steps = [step for step, looks in enumerate(searched) if looks]
+
+    assert steps == [search["step"] for search in case_of(file, case_id)["search"]]
+
+
+@cases_with(lambda case: "mean_similarity" in case)
+def test_gga_l_sees_the_recorded_mean_similarities(file, case_id):
+    seen = [float(cosines[0].mean()) for cosines in play(file, case_id).cosines]
+
+    close(tensor(seen), tensor(case_of(file, case_id)["mean_similarity"]))

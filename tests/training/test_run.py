@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.run import Run
+
+RUN = Run("RotatedDigits", None, "mlp", "SAM", "0", 0, 10, 5, {"lr": 1e-3, "rho": 0.1})
+
+
+def test_a_run_is_rebuilt_from_its_plain_values():
+    assert Run(**RUN.as_dict()) == RUN
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"algorithm": "ERM"},
+        {"model": "cnn"},
+        {"hyperparameters": {"lr": 1.0}},
+        {"steps": 20},
+        {"root": "/data"},
+    ],
+    ids=str,
+)
+def test_what_is_compared_shares_its_random_seed(other):
+    assert replace(RUN, **other).random_seed == RUN.random_seed
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"held_out": "15"}, {"dataset": "X"}], ids=str)
+def test_what_is_averaged_over_has_seeds_of_its_own(other):
+    assert replace(RUN, **other).random_seed != RUN.random_seed
+
+
+def test_the_root_is_a_path_where_there_is_one():
+    assert RUN.root_path is None
+    assert replace(RUN, root="data").root_path == Path("data")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.training.toy import Toy, batch, passes
+from training import optimizers
+from training.algorithms.asam import ASAM, ElementwiseASAM
+from training.algorithms.disam import DISAM
+from training.algorithms.gga import GGA, GGAL, pair_cosines
+from training.algorithms.gsam import GSAM
+from training.algorithms.sagm import SAGM
+from training.algorithms.sam import SAM
+from training.draws import StepDraws
+from training.passes import Outputs, Passes, mean_loss
+from training.update import Part, Step, Update, compose, direction, length, take_step
+from training.weights import Weights
+
+CPU = torch.device("cpu")
+
+
+def step_of(model: nn.Module, *sizes: int, number: int = 0) -> Step:
+    some, weights = passes(model, *sizes)
+    return Step(number, some, weights, StepDraws(0, number, CPU))
+
+
+def direction_of(*parts: Part, sizes: tuple[int, ...] = (4, 4, 4)) -> torch.Tensor:
+    return direction(compose(parts), step_of(Toy(), *sizes))[0].clone()
+
+
+def test_no_parts_make_erm():
+    step = step_of(Toy(), 4, 4)
+
+    gradient, values = direction(compose([]), step)
+
+    value, expected = step.passes.gradient(mean_loss)
+    assert torch.equal(gradient, expected)
+    assert torch.equal(torch.stack(values), value[None])
+
+
+@pytest.mark.parametrize(
+    ("parts", "slot"),
+    [
+        ([SAM(), GSAM()], "scale"),
+        ([GSAM(), SAGM()], "scale"),
+        ([ASAM(), ElementwiseASAM(), SAM()], "metric"),
+        ([DISAM(), DISAM(0.2), SAM()], "steering"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_two_parts_that_own_one_slot_are_refused_by_name(parts, slot):
+    first, second = (type(part).__name__ for part in parts[:2])
+
+    with pytest.raises(ValueError, match=f"{first} and {second} both set the {slot}"):
+        compose(parts)
+
+
+@pytest.mark.parametrize("part", [ASAM(), ElementwiseASAM(), DISAM()], ids=repr)
+def test_a_part_that_shapes_an_ascent_which_none_makes_is_refused_by_name(part):
+    with pytest.raises(ValueError, match=f"{type(part).__name__} shapes an ascent that no part"):
+        compose([part, GGA()])
+
+
+def test_order_of_parts_does_not_matter():
+    assert torch.equal(direction_of(DISAM(), ASAM(), SAGM()), direction_of(SAGM(), ASAM(), DISAM()))
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (5, 3, 1), (4, 0, 3)], ids=str)
+def test_disam_steers_the_climb_only(sizes):
+    """The first pass differentiates L - lambda V, the second L alone."""
+    seen: list[Outputs] = []
+
+    def objective(outputs: Outputs) -> torch.Tensor:
+        seen.append(outputs)
+        return mean_loss(outputs)
+
+    update = replace(compose([DISAM(0.5), SAM(0.1)]), objective=objective)
+    _, values = direction(update, step_of(Toy(), *sizes))
+
+    variance = seen[0].domain_losses.var(correction=0)
+    torch.testing.assert_close(values[0], mean_loss(seen[0]) - 0.5 * variance)
+    torch.testing.assert_close(values[1], mean_loss(seen[1]))
+
+
+def test_disam_of_one_domain_is_sam():
+    torch.testing.assert_close(
+        direction_of(DISAM(0.5), SAM(), sizes=(6,)), direction_of(SAM(), sizes=(6,))
+    )
+
+
+def test_gsam_leaves_out_a_part_of_the_gradient_that_is_orthogonal_to_the_peaks():
+    gradient, peak, combined = (direction_of(*parts) for parts in ([], [SAM()], [GSAM(alpha=0.3)]))
+
+    orthogonal = (peak - combined) / 0.3
+
+    along = gradient - orthogonal
+    assert orthogonal.dot(peak).item() == pytest.approx(0, abs=1e-10)
+    assert (along.dot(peak) / (length(along) * length(peak))).item() == pytest.approx(1)
+
+
+def test_gga_l_adds_its_noise_to_the_gradient_that_another_part_made():
+    step = step_of(Toy(), 4, 4, 4)
+    plain = direction(compose([SAGM(alpha=0.2)]), step)[0].clone()
+
+    noisy, _ = direction(compose([GGAL(0.1), SAGM(alpha=0.2)]), step)
+
+    similarity = pair_cosines(step.passes.domain_gradients()).mean()
+    noise = 0.1 * (1 - similarity) * StepDraws(0, 0, CPU).normal(plain)
+    torch.testing.assert_close(noisy, plain + noise)
+
+
+def test_gga_and_gga_l_refuse_to_compare_one_domain():
+    for part in (GGA(start=0), GGAL()):
+        with pytest.raises(ValueError, match="at least two"):
+            direction(compose([part]), step_of(Toy(), 8))
+
+
+def test_gga_passes_over_a_domain_that_is_absent_from_the_batch():
+    step = step_of(Toy(), 4, 0, 4)
+
+    direction(compose([GGA(0.1, search_steps=3, start=0)]), step)
+
+    assert step.weights.flat.isfinite().all()
+
+
+def test_cosines_are_those_of_every_pair_of_rows():
+    rows = torch.randn(4, 100, dtype=torch.float64)
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+
+    expected = [torch.cosine_similarity(rows[i], rows[j], dim=0) for i, j in pairs]
+
+    torch.testing.assert_close(pair_cosines(rows), torch.stack(expected))
+
+
+def test_cosine_with_a_gradient_of_zero_is_zero():
+    assert pair_cosines(torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist() == [0]
+
+
+def test_a_gradient_of_zero_makes_no_climb():
+    model = Toy()
+    model.classifier.weight.data.zero_()  # all logits are equal, so the objective below is flat
+
+    def flat(outputs: Outputs) -> torch.Tensor:
+        return (outputs.logits * 0).sum()
+
+    step = step_of(model, 4, 4)
+    gradient, _ = direction(replace(compose([SAM()]), objective=flat), step)
+
+    assert gradient.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[SAM()], [DISAM(), SAGM()], [ASAM(), GSAM()], [GGA(0.1, 3, start=0), SAM()]],
+    ids=str,
+)
+@pytest.mark.parametrize("failing", ["second pass", "search"])
+def test_an_exception_in_a_pass_leaves_the_weights_as_they_were(parts, failing):
+    class Interrupted(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not torch.equal(step.weights.flat, before):
+                raise KeyboardInterrupt
+            return x
+
+    model = Toy(Interrupted(), nn.BatchNorm1d(5))
+    step = step_of(model, 4, 4)
+    before = step.weights.flat.clone()
+    if failing == "search":
+        parts = [GGA(0.1, 3, start=0), *(part for part in parts if not isinstance(part, GGA))]
+
+    with pytest.raises(KeyboardInterrupt):
+        take_step(compose(parts), step, optimizers.build("sgd", step.weights.flat, 0.1, 0.0))
+
+    assert torch.equal(step.weights.flat, before)
+    assert model.featurizer[2].track_running_stats
+
+
+def test_the_optimizer_steps_from_the_undisplaced_weights():
+    step = step_of(Toy(), 4, 4)
+    before = step.weights.flat.clone()
+    gradient = direction(compose([SAM(0.5)]), step)[0].clone()
+
+    take_step(compose([SAM(0.5)]), step, optimizers.build("sgd", step.weights.flat, 0.1, 0.3))
+
+    torch.testing.assert_close(step.weights.flat, before - 0.1 * (gradient + 0.3 * before))
+
+
+def test_length_is_accurate_in_single_precision():
+    vector = torch.rand(8_000_000, generator=torch.Generator().manual_seed(0))
+
+    assert length(vector).item() == pytest.approx(vector.double().norm().item(), rel=5e-5)
+
+
+def test_radius_of_the_climb_is_rho_in_single_precision():
+    weights = Weights(model := Toy(dtype=torch.float32))
+    before = weights.flat.clone()
+    some = Passes(model, weights, batch(4, 4, dtype=torch.float32))
+    climbed: list[float] = []
+
+    def objective(outputs: Outputs) -> torch.Tensor:
+        climbed.append((weights.flat - before).norm().item())
+        return mean_loss(outputs)
+
+    update = replace(compose([SAM(0.05)]), objective=objective)
+    direction(update, Step(0, some, weights, StepDraws(0, 0, CPU)))
+
+    assert climbed == [0, pytest.approx(0.05, rel=1e-4)]
+
+
+def test_a_slot_that_no_part_sets_is_that_of_erm():
+    assert compose([GGAL()]).scale is None
+    assert compose([SAM()]).objective is Update().objective

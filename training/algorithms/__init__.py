@@ -1,0 +1,117 @@
+"""The algorithms: parts by name, and how a name such as `DISAM+SAGM` becomes an Update."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from training.algorithms.asam import ASAM, ElementwiseASAM
+from training.algorithms.disam import DISAM
+from training.algorithms.gga import GGA, GGAL
+from training.algorithms.gsam import GSAM
+from training.algorithms.sagm import SAGM
+from training.algorithms.sam import SAM
+from training.schedules import CONSTANT, Schedule
+from training.update import Update, compose, shaping
+
+PARTS: dict[str, type[Any]] = {
+    "SAM": SAM,
+    "ASAM": ASAM,
+    "ASAM-elementwise": ElementwiseASAM,
+    "GSAM": GSAM,
+    "SAGM": SAGM,
+    "DISAM": DISAM,
+    "GGA": GGA,
+    "GGA-L": GGAL,
+}
+
+# Stretched by the weights, a ball needs about ten times SAM's radius (Kwon et al. 2021).
+STRETCHED_RHO = {"ASAM": 0.5, "ASAM-elementwise": 0.5}
+
+
+def build(name: str, values: Mapping[str, float], schedule: Schedule = CONSTANT) -> Update:
+    """The update of an algorithm with these hyperparameters; `schedule` scales its radius.
+
+    Raises ValueError for an unknown name, parts that do not compose, or a hyperparameter that the
+    algorithm lacks.
+    """
+    settings = hyperparameters(name)
+    unknown = sorted(values.keys() - settings.keys())
+    if unknown:
+        known = ", ".join(settings) or "none of its own"
+        raise ValueError(f"{name} has no hyperparameter {unknown[0]!r}; it has: {known}")
+    return _compose(parse(name), {**settings, **values}, schedule)
+
+
+@cache
+def parse(name: str) -> tuple[str, ...]:
+    """Part names of an algorithm; a part that only shapes an ascent is completed by SAM.
+
+    `ERM` is (); `DISAM` is (DISAM, SAM). Raises ValueError as `build` does.
+    """
+    names = () if name == "ERM" else tuple(name.split("+"))
+    for part in names:
+        if part not in PARTS:
+            raise ValueError(_unknown(name, part))
+        if names.count(part) > 1:
+            raise ValueError(f"{name} names {part} twice")
+    alone = [PARTS[part]()(Update()) for part in names]
+    if any(shaping(update) for update in alone) and not any(update.scale for update in alone):
+        names = (*names, "SAM")
+    try:
+        _compose(names, {}, CONSTANT)
+    except ValueError as error:
+        raise ValueError(f"{name!r} does not compose: {error}") from None
+    return names
+
+
+def hyperparameters(name: str) -> dict[str, float]:
+    """Hyperparameters of an algorithm with their defaults, in the order of its parts."""
+    names = parse(name)
+    values = {key: default for part in names for key, default in part_hyperparameters(part).items()}
+    for part in names:
+        if part in STRETCHED_RHO:
+            values["rho"] = STRETCHED_RHO[part]
+    return values
+
+
+def part_hyperparameters(part: str) -> dict[str, float]:
+    """The numbers of a part with their defaults; `lambda_` is called lambda everywhere else."""
+    return {
+        field.name.rstrip("_"): field.default
+        for field in fields(PARTS[part])
+        if isinstance(field.default, (int, float))
+    }
+
+
+def compares_domains(name: str) -> bool:
+    """Whether the algorithm needs at least two source domains to differ from its plain form."""
+    return any(part in ("DISAM", "GGA", "GGA-L") for part in parse(name))
+
+
+def _compose(names: tuple[str, ...], values: Mapping[str, float], schedule: Schedule) -> Update:
+    return compose([_part(name, values, schedule) for name in names])
+
+
+def _part(name: str, values: Mapping[str, float], schedule: Schedule) -> Any:
+    arguments: dict[str, Any] = {}
+    for field in fields(PARTS[name]):
+        key = field.name.rstrip("_")
+        if key == "schedule":
+            arguments[field.name] = schedule
+        elif key in values and isinstance(field.default, (int, float)):
+            # A whole number that went through a table may come back as 250.0.
+            arguments[field.name] = type(field.default)(values[key])
+    return PARTS[name](**arguments)
+
+
+def _unknown(name: str, part: str) -> str:
+    known = [*PARTS] if "+" in name else ["ERM", *PARTS]
+    folded = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(part.lower(), folded, n=1)
+    hint = f"did you mean {folded[close[0]]}?" if close else f"there are: {', '.join(known)}"
+    where = f"{part!r} in {name!r}" if part != name else repr(part)
+    return f"unknown algorithm {where}; {hint}"

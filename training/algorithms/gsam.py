@@ -1,0 +1,39 @@
+"""Surrogate gap guided sharpness-aware minimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from training.algorithms.sam import EPSILON, SAM
+from training.schedules import CONSTANT, Schedule
+from training.update import Update, length
+
+
+@dataclass(frozen=True)
+class GSAM:
+    """SAM that also closes the gap between the loss at the peak and at the weights.
+
+    d = g' - alpha g_perp,  g' the gradient at SAM's peak, g_perp the part of g orthogonal to g'
+
+    rho: radius. alpha: weight of the gap; 0 is SAM. Zhuang et al. 2022, arXiv 2203.08065,
+    algorithm 1.
+    """
+
+    cost: ClassVar[str] = "2"
+    paper: ClassVar[str] = "Zhuang et al. 2022, arXiv 2203.08065"
+
+    rho: float = 0.05
+    alpha: float = 0.001
+    schedule: Schedule = CONSTANT
+
+    def __call__(self, update: Update) -> Update:
+        return replace(SAM(self.rho, self.schedule)(update), combine=self.combine)
+
+    def combine(self, gradient: Tensor, peak: Tensor) -> Tensor:
+        norm, peak_norm = length(gradient), length(peak)
+        cosine = gradient.dot(peak) / (norm * peak_norm + EPSILON)
+        orthogonal = gradient.addcmul_(peak, -cosine * norm / (peak_norm + EPSILON))
+        return peak.sub_(orthogonal, alpha=self.alpha)

@@ -1,0 +1,35 @@
+"""Sharpness-aware minimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from training.schedules import CONSTANT, Schedule
+from training.update import Update
+
+EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class SAM:
+    """The gradient at the worst point of a ball around the weights.
+
+    e = rho_t g / |g|,  w <- U(w, grad L(w + e))
+
+    rho: radius, in units of the weights. Foret et al. 2021, arXiv 2010.01412, equation 2.
+    """
+
+    cost: ClassVar[str] = "2"
+    paper: ClassVar[str] = "Foret et al. 2021, arXiv 2010.01412"
+
+    rho: float = 0.05
+    schedule: Schedule = CONSTANT
+
+    def __call__(self, update: Update) -> Update:
+        return replace(update, scale=self.scale)
+
+    def scale(self, norm: Tensor, step: int) -> Tensor:
+        return self.rho * self.schedule(step) / (norm + EPSILON)

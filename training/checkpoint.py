@@ -1,0 +1,35 @@
+"""Checkpoints as bytes, read back without running code from them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import torch
+
+from training.train import Checkpoint
+
+DIGEST = 32  # bytes of a sha256
+
+
+class TornCheckpoint(Exception):
+    """The bytes are not a whole checkpoint."""
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The sha256 of what follows, then the checkpoint as `torch.save` writes it."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    content = buffer.getbuffer()
+    return b"".join([hashlib.sha256(content).digest(), content])
+
+
+def from_bytes(content: bytes) -> Checkpoint:
+    """The checkpoint, on the CPU. Raises TornCheckpoint if it is cut short or changed."""
+    whole = memoryview(content)
+    # Compared first: what torch.load raises for damaged bytes, if anything, is hard to foresee.
+    if hashlib.sha256(whole[DIGEST:]).digest() != whole[:DIGEST]:
+        raise TornCheckpoint(f"the checkpoint of {len(content)} bytes is cut short or damaged")
+    stream = io.BytesIO(whole[DIGEST:])
+    loaded: Checkpoint = torch.load(stream, map_location="cpu", weights_only=True)
+    return loaded
