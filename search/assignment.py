@@ -26,8 +26,9 @@ class Assignment:
 
 def run_of(sweep: Sweep, assignment: Assignment) -> Run:
     """The training run that an assignment asks for."""
-    study, training = assignment.study, sweep.training
-    root = sweep.dataset.root
+    study, root = assignment.study, sweep.dataset.root
+    # Keys of a sweep's training that are a run's own fields, under the same names.
+    fields = Run.__dataclass_fields__.keys() & type(sweep.training).model_fields.keys()
     return Run(
         dataset=study.dataset,
         root=None if root is None else str(root),
@@ -35,15 +36,15 @@ def run_of(sweep: Sweep, assignment: Assignment) -> Run:
         algorithm=study.algorithm,
         held_out=study.held_out,
         seed=study.seed,
-        steps=training.steps,
-        evaluate_every=training.evaluate_every,
+        weights=sweep.model.weights,
         hyperparameters=dict(assignment.values),  # type: ignore[arg-type]
-        optimizer=training.optimizer,
-        momentum=training.momentum,
-        rho_schedule=training.rho_schedule,
-        rho_warmup=training.rho_warmup,
-        rho_floor=training.rho_floor,
-        bn_second_pass=training.bn_second_pass,
-        evaluations=training.evaluations,
-        device="cuda" if sweep.resources.gpu > 0 else "cpu",
+        **{name: getattr(sweep.training, name) for name in fields - {"device"}},
+        device=device(sweep),
     )
+
+
+def device(sweep: Sweep) -> str:
+    """Where trials compute; `auto` is a GPU if they are given one."""
+    if sweep.training.device != "auto":
+        return sweep.training.device
+    return "cuda" if sweep.resources.gpu > 0 else "cpu"

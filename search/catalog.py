@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import datasets
 import models
+from search import method_facts as facts
+from search.cluster import CHECKOUT
 from search.errors import UserError
 from search.live import console
-from search.ranges import suggestions
-from search.space import show_number, text
+from search.space import show_number
 from training.algorithms import PARTS, hyperparameters, parse
 
 COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM."
@@ -28,10 +27,9 @@ def print_algorithms(name: str | None) -> None:
     table = Table(title="Algorithms", title_justify="left")
     for column in ("name", "what it does", "hyperparameters (default)", "cost", "paper"):
         table.add_column(column)
-    table.add_row("ERM", "The plain gradient of the mean loss.", "", "1", "Vapnik 1998")
-    for part, kind in PARTS.items():
+    for part in ("ERM", *PARTS):
         values = ", ".join(f"{k} ({show_number(v)})" for k, v in hyperparameters(part).items())
-        table.add_row(part, Text(_first_line(kind)), values, kind.cost, kind.paper)
+        table.add_row(part, Text(facts.summary(part)), values, facts.cost(part), facts.paper(part))
     screen.print(table)
     screen.print(
         f"{COMPOSED} Cost: forward and backward passes per step, ERM is 1. "
@@ -41,23 +39,20 @@ def print_algorithms(name: str | None) -> None:
 
 def _print_algorithm(screen: Console, name: str) -> None:
     try:
-        parts = parse(name)
-        defaults = hyperparameters(name)
+        parts = parse(name) or ("ERM",)
     except ValueError as error:
         raise UserError(str(error)) from None
     screen.print(Text(name, style="bold"))
     for part in parts:
-        kind = PARTS[part]
-        screen.print(Text(f"\n{part}: {_unwrapped(kind)}\nCost: {kind.cost}."))
-    if not parts:
-        screen.print("The plain gradient of the mean loss. Cost: 1.")
-    suggested = suggestions(parts)
+        screen.print(Text(f"\n{part}: {facts.description(part)}\nCost: {facts.cost(part)}."))
+        card = CHECKOUT / "docs" / "algorithms" / f"{part}.md"
+        if card.exists():
+            screen.print(Text(f"More: {card.relative_to(CHECKOUT)}"))
     table = Table()
-    for column in ("hyperparameter", "default", "search range", "source"):
+    for column in ("hyperparameter", "default", "search range", "why"):
         table.add_column(column)
-    for key in dict.fromkeys([*suggestions(()), *defaults]):
-        default = show_number(defaults[key]) if key in defaults else ""
-        table.add_row(key, default, text(suggested[key].range), Text(suggested[key].source))
+    for h in facts.numbers(name):
+        table.add_row(h.name, h.default, h.range, Text(h.source))
     screen.print(table)
 
 
@@ -77,15 +72,5 @@ def print_datasets() -> None:
     for name in datasets.DATASETS:
         about = datasets.describe(name)
         domains = ", ".join(about.domains)
-        table.add_row(name, domains, str(about.classes), about.sentence, about.source)
+        table.add_row(name, domains, str(about.classes or ""), about.sentence, about.source)
     console().print(table)
-
-
-def _first_line(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").splitlines()[0]
-
-
-def _unwrapped(kind: type) -> str:
-    """The docstring with its paragraphs in one line each, for a screen of any width."""
-    paragraphs = (inspect.getdoc(kind) or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)

@@ -8,18 +8,11 @@ import datasets
 import models
 from search.check_space import check_space
 from search.config import Sweep
+from search.idle_keys import SWITCHES, idle_keys
 from search.nearest import way_out
 from search.problems import Path, Problem, show
 from search.studies import held_out_domains
-from training.algorithms import compares_domains, hyperparameters, parse
-
-# Keys that decide whether others act.
-SWITCHES: tuple[Path, ...] = (
-    ("training", "optimizer"),
-    ("training", "rho_schedule"),
-    ("search", "sampler"),
-    ("search", "scheduler"),
-)
+from training.algorithms import compares_domains, parse
 
 
 def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
@@ -31,7 +24,7 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
     def whole(*keys: Path) -> bool:
         return not any(path[: len(key)] == key for path in broken for key in keys)
 
-    problems = [*_names(sweep), *_repeated(sweep), *_resources(sweep)]
+    problems = [*_names(sweep), *_repeated(sweep), *_resources(sweep), *_device(sweep)]
     if whole(("training", "steps")):
         problems += _steps(sweep)
     domains = _domains(sweep) if whole(("dataset",)) else []
@@ -44,7 +37,7 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
         if whole(("search", "space"), ("training", "steps")):
             problems += check_space(sweep)
         if whole(*SWITCHES):
-            problems += _idle(sweep)
+            problems += idle_keys(sweep)
     return [problem for problem in problems if problem.path not in broken]
 
 
@@ -55,6 +48,12 @@ def _names(sweep: Sweep) -> Iterator[Problem]:
     ):
         if name not in known:
             yield Problem((section, "name"), f"is {show(name)}; {way_out(name, known)}")
+    model = sweep.model
+    if model.weights is not None and model.name in models.MODELS:
+        try:
+            models.check_weights(model.name, model.weights)
+        except (ValueError, FileNotFoundError) as error:
+            yield Problem(("model", "weights"), f"is {show(model.weights)}: {error}")
 
 
 def _unusable(sweep: Sweep) -> list[Problem]:
@@ -91,9 +90,19 @@ def _repeated(sweep: Sweep) -> Iterator[Problem]:
 
 
 def _domains(sweep: Sweep) -> list[Problem]:
-    if sweep.dataset.name not in datasets.DATASETS:
+    entry = datasets.DATASETS.get(sweep.dataset.name)
+    if entry is None:
         return []
-    domains = datasets.describe(sweep.dataset.name).domains
+    root = sweep.dataset.root
+    if entry.needs_root and root is None:
+        return [Problem(("dataset", "root"), f"is missing; {sweep.dataset.name} lies in a folder")]
+    if sweep.dataset.size is not None and not entry.resizes:
+        size = ("dataset", "size")
+        return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]
+    try:
+        domains = datasets.describe(sweep.dataset.name, root).domains
+    except FileNotFoundError as error:
+        return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
     problems = [
         Problem(
             ("held_out", index),
@@ -116,7 +125,7 @@ def _domains(sweep: Sweep) -> list[Problem]:
 def _too_few_sources(sweep: Sweep) -> Iterator[Problem]:
     if sweep.dataset.name not in datasets.DATASETS:
         return
-    sources = len(datasets.describe(sweep.dataset.name).domains) - 1
+    sources = len(datasets.describe(sweep.dataset.name, sweep.dataset.root).domains) - 1
     for index, name in enumerate(sweep.algorithms):
         if sources < 2 and compares_domains(name):
             yield Problem(
@@ -130,6 +139,7 @@ def _steps(sweep: Sweep) -> Iterator[Problem]:
     training, search = sweep.training, sweep.search
     for path, value, below in (
         (("training", "evaluate_every"), training.evaluate_every, False),
+        (("training", "lr_warmup"), training.lr_warmup, True),
         (("training", "rho_warmup"), training.rho_warmup, True),
         (("search", "grace_steps"), search.grace_steps, False),
     ):
@@ -151,34 +161,23 @@ def _resources(sweep: Sweep) -> Iterator[Problem]:
         )
 
 
-def _idle(sweep: Sweep) -> Iterator[Problem]:
-    """Keys that differ from their defaults where nothing reads them."""
-    training, search = sweep.training, sweep.search
-    climbs = any("rho" in hyperparameters(name) for name in sweep.algorithms)
-    no_climb = "no listed algorithm climbs"
-    for path, acts, reason in (
-        (("training", "momentum"), training.optimizer == "sgd", "only sgd has a momentum"),
-        (("training", "rho_schedule"), climbs, no_climb),
-        (("training", "rho_warmup"), climbs, no_climb),
-        (("training", "bn_second_pass"), climbs, no_climb),
-        (
-            ("training", "rho_floor"),
-            climbs and training.rho_schedule != "constant",
-            no_climb if not climbs else "a constant rho does not fall",
-        ),
-        (
-            ("search", "reduction_factor"),
-            search.scheduler in ("asha", "hyperband"),
-            "only asha and hyperband use it",
-        ),
-        (("search", "grace_steps"), search.scheduler != "none", "no scheduler stops trials"),
-        (("search", "first_trials"), search.sampler != "grid", "a grid visits all its points"),
-    ):
-        section = getattr(sweep, path[0])
-        value, default = getattr(section, path[1]), type(section).model_fields[path[1]].default
-        if value != default and not acts:
-            yield Problem(path, f"is {show(_plain(value))} but has no effect: {reason}; remove it")
-
-
-def _plain(value: object) -> object:
-    return [dict(entry) for entry in value] if isinstance(value, tuple) else value
+def _device(sweep: Sweep) -> Iterator[Problem]:
+    gpu, device = sweep.resources.gpu, sweep.training.device
+    if gpu == 0 and device == "cuda":
+        yield Problem(
+            ("training", "device"),
+            "is 'cuda', but resources.gpu is 0, and Ray hides the GPUs from such a trial; "
+            "give each a share, such as resources.gpu: 0.5",
+        )
+    if gpu > 0 and device in ("cpu", "mps"):
+        yield Problem(
+            ("training", "device"),
+            f"is {show(device)}, but resources.gpu is {gpu:g}, and a trial would hold its GPU "
+            "idle; set resources.gpu: 0 or leave the device out",
+        )
+    if device == "mps" and sweep.training.micro_batches > 1:
+        yield Problem(
+            ("training", "micro_batches"),
+            f"is {sweep.training.micro_batches}, but on mps torch cannot repeat the random numbers "
+            "of a piece that goes forward again; remove it, or compute elsewhere",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from search.config import Sweep
@@ -16,13 +17,22 @@ from search.study_space import (
     placed,
     study_space,
 )
+from training import averaging
 from training.algorithms import PARTS, parse, part_hyperparameters
 
 # A grid is listed before it is drawn from.
 MOST_POINTS = 100_000
 
 # Lowest and highest value that means anything; from 0 up where nothing is said.
-LIMITS = {"dropout": (0, 0.99), "batch_size": (1, float("inf"))}
+LIMITS: dict[str, tuple[float, float]] = {
+    "dropout": (0, 0.99),
+    "batch_size": (1, float("inf")),
+    "swad_converge": (1, float("inf")),
+    "swad_tolerance": (1, float("inf")),
+    "swa_start": (0, 0.99),
+    "swa_every": (1, float("inf")),
+    "ema_decay": (0, 0.999_999),
+}
 
 
 def check_space(sweep: Sweep) -> list[Problem]:
@@ -34,7 +44,7 @@ def check_space(sweep: Sweep) -> list[Problem]:
         problems += _not_on_a_grid(sweep) or _too_many_points(sweep)
     else:
         problems += _first_trial_values(sweep)
-    problems += _late_starts(sweep)
+    problems += [*_late_starts(sweep), *_too_few_evaluations(sweep), *_too_many_pieces(sweep)]
     if all("batch_size" in given_ranges(sweep, name) for name in sweep.algorithms):
         problems += _idle_batch_size(sweep)
     return problems
@@ -47,7 +57,7 @@ def _entries(sweep: Sweep) -> Iterator[Problem]:
         if not isinstance(entry, dict):
             yield from _entry(path, entry, types, _unknown(sweep, name))
         elif name in sweep.algorithms:
-            own = hyperparameter_types(name)
+            own = hyperparameter_types(sweep, name)
             for key, range_ in entry.items():
                 unknown = f"is no hyperparameter of {name}; {way_out(key, own)}"
                 yield from _entry((*path, key), range_, own, unknown)
@@ -173,6 +183,39 @@ def _late_starts(sweep: Sweep) -> list[Problem]:
     ]
 
 
+def _too_few_evaluations(sweep: Sweep) -> list[Problem]:
+    """SWAD averages nothing before it has seen as many evaluations as it looks at."""
+    if sweep.training.averaging != "swad":
+        return []
+    training = sweep.training
+    evaluations = math.ceil(training.steps / training.evaluate_every)
+    found: dict[Path, float] = {}
+    for algorithm in sweep.algorithms:
+        most = max(map(float, extremes(study_space(sweep, algorithm)["swad_converge"])))
+        if most > evaluations:
+            found.setdefault(_where(sweep, algorithm, "swad_converge"), most)
+    return [
+        Problem(
+            path,
+            f"may be {most:g}, but a run of {training.steps} steps has {evaluations} evaluations, "
+            f"and SWAD averages nothing before the {most:g}th; lower training.evaluate_every, "
+            f"or write a constant up to {evaluations}",
+        )
+        for path, most in found.items()
+    ]
+
+
+def _too_many_pieces(sweep: Sweep) -> Iterator[Problem]:
+    spaces = [study_space(sweep, name) for name in sweep.algorithms]
+    least = min(min(map(float, extremes(space["batch_size"]))) for space in spaces)
+    if sweep.training.micro_batches > least:
+        yield Problem(
+            ("training", "micro_batches"),
+            f"is {sweep.training.micro_batches}, but a batch may have only {least:g} samples of a "
+            f"domain to share out; it must be at most {least:g}",
+        )
+
+
 def _idle_batch_size(sweep: Sweep) -> Iterator[Problem]:
     default = type(sweep.training).model_fields["batch_size"].default
     if sweep.training.batch_size != default:
@@ -187,6 +230,12 @@ def _unknown(sweep: Sweep, name: str) -> str:
     """What to say of a name that no listed algorithm has."""
     listed = ", ".join(sweep.algorithms)
     owners = [part for part in PARTS if name in part_hyperparameters(part)]
+    for average in averaging.AVERAGINGS:
+        if name in averaging.hyperparameters(average):
+            return (
+                f"is a number of the averaging {average}, but training.averaging is "
+                f"{sweep.training.averaging}; set it to {average} or remove the key"
+            )
     if owners:
         return (
             f"is a hyperparameter of {' and '.join(owners)}, but of none of the listed algorithms "

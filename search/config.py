@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -22,18 +18,12 @@ from pydantic import (
 )
 
 from search.nearest import nearest
+from search.section import Real, Section, Whole
 from search.space import INTERVALS, KINDS, parse_range, plain, plain_value
+from search.training_keys import Training
 
 # Shapes of an entry of the space. Pydantic names them in the places of its findings.
 SHAPES = RANGE, NESTED = "<range>", "<nested>"
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("it must be a number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("it must be a finite number")
-    return value
 
 
 def _folder_name(name: str) -> str:
@@ -43,6 +33,11 @@ def _folder_name(name: str) -> str:
             "go on with letters, digits, dots, dashes or underscores"
         )
     return name
+
+
+def _weights(written: str) -> str:
+    path = Path(written).expanduser()
+    return str(path.absolute()) if len(path.parts) > 1 or path.suffix else written
 
 
 def _absolute(path: Path) -> Path:
@@ -100,8 +95,6 @@ _HELD_OUT_SCHEMA = {
     ]
 }
 
-Whole = Annotated[int, BeforeValidator(_finite)]
-Real = Annotated[float, BeforeValidator(_finite)]
 Name = Annotated[str, AfterValidator(_folder_name)]
 HeldOut = Annotated[
     Literal["all"] | tuple[str, ...],
@@ -119,12 +112,6 @@ SpaceEntry = Annotated[
 ]
 
 
-class Section(BaseModel):
-    """A mapping of the file: no key that is not its own, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Dataset(Section):
     name: str = Field(
         description="A dataset of `python -m search datasets`.", examples=["RotatedDigits"]
@@ -132,41 +119,20 @@ class Dataset(Section):
     root: Annotated[Path, AfterValidator(_absolute)] | None = Field(
         default=None, description="Folder of the images; a bundled dataset needs none."
     )
+    size: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Side in pixels of decoded images; 224 if not given."
+    )
+    allow: tuple[
+        Literal["counts", "missing_classes", "stray_folders", "truncated", "unreadable"], ...
+    ] = Field(default=(), description="What may be wrong with the images' files.")
 
 
 class Model(Section):
     name: str = Field(description="A model of `python -m search models`.", examples=["cnn"])
-
-
-class Training(Section):
-    steps: Whole = Field(default=5000, ge=1, description="Updates of the weights in a run.")
-    evaluate_every: Whole = Field(default=200, ge=1, description="Updates between two evaluations.")
-    batch_size: Whole = Field(
-        default=32,
-        ge=1,
-        description="Samples per source domain and step, unless the space names it.",
-    )
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
-    rho_schedule: Literal["constant", "linear", "cosine"] = Field(
-        default="constant", description="How rho changes after the warm-up."
-    )
-    rho_warmup: Whole = Field(default=0, ge=0, description="Steps in which rho rises from 0.")
-    rho_floor: Real = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Fraction of rho left after the last step, if it falls.",
-    )
-    bn_second_pass: Literal["frozen", "updated"] = Field(
-        default="frozen",
-        description="What passes after the first do to batch norm's running statistics.",
-    )
-    evaluations: Literal["needed", "all"] = Field(
-        default="needed", description="Score what selection uses, or every split of every domain."
-    )
-    checkpoint_seconds: Real = Field(
-        default=30.0, ge=0, description="Seconds between two checkpoints."
+    weights: Annotated[str, AfterValidator(_weights)] | None = Field(
+        default=None,
+        description="Published weights by name, or a local file; random if left out.",
+        examples=["imagenet"],
     )
 
 

@@ -17,10 +17,13 @@ SEARCHED = ("lr", "weight_decay", "dropout")
 
 WHOLE = "it must be a whole number"
 NUMBER = "it must be a number"
+SWITCH = "it must be true or false"
 MESSAGES = {
     "int_type": WHOLE,
     "int_parsing": WHOLE,
     "int_from_float": WHOLE,
+    "bool_type": SWITCH,
+    "bool_parsing": SWITCH,
     "float_type": NUMBER,
     "float_parsing": NUMBER,
     "string_type": "it must be text; put it in quotes",

@@ -54,6 +54,17 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
         "TerraIncognita": _sagm(SAGM, 1e-5),
         "DomainNet": _sagm(SAGM, 3e-5, weight_decay=1e-6) | _all(SAGM, alpha=5e-4),
     },
+    "GAM": {
+        ANY: _all(
+            "defaults of the released code (Zhang et al. 2023, arXiv 2303.03108), for CIFAR",
+            rho=0.2,
+            grad_rho=0.02,
+            beta_1=1.0,
+            beta_2=1.0,
+            beta_3=1.0,
+            gam_gamma=0.03,
+        )
+    },
     "DISAM": {
         # Appendix C.1 prints a rho of 0.5, which contradicts section 4.1 and figure 3.
         ANY: _all(f"{DISAM}, section 4.1", rho=0.05, lambda_=0.1),
@@ -62,6 +73,21 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
         "OfficeHome": _disam(1e-5),
         "TerraIncognita": _disam(1e-5) | _all(f"{DISAM}, appendix C.1", rho=0.01, lambda_=0.2),
         "DomainNet": _disam(3e-5, weight_decay=1e-6),
+    },
+    "VaSSO": {
+        ANY: _all(
+            "README of the released code (Li & Giannakis 2023, arXiv 2309.15639), for CIFAR",
+            rho=0.1,
+            theta=0.9,
+        )
+    },
+    "F-SAM": {
+        ANY: _all(
+            "command of the released code (Li et al. 2024, arXiv 2403.12350), for CIFAR",
+            rho=0.2,
+            sigma=1.0,
+            fsam_lambda=0.6,
+        )
     },
     "ASAM": {ANY: _all("Kwon et al. 2021, arXiv 2102.11600 (CIFAR-10)", rho=0.5, eta=0.01)},
     "ASAM-elementwise": {ANY: _all("Kwon et al. 2021, arXiv 2102.11600 (CIFAR-10)", rho=0.5)},
@@ -75,6 +101,14 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
         "DomainNet": _gga(3e-5, neighborhood=1e-5, weight_decay=1e-6),
     },
     "GGA-L": {ANY: _all("default of the released code (Ballas & Diou 2025)", gamma=1e-3)},
+    "CORAL": {ANY: _all(DOMAINBED, coral_gamma=1.0)},
+    "MMD": {ANY: _all(DOMAINBED, mmd_gamma=1.0)},
+    "VREx": {ANY: _all(DOMAINBED, vrex_lambda=10.0, vrex_anneal=500)},
+    "GroupDRO": {ANY: _all(DOMAINBED, groupdro_eta=0.01)},
+    "IRM": {ANY: _all(DOMAINBED, irm_lambda=100.0, irm_anneal=500)},
+    "Mixup": {ANY: _all(DOMAINBED, mixup_alpha=0.2)},
+    "Fish": {ANY: _all(DOMAINBED, meta_lr=0.5)},
+    "Fishr": {ANY: _all(DOMAINBED, fishr_lambda=1000.0, fishr_anneal=1500, fishr_ema=0.95)},
 }
 
 

@@ -56,9 +56,30 @@ RANGES: dict[str, dict[str, Suggestion]] = {
             "{0.01, 0.02, 0.05, 0.1} leaves out",
         ),
     },
+    "GAM": {
+        "rho": _log(0.02, 0.5, "around 0.2, set for CIFAR in the released code (arXiv 2303.03108)"),
+        "grad_rho": _log(0.002, 0.05, "around 0.02, as rho; below it, as it replaces a limit"),
+        "gam_gamma": _log(0.003, 0.3, "around 0.03, as rho"),
+        "beta_1": Suggestion(Fixed(1.0), "fixed at 1, as rho; the scale of the gradient"),
+        "beta_2": Suggestion(Fixed(1.0), "fixed at -1, as rho, and used without its sign"),
+        "beta_3": Suggestion(Fixed(1.0), "fixed at 1, as rho"),
+    },
     "DISAM": {
         "rho": _log(0.01, 0.3, "trains up to 0.2 on PACS (arXiv 2405.18861, figure 3)"),
         "lambda": _log(0.01, 2, "stable from 0.1 to 0.7 (arXiv 2405.18861)"),
+    },
+    "VaSSO": {
+        "rho": _log(0.01, 0.5, "around 0.1 in the README of the released code (arXiv 2309.15639)"),
+        "theta": Suggestion(
+            Interval(0.1, 0.95), "up to 0.9, the released code's default, in arXiv 2309.15639"
+        ),
+    },
+    "F-SAM": {
+        "rho": _log(0.01, 0.5, "around 0.2, the released command for CIFAR (arXiv 2403.12350)"),
+        "sigma": Suggestion(Fixed(1.0), "fixed in arXiv 2403.12350; or uniform 0 .. 1"),
+        "fsam_lambda": Suggestion(
+            Interval(0.5, 0.99), "0.6 in the released command, 0.9 and 0.95 elsewhere in that code"
+        ),
     },
     "ASAM": {
         "rho": _log(0.05, 5, "ten times SAM's radius (arXiv 2102.11600)"),
@@ -79,6 +100,24 @@ RANGES: dict[str, dict[str, Suggestion]] = {
     },
     "GGA-L": {
         "gamma": _log(1e-5, 1e-1, f"around the default 1e-3 ({GGA_PAPER})"),
+    },
+    "CORAL": {"coral_gamma": _log(0.1, 10, DOMAINBED)},
+    "MMD": {"mmd_gamma": _log(0.1, 10, DOMAINBED)},
+    "VREx": {
+        "vrex_lambda": _log(0.1, 1e5, DOMAINBED),
+        "vrex_anneal": Suggestion(Interval(1, 10_000, log=True, whole=True), DOMAINBED),
+    },
+    "GroupDRO": {"groupdro_eta": _log(1e-3, 1e-1, DOMAINBED)},
+    "IRM": {
+        "irm_lambda": _log(0.1, 1e5, DOMAINBED),
+        "irm_anneal": Suggestion(Interval(1, 10_000, log=True, whole=True), DOMAINBED),
+    },
+    "Mixup": {"mixup_alpha": _log(0.1, 10, DOMAINBED)},
+    "Fish": {"meta_lr": Suggestion(Choice((0.05, 0.1, 0.5)), DOMAINBED)},
+    "Fishr": {
+        "fishr_lambda": _log(10, 1e4, DOMAINBED),
+        "fishr_anneal": Suggestion(Interval(0, 5000, whole=True), DOMAINBED),
+        "fishr_ema": Suggestion(Interval(0.9, 0.99), DOMAINBED),
     },
 }
 

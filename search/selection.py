@@ -7,6 +7,10 @@ Candidates are the completed trials. A pruned trial was stopped because trials o
 a better best-so-far value at the same step, and the best of those goes on to the end: leaving the
 pruned ones out loses no winner of the search objective. A diverged trial (NaN) is not a usable
 setting, whatever it reached before. A failed one has no result.
+
+A trial with averaged weights speaks through these alone, whatever the weights on the way there
+scored: they are its result. Pruners compared the latter, so with averaging a pruned trial might
+have won.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -124,7 +128,7 @@ def rank(method: str, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[C
     `trials` and `evaluations` are the rows of that study. Raises UserError for an unknown method.
     """
     candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
-    rows = evaluations[evaluations["trial"].isin(candidates["trial"])]
+    rows = _speaking(evaluations[evaluations["trial"].isin(candidates["trial"])])
     best = _method(method).best(rows)
     best = candidates.astype({"trial": object}).merge(best.astype({"trial": object}), on="trial")
     best = best.sort_values(["validation", "number"], ascending=False)
@@ -133,6 +137,17 @@ def rank(method: str, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[C
         _choice(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
         for trial, number, step, validation in best.itertuples(index=False)
     ]
+
+
+def _speaking(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows that speak for their trials: of averaged weights, where a trial has such."""
+    if "weights" not in evaluations:
+        return evaluations
+    average = evaluations["weights"] == "average"
+    if not average.any():
+        return evaluations
+    averaged = evaluations.loc[average, "trial"].unique()
+    return evaluations[average | ~evaluations["trial"].isin(averaged)]
 
 
 def choose(method: str, trials: pd.DataFrame, evaluations: pd.DataFrame) -> Choice | NoChoice:
@@ -159,6 +174,7 @@ def select(
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
     groups = dict(iter(trials.groupby("study", sort=False)))
     found = {key: dict(group[list(STUDY_COLUMNS)].iloc[0]) for key, group in groups.items()}
+    evaluations = _speaking(evaluations)
     rows_of = evaluations.groupby("study", sort=False, observed=True).indices
     evaluations = evaluations[_READ]
     none = np.empty(0, dtype=np.int64)

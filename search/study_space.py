@@ -5,37 +5,42 @@ from __future__ import annotations
 import itertools
 import math
 
+from search import averaging_ranges
 from search.config import Sweep
 from search.published import published
 from search.ranges import suggestions
 from search.space import Choice, Fixed, Interval, Range, Value, contains
+from training import averaging
 from training.algorithms import hyperparameters, parse
 
 
 def study_space(sweep: Sweep, algorithm: str) -> dict[str, Range]:
-    """The range of every hyperparameter of an algorithm: training's, then its own.
+    """The range of every hyperparameter of an algorithm: training's, its own, the averaging's.
 
     Suggested ranges, then those of the sweep, then those of the sweep for this algorithm.
     The batch size is fixed unless the sweep's space names it.
     """
-    types = hyperparameter_types(algorithm)
-    suggested = suggestions(parse(algorithm))
+    types = hyperparameter_types(sweep, algorithm)
+    suggested = suggestions(parse(algorithm)) | averaging_ranges.RANGES[sweep.training.averaging]
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
     given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
 
-def hyperparameter_types(algorithm: str) -> dict[str, type[int] | type[float]]:
-    """Every hyperparameter of an algorithm, training's first, and whether it is whole."""
+def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
+    """Every hyperparameter of an algorithm in the sweep, and whether it is whole.
+
+    Training's come first, then its own, then those of the averaging.
+    """
     types = {name: int if name == "batch_size" else float for name in suggestions(())}
-    own = hyperparameters(algorithm)
+    own = hyperparameters(algorithm) | averaging.hyperparameters(sweep.training.averaging)
     return types | {name: int if isinstance(own[name], int) else float for name in own}
 
 
 def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
     """Every hyperparameter that a listed algorithm has, and whether it is whole."""
-    return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(name).items()}
+    return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(sweep, name).items()}
 
 
 def budget(sweep: Sweep, algorithm: str) -> int:
@@ -65,7 +70,10 @@ def first_settings(sweep: Sweep, algorithm: str) -> list[dict[str, Value]]:
         return []
     space = study_space(sweep, algorithm)
     settings: list[dict[str, Value]] = []
-    for wanted in (published(sweep.dataset.name, algorithm), *sweep.search.first_trials):
+    reported = published(sweep.dataset.name, algorithm) | averaging_ranges.published(
+        sweep.dataset.name, sweep.training.averaging
+    )
+    for wanted in (reported, *sweep.search.first_trials):
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
             if name in wanted and not isinstance(range_, Fixed):

@@ -54,12 +54,15 @@ _EVALUATION_FIELDS = [
     pa.field("study", pa.string(), nullable=False),
     pa.field("trial", pa.string(), nullable=False),
     pa.field("step", pa.int64(), nullable=False),
+    pa.field("weights", pa.string()),  # iterate, average; null in tables without averaging
     pa.field("domain", pa.string(), nullable=False),
     pa.field("role", pa.string(), nullable=False),  # source, held_out
     pa.field("split", pa.string(), nullable=False),  # in, out
     pa.field("accuracy", pa.float64()),
     pa.field("loss", pa.float64()),
     pa.field("count", pa.int64(), nullable=False),  # images
+    pa.field("sharpness", pa.float64()),  # null unless the sweep measures flatness
+    pa.field("curvature", pa.float64()),
     pa.field("seconds", pa.float64()),
 ]
 
@@ -76,7 +79,7 @@ _SELECTION_FIELDS = [
 ]
 
 # Few different strings in millions of rows: categories take a quarter of the memory.
-_EVALUATION_CATEGORIES = ["sweep", "study", "trial", "domain", "role", "split"]
+_EVALUATION_CATEGORIES = ["sweep", "study", "trial", "weights", "domain", "role", "split"]
 
 
 def trials_schema(hp_types: HpTypes) -> pa.Schema:
@@ -85,7 +88,7 @@ def trials_schema(hp_types: HpTypes) -> pa.Schema:
 
 
 def evaluations_schema() -> pa.Schema:
-    """Columns of `evaluations`: a row per (step, domain, split)."""
+    """Columns of `evaluations`: a row per (step, weights, domain, split)."""
     return _schema(_EVALUATION_FIELDS, {})
 
 
@@ -126,8 +129,9 @@ def write_evaluations(
 ) -> None:
     """Writes all evaluations of a trial so far, or replaces them.
 
-    Each row holds step, domain, role, split, accuracy, loss, count and seconds, in the order of
-    the steps and, within a step, of the dataset's domains. Raises ValueError for another column.
+    Each row holds step, weights, domain, role, split, accuracy, loss, count and seconds, in the
+    order of the steps and, within a step, of the dataset's domains. Raises ValueError for another
+    column.
     """
     known = {"sweep": sweep, "study": study, "trial": trial}
     table = _table([{**known, **row} for row in rows], evaluations_schema())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from datasets.domain_dataset import DomainDataset
 from search import tables
 from search.assignment import Assignment, run_of
 from search.checkpoints import read_checkpoint, write_checkpoint
-from search.config import Sweep
+from search.config import Dataset, Sweep
 from search.run_folder import RunFolder
 from search.studies import Study
 from search.study_space import column_types
@@ -61,7 +61,7 @@ class Trial:
         resume = read_checkpoint(self._folder, self._assignment)
         if resume is not None:
             self._started = resume["started"]
-        dataset = load_dataset(self._run.dataset, self._run.root_path)
+        dataset = load_dataset(self._sweep.dataset)
         result = train(self._run, dataset, self._report, self._save, resume)
         self._write_evaluations(result.evaluations)
         progress = self._progress(result.steps, result.seconds, result)
@@ -76,10 +76,10 @@ class Trial:
         self._write_evaluations(self._evaluations)
         tune.report(asdict(self._progress(evaluation.step, evaluation.seconds)))
 
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
         if time.monotonic() - self._saved >= self._sweep.training.checkpoint_seconds:
             started = {"started": self._started}
-            write_checkpoint(self._folder, self._assignment, checkpoint | started)
+            write_checkpoint(self._folder, self._assignment, checkpoint() | started)
             self._saved = time.monotonic()
 
     def _write_evaluations(self, evaluations: Any) -> None:
@@ -93,10 +93,13 @@ class Trial:
 
     def _progress(self, step: int, seconds: float, result: TrainResult | None = None) -> Progress:
         best = self._best
+        value, best_step = (None, None) if best is None else (best.validation, best.step)
+        if result is not None:  # of averaged weights, it is none of those that were reported
+            value, best_step = result.validation, result.best_step
         return Progress(
             step=step,
-            value=None if best is None else best.validation,
-            best_step=None if best is None else best.step,
+            value=value,
+            best_step=best_step,
             seconds=seconds,
             started=self._started,
             node=socket.gethostname(),
@@ -120,9 +123,9 @@ def config_of(assignment: Assignment) -> dict[str, Any]:
 
 
 @cache
-def load_dataset(name: str, root: Path | None) -> DomainDataset:
-    """The dataset, read once by each worker."""
-    return datasets.load(name, root)
+def load_dataset(given: Dataset) -> DomainDataset:
+    """The dataset, mapped once by each worker; the driver has compared its files with the cache."""
+    return datasets.load(given.name, given.root, given.size, given.allow, recheck=False)
 
 
 def device_name(device: str) -> str:

@@ -59,9 +59,14 @@ def trial_row(
 
 
 def evaluation_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Rows of `evaluations`, one per (step, domain, split)."""
+    """Rows of `evaluations`, one per (step, weights, domain, split)."""
     return [
-        {"step": evaluation.step, "seconds": evaluation.seconds, **asdict(score)}
+        {
+            "step": evaluation.step,
+            "weights": evaluation.weights,
+            "seconds": evaluation.seconds,
+            **asdict(score),
+        }
         for evaluation in evaluations
         for score in evaluation.scores
     ]

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.tables import evaluations_schema, selection_schema, trials_schema
+from search.training_keys import Training
+from training import averaging
 from training.update import Update
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -29,3 +31,10 @@ def test_every_column_of_a_table_is_documented(heading, schema):
 def test_every_slot_of_an_update_is_documented():
     text = (DOCS / "adding-an-algorithm.md").read_text()
     assert not [name for name in Update.__dataclass_fields__ if f"| `{name}`" not in text]
+
+
+def test_every_key_of_the_training_and_every_averagings_number_is_documented():
+    text = (DOCS / "training.md").read_text()
+    names = [*Training.model_fields, *averaging.AVERAGINGS]
+    names += [number for name in averaging.AVERAGINGS for number in averaging.hyperparameters(name)]
+    assert not [name for name in names if f"`{name}`" not in text]

@@ -7,7 +7,7 @@ import io
 
 import torch
 
-from training.train import Checkpoint
+from training.trainer import Checkpoint
 
 DIGEST = 32  # bytes of a sha256
 

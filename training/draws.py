@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,12 @@ class Draws(Protocol):
 
     def normal(self, like: Tensor) -> Tensor:
         """N(0, 1), shaped like the tensor."""
+
+    def permutation(self, count: int) -> list[int]:
+        """0 .. count - 1 in random order."""
+
+    def beta(self, alpha: float) -> float:
+        """Beta(alpha, alpha)."""
 
 
 def seed_dropout(seed: int, step: int, device: torch.device) -> None:
@@ -42,8 +49,20 @@ class StepDraws:
     def _generator(self) -> torch.Generator:
         return torch.Generator(self._device).manual_seed(seed_hash(*self._key))
 
+    @cached_property
+    def _host_generator(self) -> np.random.Generator:
+        # Plain numbers come from the CPU: a GPU's would have to be waited for.
+        return np.random.Generator(np.random.Philox(key=seed_hash(*self._key)))
+
     def uniform(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).uniform_(generator=self._generator)
 
     def normal(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self._generator)
+
+    def permutation(self, count: int) -> list[int]:
+        order: list[int] = self._host_generator.permutation(count).tolist()
+        return order
+
+    def beta(self, alpha: float) -> float:
+        return float(self._host_generator.beta(alpha, alpha))

@@ -11,26 +11,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datasets.batches import as_input
-from datasets.domain_dataset import Domain
+from datasets.domain_dataset import Domain, DomainDataset
+from datasets.splits import split
+from datasets.views import Block, View, as_stored
 
 Role = Literal["source", "held_out"]
 SplitName = Literal["in", "out"]
+# Those that training has come to, or an average of those that it passed through.
+WhichWeights = Literal["iterate", "average"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One split of one domain: `indices` [n] into the domain's samples."""
+    """One split of one domain: `indices` [n] into the domain's samples, and how they are shown."""
 
     domain: Domain
     role: Role
     split: SplitName
     indices: np.ndarray
+    view: View = as_stored
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a model makes of one split of one domain. accuracy in [0, 1], loss a mean in nats."""
+    """What a model makes of one split of one domain. accuracy in [0, 1], loss a mean in nats.
+
+    sharpness, curvature: see training.flatness; None where they were not measured.
+    """
 
     domain: str
     role: Role
@@ -38,6 +45,8 @@ class Score:
     accuracy: float
     loss: float
     count: int
+    sharpness: float | None = None
+    curvature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Evaluation:
     step: int
     scores: tuple[Score, ...]
     seconds: float
+    weights: WhichWeights = "iterate"
 
     @property
     def validation(self) -> float:
@@ -54,27 +64,64 @@ class Evaluation:
 
         Gulrajani & Lopez-Paz 2021, arXiv 2007.01434, section 3.
         """
-        out = [s.accuracy for s in self.scores if s.role == "source" and s.split == "out"]
+        out = [score.accuracy for score in self._source_out()]
         return sum(out) / len(out)
+
+    @property
+    def validation_loss(self) -> float:
+        """Unweighted mean loss of the source domains' out splits."""
+        out = [score.loss for score in self._source_out()]
+        return sum(out) / len(out)
+
+    def _source_out(self) -> list[Score]:
+        return [s for s in self.scores if s.role == "source" and s.split == "out"]
+
+
+def parts_of(
+    dataset: DomainDataset, held_out: str, seed: int, view: View = as_stored
+) -> list[Part]:
+    """Both splits of every domain, which depend on the seed and the domain's index alone.
+
+    Raises ValueError for an unknown held-out domain or one too small to validate on.
+    """
+    index_of_held_out = dataset.index(held_out)
+    parts = []
+    for index, domain in enumerate(dataset.domains):
+        role: Role = "held_out" if index == index_of_held_out else "source"
+        halves = split(len(domain), seed, index)
+        if not len(halves.out):
+            raise ValueError(
+                f"domain {domain.name!r} of {dataset.name} has {len(domain)} samples, "
+                f"too few to set a fifth aside for validation: give it at least 5"
+            )
+        parts.append(Part(domain, role, "in", halves.in_, view))
+        parts.append(Part(domain, role, "out", halves.out, view))
+    return parts
 
 
 def evaluate(
-    model: nn.Module, parts: Sequence[Part], device: torch.device, batch_size: int = 1024
+    model: nn.Module, parts: Sequence[Part], device: torch.device, batch_size: int | None = None
 ) -> tuple[Score, ...]:
-    """A score for each part, in order; the model is left in the mode it was in."""
+    """A score for each part, in order; the model is left in the mode it was in.
+
+    batch_size: by default 1024, fewer for large images (167 of 224x224).
+    """
+    if batch_size is None:
+        _, height, width, _ = parts[0].domain.images.shape
+        batch_size = max(16, min(1024, 2**23 // (height * width)))
     was_training = model.training
     model.eval()
     losses, hits = [], []
     try:
         with torch.inference_mode():
-            for x, y in _chunks(parts, device, batch_size):
+            for x, y in chunks(parts, device, batch_size):
                 logits = model(x)
-                losses.append(F.cross_entropy(logits, y, reduction="none"))
+                losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
                 hits.append(logits.argmax(1) == y)
     finally:
         model.train(was_training)
     sizes = [len(part.indices) for part in parts]
-    loss_of = torch.split(torch.cat(losses).double().cpu(), sizes)
+    loss_of = torch.split(torch.cat(losses).cpu().double(), sizes)
     hits_of = torch.split(torch.cat(hits).cpu(), sizes)
     return tuple(
         Score(
@@ -89,29 +136,25 @@ def evaluate(
     )
 
 
-def _chunks(
+def chunks(
     parts: Sequence[Part], device: torch.device, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches that run across the borders of parts, so that small parts share a pass."""
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
+    blocks: list[Block] = []
     count = 0
     for part in parts:
         taken = 0
         while taken < len(part.indices):
             chosen = part.indices[taken : taken + size - count]
-            images.append(part.domain.images[chosen])
-            labels.append(part.domain.labels[chosen])
+            blocks.append(Block(part.domain, chosen))
             taken, count = taken + len(chosen), count + len(chosen)
             if count == size:
-                yield _to_device(images, labels, device)
-                images, labels, count = [], [], 0
+                yield _to_device(blocks, part.view, device)
+                blocks, count = [], 0
     if count:
-        yield _to_device(images, labels, device)
+        yield _to_device(blocks, part.view, device)
 
 
-def _to_device(
-    images: list[np.ndarray], labels: list[np.ndarray], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    pixels = torch.from_numpy(np.concatenate(images)).to(device)
-    return as_input(pixels), torch.from_numpy(np.concatenate(labels)).to(device)
+def _to_device(blocks: Sequence[Block], view: View, device: torch.device) -> tuple[Tensor, Tensor]:
+    y = np.concatenate([block.domain.labels[block.rows] for block in blocks])
+    return view(blocks, 0, 0, device).run(), torch.from_numpy(y).to(device)

@@ -15,7 +15,12 @@ from torch import Tensor
 
 
 class Optimizer(Protocol):
-    """Moves the weights that it was built on. `state` is saved and restored with a run."""
+    """Moves the weights that it was built on. `state` is saved and restored with a run.
+
+    lr: of the steps to come; a schedule may set it before each.
+    """
+
+    lr: float
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -36,7 +41,7 @@ class Adam:
     ) -> None:
         self._weights = weights
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        self._lr, self._weight_decay = lr, weight_decay
+        self.lr, self._weight_decay = lr, weight_decay
         self.state = {
             "step": torch.zeros((), dtype=torch.float32, device=weights.device),
             "mean": torch.zeros_like(weights),
@@ -53,7 +58,7 @@ class Adam:
             [state["square"]],
             [],
             [state["step"]],
-            lr=self._lr,
+            lr=self.lr,
             beta1=0.9,
             beta2=0.999,
             weight_decay=self._weight_decay,
@@ -68,7 +73,7 @@ class SGD:
 
     def __init__(self, weights: Tensor, lr: float, weight_decay: float, momentum: float) -> None:
         self._weights = weights
-        self._lr, self._weight_decay, self._momentum = lr, weight_decay, momentum
+        self.lr, self._weight_decay, self._momentum = lr, weight_decay, momentum
         self.state = {"sum": torch.zeros_like(weights)} if momentum else {}
 
     def step(self, gradient: Tensor) -> None:
@@ -76,7 +81,7 @@ class SGD:
             [self._weights],
             [gradient],
             list(self.state.values()),
-            lr=self._lr,
+            lr=self.lr,
             momentum=self._momentum,
             weight_decay=self._weight_decay,
             dampening=0.0,

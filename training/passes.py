@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,15 +14,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from datasets.batches import DomainBatch
-from training.weights import Weights
+from training.micro_batches import cut, in_pieces
+from training.precision import autocast
+from training.weights import Gradients, Weights
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What one forward pass over a batch of all source domains gives.
 
-    features [N, D], logits [N, classes], y [N], sizes: samples of each of the M domains, whose
-    samples lie in contiguous blocks.
+    features [N, D], logits [N, classes], y [N] classes or [N, classes] the share of each class
+    (Mixup), sizes: samples of each of the M domains, whose samples lie in contiguous blocks.
     """
 
     features: Tensor
@@ -35,10 +38,27 @@ class Outputs:
         return F.cross_entropy(self.logits, self.y, reduction="none")
 
     @cached_property
+    def errors(self) -> Tensor:
+        """Each sample's probabilities less its label, [N, classes].
+
+        The gradient of its cross-entropy by its logits.
+        """
+        return self.logits.softmax(1) - F.one_hot(self.y, self.logits.shape[1])
+
+    def by_domain(self, values: Tensor) -> Tensor:
+        """What belongs to each sample, [N, ...], as [M, n, ...].
+
+        Raises ValueError if the domains have not all as many samples.
+        """
+        if len(set(self.sizes)) > 1:
+            raise ValueError(f"each domain needs as many samples as the others, not {self.sizes}")
+        return torch.unflatten(values, 0, (len(self.sizes), -1))
+
+    @cached_property
     def domain_losses(self) -> Tensor:
         """Mean cross-entropy of each domain present in the batch, [M]."""
         if len(set(self.sizes)) == 1:
-            return self.losses.view(len(self.sizes), -1).mean(1)
+            return self.by_domain(self.losses).mean(1)
         return torch.stack(
             [part.mean() for part in torch.split(self.losses, list(self.sizes)) if len(part)]
         )
@@ -64,19 +84,70 @@ class Passes:
     `freeze_second`: in the second pass batch norm normalises with batch statistics but leaves its
     running statistics alone. All other passes update them, GGA's search included, as in the
     released codes.
+
+    `pieces`: how many the batch is cut into; see training.micro_batches. `precision`: of the
+    forward pass; see training.precision. What it gives is float32 all the same.
     """
 
     def __init__(
-        self, model: nn.Module, weights: Weights, batch: DomainBatch, freeze_second: bool = True
+        self,
+        model: nn.Module,
+        weights: Weights,
+        batch: DomainBatch,
+        freeze_second: bool = True,
+        pieces: int = 1,
+        precision: str = "fp32",
     ) -> None:
         self._model = model
         self._weights = weights
-        self._batch = batch
+        self.batch = batch
         self._freeze_second = freeze_second
+        self._pieces = pieces
+        self._precision = precision
 
-    def _forward(self, x: Tensor, y: Tensor, sizes: tuple[int, ...]) -> Outputs:
-        features = self._model.featurizer(x)  # type: ignore[operator]
-        return Outputs(features, self._model.classifier(features), y, sizes)  # type: ignore[operator]
+    @property
+    def classes(self) -> int:
+        """How many logits a sample has."""
+        return int(self._model.classifier.out_features)  # type: ignore[union-attr, arg-type]
+
+    @property
+    def statistics(self) -> list[Tensor]:
+        """The model's buffers of real numbers, such as batch norm's running statistics."""
+        return [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
+
+    def over(self, batch: DomainBatch) -> Passes:
+        """Passes as these, over another batch."""
+        other = copy.copy(self)
+        other.batch = batch
+        return other
+
+    def by_domain(self) -> list[Passes]:
+        """Passes over the samples of each domain present in the batch, alone."""
+        batch, sizes = self.batch, list(self.batch.sizes)
+        columns = (torch.split(column, sizes) for column in (batch.x, batch.y, batch.domain))
+        return [
+            self.over(DomainBatch(x, y, domain, (len(y),)))
+            for x, y, domain in zip(*columns, strict=True)
+            if len(y)
+        ]
+
+    def _forward(self) -> Outputs:
+        batch = self.batch
+        if self._pieces == 1:
+            features, logits = self._outputs(batch.x)
+        else:
+            features, logits = in_pieces(
+                self._outputs, self._model, batch.x, batch.sizes, self._pieces
+            )
+        return Outputs(features, logits, batch.y, batch.sizes)
+
+    def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(self._precision, x.device):
+            features = self._model.featurizer(x)  # type: ignore[operator]
+            logits = self._model.classifier(features)  # type: ignore[operator]
+        if self._precision == "fp32":
+            return features, logits
+        return features.float(), logits.float()
 
     def gradient(self, objective: Objective, second: bool = False) -> tuple[Tensor, Tensor]:
         """Value [] and gradient [P] of the objective at the current weights.
@@ -85,32 +156,43 @@ class Passes:
         that of the second.
         """
         frozen = second and self._freeze_second
-        with frozen_statistics(self._model) if frozen else nullcontext():
-            batch = self._batch
-            value = objective(self._forward(batch.x, batch.y, batch.sizes))
         room = self._weights.gradients("second" if second else "first")
+        with frozen_statistics(self._model) if frozen else nullcontext():
+            if self._pieces > 1 and objective is mean_loss:
+                return self._mean_by_pieces(room)
+            value = objective(self._forward())
         return value.detach(), room.fill(0, value)
+
+    def _mean_by_pieces(self, room: Gradients) -> tuple[Tensor, Tensor]:
+        """Mean loss [] and its gradient [P], a sum over pieces of which each goes forward once."""
+        batch, total = self.batch, self.batch.x.new_zeros(())
+
+        def losses() -> Iterator[Tensor]:
+            columns = (cut(column, batch.sizes, self._pieces) for column in (batch.x, batch.y))
+            for x, y in zip(*columns, strict=True):
+                labels = torch.cat(y)
+                outputs = Outputs(*self._outputs(torch.cat(x)), labels, (len(labels),))
+                loss = mean_loss(outputs) * (len(labels) / len(batch.y))
+                total.add_(loss.detach())
+                yield loss
+
+        return total, room.sum(0, losses())
 
     def loss(self) -> Tensor:
         """Mean loss [] at the current weights, without a gradient."""
-        batch = self._batch
         with torch.no_grad():
-            return mean_loss(self._forward(batch.x, batch.y, batch.sizes))
+            return mean_loss(self._forward())
 
     def domain_gradients(self) -> Tensor:
         """Gradients of the mean loss of each domain present in the batch, [M, P].
 
         Each domain is a forward of its own. The next call overwrites them.
         """
-        batch = self._batch
-        room = self._weights.gradients("domains", len(batch.sizes))
-        present = 0
-        sizes = list(batch.sizes)
-        for x, y in zip(torch.split(batch.x, sizes), torch.split(batch.y, sizes), strict=True):
-            if len(y):
-                room.fill(present, mean_loss(self._forward(x, y, (len(y),))))
-                present += 1
-        return room.matrix[:present]
+        alone = self.by_domain()
+        room = self._weights.gradients("domains", len(alone))
+        for row, passes in enumerate(alone):
+            room.fill(row, mean_loss(passes._forward()))
+        return room.matrix
 
 
 @contextmanager

@@ -14,11 +14,22 @@ from datasets.splits import seed_hash
 class Run:
     """Everything that the numbers of one training run depend on.
 
-    held_out: name of the domain that is never trained on. hyperparameters: lr, weight_decay,
-    dropout, batch_size (per source domain) and the algorithm's own. steps: updates in all;
-    evaluate_every: updates between two evaluations. rho_schedule, rho_warmup (steps), rho_floor
-    (fraction of rho): see training.schedules. evaluations: `needed` scores what selection uses,
-    `all` every split of every domain at every evaluation, as DomainBed does.
+    held_out: name of the domain that is never trained on. steps: updates in all; evaluate_every:
+    updates between two evaluations. hyperparameters: lr, weight_decay, dropout, batch_size (per
+    source domain), the algorithm's own and those of the averaging (training.averaging). weights:
+    what the model starts from (models.build); None is random.
+
+    lr_*: how lr changes, and rho_* how rho does; rho_schedule `lr`: as lr (training.schedules).
+    clip_norm: longest final gradient (training.clipping). micro_batches: pieces of a batch
+    (training.micro_batches). bn `frozen`: batch norm keeps its running statistics and uses them.
+    evaluations: `needed` scores what selection uses, `all` every split of every domain at every
+    evaluation, as DomainBed does.
+
+    flatness: what is measured of the loss around the selected weights, in a ball of flatness_rho,
+    on flatness_samples of each domain (training.flatness); `curvature` includes the sharpness.
+
+    device, precision, tf32, deterministic, channels_last, compile: how it is computed; see
+    training.devices, precision, backends and compilation.
     """
 
     dataset: str
@@ -30,14 +41,33 @@ class Run:
     steps: int
     evaluate_every: int
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    weights: str | None = None
     optimizer: str = "adam"
     momentum: float = 0.9
+    lr_schedule: str = "constant"
+    lr_warmup: int = 0
+    lr_floor: float = 0.0
+    lr_drop_at: tuple[float, ...] = (0.8,)
+    lr_drop: float = 0.1
+    clip_norm: float | None = None
+    micro_batches: int = 1
+    averaging: str = "none"
     rho_schedule: str = "constant"
     rho_warmup: int = 0
     rho_floor: float = 0.0
+    bn: Literal["updated", "frozen"] = "updated"
     bn_second_pass: Literal["frozen", "updated"] = "frozen"
+    augmentation: str = "auto"
     evaluations: Literal["needed", "all"] = "needed"
+    flatness: Literal["none", "sharpness", "curvature"] = "none"
+    flatness_rho: float = 0.05
+    flatness_samples: int = 512
     device: str = "cpu"
+    precision: str = "fp32"
+    tf32: str = "convolutions"
+    deterministic: bool = False
+    channels_last: bool = False
+    compile: bool = False
 
     @property
     def random_seed(self) -> int:

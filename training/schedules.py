@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SHAPES = ("constant", "linear", "cosine")
+SHAPES = ("constant", "linear", "cosine", "step")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor for each step: a linear warm-up from 0 to 1, then a decay from 1 to `floor`.
+    """A factor for each step: a linear warm-up from 0 to 1, then a decay from 1.
 
     With u = warmup, T = steps and f = (t - u) / (T - u) clamped to [0, 1]:
     t < u: t / u;  constant: 1;  linear: 1 + (floor - 1) f;
-    cosine: floor + (1 - floor) (1 + cos(pi f)) / 2.
+    cosine: floor + (1 - floor) (1 + cos(pi f)) / 2;
+    step: drop^k, k the number of `drop_at`, fractions of T, that t has reached.
 
     GSAM's radius (Zhuang et al. 2022): rho_t = rho * factor(t), rho_min = rho * floor.
 
@@ -25,6 +26,8 @@ class Schedule:
     steps: int = 1
     warmup: int = 0
     floor: float = 0.0
+    drop_at: tuple[float, ...] = (0.8,)
+    drop: float = 0.1
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
@@ -35,12 +38,19 @@ class Schedule:
             )
         if not 0 <= self.floor <= 1:
             raise ValueError(f"0 <= floor <= 1 must hold, but got (floor={self.floor})")
+        if not 0 <= self.drop <= 1 or not all(0 < at < 1 for at in self.drop_at):
+            raise ValueError(
+                "0 <= drop <= 1 and 0 < drop_at < 1 must hold, but got "
+                f"(drop={self.drop}, drop_at={self.drop_at})"
+            )
 
     def __call__(self, step: int) -> float:
         if step < self.warmup:
             return step / self.warmup
         if self.shape == "constant":
             return 1.0
+        if self.shape == "step":
+            return self.drop ** sum(step / self.steps >= at for at in self.drop_at)
         done = min((step - self.warmup) / (self.steps - self.warmup), 1.0)
         if self.shape == "linear":
             return 1 + (self.floor - 1) * done

@@ -2,17 +2,18 @@
 
 All of SAM's family is one step with a few slots:
 
-    w <- optimizer(w, combine(g, grad objective(w + e))),   g = grad [objective + steering](w),
-    e = scale(|m g|) m^2 g,   m = metric(w)
+    w <- optimizer(w, combine(g, grad F(w + e))),   g = grad [F + steering](w),
+    F = objective + penalties,   e = scale(|m f| + epsilon) m^2 f,   f = follow(g),   m = metric(w)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from datasets.batches import DomainBatch
 from training.draws import Draws
 from training.optimizers import Optimizer
 from training.passes import Objective, Outputs, Passes, mean_loss
@@ -21,13 +22,32 @@ from training.weights import Weights
 
 @dataclass(frozen=True)
 class Step:
-    """What a part may use in one step. `memory` outlives the step and is saved with the run."""
+    """What a part may use in one step.
+
+    memory: what was remembered in earlier steps, saved with the run; to be read only.
+    remembered: what this step adds to it once it is over; to be written by `remember` only.
+    """
 
     number: int
     passes: Passes
     weights: Weights
     draws: Draws
     memory: dict[str, Tensor] = field(default_factory=dict)
+    remembered: dict[str, Tensor] = field(default_factory=dict)
+
+    def remember(self, name: str, value: Tensor) -> Tensor:
+        """Keeps a value for the steps that follow, and returns what is kept.
+
+        That is the first value given in a step: all passes share what the first one came to. The
+        memory has it when the step is over, so a step that is cut short leaves no trace.
+        """
+        return self.remembered.setdefault(name, value.detach())
+
+
+Term = Callable[[Outputs, Step], Tensor]
+# second=False: value [] and gradient [P] of the whole objective at the current weights. The next
+# call with the same argument overwrites the gradient.
+Gradient = Callable[..., tuple[Tensor, Tensor]]
 
 
 def at_peak(gradient: Tensor, peak: Tensor) -> Tensor:
@@ -39,77 +59,37 @@ def at_peak(gradient: Tensor, peak: Tensor) -> Tensor:
 class Update:
     """How one step changes the weights. The default is ERM: the plain gradient of the mean loss.
 
-    objective  [Outputs] -> [], what every pass differentiates
-    steering   [Outputs] -> [], added to the objective in the first pass only (DISAM)
+    objective  (Outputs, Step) -> [], what every pass differentiates (GroupDRO); None is mean loss
+    penalties  of (Outputs, Step) -> [], added in every pass; parts add theirs to others' (CORAL)
+    steering   (Outputs, Step) -> [], added in the first pass only (DISAM)
     metric     Weights -> [P], element-wise shape m of the ball (ASAM); None is 1
-    scale      (|m g|, step number) -> [], how far to climb along m^2 g; None makes no climb (ERM)
+    follow     (g, Step) -> [P], what the climb follows; leaves g as it is (VaSSO); None is g
+    epsilon    keeps the scale finite where what the climb follows is zero
+    scale      (|m f| + epsilon, step number) -> [], how far along m^2 f; None: no climb (ERM)
     combine    (g, gradient at the peak) -> [P], what the optimizer gets; may overwrite both
+    climbs     (Step, Gradient) -> ([P], values), in place of the one climb above (GAM)
     before     moves the weights before the step (GGA)
+    mix        (DomainBatch, Step) -> the batch that all passes of the step see (Mixup)
     refine     ([P], Step) -> [P], changes the final gradient (GGA-L)
+    walk       (Step, stride) -> values, several small steps in place of one (Fish);
+               stride(Passes) -> values is an ordinary step on their batch
+    restarts   steps before which the optimizer's memory is cleared (IRM); parts add theirs
     """
 
-    objective: Objective = mean_loss
-    steering: Objective | None = None
+    objective: Term | None = None
+    penalties: tuple[Term, ...] = ()
+    steering: Term | None = None
     metric: Callable[[Weights], Tensor] | None = None
+    follow: Callable[[Tensor, Step], Tensor] | None = None
+    epsilon: float = 1e-12
     scale: Callable[[Tensor, int], Tensor] | None = None
     combine: Callable[[Tensor, Tensor], Tensor] = at_peak
+    climbs: Callable[[Step, Gradient], tuple[Tensor, list[Tensor]]] | None = None
     before: Callable[[Step], None] | None = None
+    mix: Callable[[DomainBatch, Step], DomainBatch] | None = None
     refine: Callable[[Tensor, Step], Tensor] | None = None
-
-
-Part = Callable[[Update], Update]
-
-
-def compose(parts: Iterable[Part]) -> Update:
-    """Folds parts over the plain update.
-
-    Raises ValueError, naming the parts, if two own the same slot, or if one shapes an ascent that
-    none makes.
-    """
-    update, owners = Update(), dict[str, str]()
-    for part in parts:
-        name = type(part).__name__
-        edited = part(update)
-        for slot in _differing(update, edited):
-            if slot in owners:
-                raise ValueError(f"{owners[slot]} and {name} both set the {slot} of the update")
-            owners[slot] = name
-        update = edited
-    if update.scale is None:
-        for slot in shaping(update):
-            raise ValueError(
-                f"{owners[slot]} shapes an ascent that no part makes: add SAM, GSAM or SAGM"
-            )
-    return update
-
-
-def shaping(update: Update) -> list[str]:
-    """Slots that act only where there is an ascent, and are set."""
-    return [
-        slot for slot in ("steering", "metric", "combine") if slot in _differing(Update(), update)
-    ]
-
-
-def _differing(before: Update, after: Update) -> list[str]:
-    names = (slot.name for slot in fields(Update))
-    return [n for n in names if getattr(before, n) is not getattr(after, n)]
-
-
-def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
-    """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated."""
-    if update.before is not None:
-        update.before(step)
-    value, gradient = step.passes.gradient(_first_objective(update))
-    values = [value]
-    if update.scale is not None:
-        with step.weights.displaced():
-            _climb(update, step, gradient)
-            value, peak = step.passes.gradient(update.objective, second=True)
-        values.append(value)
-        gradient = update.combine(gradient, peak)
-    if update.refine is not None:
-        gradient = update.refine(gradient, step)
-    return gradient, values
+    walk: Callable[[Step, Callable[[Passes], list[Tensor]]], list[Tensor]] | None = None
+    restarts: frozenset[int] = frozenset()
 
 
 def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
@@ -117,31 +97,77 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
 
     The optimizer steps from the undisplaced weights, so weight decay never sees a perturbation.
     """
-    gradient, values = direction(update, step)
-    optimizer.step(gradient)
+    if step.number in update.restarts:
+        for remembered in optimizer.state.values():
+            remembered.zero_()
+    if update.before is not None:
+        update.before(step)
+
+    def stride(passes: Passes) -> list[Tensor]:
+        # Each stride of a walk knows what those before it remember.
+        one = replace(step, passes=passes, memory=step.memory | step.remembered, remembered={})
+        gradient, values = direction(update, one)
+        optimizer.step(gradient)
+        step.remembered.update(one.remembered)
+        return values
+
+    values = stride(step.passes) if update.walk is None else update.walk(step, stride)
+    step.memory.update(step.remembered)
     return values
 
 
-def _first_objective(update: Update) -> Objective:
-    if update.steering is None:
-        return update.objective
-    steering = update.steering
+def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
+    """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated."""
+    passes = step.passes
+    if update.mix is not None:
+        passes = passes.over(update.mix(passes.batch, step))
 
-    def objective(outputs: Outputs) -> Tensor:
-        return update.objective(outputs) + steering(outputs)
+    def gradient(second: bool = False) -> tuple[Tensor, Tensor]:
+        return passes.gradient(_objective(update, step, first=not second), second)
 
-    return objective
+    if update.climbs is not None:
+        result, values = update.climbs(step, gradient)
+    else:
+        value, result = gradient()
+        values = [value]
+        if update.scale is not None:
+            with step.weights.displaced():
+                _climb(update, step, result)
+                value, peak = gradient(second=True)
+            values.append(value)
+            result = update.combine(result, peak)
+    return result if update.refine is None else update.refine(result, step), values
+
+
+def _objective(update: Update, step: Step, first: bool) -> Objective:
+    """What a pass differentiates."""
+    steered = first and update.steering is not None
+    if update.objective is None and not update.penalties and not steered:
+        return mean_loss  # known by its name to passes over a batch in pieces
+    return lambda outputs: _value(update, outputs, step, first)
+
+
+def _value(update: Update, outputs: Outputs, step: Step, first: bool) -> Tensor:
+    objective = update.objective
+    value = mean_loss(outputs) if objective is None else objective(outputs, step)
+    for penalty in update.penalties:
+        value = value + penalty(outputs, step)
+    if first and update.steering is not None:
+        value = value + update.steering(outputs, step)
+    return value
 
 
 def _climb(update: Update, step: Step, gradient: Tensor) -> None:
     assert update.scale is not None
     flat = step.weights.flat
+    followed = gradient if update.follow is None else update.follow(gradient, step)
     if update.metric is None:
-        flat.addcmul_(gradient, update.scale(length(gradient), step.number))
+        far = update.scale(length(followed) + update.epsilon, step.number)
+        flat.addcmul_(followed, far)
         return
     metric = update.metric(step.weights)
-    shaped = metric * gradient
-    far = update.scale(length(shaped), step.number)
+    shaped = metric * followed
+    far = update.scale(length(shaped) + update.epsilon, step.number)
     flat.addcmul_(shaped.mul_(metric), far)
 
 

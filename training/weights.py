@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+LARGE = 1 << 16  # numbers in a parameter whose gradient is moved by itself
 
 
 class Weights:
@@ -74,10 +76,12 @@ class Weights:
 
 
 class Gradients:
-    """`matrix` [rows, P], which backward passes write straight into.
+    """`matrix` [rows, P], which backward passes write into.
 
     It is kept from step to step: fresh memory for every gradient of a large model would cost
-    about a tenth of the pass.
+    about a tenth of the pass. Large gradients are moved here as soon as each is known, while the
+    caches hold it, and so that the next may have its memory; small ones all at once after the
+    pass. To let autograd add to zeros in place instead takes up to a twentieth of a pass more.
     """
 
     def __init__(self, weights: Weights, rows: int) -> None:
@@ -87,10 +91,48 @@ class Gradients:
 
     def fill(self, row: int, value: Tensor) -> Tensor:
         """The gradient [P] of value [], in a row that the next call for this row overwrites."""
-        flat = self.matrix[row].zero_()
-        for parameter, view in zip(self._parameters, self._views[row], strict=True):
-            parameter.grad = view
-        value.backward()  # type: ignore[no-untyped-call]
+        return self.sum(row, (value,))
+
+    def sum(self, row: int, values: Iterable[Tensor]) -> Tensor:
+        """As `fill`, the sum over values [], each differentiated before the next is asked for."""
+        views, empty = self._views[row], True
+        try:
+            for value in values:
+                if empty:
+                    self._write(value, views)
+                else:
+                    self._add(value, views)
+                empty = False
+        finally:
+            for parameter in self._parameters:
+                parameter.grad = None
+        return self.matrix[row].zero_() if empty else self.matrix[row]
+
+    def _write(self, value: Tensor, views: list[Tensor]) -> None:
+        rooms: dict[Tensor, Tensor] = dict(zip(self._parameters, views, strict=True))
+
+        def move(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            rooms.pop(parameter).copy_(parameter.grad)
+            parameter.grad = None
+
+        hooks = []
         for parameter in self._parameters:
             parameter.grad = None
-        return flat
+            if parameter.numel() >= LARGE:
+                hooks.append(parameter.register_post_accumulate_grad_hook(move))  # type: ignore[no-untyped-call]
+        try:
+            value.backward()  # type: ignore[no-untyped-call]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        known = [(room, p.grad) for p, room in rooms.items() if p.grad is not None]
+        torch._foreach_copy_([room for room, _ in known], [gradient for _, gradient in known])
+        for unmoved, room in rooms.items():
+            if unmoved.grad is None:  # the value does not depend on it
+                room.zero_()
+
+    def _add(self, value: Tensor, views: list[Tensor]) -> None:
+        for parameter, view in zip(self._parameters, views, strict=True):
+            parameter.grad = view
+        value.backward()  # type: ignore[no-untyped-call]

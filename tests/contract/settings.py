@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import datasets
@@ -17,6 +18,16 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
     "ASAM-elementwise": {},
     "GSAM": {"rho": (0.05, 0.1), "alpha": (0.3, 0.6)},
     "SAGM": {"rho": (0.05, 0.1), "alpha": (0.01, 0.1)},
+    "GAM": {
+        "rho": (0.05, 0.1),
+        "grad_rho": (0.02, 0.05),
+        "beta_1": (0.5, 0.7),
+        "beta_2": (1.0, 0.5),
+        "beta_3": (0.5, 0.7),
+        "gam_gamma": (0.3, 0.6),
+    },
+    "VaSSO": {"theta": (0.5, 0.9)},
+    "F-SAM": {"sigma": (1.0, 0.5), "fsam_lambda": (0.6, 0.9)},
     "DISAM": {"lambda": (0.5, 1.0)},
     # The window opens before the first evaluation and closes after it.
     "GGA": {
@@ -27,6 +38,15 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
         "tolerance": (0.1, -10.0),  # below zero every point is refused
     },
     "GGA-L": {"gamma": (0.01, 0.1)},
+    "CORAL": {"coral_gamma": (1.0, 10.0)},
+    "MMD": {"mmd_gamma": (0.1, 1.0)},
+    # Penalties come to full weight after the first evaluation.
+    "VREx": {"vrex_lambda": (2.0, 10.0), "vrex_anneal": (5, 6)},
+    "GroupDRO": {"groupdro_eta": (0.1, 1.0)},
+    "IRM": {"irm_lambda": (2.0, 10.0), "irm_anneal": (5, 6)},
+    "Mixup": {"mixup_alpha": (0.2, 1.0)},
+    "Fish": {"meta_lr": (0.5, 0.3)},
+    "Fishr": {"fishr_lambda": (10.0, 100.0), "fishr_anneal": (5, 6), "fishr_ema": (0.9, 0.5)},
 }
 
 OWN: dict[str, tuple[float, float]] = {
@@ -44,9 +64,31 @@ COMPOSITIONS = (
     "ASAM+SAGM",
     "DISAM+GGA+SAGM",
     "GGA+GGA-L",
+    "DISAM+SAGM+CORAL",
+    "SAGM+Mixup",
+    "ASAM+GroupDRO+VREx",
+    "Fish+SAM",
 )
 
 ALGORITHMS = ("ERM", *PARTS, *COMPOSITIONS)
+
+# Why no two of a group compose: each says how far to climb, how the ball is shaped, or what the
+# climb follows.
+CLIMBS = ("SAM", "GSAM", "SAGM", "GAM")
+METRICS = ("ASAM", "ASAM-elementwise")
+FOLLOWED = ("VaSSO", "F-SAM")
+# Parts that read the losses or features of domains.
+READERS = ("DISAM", "CORAL", "MMD", "VREx", "GroupDRO", "Fishr")
+REFUSED = {
+    frozenset(pair)
+    for pair in (
+        *(pair for group in (CLIMBS, METRICS, FOLLOWED) for pair in combinations(group, 2)),
+        *(("GAM", shaper) for shaper in (*METRICS, *FOLLOWED, "DISAM")),
+        *(("Mixup", reader) for reader in (*READERS, "IRM")),
+        *(("Fish", comparer) for comparer in (*READERS, "GGA-L", "Mixup")),
+    )
+}
+PAIRS = ["+".join(p) for p in combinations(PARTS, 2) if frozenset(p) not in REFUSED]
 
 
 def settings(algorithm: str) -> dict[str, tuple[float, float]]:

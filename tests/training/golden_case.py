@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,15 +14,26 @@ from torch import Tensor, nn
 
 from datasets.batches import DomainBatch
 from training import optimizers
+from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.asam import ASAM, ElementwiseASAM
 from training.algorithms.disam import DISAM
+from training.algorithms.fish import Fish
+from training.algorithms.fishr import Fishr
+from training.algorithms.fsam import FSAM
+from training.algorithms.gam import GAM
 from training.algorithms.gga import GGA, GGAL, pair_cosines
+from training.algorithms.groupdro import GroupDRO
 from training.algorithms.gsam import GSAM
+from training.algorithms.irm import IRM
+from training.algorithms.mixup import Mixup
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
-from training.passes import Objective, Passes
+from training.algorithms.vasso import VaSSO
+from training.algorithms.vrex import VREx
+from training.composition import Part, compose
+from training.passes import Objective, Outputs, Passes, mean_loss
 from training.schedules import Schedule
-from training.update import Part, Step, Update, compose, take_step
+from training.update import Step, Update, take_step
 from training.weights import Weights
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -78,15 +89,26 @@ def batches(problem: dict[str, Any]) -> Iterator[DomainBatch]:
 
 
 class RecordedDraws:
-    """Hands out the draws of a record, in order."""
+    """Hands out the draws of a record, each kind in its order."""
 
-    def __init__(self, draws: Sequence[Tensor]) -> None:
+    def __init__(
+        self, draws: Sequence[Tensor], order: Sequence[int] = (), shares: Sequence[float] = ()
+    ) -> None:
         self._draws = iter(draws)
+        self._order = list(order)
+        self._shares = iter(shares)
 
     def uniform(self, like: Tensor) -> Tensor:
         return next(self._draws).reshape(like.shape)
 
     normal = uniform
+
+    def permutation(self, count: int) -> list[int]:
+        assert len(self._order) == count
+        return self._order
+
+    def beta(self, alpha: float) -> float:
+        return next(self._shares)
 
 
 def draws(case: dict[str, Any], step: int) -> RecordedDraws:
@@ -96,7 +118,8 @@ def draws(case: dict[str, Any], step: int) -> RecordedDraws:
             recorded += [flat(noise, FEATURIZER) for noise in search["uniform"]]
     if "normal" in case:
         recorded.append(flat(case["normal"][step]))
-    return RecordedDraws(recorded)
+    mixing = case["random"][step] if "random" in case else {"perm": (), "lam": ()}
+    return RecordedDraws(recorded, mixing["perm"], mixing["lam"])
 
 
 def schedule(hparams: dict[str, Any]) -> Schedule:
@@ -108,10 +131,33 @@ def schedule(hparams: dict[str, Any]) -> Schedule:
     )
 
 
+# The hyperparameters of these are all their own, here in the order of the part's fields.
+OF_ONE_PART: dict[str, tuple[Callable[..., Part], tuple[str, ...]]] = {
+    "GroupDRO": (GroupDRO, ("groupdro_eta",)),
+    "VREx": (VREx, ("vrex_lambda", "vrex_penalty_anneal_iters")),
+    "IRM": (IRM, ("irm_lambda", "irm_penalty_anneal_iters")),
+    "CORAL": (CORAL, ("mmd_gamma",)),
+    "MMD": (MMD, ("mmd_gamma",)),
+    "Mixup": (Mixup, ("mixup_alpha",)),
+    "Fish": (Fish, ("meta_lr",)),
+    "Fishr": (Fishr, ("lambda", "penalty_anneal_iters", "ema")),
+}
+
+
 def update(case: dict[str, Any]) -> Update:
     """The case's algorithm, of the parts that its name and its hyperparameters ask for."""
     h, parts = case["hparams"], list[Part]()
     algorithm = case["algorithm"]
+    if algorithm in OF_ONE_PART:
+        part, names = OF_ONE_PART[algorithm]
+        return compose([part(*(h[name] for name in names))])
+    if algorithm == "gam":
+        betas = (h["beta_1"], abs(h["beta_2"]), h["beta_3"])
+        return compose([GAM(h["grad_norm_rho"], h["grad_rho"], *betas, h["gamma"])])
+    if algorithm == "vasso":
+        parts.append(VaSSO(h["theta"]))
+    if algorithm == "fsam":
+        parts.append(FSAM(h["sigma"], h["lmbda"]))
     if algorithm == "gga":
         length = h["end_step"] - h["start_step"]
         tolerance = h["loss_tolerance"]
@@ -157,6 +203,8 @@ class Trajectory:
 
     weights: dict[int, Tensor] = field(default_factory=dict)  # after that many steps
     losses: list[list[float]] = field(default_factory=list)  # [step][pass]
+    plain: list[list[Tensor]] = field(default_factory=list)  # [step][pass] the mean loss alone
+    by_domain: list[list[Tensor]] = field(default_factory=list)  # [step][pass] losses of domains
     points: list[list[Tensor]] = field(default_factory=list)  # [step][pass] weights of the pass
     gradients: list[Tensor] = field(default_factory=list)  # [step] what the optimizer got
     searched: list[list[Tensor]] = field(default_factory=list)  # [step][look] weights
@@ -172,12 +220,18 @@ class WatchedPasses(Passes):
         super().__init__(model, weights, batch)
         self._flat = weights.flat
         self._seen = seen
-        for log in (seen.points, seen.searched, seen.cosines):
+        for log in (seen.points, seen.plain, seen.by_domain, seen.searched, seen.cosines):
             log.append([])
 
     def gradient(self, objective: Objective, second: bool = False) -> tuple[Tensor, Tensor]:
         self._seen.points[-1].append(self._flat.clone())
-        return super().gradient(objective, second)
+
+        def watched(outputs: Outputs) -> Tensor:
+            self._seen.plain[-1].append(mean_loss(outputs).detach())
+            self._seen.by_domain[-1].append(outputs.domain_losses.detach())
+            return objective(outputs)
+
+        return super().gradient(watched, second)
 
     def domain_gradients(self) -> Tensor:
         gradients = super().domain_gradients()
@@ -196,9 +250,11 @@ def play(file: str, case_id: str) -> Trajectory:
     seen = Trajectory()
     base = WatchedOptimizer(case["optimizer"], weights.flat, seen)
     edited = update(case)
+    memory = dict[str, Tensor]()
     for number, batch in enumerate(batches(problem)):
         passes = WatchedPasses(model, weights, batch, seen)
-        losses = take_step(edited, Step(number, passes, weights, draws(case, number)), base)
+        step = Step(number, passes, weights, draws(case, number), memory)
+        losses = take_step(edited, step, base)
         seen.losses.append([float(loss) for loss in losses])
         seen.weights[number + 1] = weights.flat.clone()
     return seen

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from training import algorithms
 from training.algorithms import PARTS, build, compares_domains, hyperparameters, parse
+from training.algorithms.alignment import CORAL
 from training.algorithms.asam import ASAM
 from training.algorithms.disam import DISAM
 from training.algorithms.gga import GGA
@@ -25,6 +28,11 @@ from training.update import Update
         ("GGA", ("GGA",)),
         ("GGA+SAM", ("GGA", "SAM")),
         ("GGA+GGA-L", ("GGA", "GGA-L")),
+        ("VaSSO", ("VaSSO", "SAM")),
+        ("F-SAM+SAGM", ("F-SAM", "SAGM")),
+        ("GAM", ("GAM",)),
+        ("DISAM+SAGM+CORAL", ("DISAM", "SAGM", "CORAL")),
+        ("DISAM+CORAL", ("DISAM", "CORAL", "SAM")),
     ],
 )
 def test_a_name_is_its_parts_completed_by_sam_where_only_the_ascent_is_shaped(name, parts):
@@ -43,9 +51,31 @@ def test_hyperparameters_are_those_of_the_parts_with_their_defaults():
     }
 
 
-@pytest.mark.parametrize("name", ["ASAM", "ASAM-elementwise", "ASAM+SAGM", "SAGM+ASAM"])
-def test_a_stretched_ball_has_a_larger_radius_by_default(name):
-    assert hyperparameters(name)["rho"] == 0.5
+@pytest.mark.parametrize(
+    ("name", "rho"),
+    [
+        ("ASAM", 0.5),
+        ("ASAM-elementwise", 0.5),
+        ("ASAM+SAGM", 0.5),
+        ("SAGM+ASAM", 0.5),
+        ("VaSSO", 0.1),
+        ("F-SAM", 0.2),
+        ("VaSSO+ASAM", 0.5),
+        ("ASAM+VaSSO", 0.5),
+    ],
+)
+def test_the_default_radius_is_that_of_the_part_that_knows_best(name, rho):
+    assert hyperparameters(name)["rho"] == rho
+
+
+def test_a_number_that_would_mean_two_things_is_refused(monkeypatch):
+    @dataclass(frozen=True)
+    class Twin(CORAL):
+        theta: float = 1.0
+
+    monkeypatch.setitem(PARTS, "Twin", Twin)
+    with pytest.raises(ValueError, match="VaSSO and Twin both have a hyperparameter 'theta'"):
+        parse("VaSSO+SAM+Twin")
 
 
 @pytest.mark.parametrize(
@@ -54,10 +84,13 @@ def test_a_stretched_ball_has_a_larger_radius_by_default(name):
         ("SAMG", "unknown algorithm 'SAMG'; did you mean SA"),
         ("sam", "unknown algorithm 'sam'; did you mean SAM?"),
         ("DISAM+SAMG", "unknown algorithm 'SAMG' in 'DISAM\\+SAMG'; did you mean"),
-        ("ERM+SAM", "unknown algorithm 'ERM' in 'ERM\\+SAM'; there are: SAM,"),
+        ("ERM+SAM", "'ERM' in 'ERM\\+SAM' is the update without any part; leave it out"),
+        ("SAM+x", "unknown algorithm 'x' in 'SAM\\+x'; there are: SAM,"),
         ("", "unknown algorithm ''; there are: ERM, SAM,"),
         ("SAM+SAM", "SAM\\+SAM names SAM twice"),
-        ("SAM+GSAM", "'SAM\\+GSAM' does not compose: SAM and GSAM both set the scale"),
+        ("SAM+GSAM", "'SAM\\+GSAM' does not compose: SAM and GSAM both say how far"),
+        ("GAM+DISAM", "GAM makes climbs of its own, which leave nothing for DISAM to shape"),
+        ("CORAL+GGA-L+Fish", "Fish sees one domain at a time, and CORAL needs several at once"),
     ],
 )
 def test_a_wrong_name_is_refused_with_a_way_out(name, message):
@@ -100,8 +133,9 @@ def test_whole_numbers_stay_whole_when_they_come_as_floats():
     assert isinstance(search.search_steps, int)
 
 
-def test_domains_are_compared_by_disam_and_gga_alone():
-    assert [name for name in PARTS if compares_domains(name)] == ["DISAM", "GGA", "GGA-L"]
+def test_domains_are_compared_by_what_one_domain_makes_into_something_simpler():
+    comparing = "DISAM GGA GGA-L CORAL MMD VREx GroupDRO Mixup Fishr"
+    assert [name for name in PARTS if compares_domains(name)] == comparing.split()
     assert compares_domains("DISAM+SAGM")
     assert not compares_domains("ERM")
 

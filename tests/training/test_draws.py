@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from itertools import permutations
+
+import numpy as np
+import pytest
 import torch
 
 from training.draws import StepDraws, seed_dropout
@@ -45,13 +49,45 @@ def test_draws_have_the_distribution_they_are_named_after():
     assert uniform.dtype == torch.float64
 
 
+def test_plain_numbers_of_a_step_are_the_same_whatever_tensors_it_draws():
+    once, again = StepDraws(3, 7, CPU), StepDraws(3, 7, CPU)
+    again.uniform(SHAPE)
+
+    assert once.permutation(9) == again.permutation(9)
+    assert once.beta(0.5) == again.beta(0.5) != once.beta(0.5)
+    assert StepDraws(3, 8, CPU).permutation(9) != StepDraws(3, 7, CPU).permutation(9)
+
+
+def test_permutations_are_as_likely_as_each_other():
+    drawn = [tuple(StepDraws(0, step, CPU).permutation(3)) for step in range(600)]
+
+    counts = [drawn.count(order) for order in permutations(range(3))]
+
+    assert sum(counts) == 600
+    assert all(70 < count < 130 for count in counts)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
+def test_shares_have_the_mean_and_the_variance_of_a_beta_distribution(alpha):
+    draws = StepDraws(0, 0, CPU)
+    shares = torch.tensor([draws.beta(alpha) for _ in range(4000)], dtype=torch.float64)
+
+    assert 0 <= shares.min() < shares.max() <= 1
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert shares.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
 def test_draws_leave_the_global_generator_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
 
+    state = np.random.get_state()[1].copy()
+
     StepDraws(0, 0, CPU).uniform(SHAPE)
+    StepDraws(0, 0, CPU).beta(0.2)
 
     assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == state).all()
 
 
 def test_dropout_masks_are_functions_of_seed_and_step():

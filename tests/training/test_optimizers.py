@@ -39,6 +39,22 @@ def test_steps_are_those_of_torchs_plain_loops(name, weight_decay):
     torch.testing.assert_close(weights, twin, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_a_learning_rate_set_between_steps_acts_as_in_torch(name):
+    weights, twin = start(), start()
+    fused = optimizers.build(name, weights, 0.01, 0.1, momentum=0.9)
+    plain, options = TORCH[name]
+    looped = plain([twin], lr=0.01, weight_decay=0.1, foreach=False, **options)
+
+    for step, lr in enumerate((0.01, 0.02, 0.0, 0.005), 1):
+        fused.lr = looped.param_groups[0]["lr"] = lr
+        fused.step(gradient(weights, step))
+        twin.grad = gradient(twin, step)
+        looped.step()
+
+    torch.testing.assert_close(weights, twin, rtol=1e-12, atol=1e-12)
+
+
 def test_sgd_without_momentum_remembers_nothing():
     weights = start()
     plain = optimizers.build("sgd", weights, 0.1, 0.0)

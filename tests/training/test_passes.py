@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from tests.training.toy import Toy, batch, passes
-from training.passes import Outputs, frozen_statistics, mean_loss
+from training.passes import Outputs, Passes, frozen_statistics, mean_loss
 
 
 def outputs(model: nn.Module, *sizes: int) -> Outputs:
@@ -51,6 +53,65 @@ def test_domain_gradients_are_those_of_a_loop_over_the_domains_present(sizes):
     actual, _ = passes(model, *sizes)
 
     torch.testing.assert_close(actual.domain_gradients(), torch.stack(expected))
+
+
+def test_errors_are_the_gradients_of_the_losses_by_the_logits():
+    seen = outputs(Toy(), 4, 3)
+
+    (expected,) = torch.autograd.grad(seen.losses.sum(), seen.logits, retain_graph=True)
+
+    torch.testing.assert_close(seen.errors.detach(), expected)
+
+
+def test_what_belongs_to_samples_is_told_apart_by_domain():
+    seen = outputs(Toy(), 3, 3)
+
+    assert torch.equal(seen.by_domain(seen.features)[1], seen.features[3:])
+    with pytest.raises(ValueError, match=r"as many samples as the others, not \(4, 2\)"):
+        outputs(Toy(), 4, 2).by_domain(seen.features)
+
+
+def test_losses_of_shared_labels_are_the_shares_of_those_of_each():
+    one, other = outputs(Toy(), 4, 4), outputs(Toy(), 4, 4)
+    labels = F.one_hot(one.y, 3).double()
+    shared = replace(one, y=0.3 * labels + 0.7 * labels.flip(0))
+    flipped = replace(other, y=other.y.flip(0))
+
+    torch.testing.assert_close(shared.losses, 0.3 * one.losses + 0.7 * flipped.losses)
+
+
+def test_passes_over_another_batch_are_at_the_same_weights():
+    model = Toy(nn.BatchNorm1d(5))
+    some, weights = passes(model, 4, 4)
+    others = Passes(model, weights, batch(3, 3))
+
+    expected = others.gradient(mean_loss, second=True)[1].clone()
+
+    assert torch.equal(some.over(batch(3, 3)).gradient(mean_loss, second=True)[1], expected)
+    assert some.batch.sizes == (4, 4)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (8, 6, 3), (4, 0, 2)], ids=str)
+def test_each_domain_present_has_passes_of_its_own(sizes):
+    model = Toy()
+
+    alone = passes(model, *sizes)[0].by_domain()
+
+    expected = torch.stack(loop_over_domains(model, *sizes)).detach()
+    torch.testing.assert_close(torch.stack([one.loss() for one in alone]), expected)
+    present = [i for i, size in enumerate(sizes) if size]
+    assert [one.batch.domain.unique().tolist() for one in alone] == [[i] for i in present]
+
+
+def test_statistics_are_the_real_numbers_among_the_buffers():
+    model, norm = normalized()
+    some, _ = passes(model, 4, 4)
+
+    assert [id(buffer) for buffer in some.statistics] == [
+        id(norm.running_mean),
+        id(norm.running_var),
+    ]
+    assert some.classes == 3
 
 
 def test_gradient_of_the_second_pass_leaves_that_of_the_first_as_it_was():

@@ -41,13 +41,44 @@ def test_beyond_its_horizon_a_schedule_stays_at_the_floor(shape):
     assert [schedule(step) for step in (10, 11, 1000)] == pytest.approx([0.2] * 3)
 
 
+def test_steps_drop_at_fractions_of_the_run():
+    schedule = Schedule("step", 10, drop_at=(0.3, 0.7), drop=0.5)
+
+    assert [schedule(step) for step in range(10)] == [1] * 3 + [0.5] * 4 + [0.25] * 3
+
+
+def test_steps_drop_as_disams_trainer_does_unless_told_otherwise():
+    schedule = Schedule("step", 50)
+
+    assert [schedule(step) for step in (0, 39, 40, 49)] == pytest.approx([1, 1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("steps", [7, 100, 5000])
+def test_a_fraction_that_is_a_whole_step_drops_at_that_step(steps):
+    for at in range(1, steps, max(steps // 50, 1)):
+        schedule = Schedule("step", steps, drop_at=(at / steps,))
+        assert (schedule(at - 1), schedule(at)) == (1, 0.1)
+
+
+def test_a_warm_up_comes_before_the_drops():
+    schedule = Schedule("step", 10, warmup=2, drop_at=(0.5,))
+
+    assert [schedule(step) for step in (0, 1, 2, 4, 5)] == [0, 0.5, 1, 1, 0.1]
+
+
+@pytest.mark.parametrize("wrong", [{"drop": 1.5}, {"drop_at": (0.5, 1.0)}, {"drop_at": (0.0,)}])
+def test_drops_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="0 <= drop <= 1 and 0 < drop_at < 1 must hold"):
+        Schedule("step", 10, **wrong)
+
+
 def test_constant_is_one_at_every_step():
     assert [CONSTANT(step) for step in (0, 1, 10**6)] == [1, 1, 1]
 
 
 def test_an_unknown_shape_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"constant, linear, cosine, but got 'step'"):
-        Schedule("step")
+    with pytest.raises(ValueError, match=r"constant, linear, cosine, step, but got 'exp'"):
+        Schedule("exp")
 
 
 @pytest.mark.parametrize("warmup", [-1, 10, 11])

@@ -11,7 +11,7 @@ from torch import nn
 import datasets
 import models
 from datasets.domain_dataset import Domain, DomainDataset
-from training import train as training_loop
+from training import trainer as trainer_module
 from training.checkpoint import from_bytes, to_bytes
 from training.evaluation import Evaluation, Part, Score
 from training.run import Run
@@ -71,7 +71,7 @@ def test_evaluations_come_at_multiples_and_after_the_last_step(steps, every, at)
     [([0.2, 0.5, 0.5], 8), ([0.5, 0.5, 0.5], 4), ([0.1, 0.2, 0.3], 10), ([0.3, 0.2, 0.1], 4)],
 )
 def test_the_best_step_is_the_first_among_equals(monkeypatch, accuracies, best):
-    monkeypatch.setattr(training_loop, "evaluate", scoring(accuracies))
+    monkeypatch.setattr(trainer_module, "evaluate", scoring(accuracies))
 
     result = train(RUN, DIGITS, quiet)
 
@@ -80,7 +80,7 @@ def test_the_best_step_is_the_first_among_equals(monkeypatch, accuracies, best):
 
 
 def test_the_held_out_domain_is_scored_at_the_best_and_the_last_step_only(monkeypatch):
-    monkeypatch.setattr(training_loop, "evaluate", scoring([0.1, 0.9, 0.3]))
+    monkeypatch.setattr(trainer_module, "evaluate", scoring([0.1, 0.9, 0.3]))
 
     result = train(replace(RUN, evaluate_every=3, steps=9), DIGITS, quiet)
 
@@ -94,7 +94,7 @@ def test_the_held_out_domain_is_scored_at_the_best_and_the_last_step_only(monkey
 def test_the_best_steps_held_out_scores_are_those_of_the_best_weights(monkeypatch):
     stopped_early = train(replace(RUN, steps=4), DIGITS, quiet).evaluations[-1]
     steps = iter([0.9, 0.1, 0.1])
-    real = training_loop.evaluate
+    real = trainer_module.evaluate
 
     def evaluate(model: nn.Module, parts: Sequence[Part], device: torch.device):
         scores = real(model, parts, device)
@@ -103,7 +103,7 @@ def test_the_best_steps_held_out_scores_are_those_of_the_best_weights(monkeypatc
         accuracy = next(steps)
         return tuple(replace(score, accuracy=accuracy) for score in scores)
 
-    monkeypatch.setattr(training_loop, "evaluate", evaluate)
+    monkeypatch.setattr(trainer_module, "evaluate", evaluate)
 
     result = train(RUN, DIGITS, quiet)
 

@@ -6,29 +6,32 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.toy import Toy, batch, passes
+from datasets.batches import DomainBatch
+from tests.training.toy import Toy, batch
+from tests.training.toy_steps import CPU, step_of
 from training import optimizers
-from training.algorithms.asam import ASAM, ElementwiseASAM
+from training.algorithms.asam import ASAM
 from training.algorithms.disam import DISAM
+from training.algorithms.fish import Fish
+from training.algorithms.gam import GAM
 from training.algorithms.gga import GGA, GGAL, pair_cosines
 from training.algorithms.gsam import GSAM
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
+from training.composition import Part, compose
 from training.draws import StepDraws
 from training.passes import Outputs, Passes, mean_loss
-from training.update import Part, Step, Update, compose, direction, length, take_step
+from training.update import Step, Update, direction, length, take_step
 from training.weights import Weights
-
-CPU = torch.device("cpu")
-
-
-def step_of(model: nn.Module, *sizes: int, number: int = 0) -> Step:
-    some, weights = passes(model, *sizes)
-    return Step(number, some, weights, StepDraws(0, number, CPU))
 
 
 def direction_of(*parts: Part, sizes: tuple[int, ...] = (4, 4, 4)) -> torch.Tensor:
     return direction(compose(parts), step_of(Toy(), *sizes))[0].clone()
+
+
+def stepped(update: Update, step: Step, lr: float = 0.1) -> list[torch.Tensor]:
+    """A step of plain gradient descent."""
+    return take_step(update, step, optimizers.build("sgd", step.weights.flat, lr, 0.0))
 
 
 def test_no_parts_make_erm():
@@ -41,29 +44,6 @@ def test_no_parts_make_erm():
     assert torch.equal(torch.stack(values), value[None])
 
 
-@pytest.mark.parametrize(
-    ("parts", "slot"),
-    [
-        ([SAM(), GSAM()], "scale"),
-        ([GSAM(), SAGM()], "scale"),
-        ([ASAM(), ElementwiseASAM(), SAM()], "metric"),
-        ([DISAM(), DISAM(0.2), SAM()], "steering"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_two_parts_that_own_one_slot_are_refused_by_name(parts, slot):
-    first, second = (type(part).__name__ for part in parts[:2])
-
-    with pytest.raises(ValueError, match=f"{first} and {second} both set the {slot}"):
-        compose(parts)
-
-
-@pytest.mark.parametrize("part", [ASAM(), ElementwiseASAM(), DISAM()], ids=repr)
-def test_a_part_that_shapes_an_ascent_which_none_makes_is_refused_by_name(part):
-    with pytest.raises(ValueError, match=f"{type(part).__name__} shapes an ascent that no part"):
-        compose([part, GGA()])
-
-
 def test_order_of_parts_does_not_matter():
     assert torch.equal(direction_of(DISAM(), ASAM(), SAGM()), direction_of(SAGM(), ASAM(), DISAM()))
 
@@ -73,7 +53,7 @@ def test_disam_steers_the_climb_only(sizes):
     """The first pass differentiates L - lambda V, the second L alone."""
     seen: list[Outputs] = []
 
-    def objective(outputs: Outputs) -> torch.Tensor:
+    def objective(outputs: Outputs, step: Step) -> torch.Tensor:
         seen.append(outputs)
         return mean_loss(outputs)
 
@@ -115,13 +95,13 @@ def test_gga_l_adds_its_noise_to_the_gradient_that_another_part_made():
 def test_gga_and_gga_l_refuse_to_compare_one_domain():
     for part in (GGA(start=0), GGAL()):
         with pytest.raises(ValueError, match="at least two"):
-            direction(compose([part]), step_of(Toy(), 8))
+            stepped(compose([part]), step_of(Toy(), 8))
 
 
 def test_gga_passes_over_a_domain_that_is_absent_from_the_batch():
     step = step_of(Toy(), 4, 0, 4)
 
-    direction(compose([GGA(0.1, search_steps=3, start=0)]), step)
+    stepped(compose([GGA(0.1, search_steps=3, start=0)]), step)
 
     assert step.weights.flat.isfinite().all()
 
@@ -143,7 +123,7 @@ def test_a_gradient_of_zero_makes_no_climb():
     model = Toy()
     model.classifier.weight.data.zero_()  # all logits are equal, so the objective below is flat
 
-    def flat(outputs: Outputs) -> torch.Tensor:
+    def flat(outputs: Outputs, step: Step) -> torch.Tensor:
         return (outputs.logits * 0).sum()
 
     step = step_of(model, 4, 4)
@@ -154,7 +134,7 @@ def test_a_gradient_of_zero_makes_no_climb():
 
 @pytest.mark.parametrize(
     "parts",
-    [[SAM()], [DISAM(), SAGM()], [ASAM(), GSAM()], [GGA(0.1, 3, start=0), SAM()]],
+    [[SAM()], [DISAM(), SAGM()], [ASAM(), GSAM()], [GAM()], [GGA(0.1, 3, start=0), SAM()]],
     ids=str,
 )
 @pytest.mark.parametrize("failing", ["second pass", "search"])
@@ -172,7 +152,7 @@ def test_an_exception_in_a_pass_leaves_the_weights_as_they_were(parts, failing):
         parts = [GGA(0.1, 3, start=0), *(part for part in parts if not isinstance(part, GGA))]
 
     with pytest.raises(KeyboardInterrupt):
-        take_step(compose(parts), step, optimizers.build("sgd", step.weights.flat, 0.1, 0.0))
+        stepped(compose(parts), step)
 
     assert torch.equal(step.weights.flat, before)
     assert model.featurizer[2].track_running_stats
@@ -200,7 +180,7 @@ def test_radius_of_the_climb_is_rho_in_single_precision():
     some = Passes(model, weights, batch(4, 4, dtype=torch.float32))
     climbed: list[float] = []
 
-    def objective(outputs: Outputs) -> torch.Tensor:
+    def objective(outputs: Outputs, step: Step) -> torch.Tensor:
         climbed.append((weights.flat - before).norm().item())
         return mean_loss(outputs)
 
@@ -210,6 +190,106 @@ def test_radius_of_the_climb_is_rho_in_single_precision():
     assert climbed == [0, pytest.approx(0.05, rel=1e-4)]
 
 
-def test_a_slot_that_no_part_sets_is_that_of_erm():
-    assert compose([GGAL()]).scale is None
-    assert compose([SAM()]).objective is Update().objective
+def test_penalties_are_added_in_every_pass_and_steering_in_the_first():
+    def penalty(outputs: Outputs, step: Step) -> torch.Tensor:
+        return outputs.logits.square().mean()
+
+    step = step_of(Toy(), 4, 4)
+    update = replace(compose([DISAM(0.5), SAM(0.0)]), penalties=(penalty, penalty))
+    _, values = direction(update, step)
+
+    batch_outputs: list[Outputs] = []
+    step.passes.gradient(lambda outputs: batch_outputs.append(outputs) or mean_loss(outputs))
+    (seen,) = batch_outputs
+    variance = seen.domain_losses.var(correction=0)
+    whole = mean_loss(seen) + 2 * seen.logits.square().mean()
+    torch.testing.assert_close(torch.stack(values), torch.stack([whole - 0.5 * variance, whole]))
+
+
+def test_epsilon_is_added_to_the_length_of_what_the_climb_follows():
+    lengths: list[float] = []
+
+    def scale(norm: torch.Tensor, number: int) -> torch.Tensor:
+        lengths.append(norm.item())
+        return norm * 0
+
+    for epsilon in (0.0, 3.0):
+        direction(replace(Update(), scale=scale, epsilon=epsilon), step_of(Toy(), 4, 4))
+
+    assert lengths[1] == pytest.approx(lengths[0] + 3)
+
+
+def test_all_passes_of_a_step_keep_what_the_first_came_to():
+    kept: list[float] = []
+
+    def objective(outputs: Outputs, step: Step) -> torch.Tensor:
+        kept.append(step.remember("loss", mean_loss(outputs)).item())
+        return mean_loss(outputs)
+
+    step = step_of(Toy(), 4, 4)
+    values = stepped(replace(compose([SAM(0.5)]), objective=objective), step)
+
+    assert kept == [values[0].item()] * 2
+    assert step.memory == {"loss": values[0]}
+
+
+def test_a_step_that_is_cut_short_remembers_nothing():
+    def objective(outputs: Outputs, step: Step) -> torch.Tensor:
+        if step.remembered:
+            raise KeyboardInterrupt
+        step.remember("loss", mean_loss(outputs))
+        return mean_loss(outputs)
+
+    step = step_of(Toy(), 4, 4)
+    with pytest.raises(KeyboardInterrupt):
+        stepped(replace(compose([SAM()]), objective=objective), step)
+
+    assert not step.memory
+
+
+def test_strides_of_a_walk_remember_what_those_before_them_did():
+    seen: list[float] = []
+
+    def objective(outputs: Outputs, step: Step) -> torch.Tensor:
+        seen.append(step.memory["count"].item())
+        step.remember("count", step.memory["count"] + 1)
+        return mean_loss(outputs)
+
+    step = replace(step_of(Toy(), 4, 4, 4), memory={"count": torch.tensor(7)})
+    stepped(replace(compose([Fish(), SAM()]), objective=objective), step)
+
+    assert seen == [7, 7, 8, 8, 9, 9]
+    assert step.memory["count"] == 10
+
+
+def test_the_optimizer_forgets_before_the_steps_of_a_restart():
+    weights = Weights(model := Toy())
+    optimizer = optimizers.build("adam", weights.flat, 0.1, 0.0)
+    ages = []
+    for number in range(5):
+        step = Step(number, Passes(model, weights, batch(4, 4)), weights, StepDraws(0, 0, CPU))
+        take_step(replace(Update(), restarts=frozenset({0, 3})), step, optimizer)
+        ages.append(int(optimizer.state["step"]))
+
+    assert ages == [1, 2, 3, 1, 2]
+
+
+def test_both_passes_see_one_mixture_and_what_compares_domains_the_pure_batch():
+    step = step_of(Toy(), 4, 4, 4)
+    mixtures: list[DomainBatch] = []
+
+    def mix(pure: DomainBatch, of_step: Step) -> DomainBatch:
+        mixtures.append(replace(pure, x=pure.x + 1))
+        return mixtures[-1]
+
+    update = replace(compose([SAM(0.0), GGAL(0.1)]), mix=mix)
+    plain = replace(update, mix=None)
+    noise = direction(plain, step)[0].clone() - direction(replace(plain, refine=None), step)[0]
+    fresh = step_of(Toy(), 4, 4, 4)
+    noisy, values = direction(update, fresh)
+
+    assert len(mixtures) == 1
+    torch.testing.assert_close(values[0], values[1])
+    noisy = noisy.clone()
+    expected = fresh.passes.over(mixtures[0]).gradient(mean_loss)[1]
+    torch.testing.assert_close(noisy - expected, noise)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.training.toy import Toy, batch
-from training.weights import Weights
+from training.weights import LARGE, Weights
 
 
 def test_parameters_keep_their_values_and_become_views_of_one_vector():
@@ -189,3 +189,72 @@ def test_rows_do_not_touch_each_other_and_are_written_afresh_each_time():
     assert torch.equal(rows[0], first)
     torch.testing.assert_close(rows[1], 3 * first)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Wide(nn.Module):
+    """Parameters of which two are large enough to be moved by themselves, and a tied one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.featurizer = nn.Sequential(
+            nn.Linear(4, 256), nn.Tanh(), nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 256)
+        )
+        self.classifier = nn.Linear(256, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        middle = self.featurizer[2]
+        return self.classifier(middle(torch.tanh(middle(torch.tanh(self.featurizer[0](x))))))
+
+
+def wide() -> tuple[Wide, Weights, torch.Tensor]:
+    model = Wide()
+    assert [p.numel() for p in model.parameters()].count(LARGE) == 2
+    return model, Weights(model), torch.randn(8, 4)
+
+
+def test_gradients_of_large_parameters_are_in_their_place_and_leave_nothing_on_the_model():
+    model, weights, x = wide()
+    expected = torch.autograd.grad(model(x).sum(), weights.parameters, materialize_grads=True)
+    room = weights.gradients("any")
+    room.matrix.fill_(7)
+
+    for _ in range(2):
+        gradient = room.fill(0, model(x).sum())
+
+        for view, gradient_of_one in zip(weights.views(gradient), expected, strict=True):
+            torch.testing.assert_close(view, gradient_of_one)
+    assert weights.views(gradient)[4].eq(0).all()  # the large one that plays no part
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_sum_of_values_has_the_sum_of_their_gradients():
+    model, weights, x = wide()
+    room = weights.gradients("any")
+    expected = room.fill(0, model(x).sum() + model.featurizer(2 * x).sum()).clone()
+
+    values = (value() for value in (lambda: model(x).sum(), lambda: model.featurizer(2 * x).sum()))
+
+    torch.testing.assert_close(room.sum(0, values), expected)
+    assert room.sum(0, ()).eq(0).all()
+
+
+def test_filling_overwrites_what_another_backward_pass_left_on_the_model():
+    model, weights, x = wide()
+    expected = weights.gradients("any").fill(0, model(x).sum()).clone()
+    model(3 * x).sum().backward()
+
+    assert torch.equal(weights.gradients("any").fill(0, model(x).sum()), expected)
+
+
+def test_a_backward_pass_that_fails_leaves_nothing_on_the_model():
+    model, weights, x = wide()
+    value = model(x).sum()
+    value.backward()
+
+    with pytest.raises(RuntimeError, match="second time"):
+        weights.gradients("any").fill(0, value)
+
+    assert all(parameter.grad is None for parameter in model.parameters())
+    model(x).sum().backward()
+    assert model.featurizer[2].weight.grad is not None

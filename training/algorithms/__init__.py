@@ -8,14 +8,25 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.asam import ASAM, ElementwiseASAM
 from training.algorithms.disam import DISAM
+from training.algorithms.fish import Fish
+from training.algorithms.fishr import Fishr
+from training.algorithms.fsam import FSAM
+from training.algorithms.gam import GAM
 from training.algorithms.gga import GGA, GGAL
+from training.algorithms.groupdro import GroupDRO
 from training.algorithms.gsam import GSAM
+from training.algorithms.irm import IRM
+from training.algorithms.mixup import Mixup
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
+from training.algorithms.vasso import VaSSO
+from training.algorithms.vrex import VREx
+from training.composition import climbing, compose, shaping
 from training.schedules import CONSTANT, Schedule
-from training.update import Update, compose, shaping
+from training.update import Update
 
 PARTS: dict[str, type[Any]] = {
     "SAM": SAM,
@@ -23,13 +34,25 @@ PARTS: dict[str, type[Any]] = {
     "ASAM-elementwise": ElementwiseASAM,
     "GSAM": GSAM,
     "SAGM": SAGM,
+    "GAM": GAM,
+    "VaSSO": VaSSO,
+    "F-SAM": FSAM,
     "DISAM": DISAM,
     "GGA": GGA,
     "GGA-L": GGAL,
+    "CORAL": CORAL,
+    "MMD": MMD,
+    "VREx": VREx,
+    "GroupDRO": GroupDRO,
+    "IRM": IRM,
+    "Mixup": Mixup,
+    "Fish": Fish,
+    "Fishr": Fishr,
 }
 
-# Stretched by the weights, a ball needs about ten times SAM's radius (Kwon et al. 2021).
-STRETCHED_RHO = {"ASAM": 0.5, "ASAM-elementwise": 0.5}
+# Radii of the papers, where they differ from SAM's; the last of an algorithm's parts holds.
+# Stretched by the weights, a ball needs about ten times SAM's (Kwon et al. 2021).
+RADII = {"VaSSO": 0.1, "F-SAM": 0.2, "ASAM": 0.5, "ASAM-elementwise": 0.5}
 
 
 def build(name: str, values: Mapping[str, float], schedule: Schedule = CONSTANT) -> Update:
@@ -59,10 +82,11 @@ def parse(name: str) -> tuple[str, ...]:
         if names.count(part) > 1:
             raise ValueError(f"{name} names {part} twice")
     alone = [PARTS[part]()(Update()) for part in names]
-    if any(shaping(update) for update in alone) and not any(update.scale for update in alone):
+    if any(shaping(update) for update in alone) and not any(map(climbing, alone)):
         names = (*names, "SAM")
     try:
         _compose(names, {}, CONSTANT)
+        _refuse_shared_names(names)
     except ValueError as error:
         raise ValueError(f"{name!r} does not compose: {error}") from None
     return names
@@ -72,9 +96,9 @@ def hyperparameters(name: str) -> dict[str, float]:
     """Hyperparameters of an algorithm with their defaults, in the order of its parts."""
     names = parse(name)
     values = {key: default for part in names for key, default in part_hyperparameters(part).items()}
-    for part in names:
-        if part in STRETCHED_RHO:
-            values["rho"] = STRETCHED_RHO[part]
+    for part, rho in RADII.items():
+        if part in names:
+            values["rho"] = rho
     return values
 
 
@@ -89,11 +113,20 @@ def part_hyperparameters(part: str) -> dict[str, float]:
 
 def compares_domains(name: str) -> bool:
     """Whether the algorithm needs at least two source domains to differ from its plain form."""
-    return any(part in ("DISAM", "GGA", "GGA-L") for part in parse(name))
+    return any(PARTS[part].compares_domains for part in parse(name))
 
 
 def _compose(names: tuple[str, ...], values: Mapping[str, float], schedule: Schedule) -> Update:
-    return compose([_part(name, values, schedule) for name in names])
+    return compose([_part(name, values, schedule) for name in names], names)
+
+
+def _refuse_shared_names(names: tuple[str, ...]) -> None:
+    """One number may not mean two things."""
+    owners: dict[str, str] = {}
+    for part in names:
+        for key in part_hyperparameters(part):
+            if owners.setdefault(key, part) != part:
+                raise ValueError(f"{owners[key]} and {part} both have a hyperparameter {key!r}")
 
 
 def _part(name: str, values: Mapping[str, float], schedule: Schedule) -> Any:
@@ -109,6 +142,8 @@ def _part(name: str, values: Mapping[str, float], schedule: Schedule) -> Any:
 
 
 def _unknown(name: str, part: str) -> str:
+    if part == "ERM":
+        return f"'ERM' in {name!r} is the update without any part; leave it out"
     known = [*PARTS] if "+" in name else ["ERM", *PARTS]
     folded = {word.lower(): word for word in known}
     close = difflib.get_close_matches(part.lower(), folded, n=1)

@@ -23,6 +23,7 @@ class ASAM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Kwon et al. 2021, arXiv 2102.11600"
+    compares_domains: ClassVar[bool] = False
 
     eta: float = 0.01
 
@@ -49,6 +50,7 @@ class ElementwiseASAM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Kwon et al. 2021, arXiv 2102.11600"
+    compares_domains: ClassVar[bool] = False
 
     def __call__(self, update: Update) -> Update:
         return replace(update, metric=self.metric)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from training.passes import Outputs
-from training.update import Update
+from training.update import Step, Update
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class DISAM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2405.18861"
+    compares_domains: ClassVar[bool] = True
 
     lambda_: float = 0.1
     variance: Literal["per_domain", "per_sample"] = "per_domain"
@@ -33,7 +34,7 @@ class DISAM:
     def __call__(self, update: Update) -> Update:
         return replace(update, steering=self.steering)
 
-    def steering(self, outputs: Outputs) -> Tensor:
+    def steering(self, outputs: Outputs, step: Step) -> Tensor:
         losses = outputs.domain_losses
         if self.variance == "per_domain":
             variance = losses.var(correction=0)

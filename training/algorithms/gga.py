@@ -28,6 +28,7 @@ class GGA:
 
     cost: ClassVar[str] = "1; about 336 in its window"
     paper: ClassVar[str] = "Ballas & Diou 2025, arXiv 2502.20162"
+    compares_domains: ClassVar[bool] = True
 
     neighborhood: float = 1e-5
     search_steps: int = 250
@@ -73,6 +74,7 @@ class GGAL:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Ballas & Diou 2025, arXiv 2502.20162"
+    compares_domains: ClassVar[bool] = True
 
     gamma: float = 1e-3
 

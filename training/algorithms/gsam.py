@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from training.algorithms.sam import EPSILON, SAM
+from training.algorithms.sam import SAM
 from training.schedules import CONSTANT, Schedule
 from training.update import Update, length
+
+EPSILON = 1e-12
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class GSAM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Zhuang et al. 2022, arXiv 2203.08065"
+    compares_domains: ClassVar[bool] = False
 
     rho: float = 0.05
     alpha: float = 0.001
@@ -33,7 +36,15 @@ class GSAM:
         return replace(SAM(self.rho, self.schedule)(update), combine=self.combine)
 
     def combine(self, gradient: Tensor, peak: Tensor) -> Tensor:
-        norm, peak_norm = length(gradient), length(peak)
-        cosine = gradient.dot(peak) / (norm * peak_norm + EPSILON)
-        orthogonal = gradient.addcmul_(peak, -cosine * norm / (peak_norm + EPSILON))
-        return peak.sub_(orthogonal, alpha=self.alpha)
+        return without_orthogonal(gradient, peak, self.alpha)
+
+
+def without_orthogonal(gradient: Tensor, peak: Tensor, alpha: float) -> Tensor:
+    """The peak less alpha times the part of the gradient that is orthogonal to it; all [P].
+
+    Overwrites both.
+    """
+    norm, peak_norm = length(gradient), length(peak)
+    cosine = gradient.dot(peak) / (norm * peak_norm + EPSILON)
+    orthogonal = gradient.addcmul_(peak, -cosine * norm / (peak_norm + EPSILON))
+    return peak.sub_(orthogonal, alpha=alpha)

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from training.algorithms.sam import EPSILON
 from training.schedules import CONSTANT, Schedule
 from training.update import Update
 
@@ -25,6 +24,7 @@ class SAGM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Wang et al. 2023, arXiv 2303.10353"
+    compares_domains: ClassVar[bool] = False
 
     rho: float = 0.05
     alpha: float = 0.001
@@ -34,7 +34,7 @@ class SAGM:
         return replace(update, scale=self.scale, combine=midpoint)
 
     def scale(self, norm: Tensor, step: int) -> Tensor:
-        return self.rho * self.schedule(step) / (norm + EPSILON) - self.alpha
+        return self.rho * self.schedule(step) / norm - self.alpha
 
 
 def midpoint(gradient: Tensor, peak: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ from torch import Tensor
 from training.schedules import CONSTANT, Schedule
 from training.update import Update
 
-EPSILON = 1e-12
-
 
 @dataclass(frozen=True)
 class SAM:
@@ -24,6 +22,7 @@ class SAM:
 
     cost: ClassVar[str] = "2"
     paper: ClassVar[str] = "Foret et al. 2021, arXiv 2010.01412"
+    compares_domains: ClassVar[bool] = False
 
     rho: float = 0.05
     schedule: Schedule = CONSTANT
@@ -32,4 +31,4 @@ class SAM:
         return replace(update, scale=self.scale)
 
     def scale(self, norm: Tensor, step: int) -> Tensor:
-        return self.rho * self.schedule(step) / (norm + EPSILON)
+        return self.rho * self.schedule(step) / norm

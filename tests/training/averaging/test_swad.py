@@ -1,0 +1,182 @@
+"""SWAD against the released code, and what a run needs of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.training.golden_case import GoldenNetwork, flat, tensor
+from training import optimizers
+from training.averaging import SWAD
+from training.weights import Weights
+
+GOLDEN: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "golden" / "swad.json").read_text()
+)
+SCALAR = [case for case in GOLDEN["cases"] if case["kind"] == "scalar"]
+END_TO_END = [case for case in GOLDEN["cases"] if case["kind"] == "end_to_end"]
+CPU = torch.device("cpu")
+
+by_case = pytest.mark.parametrize("case", SCALAR, ids=lambda case: case["case_id"])
+
+
+def of(case: dict[str, Any]) -> SWAD:
+    return SWAD(case["n_converge"], case["n_tolerance"], case["tolerance_ratio"])
+
+
+def checkpoints(case: dict[str, Any], swad: SWAD) -> Iterator[tuple[int, Tensor]]:
+    """Plays the record, step 0 being the first update; yields step and segment mean at each
+    evaluation, after it.
+    """
+    losses = iter(case["val_losses"])
+    for step, weights in enumerate(case["iterates"]):
+        swad.add(tensor(weights), step + 1, len(case["iterates"]))
+        if step % case["checkpoint_freq"] == 0:
+            mean = swad.state()["segment"]["mean"]
+            swad.evaluated(next(losses))
+            yield step, mean
+            if swad.ended:
+                return
+
+
+def close(actual: Tensor, expected: Any) -> None:
+    torch.testing.assert_close(actual, tensor(expected), rtol=0, atol=1e-12)
+
+
+@by_case
+def test_every_evaluation_leaves_the_state_of_the_released_code(case):
+    swad = of(case)
+    ends = []
+    for (step, mean), log in zip(checkpoints(case, swad), case["log"], strict=True):
+        ends.append(step)
+        assert step == log["step"] == log["segment_end"]
+        close(mean, log["segment_mean"])
+        assert (swad.average is not None) == log["converged"]
+        converged_at = None if swad.converged_at is None else ends[swad.converged_at]
+        assert converged_at == log["converge_step"]
+        assert swad.threshold == pytest.approx(log["threshold"], abs=1e-12)
+        assert swad.ended == log["dead"]
+        assert (swad.average.count if swad.average else None) == log["n_averaged"]
+
+
+@by_case
+def test_the_result_and_the_end_are_those_of_the_released_code(case):
+    swad = of(case)
+    last = [step for step, _ in checkpoints(case, swad)][-1]
+
+    close(swad.result(), case["final"]["w"])
+    assert (last if swad.ended else None) == case["stopped_at_step"]
+    assert (swad.average is not None) == case["final"]["converged"]
+
+
+@pytest.mark.parametrize("case", END_TO_END, ids=lambda case: case["case_id"])
+def test_a_whole_training_run_ends_in_the_released_codes_average(case):
+    model = GoldenNetwork(GOLDEN["problem"])
+    weights = Weights(model)
+    settings = case["optimizer"]
+    optimizer = optimizers.build(
+        settings["name"],
+        weights.flat,
+        settings["lr"],
+        settings["weight_decay"],
+        settings.get("momentum", 0.0),
+    )
+    data = GOLDEN["problem"]["data"]
+    x, y = tensor(data["x"]).flatten(0, 1), torch.tensor(data["y"]).flatten()
+    held = case["validation"]
+    swad, seen = of(case), []
+    for step in range(case["n_steps"]):
+        room = weights.gradients("first")
+        optimizer.step(room.fill(0, F.cross_entropy(model.classifier(model.featurizer(x)), y)))
+        swad.add(weights.flat, step + 1, case["n_steps"])
+        if step % case["checkpoint_freq"] == 0:
+            seen.append(validation(model, held["x"], held["y"]))
+            swad.evaluated(seen[-1])
+        if swad.ended:
+            break
+
+    assert seen == pytest.approx(case["val_losses"], abs=1e-12)
+    assert swad.threshold == pytest.approx(case["threshold"], abs=1e-12)
+    assert (step if swad.ended else None) == case["stopped_at_step"]
+    torch.testing.assert_close(swad.result(), flat(case["final"]["params"]), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def validation(model: GoldenNetwork, x: list[Any], y: list[Any]) -> float:
+    """Mean over the domains of the cross-entropy on their validation samples."""
+    losses = [
+        F.cross_entropy(model.classifier(model.featurizer(tensor(xs))), torch.tensor(ys))
+        for xs, ys in zip(x, y, strict=True)
+    ]
+    return float(torch.stack(losses).mean())
+
+
+@by_case
+def test_a_state_goes_on_bit_for_bit_wherever_it_was_taken(case):
+    undisturbed = of(case)
+    steps = [step for step, _ in checkpoints(case, undisturbed)]
+    for stop in range(len(steps)):
+        first = of(case)
+        played = checkpoints(case, first)
+        step = [next(played)[0] for _ in range(stop + 1)][-1]
+        state = first.state()
+        mean = state["recent"][0][2].clone()
+        second = of(case)
+        second.restore(state, CPU)
+        losses = iter(case["val_losses"][stop + 1 :])
+        for later in range(step + 1, steps[-1] + 1):
+            second.add(tensor(case["iterates"][later]), later + 1, len(case["iterates"]))
+            if later % case["checkpoint_freq"] == 0:
+                second.evaluated(next(losses))
+
+        assert torch.equal(second.result(), undisturbed.result())
+        assert second.ended == undisturbed.ended
+        assert torch.equal(state["recent"][0][2], mean)
+
+
+def test_a_state_taken_inside_a_segment_is_not_changed_by_going_on():
+    swad = SWAD()
+    swad.add(torch.zeros(2), 1, 9)
+    state = swad.state()
+
+    swad.add(torch.ones(2), 2, 9)
+
+    assert torch.equal(state["segment"]["mean"], torch.zeros(2))
+
+
+def test_asking_for_the_result_changes_nothing():
+    case = SCALAR[1]
+    swad = of(case)
+    for _ in checkpoints(case, swad):
+        pass
+
+    assert torch.equal(swad.result(), swad.result())
+
+
+def test_the_weights_given_are_copied():
+    swad, weights = SWAD(), torch.zeros(2)
+    swad.add(weights, 1, 1)
+    weights.fill_(7)
+    swad.evaluated(1.0)
+
+    assert torch.equal(swad.result(), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name"),
+    [
+        ({"converge": 0}, "swad_converge=0"),
+        ({"tolerance": 0}, "swad_tolerance=0"),
+        ({"ratio": -0.1}, "swad_ratio must not be negative, but got -0.1"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_name(numbers, name):
+    with pytest.raises(ValueError, match=name):
+        SWAD(**numbers)

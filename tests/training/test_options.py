@@ -1,0 +1,232 @@
+"""Every option of a run acts, and no option acts where it is not asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import datasets
+import models
+from training import compilation
+from training import trainer as trainer_module
+from training.passes import Passes
+from training.run import Run
+from training.train import Checkpoint, Trainer, train
+
+DIGITS = datasets.load("RotatedDigits")
+VALUES = {"lr": 1e-2, "batch_size": 8, "dropout": 0.2, "weight_decay": 1e-3, "rho": 0.2}
+RUN = Run("RotatedDigits", None, "normed", "SAM", "30", 0, 10, 5, VALUES)
+
+
+def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten()
+    return nn.Sequential(*layers), 64
+
+
+@pytest.fixture(autouse=True)
+def _normed(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "normed", models.Entry(featurizer, ""))
+
+
+def end(run: Run) -> list[Tensor]:
+    """Weights and buffers at the end."""
+    saved: list[Checkpoint] = []
+    train(run, DIGITS, lambda _: None, lambda checkpoint: saved.append(checkpoint()))
+    tensors: list[Tensor] = saved[-1]["tensors"]
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({}, {"lr_schedule": "linear"}),
+        ({}, {"lr_schedule": "cosine"}),
+        ({}, {"lr_schedule": "step"}),
+        ({}, {"lr_warmup": 3}),
+        ({"lr_schedule": "linear"}, {"lr_floor": 0.5}),
+        ({"lr_schedule": "step"}, {"lr_drop": 0.5}),
+        ({"lr_schedule": "step"}, {"lr_drop_at": (0.2, 0.5)}),
+        ({"lr_schedule": "cosine"}, {"rho_schedule": "lr"}),
+        ({}, {"clip_norm": 0.1}),
+        ({}, {"micro_batches": 2}),  # dropout and batch norm see pieces
+        ({}, {"bn": "frozen"}),
+        ({}, {"bn_second_pass": "updated"}),
+        ({}, {"precision": "bf16"}),
+    ],
+    ids=str,
+)
+def test_each_option_changes_the_end_of_a_run(given, changed):
+    before, after = end(replace(RUN, **given)), end(replace(RUN, **given, **changed))
+
+    assert not all(map(torch.equal, before, after))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr_schedule": "cosine", "lr_warmup": 3, "rho_schedule": "lr", "clip_norm": 0.1},
+        {"micro_batches": 3, "algorithm": "DISAM"},
+        {"precision": "bf16", "micro_batches": 2},
+        {"bn": "frozen", "channels_last": True, "deterministic": True},
+    ],
+    ids=str,
+)
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(options):
+    run = replace(RUN, **options)
+    saved: list[Checkpoint] = []
+    train(run, DIGITS, lambda _: None, lambda checkpoint: saved.append(checkpoint()))
+    torch.manual_seed(5)  # whatever random state the resuming process happens to have
+    rest: list[Checkpoint] = []
+
+    train(run, DIGITS, lambda _: None, lambda checkpoint: rest.append(checkpoint()), saved[0])
+
+    assert len(rest) == 1
+    assert all(map(torch.equal, rest[0]["tensors"], saved[-1]["tensors"]))
+
+
+def test_lr_is_scheduled_step_by_step(monkeypatch):
+    seen: list[float] = []
+    real = trainer_module.take_step
+
+    def take_step(update: Any, step: Any, optimizer: Any) -> Any:
+        seen.append(optimizer.lr)
+        return real(update, step, optimizer)
+
+    monkeypatch.setattr(trainer_module, "take_step", take_step)
+    run = replace(RUN, lr_schedule="linear", lr_warmup=2, lr_floor=0.2)
+
+    end(run)
+
+    assert seen == pytest.approx([0, 0.005, 0.01, 0.009, 0.008, 0.007, 0.006, 0.005, 0.004, 0.003])
+
+
+def test_rho_that_follows_lr_is_rho_on_lrs_schedule():
+    run = replace(RUN, lr_schedule="cosine", lr_warmup=3, lr_floor=0.1)
+    by_itself = replace(run, rho_schedule="cosine", rho_warmup=3, rho_floor=0.1)
+
+    assert all(map(torch.equal, end(replace(run, rho_schedule="lr")), end(by_itself)))
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weight(monkeypatch):
+    _, mean, variance, counted = end(replace(RUN, bn="frozen"))
+
+    assert torch.equal(mean, torch.zeros(4))
+    assert torch.equal(variance, torch.ones(4))
+    assert counted == 0
+    trainer = Trainer(replace(RUN, bn="frozen"), DIGITS)
+    norm = trainer.model.featurizer[0][1]
+    trainer.learn()
+    trainer.train_one()
+    assert not torch.equal(norm.weight, torch.ones(4))
+
+
+def test_frozen_batch_norm_stays_frozen_after_an_evaluation(monkeypatch):
+    modes: list[bool] = []
+    real = Trainer.train_one
+
+    def train_one(self: Trainer) -> Tensor:
+        modes.append(self.model.featurizer[0][1].training)
+        return real(self)
+
+    monkeypatch.setattr(Trainer, "train_one", train_one)
+    end(replace(RUN, bn="frozen"))
+
+    assert modes == [False] * 10
+
+
+def test_channels_last_lays_the_kernels_out_and_changes_no_score_by_more_than_rounding():
+    run = replace(RUN, channels_last=True)
+
+    def laid_out(run: Run) -> bool:
+        kernel = Trainer(run, DIGITS).model.featurizer[0][3].weight
+        return bool(kernel.is_contiguous(memory_format=torch.channels_last))
+
+    assert [laid_out(RUN), laid_out(run)] == [False, True]
+    one, other = (train(r, DIGITS, lambda _: None).evaluations[-1] for r in (RUN, run))
+    assert other.validation_loss == pytest.approx(one.validation_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("option", "inside"),
+    [
+        ({}, ("ieee", "tf32", False)),
+        ({"tf32": "none"}, ("ieee", "ieee", False)),
+        ({"tf32": "all"}, ("tf32", "tf32", False)),
+        ({"deterministic": True}, ("ieee", "tf32", True)),
+    ],
+    ids=str,
+)
+def test_torchs_settings_hold_while_a_run_lasts(option, inside):
+    def now() -> tuple[str, str, bool]:
+        return (
+            torch.backends.cuda.matmul.fp32_precision,
+            torch.backends.cudnn.conv.fp32_precision,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before, seen = now(), []
+
+    train(replace(RUN, **option), DIGITS, lambda _: seen.append(now()))
+
+    assert set(seen) == {inside}
+    assert now() == before
+
+
+def test_micro_batches_reach_the_passes(monkeypatch):
+    pieces: list[int] = []
+    real = Passes.__init__
+
+    def init(self: Passes, *args: Any, **options: Any) -> None:
+        pieces.append(options["pieces"])
+        real(self, *args, **options)
+
+    monkeypatch.setattr(Passes, "__init__", init)
+    end(replace(RUN, micro_batches=4))
+
+    assert set(pieces) == {4}
+
+
+def test_a_run_that_cannot_compile_ends_like_one_that_was_not_asked_to(monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr(compilation.log, "warning", lambda text, *v: warnings.append(text % v))
+
+    def fails(module: nn.Module) -> nn.Module:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", fails)
+
+    compiled = end(replace(RUN, compile=True))
+
+    assert all(map(torch.equal, compiled, end(RUN)))
+    (warning,) = warnings
+    assert warning.endswith("the run goes on without it: RuntimeError: no compiler here")
+
+
+def test_a_compiled_featurizer_is_used_in_both_passes_of_a_step(monkeypatch):
+    used: list[bool] = []
+
+    class Watched(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            used.append(self.module.training)
+            return self.module(x)
+
+    monkeypatch.setattr(torch, "compile", Watched)
+    compiled = end(replace(RUN, compile=True))
+
+    assert used.count(True) == 1 + 2 * 10  # the trial, then two passes a step
+    assert all(map(torch.equal, compiled, end(RUN)))
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(ValueError, match="device is 'cuda', but torch finds none"):
+        train(replace(RUN, device="cuda"), DIGITS, lambda _: None)

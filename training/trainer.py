@@ -1,0 +1,229 @@
+"""A run in motion: its state, one step of it, and its way into a checkpoint and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import models
+from datasets.augmentation import views
+from datasets.batches import Batches
+from datasets.domain_dataset import DomainDataset
+from datasets.splits import seed_hash
+from models import batch_norms
+from training import algorithms, averaging, optimizers
+from training.clipping import clipped
+from training.compilation import compiled
+from training.devices import device_of
+from training.draws import StepDraws, seed_dropout
+from training.evaluation import Evaluation, Part, Score, evaluate, parts_of
+from training.flatness import with_flatness
+from training.passes import Passes
+from training.precision import autocast
+from training.run import Run
+from training.schedules import Schedule
+from training.update import Step, take_step
+from training.weights import Weights
+
+OWN = ("lr", "weight_decay", "dropout", "batch_size")
+
+Checkpoint = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights of the best evaluation so far: the first among equals."""
+
+    step: int
+    validation: float
+    tensors: list[Tensor]
+
+
+class Trainer:
+    """What changes from step to step, and what is needed to change it.
+
+    Raises ValueError for a hyperparameter that the algorithm lacks, an unknown name, a number out
+    of range or a device that is not there.
+    """
+
+    def __init__(self, run: Run, dataset: DomainDataset) -> None:
+        values = dict(run.hyperparameters)
+        own = {name: values.pop(name) for name in OWN if name in values}
+        of_average = averaging.hyperparameters(run.averaging)
+        numbers = {name: values.pop(name) for name in of_average if name in values}
+        self.run = run
+        self.device = device_of(run.device)
+        torch.manual_seed(seed_hash(run.random_seed, "weights"))
+        self.model = models.build(
+            run.model,
+            len(dataset.classes),
+            dataset.image_shape,
+            own.get("dropout", 0.0),
+            run.weights,
+        ).to(self.device)
+        if run.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.weights = Weights(self.model)
+        self.lr = float(own.get("lr", 5e-5))
+        self.lr_schedule = Schedule(
+            run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
+        )
+        rho_schedule = self.lr_schedule
+        if run.rho_schedule != "lr":
+            rho_schedule = Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)
+        update = algorithms.build(run.algorithm, values, rho_schedule)
+        self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
+        self.optimizer = optimizers.build(
+            run.optimizer,
+            self.weights.flat,
+            self.lr,
+            float(own.get("weight_decay", 0.0)),
+            run.momentum,
+        )
+        self.average = averaging.build(run.averaging, numbers)
+        in_training, in_evaluation = views(dataset, run.augmentation, self.device)
+        self.parts = parts_of(dataset, run.held_out, run.seed, in_evaluation)
+        sources = [p for p in self.parts if p.role == "source" and p.split == "in"]
+        self.batches = Batches(
+            [(p.domain, p.indices) for p in sources],
+            int(own.get("batch_size", 32)),
+            seed_hash(run.random_seed, "batches"),
+            self.device,
+            in_training,
+            # A CPU has enough to do; for a GPU the next batch is made while it computes.
+            threads=0 if self.device.type == "cpu" else 2,
+        )
+        self.memory: dict[str, Tensor] = {}
+        self.step = 0
+        self.seconds = 0.0
+        self.evaluations: list[Evaluation] = []
+        self.best: Best | None = None
+        if run.compile:
+            self.learn()
+            with autocast(run.precision, self.device):
+                self.model.featurizer = compiled(self.model.featurizer, self.batches(0).x)
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done, or more would not change the averaged weights."""
+        return self.step >= self.run.steps or self.dead
+
+    @property
+    def dead(self) -> bool:
+        return self.average is not None and self.average.ended
+
+    def learn(self) -> None:
+        """The model as it is while it learns: dropout drops, and batch norm looks at the batch."""
+        self.model.train()
+        if self.run.bn == "frozen":
+            batch_norms.freeze(self.model)
+
+    def train_one(self) -> Tensor:
+        """One step; returns the loss [] of its first pass, not waiting for the device."""
+        seed_dropout(self.run.random_seed, self.step, self.device)
+        step = Step(
+            number=self.step,
+            passes=Passes(
+                self.model,
+                self.weights,
+                self.batches(self.step),
+                freeze_second=self.run.bn_second_pass == "frozen",
+                pieces=self.run.micro_batches,
+                precision=self.run.precision,
+            ),
+            weights=self.weights,
+            draws=StepDraws(self.run.random_seed, self.step, self.device),
+            memory=self.memory,
+        )
+        self.optimizer.lr = self.lr * self.lr_schedule(self.step)
+        losses = take_step(self.update, step, self.optimizer)
+        self.step += 1
+        if self.average is not None:
+            self.average.add(self.weights.flat, self.step, self.run.steps)
+        return losses[0]
+
+    def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
+        # Chunks of another size would be compiled anew.
+        stance = torch.compiler.set_stance("force_eager") if self.run.compile else nullcontext()
+        with stance, autocast(self.run.precision, self.device):
+            return evaluate(self.model, [p for p in self.parts if wanted(p)], self.device)
+
+    def scores_and_flatness(self) -> tuple[Score, ...]:
+        """Scores of every domain's in split, with the flatness that the run asks for."""
+        run = self.run
+        parts = [part for part in self.parts if part.split == "in"]
+        return with_flatness(
+            self.scores(lambda part: part.split == "in"),
+            parts,
+            self.model,
+            self.weights,
+            run.flatness_rho,
+            run.flatness_samples,
+            run.flatness == "curvature",
+            self.device,
+        )
+
+    def load_average(self) -> None:
+        """Puts the averaged weights in the place of the latest ones, for good.
+
+        Batch norm's running statistics, which belong to the weights that made them, are measured
+        anew for the average, unless they are frozen.
+        """
+        assert self.average is not None
+        self.weights.flat.copy_(self.average.result())
+        if self.run.bn == "updated":
+            with autocast(self.run.precision, self.device):
+                torch.optim.swa_utils.update_bn(self._later_batches(500), self.model)
+
+    def _later_batches(self, count: int) -> Iterator[Tensor]:
+        """Inputs of as many batches as the run could have had after its last."""
+        for step in range(self.run.steps, self.run.steps + count):
+            seed_dropout(self.run.random_seed, step, self.device)
+            yield self.batches(step).x
+
+    def tensors(self) -> list[Tensor]:
+        """Weights and buffers, as they are now, not copied."""
+        return [self.weights.flat, *self.model.buffers()]
+
+    def load_tensors(self, tensors: list[Tensor]) -> None:
+        for own, given in zip(self.tensors(), tensors, strict=True):
+            own.copy_(given)
+
+    def checkpoint(self) -> Checkpoint:
+        """All that a resumed run needs, as tensors and plain values; training on leaves it be."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "tensors": [tensor.clone() for tensor in self.tensors()],
+            "optimizer": {key: tensor.clone() for key, tensor in self.optimizer.state.items()},
+            "memory": {key: tensor.clone() for key, tensor in self.memory.items()},
+            "average": self.average and self.average.state(),
+            "best": vars(self.best) if self.best else None,
+            "evaluations": [
+                (e.step, [tuple(vars(s).values()) for s in e.scores], e.seconds)
+                for e in self.evaluations
+            ],
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self.step = checkpoint["step"]
+        self.seconds = checkpoint["seconds"]
+        self.load_tensors(checkpoint["tensors"])
+        for key, own in self.optimizer.state.items():
+            own.copy_(checkpoint["optimizer"][key])
+        self.memory = {k: v.to(self.device, copy=True) for k, v in checkpoint["memory"].items()}
+        if self.average is not None:
+            self.average.restore(checkpoint["average"], self.device)
+        best = checkpoint["best"]
+        self.best = best and Best(
+            best["step"], best["validation"], [t.to(self.device) for t in best["tensors"]]
+        )
+        self.evaluations = [
+            Evaluation(step, tuple(Score(*score) for score in scores), seconds)
+            for step, scores, seconds in checkpoint["evaluations"]
+        ]
