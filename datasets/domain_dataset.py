@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,14 @@ from datasets.nearest import unknown_name
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """One data source: images uint8 [n, H, W, C] (may be a memory map), labels int64 [n].
+    """One data source.
+
+    Args:
+        name: of the domain, unique in its dataset.
+        images: uint8 [n, H, W, C]; may be a memory map.
+        labels: int64 [n].
+        sizes: int64 [n, 2], width and height in pixels of each image before it was brought to
+            W x H; None where nothing was. Training crops keep the original proportions.
 
     Raises:
         ValueError: an array has another type or shape, their lengths differ, or the images do
@@ -25,6 +32,7 @@ class Domain:
     name: str
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    sizes: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -41,6 +49,12 @@ class Domain:
                 f"labels of domain {self.name!r} must be int64 [{len(self.images)}], one for each "
                 f"image, but got {self.labels.dtype} {list(self.labels.shape)}"
             )
+        sizes = self.sizes
+        if sizes is not None and (sizes.dtype != np.int64 or sizes.shape != (len(self.images), 2)):
+            raise ValueError(
+                f"sizes of domain {self.name!r} must be int64 [{len(self.images)}, 2], width "
+                f"and height of each image, but got {sizes.dtype} {list(sizes.shape)}"
+            )
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -56,6 +70,8 @@ class DomainDataset:
         domains: in the order that numbers them: splits depend on it (see `datasets.splits`).
         classes: class names; a label is an index into them.
         fingerprint: what `fingerprint` returned when the dataset was built.
+        notes: what differs from the published data and was accepted, and what was skipped; a
+            sentence each, for the record of a run.
 
     Raises:
         ValueError: no domain, a name twice, image shapes that differ, or a label without a class.
@@ -65,6 +81,7 @@ class DomainDataset:
     domains: tuple[Domain, ...]
     classes: tuple[str, ...]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.domains:
@@ -106,16 +123,30 @@ class DomainDataset:
         return names.index(domain_name)
 
 
-def fingerprint(classes: Sequence[str], domains: Sequence[Domain]) -> str:
-    """sha256 (hex) over class names, domain names, pixels and labels; reads every pixel.
+def fingerprint(
+    classes: Sequence[str],
+    domains: Sequence[Domain],
+    pixels: Sequence[Iterable[bytes]] | None = None,
+) -> str:
+    """sha256 (hex) over class names, domain names, pixels, labels and original sizes.
 
     Two runs are comparable only if they saw the same images in the same order, whatever the
     files they came from. Shapes are hashed too, so no two datasets share one stream of bytes.
+
+    Args:
+        classes: class names.
+        domains: every pixel of them is read, unless `pixels` is given.
+        pixels: for each domain the sha256 of each image's pixels, where they are known.
     """
     digest = hashlib.sha256(repr(tuple(classes)).encode())
-    for domain in domains:
-        digest.update(repr((domain.name, domain.images.shape)).encode())
-        for image in domain.images:  # one at a time: a memory map need not fit into memory
+    for i, domain in enumerate(domains):
+        header = (domain.name, domain.images.shape, domain.sizes is not None)
+        digest.update(repr(header).encode())
+        # One at a time: a memory map need not fit into memory.
+        known = pixels[i] if pixels else (hashlib.sha256(img).digest() for img in domain.images)
+        for image in known:
             digest.update(image)
         digest.update(domain.labels.astype("<i8").tobytes())
+        if domain.sizes is not None:
+            digest.update(domain.sizes.astype("<i8").tobytes())
     return digest.hexdigest()

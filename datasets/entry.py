@@ -8,6 +8,9 @@ from pathlib import Path
 
 from datasets.domain_dataset import DomainDataset
 
+# Told (images done, images in all) while a cache is built.
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class Description:
@@ -27,8 +30,39 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a dataset is read from its folder.
+
+    Args:
+        size: side in pixels of the square that each image is brought to; None: the usual one.
+        allow: kinds of findings that the user accepts (see `datasets.findings`).
+        recheck: whether each file's size and time are compared with what the cache was built
+            from. A worker, whose driver has done that, looks only at the folders' times.
+        progress: is told how far the building of a cache is.
+    """
+
+    size: int | None = None
+    allow: frozenset[str] = frozenset()
+    recheck: bool = True
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A description and the function that reads the dataset from its root folder."""
+    """A dataset of the registry.
+
+    Args:
+        description: where it depends on the root, without domains and classes.
+        load: reads the dataset from its root folder.
+        cache: the folder of its decoded images, built if need be; None: it needs no cache.
+        look: the description of what is in a root; None: the same for every root.
+        needs_root: whether there is nothing to load without a root.
+        resizes: whether `Reading.size` means something.
+    """
 
     description: Description
-    load: Callable[[Path | None], DomainDataset]
+    load: Callable[[Path | None, Reading], DomainDataset]
+    cache: Callable[[Path | None, Reading], Path] | None = None
+    look: Callable[[Path], Description] | None = None
+    needs_root: bool = False
+    resizes: bool = False

@@ -1,5 +1,9 @@
 """A batch is a function of (seed, step), and draws each source domain's samples evenly."""
 
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datasets.batches import Batches, DomainBatch, as_input
+from datasets.batches import Batches, DomainBatch
 from datasets.domain_dataset import Domain
+from datasets.views import Block, Job
 
 Sources = list[tuple[Domain, NDArray[np.int64]]]
 
@@ -106,17 +111,6 @@ def test_a_memory_map_gives_the_batches_of_the_array_it_holds(tmp_path: Path) ->
     assert same(Batches([(mapped, positions)], batch_size=4, seed=0)(2), in_memory)
 
 
-def test_as_input_moves_channels_first_and_scales_to_one() -> None:
-    pixels = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
-    x = as_input(pixels)
-    assert x.shape == (2, 3, 4, 5)
-    assert x[1, 2, 3, 4] == pixels[1, 3, 4, 2] / 255
-    assert torch.equal(
-        as_input(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten(),
-        torch.tensor([0.0, 1.0]),
-    )
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_batch_on_the_gpu_equals_the_one_on_the_cpu() -> None:
     on_cpu = Batches(two_sources(), batch_size=32, seed=0)
@@ -129,6 +123,60 @@ def test_a_batch_on_the_gpu_equals_the_one_on_the_cpu() -> None:
         # A GPU multiplies by 1/255 where a CPU divides: the last bit may differ.
         torch.testing.assert_close(batch.x.cpu(), on_cpu(step).x, rtol=2**-23, atol=0)
         assert torch.equal(batch.y.cpu(), on_cpu(step).y)
+
+
+def a_step_mattering(blocks: Sequence[Block], seed: int, step: int, device: torch.device) -> Job:
+    """A view whose images are their labels, the seed and the step; a task for each."""
+    x = torch.zeros(sum(map(len, blocks)), 3, 1, 1)
+    labels = np.concatenate([block.domain.labels[block.rows] for block in blocks])
+
+    def fill(n: int) -> None:
+        time.sleep(0.001 * (n % 3))  # so that threads end in another order
+        x[n, :, 0, 0] = torch.tensor([float(labels[n]), seed, step])
+
+    return Job([partial(fill, n) for n in range(len(x))], lambda: x)
+
+
+def test_images_are_what_the_view_makes_of_the_draws() -> None:
+    batch = Batches(two_sources(), batch_size=2, seed=6, view=a_step_mattering)(9)
+    assert torch.equal(batch.x[:, 0, 0, 0], batch.y.float())
+    assert batch.x[:, 1:, 0, 0].tolist() == [[6, 9]] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_that_work_ahead_make_the_same_batches(threads: int) -> None:
+    alone = Batches(two_sources(), batch_size=4, seed=5, view=a_step_mattering)
+    ahead = Batches(two_sources(), batch_size=4, seed=5, view=a_step_mattering, threads=threads)
+    for step in (0, 1, 2, 7, 8, 3, 3, 0):
+        assert same(ahead(step), alone(step))
+
+
+def test_the_next_batch_is_made_while_the_last_one_is_in_use() -> None:
+    made = threading.Event()
+
+    def view(blocks: Sequence[Block], seed: int, step: int, device: torch.device) -> Job:
+        return Job([made.set] if step == 4 else [], lambda: torch.empty(0))
+
+    Batches(two_sources(), batch_size=4, seed=5, view=view, threads=1)(3)
+    assert made.wait(timeout=30)
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_where_the_batch_is_asked_for() -> None:
+    def fail() -> None:
+        raise OSError("the disk is gone")
+
+    def view(blocks: Sequence[Block], seed: int, step: int, device: torch.device) -> Job:
+        return Job([fail] if step == 1 else [], lambda: torch.empty(0))
+
+    batches = Batches(two_sources(), batch_size=4, seed=5, view=view, threads=2)
+    batches(0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        batches(1)
+
+
+def test_threads_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="threads must be at least 0, but got -1"):
+        Batches(two_sources(), batch_size=1, seed=0, threads=-1)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])

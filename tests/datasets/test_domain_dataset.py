@@ -1,5 +1,6 @@
 """A dataset's parts are checked when it is built, and its fingerprint tells datasets apart."""
 
+import hashlib
 import re
 
 import numpy as np
@@ -52,6 +53,12 @@ def test_labels_of_the_wrong_kind_are_refused(labels: np.ndarray) -> None:
         Domain("photo", np.zeros((3, 2, 4, 3), np.uint8), labels)
 
 
+@pytest.mark.parametrize("sizes", [np.zeros((2, 2), np.int64), np.zeros((3, 2), np.int32)])
+def test_sizes_of_the_wrong_kind_are_refused(sizes: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"sizes of domain 'photo' must be int64 \[3, 2\]"):
+        Domain("photo", np.zeros((3, 2, 4, 3), np.uint8), np.zeros(3, np.int64), sizes)
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_without_a_class_is_refused(label: int) -> None:
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1, but they span"):
@@ -78,6 +85,7 @@ def test_the_fingerprint_changes_with_each_thing_it_covers() -> None:
     base = domain()
     pixel = base.images.copy()
     pixel[2, 1, 3, 2] ^= 1
+    sizes = np.full((3, 2), 7)
     variants = [
         fingerprint(("cat", "dog"), [base]),
         fingerprint(("cat", "cow"), [base]),
@@ -87,6 +95,8 @@ def test_the_fingerprint_changes_with_each_thing_it_covers() -> None:
         fingerprint(
             ("cat", "dog"), [Domain("photo", base.images.reshape(3, 4, 2, 3), base.labels)]
         ),
+        fingerprint(("cat", "dog"), [Domain("photo", base.images, base.labels, sizes)]),
+        fingerprint(("cat", "dog"), [Domain("photo", base.images, base.labels, sizes + 1)]),
         fingerprint(("cat", "dog"), [base, domain("sketch")]),
         fingerprint(("cat", "dog"), [domain("sketch"), base]),
     ]
@@ -95,3 +105,9 @@ def test_the_fingerprint_changes_with_each_thing_it_covers() -> None:
 
 def test_the_fingerprint_of_equal_data_is_equal() -> None:
     assert fingerprint(("cat",), [domain()]) == fingerprint(["cat"], [domain()])
+
+
+def test_the_fingerprint_from_known_digests_is_that_from_the_pixels() -> None:
+    photo = domain()
+    digests = [hashlib.sha256(image).digest() for image in photo.images]
+    assert fingerprint(("cat",), [photo], [digests]) == fingerprint(("cat",), [photo])

@@ -1,0 +1,132 @@
+"""What a whole version of a cache holds.
+
+facts.json              classes, domains, fingerprint, findings: see `Facts`
+DOMAIN.images.npy       uint8 [n, H, W, C]
+DOMAIN.labels.npy       int64 [n]
+DOMAIN.sizes.npy        int64 [n, 2], original width and height; only if images were resized
+DOMAIN.files.jsonl      the index, a line per file: see `datasets.cache.decode.Row`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.cache.decode import Row
+from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import Domain, DomainDataset
+from datasets.findings import Finding, accepted, refuse
+
+FACTS = "facts.json"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run needs to know of a version beside its arrays.
+
+    Args:
+        dataset: the dataset's name.
+        root: the folder it was made from, where it lay at that time.
+        classes, domains: names, in order.
+        fingerprint: of `datasets.domain_dataset.fingerprint`.
+        findings: what was wrong with the files it was made from, whoever built it accepted it
+            or not.
+        folders: time (ns) of each folder of the source.
+    """
+
+    dataset: str
+    root: str
+    classes: tuple[str, ...]
+    domains: tuple[str, ...]
+    fingerprint: str
+    findings: tuple[Finding, ...]
+    folders: Mapping[str, int]
+
+
+def images_file(folder: Path, domain: str) -> Path:
+    return folder / f"{domain}.images.npy"
+
+
+def index_file(folder: Path, domain: str) -> Path:
+    return folder / f"{domain}.files.jsonl"
+
+
+def write_array(folder: Path, domain: str, what: str, array: NDArray[Any]) -> None:
+    """Writes `images`, `labels` or `sizes` of a domain."""
+    with (folder / f"{domain}.{what}.npy").open("wb") as file:
+        np.save(file, array)
+        os.fsync(file.fileno())
+
+
+def write_facts(folder: Path, facts: Facts) -> None:
+    with (folder / FACTS).open("w") as file:
+        json.dump(asdict(facts), file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_facts(folder: Path) -> Facts:
+    """Raises DatasetError if the folder holds no whole version."""
+    try:
+        raw = json.loads((folder / FACTS).read_bytes())
+        return Facts(
+            dataset=raw["dataset"],
+            root=raw["root"],
+            classes=tuple(raw["classes"]),
+            domains=tuple(raw["domains"]),
+            fingerprint=raw["fingerprint"],
+            findings=tuple(Finding(*finding) for finding in raw["findings"]),
+            folders=raw["folders"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
+    """The dataset of a version: nothing is read but labels and sizes, images are mapped.
+
+    Raises:
+        DatasetError: it has findings beyond `allow`, or is damaged.
+    """
+    facts = read_facts(folder)
+    refuse(facts.findings, allow, facts.dataset, Path(facts.root))
+    domains = tuple(read_domain(folder, name) for name in facts.domains)
+    return DomainDataset(
+        facts.dataset, domains, facts.classes, facts.fingerprint, accepted(facts.findings)
+    )
+
+
+def read_domain(folder: Path, name: str) -> Domain:
+    """Raises DatasetError if a file is missing or shorter than it says."""
+    try:
+        images = np.load(images_file(folder, name), mmap_mode="r")
+        labels = np.load(folder / f"{name}.labels.npy")
+        sizes = folder / f"{name}.sizes.npy"
+        domain = Domain(name, images, labels, np.load(sizes) if sizes.exists() else None)
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+    for array in (domain.labels, domain.sizes):
+        if array is not None:
+            array.setflags(write=False)
+    return domain
+
+
+def read_index(folder: Path, domain: str) -> Iterator[Row]:
+    """The files of a domain in order; none if its images do not come from single files."""
+    path = index_file(folder, domain)
+    if not path.exists():
+        return
+    with path.open() as lines:
+        for line in lines:
+            yield Row(*json.loads(line))
+
+
+def _damaged(folder: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"the cache {folder} is damaged: {error}; delete it, and it is built anew")

@@ -1,0 +1,250 @@
+"""Decodes a tree of images into a version of a cache, going on where an earlier call stopped.
+
+Pixels are written first, then the lines of the index that vouch for them, block by block. Threads
+do the work: Pillow decodes and resizes, and hashlib hashes, without Python's global lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.cache.contents import (
+    Facts,
+    images_file,
+    index_file,
+    read_domain,
+    read_index,
+    write_array,
+    write_facts,
+)
+from datasets.cache.decode import TRUNCATED, UNREADABLE, Row, decode, tolerant
+from datasets.cache.versions import no_room
+from datasets.domain_dataset import fingerprint
+from datasets.entry import Progress
+from datasets.findings import Finding
+from datasets.image_tree import DomainTree, ImageFile, ImageTree
+
+BLOCK = 128  # images decoded, then written at once
+
+
+def fill(
+    folder: Path,
+    tree: ImageTree,
+    name: str,
+    size: int,
+    progress: Progress | None = None,
+) -> None:
+    """Makes `folder` a whole version: all images of `tree` as uint8 [n, size, size, 3].
+
+    Args:
+        folder: empty, or what an interrupted call left of the same tree and size.
+        tree: the images.
+        name: the dataset's.
+        size: side in pixels of the images in the cache.
+        progress: is told how far it is.
+
+    Raises:
+        DatasetError: the disk has too little room, or a file changed meanwhile.
+        OSError: the disk is full, with errno ENOSPC or EDQUOT.
+    """
+    _check_room(folder, tree, size)
+    count = _Count(progress, tree.count)
+    pool = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is a finding
+            for domain in tree.domains:
+                _fill_domain(folder, tree.root / domain.name, domain, size, pool, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _finish(folder, tree, name)
+
+
+def _fill_domain(
+    folder: Path,
+    root: Path,
+    domain: DomainTree,
+    size: int,
+    pool: ThreadPoolExecutor,
+    count: _Count,
+) -> None:
+    images, index = images_file(folder, domain.name), index_file(folder, domain.name)
+    if not images.exists() or images.stat().st_size < _offset(0, size):
+        images.write_bytes(_header(len(domain.files), size))
+    done = _resumable(folder, domain, size, pool)
+    count(len(done))
+    kept = sum(row.state != UNREADABLE for row in done)
+    index.write_text("".join(_line(row) for row in done))
+    with images.open("r+b") as pixels, index.open("a") as lines:
+        pixels.truncate(_offset(kept, size))
+        pixels.seek(0, os.SEEK_END)
+        for rows, block in _decoded(root, domain.files[len(done) :], size, pool):
+            readable = [row.state != UNREADABLE for row in rows]
+            _write(pixels, block if all(readable) else block[readable])
+            lines.write("".join(_line(row) for row in rows))
+            lines.flush()
+            kept += sum(readable)
+            count(len(rows))
+        pixels.seek(0)
+        pixels.write(_header(kept, size))
+        for file in (pixels, lines):
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _decoded(
+    root: Path, files: Sequence[ImageFile], size: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Row], NDArray[np.uint8]]]:
+    """Rows and pixels of each block in order; the next one is decoded while one is written."""
+    begun: deque[tuple[Sequence[ImageFile], NDArray[np.uint8], list[Future[Row]]]] = deque()
+    for start in range(0, len(files), BLOCK):
+        block = files[start : start + BLOCK]
+        pixels = np.empty((len(block), size, size, 3), np.uint8)
+        futures = [
+            pool.submit(decode, root / file.path, file, out)
+            for file, out in zip(block, pixels, strict=True)
+        ]
+        begun.append((block, pixels, futures))
+        if len(begun) == 2:
+            yield _collect(root, begun)
+    while begun:
+        yield _collect(root, begun)
+
+
+def _collect(
+    root: Path, begun: deque[tuple[Sequence[ImageFile], NDArray[np.uint8], list[Future[Row]]]]
+) -> tuple[list[Row], NDArray[np.uint8]]:
+    files, pixels, futures = begun.popleft()
+    rows = [future.result() for future in futures]
+    broken = [i for i, row in enumerate(rows) if row.state == TRUNCATED]
+    if broken:
+        for _, _, others in begun:  # Pillow's switch is the process's: no thread may decode
+            wait(others)
+        with tolerant():
+            for i in broken:
+                pixels[i] = 0
+                again = decode(root / files[i].path, files[i], pixels[i])
+                if again.state != UNREADABLE:
+                    again = again._replace(state=TRUNCATED)
+                rows[i] = again._replace(reason=rows[i].reason)
+    return rows, pixels
+
+
+def _resumable(folder: Path, domain: DomainTree, size: int, pool: ThreadPoolExecutor) -> list[Row]:
+    """Rows that an interrupted call wrote and whose pixels are on the disk as they should be."""
+    rows: list[Row] = []
+    # The last line may have been cut off; those before it are there.
+    with contextlib.suppress(ValueError, TypeError):
+        rows.extend(read_index(folder, domain.name))
+    path = images_file(folder, domain.name)
+    stored = (path.stat().st_size - _offset(0, size)) // (size**2 * 3)
+    raw = np.memmap(path, np.uint8, "r", shape=(_offset(stored, size),))
+    images = raw[_offset(0, size) :].reshape(-1, size**2 * 3)
+
+    def intact(row: Row, position: int) -> bool:
+        return hashlib.sha256(images[position]).hexdigest() == row.pixels
+
+    good: list[Row] = []
+    checks: list[Future[bool] | None] = []
+    position = 0
+    for row, file in zip(rows, domain.files, strict=False):
+        if (row.file, row.bytes, row.modified) != file or (
+            row.state != UNREADABLE and position >= stored
+        ):
+            break
+        readable = row.state != UNREADABLE
+        checks.append(pool.submit(intact, row, position) if readable else None)
+        position += readable
+        good.append(row)
+    # All of them are waited for: what follows may cut the file off under their map.
+    sound = [check is None or check.result() for check in checks]
+    return good[: sound.index(False)] if False in sound else good
+
+
+def _finish(folder: Path, tree: ImageTree, name: str) -> None:
+    found: list[Finding] = []
+    domains, digests = [], []
+    number = {label: i for i, label in enumerate(tree.classes)}
+    for domain in tree.domains:
+        rows = list(read_index(folder, domain.name))
+        readable = [row for row in rows if row.state != UNREADABLE]
+        found += [
+            Finding(row.state, f"{domain.name}/{row.file}: {row.reason}")
+            for row in rows
+            if row.state in (TRUNCATED, UNREADABLE)
+        ]
+        labels = [number[row.file.split("/", 1)[0]] for row in readable]
+        sizes = [(row.width, row.height) for row in readable]
+        write_array(folder, domain.name, "labels", np.array(labels, np.int64))
+        write_array(folder, domain.name, "sizes", np.array(sizes, np.int64).reshape(-1, 2))
+        domains.append(read_domain(folder, domain.name))
+        digests.append([bytes.fromhex(row.pixels) for row in readable])
+    facts = Facts(
+        dataset=name,
+        root=str(tree.root),
+        classes=tree.classes,
+        domains=tuple(domain.name for domain in tree.domains),
+        fingerprint=fingerprint(tree.classes, domains, digests),
+        findings=tuple(found),
+        folders=tree.folders,
+    )
+    write_facts(folder, facts)
+
+
+class _Count:
+    """Adds up what is done and tells it on."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _check_room(folder: Path, tree: ImageTree, size: int) -> None:
+    """It is better to know now than after an hour of decoding."""
+    there = sum(path.stat().st_size for path in folder.glob("*.images.npy"))
+    needed = tree.count * size**2 * 3 - there
+    if needed > shutil.disk_usage(folder).free:
+        raise no_room(folder, needed)
+
+
+def _write(file: BinaryIO, pixels: NDArray[np.uint8]) -> None:
+    file.write(pixels.data if pixels.size else b"")
+    file.flush()
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _header(count: int, size: int) -> bytes:
+    """The beginning of an .npy file; always as long, so that it can be replaced."""
+    shape = f"({count}, {size}, {size}, 3)"
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(117).encode() + b"\n"
+
+
+def _offset(count: int, size: int) -> int:
+    """Where the image after the first `count` begins."""
+    return len(_header(count, size)) + count * size**2 * 3
+
+
+def _cores() -> int:
+    # Those that this process may use, which a scheduler may have limited.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

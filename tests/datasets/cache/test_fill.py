@@ -1,0 +1,318 @@
+"""Decoding into a cache: interrupted, short of room, beside others; whole or not there."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import datasets
+from datasets.cache import contents, fill
+from datasets.cache.decode import decode
+from datasets.dataset_error import DatasetError
+from datasets.image_tree import ImageFile
+from tests.datasets.photos import jpeg, tree
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "BLOCK", 4)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Two domains of 20 images, which are five blocks."""
+    return tree(tmp_path / "mine", ["day", "night"], ["cat", "dog"], count=10)
+
+
+@pytest.fixture
+def expected(tmp_path: Path, mine: Path) -> datasets.DomainDataset:
+    """The same images, decoded in one go from a copy."""
+    return load(Path(shutil.copytree(mine, tmp_path / "copy")))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files that are decoded from now on."""
+    files: list[str] = []
+
+    def counted(path: Path, file: ImageFile, out: Any) -> Any:
+        files.append(file.path)
+        return decode(path, file, out)
+
+    monkeypatch.setattr(fill, "decode", counted)
+    return files
+
+
+def load(root: Path) -> datasets.DomainDataset:
+    return datasets.load("ImageFolders", root, size=8)
+
+
+def home(root: Path) -> Path:
+    (only,) = (root / ".steppe-cache").iterdir()
+    return only
+
+
+def folders(root: Path) -> list[Path]:
+    return [path for path in home(root).iterdir() if path.is_dir()]
+
+
+def same(one: datasets.DomainDataset, other: datasets.DomainDataset) -> None:
+    assert one.fingerprint == other.fingerprint
+    for a, b in zip(one.domains, other.domains, strict=True):
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+# Builds for as long as it is let: after AT images it says so and waits to be killed.
+BUILD = """
+import sys, time
+import datasets
+from datasets.cache import fill
+fill.BLOCK = 4
+root, at = sys.argv[1], int(sys.argv[2])
+def progress(done, total):
+    if done >= at:
+        print(done, flush=True)
+        time.sleep(600)
+datasets.load("ImageFolders", root, size=8, progress=progress)
+"""
+
+
+def killed_after(root: Path, images: int) -> int:
+    """Starts a build in another process, and kills it; how many images it had said were done."""
+    command = [sys.executable, "-c", BUILD, str(root), str(images)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        done = int(process.stdout.readline())
+        process.kill()
+    return done
+
+
+@pytest.mark.parametrize("images", [1, 12, 20, 32])
+def test_a_killed_build_is_not_taken_for_whole_and_goes_on_where_it_stopped(
+    mine: Path, expected: datasets.DomainDataset, decoded: list[str], images: int
+) -> None:
+    done = killed_after(mine, images)
+    assert [path.suffix for path in folders(mine)] == [".partial"]
+    same(load(mine), expected)
+    assert len(decoded) == 40 - done
+    assert [path.suffix for path in folders(mine)] == [""]
+
+
+def damage_pixels(partial: Path) -> None:
+    """As a loss of power can leave them: the length is right, the content is not."""
+    with (partial / "day.images.npy").open("r+b") as file:
+        file.seek(-8 * 8 * 3 * 2, os.SEEK_END)
+        file.write(bytes(8 * 8 * 3))
+
+
+def cut_pixels(partial: Path) -> None:
+    os.truncate(partial / "day.images.npy", 128 + 8 * 8 * 3 * 10 + 5)
+
+
+def cut_header(partial: Path) -> None:
+    os.truncate(partial / "day.images.npy", 60)
+
+
+def cut_index(partial: Path) -> None:
+    index = partial / "day.files.jsonl"
+    os.truncate(index, index.stat().st_size - 30)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"), [(damage_pixels, 10), (cut_pixels, 10), (cut_header, 0), (cut_index, 11)]
+)
+def test_of_a_damaged_part_only_what_is_sound_is_kept(
+    mine: Path,
+    expected: datasets.DomainDataset,
+    decoded: list[str],
+    damage: Callable[[Path], None],
+    kept: int,
+) -> None:
+    assert killed_after(mine, 12) == 12
+    damage(folders(mine)[0])
+    same(load(mine), expected)
+    assert len(decoded) == 40 - kept
+
+
+def test_a_part_of_another_source_is_not_used(mine: Path, decoded: list[str]) -> None:
+    killed_after(mine, 12)
+    (mine / "day" / "cat" / "pic_000.jpg").write_bytes(jpeg(99))
+    load(mine)
+    assert len(decoded) == 40
+    assert [path.suffix for path in folders(mine)] == [""]
+
+
+def test_unreadable_images_are_left_out_also_by_a_build_that_goes_on(
+    mine: Path, decoded: list[str]
+) -> None:
+    (mine / "day" / "cat" / "pic_001.jpg").write_bytes(b"no image")
+    done = killed_after(mine, 8)
+    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"])
+    assert len(decoded) == 40 - done
+    assert [len(domain) for domain in dataset.domains] == [19, 20]
+    assert dataset.domains[0].labels.tolist() == [0] * 9 + [1] * 10
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(
+    mine: Path,
+    expected: datasets.DomainDataset,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    blocks = 0
+    write = fill._write
+
+    def full(*arguments: Any) -> None:
+        nonlocal blocks
+        blocks += 1
+        if blocks == 4:
+            raise OSError(code, os.strerror(code))
+        write(*arguments)
+
+    monkeypatch.setattr(fill, "_write", full)
+    with pytest.raises(DatasetError, match=r"no room on the disk for the cache .*mine.*make room"):
+        load(mine)
+    assert [path.suffix for path in folders(mine)] == [".partial"]
+    monkeypatch.setattr(fill, "_write", write)
+    decoded.clear()
+    same(load(mine), expected)
+    assert len(decoded) == 40 - 12
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, where the tests may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_disk_that_is_really_full_leaves_no_whole_cache(
+    mine: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, foreseen: bool
+) -> None:
+    monkeypatch.setenv("STEPPE_CACHE", str(small_disk))
+    if not foreseen:
+        monkeypatch.setattr(fill, "_check_room", lambda *_: None)
+    with pytest.raises(DatasetError, match=r"no room on the disk"):
+        datasets.load("ImageFolders", mine, size=32)
+    (place,) = small_disk.iterdir()
+    assert [path.suffix for path in place.iterdir() if path.is_dir()] == [".partial"]
+
+
+def test_too_little_room_is_told_before_anything_is_decoded(
+    mine: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 40 * 8 * 8 * 3 - 1})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DatasetError, match=r"which needs 0\.0 GB more \(0\.0 GB are free\)"):
+        load(mine)
+    assert decoded == []
+
+
+def test_two_processes_at_once_decode_each_image_once_between_them(
+    mine: Path, expected: datasets.DomainDataset
+) -> None:
+    script = (
+        "import sys, datasets\n"
+        "told = []\n"
+        "dataset = datasets.load('ImageFolders', sys.argv[1], size=8, "
+        "progress=lambda done, total: told.append(done))\n"
+        "print(dataset.fingerprint, len(told) > 0)"
+    )
+    command = [sys.executable, "-c", script, str(mine)]
+    processes = [
+        subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    answers = [process.communicate()[0].split() for process in processes]
+    assert [fingerprint for fingerprint, _ in answers] == [expected.fingerprint] * 3
+    assert sorted(built for _, built in answers) == ["False", "False", "True"]
+    same(load(mine), expected)
+
+
+def test_an_image_that_changes_during_the_build_is_told(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(path: Path, file: ImageFile, out: Any) -> Any:
+        if file.path == "dog/pic_003.jpg":
+            path.write_bytes(jpeg(1234))
+        return decode(path, file, out)
+
+    monkeypatch.setattr(fill, "decode", late)
+    with pytest.raises(DatasetError, match=r"dog/pic_003.jpg changed while the cache was built"):
+        load(mine)
+    assert [path.suffix for path in folders(mine)] == [".partial"]
+
+
+def test_progress_counts_all_images_of_all_domains(mine: Path) -> None:
+    told: list[tuple[int, int]] = []
+    datasets.load(
+        "ImageFolders", mine, size=8, progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (40, 40)
+    assert told == sorted(told)
+
+
+def test_a_cache_that_lost_a_part_is_told(mine: Path) -> None:
+    load(mine)
+    (version,) = folders(mine)
+    os.truncate(version / "night.images.npy", 500)
+    with pytest.raises(DatasetError, match=r"the cache .* is damaged: .*; delete it"):
+        load(mine)
+
+
+def test_the_index_names_each_file_with_its_checksums(mine: Path) -> None:
+    import hashlib
+
+    (mine / "day" / "dog" / "pic_009.jpg").write_bytes(b"no image")
+    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"])
+    (version,) = folders(mine)
+    rows = list(contents.read_index(version, "day"))
+    assert [row.file for row in rows] == sorted(
+        path.relative_to(mine / "day").as_posix() for path in (mine / "day").rglob("*.jpg")
+    )
+    for row, image in zip(rows, dataset.domains[0].images, strict=False):
+        data = (mine / "day" / row.file).read_bytes()
+        assert (row.state, row.bytes) == ("whole", len(data))
+        assert row.sha256 == hashlib.sha256(data).hexdigest()
+        assert row.pixels == hashlib.sha256(image).hexdigest()
+    assert rows[-1].state == "unreadable"
+
+
+def test_the_arrays_are_npy_files_that_anything_reads(mine: Path) -> None:
+    dataset = load(mine)
+    (version,) = folders(mine)
+    for domain in dataset.domains:
+        np.testing.assert_array_equal(np.load(version / f"{domain.name}.images.npy"), domain.images)
+    assert json.loads((version / "facts.json").read_text())["fingerprint"] == dataset.fingerprint
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 1), (1, 8), (586575, 224), (10**9, 1024)])
+def test_the_header_of_an_array_is_as_long_for_any_count(count: int, size: int) -> None:
+    from io import BytesIO
+
+    from numpy.lib import format as npy
+
+    file = BytesIO(fill._header(count, size))
+    assert len(file.getvalue()) == 128
+    assert npy.read_magic(file) == (1, 0)
+    assert npy.read_array_header_1_0(file) == ((count, size, size, 3), False, np.dtype(np.uint8))

@@ -1,0 +1,210 @@
+"""`prepare` brings images from a folder, an archive or a URL to where trials map them."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import datasets
+from datasets.benchmarks import BENCHMARKS
+from datasets.mnist import FILES
+from search.cli import app
+from search.errors import UserError
+from search.prepare import INDEX, load, prepare
+from tests.datasets.photos import idx, jpeg, numbered, tree
+
+PACS = BENCHMARKS["PACS"].domains
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STEPPE_CACHE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return tree(tmp_path / "mine", ["day", "night"], ["cat", "dog"])
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """PACS as it is handed round: in a folder of another name, with rubbish beside it."""
+    source = tree(tmp_path / "source" / "kfold", PACS, numbered(7), count=1)
+    (source.parent / "readme.txt").write_text("PACS")
+    made = shutil.make_archive(str(tmp_path / "PACS"), "zip", source.parent)
+    shutil.rmtree(source.parent)
+    return Path(made)
+
+
+def test_a_folder_is_used_where_it_lies(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare("ImageFolders", str(mine), None, 8, [])
+    printed = capsys.readouterr().out
+    assert "8 images, 2 classes, 3 x 8 x 8" in printed
+    assert datasets.load("ImageFolders", mine, size=8).fingerprint in printed
+    assert (mine / ".steppe-cache" / "ImageFolders-mine-8").is_dir()
+
+
+def test_what_is_printed_for_the_sweep_file_loads_the_dataset(
+    archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare("PACS", str(archive), None, 8, ["counts"])
+    line = re.search(r"dataset: (\{.*\})", capsys.readouterr().out)
+    assert line is not None
+    dataset = datasets.load(**yaml.safe_load(line[1]))
+    assert sum(len(domain) for domain in dataset.domains) == 28
+
+
+def test_an_archive_is_unpacked_to_the_benchmarks_folder(archive: Path, tmp_path: Path) -> None:
+    prepare("PACS", str(archive), tmp_path / "my data", 8, ["counts"])
+    assert sorted(path.name for path in (tmp_path / "my data").iterdir()) == [
+        ".steppe-cache",
+        "PACS",
+    ]
+    assert len(datasets.load("PACS", tmp_path / "my data", 8, ["counts"]).domains) == 4
+    with pytest.raises(UserError, match=r"my data/PACS exists already; use it with `python -m"):
+        prepare("PACS", str(archive), tmp_path / "my data", 8, ["counts"])
+
+
+def test_ones_own_archive_gets_a_folder_of_its_name(mine: Path, tmp_path: Path) -> None:
+    made = shutil.make_archive(str(tmp_path / "camera traps"), "gztar", mine.parent, "mine")
+    prepare("ImageFolders", made, None, 8, [])
+    assert len(datasets.load("ImageFolders", tmp_path / "data" / "camera traps", 8).domains) == 2
+
+
+def test_an_archive_that_reaches_out_leaves_nothing_behind(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w") as file:
+        for name in ("photo/dog/a.jpg", "../../evil.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = len(jpeg(0))
+            file.addfile(member, io.BytesIO(jpeg(0)))
+    with pytest.raises(UserError, match=r"'\.\./\.\./evil\.jpg', which names a place outside"):
+        prepare("PACS", "evil.tar", Path("deep/data"), 8, [])
+    assert list(Path("deep/data").iterdir()) == []
+    assert not list(tmp_path.rglob("evil.jpg"))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Where this test's folder is served."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_archive_is_fetched_from_a_url(archive: Path, url: str, tmp_path: Path) -> None:
+    prepare("PACS", f"{url}/PACS.zip", tmp_path / "new", 8, ["counts"])
+    assert len(datasets.load("PACS", tmp_path / "new", 8, ["counts"]).domains) == 4
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"PACS", ".steppe-cache"}
+
+
+def test_a_file_url_is_a_path(archive: Path, tmp_path: Path) -> None:
+    prepare("PACS", archive.as_uri(), tmp_path / "new", 8, ["counts"])
+    assert (tmp_path / "new" / "PACS" / "photo").is_dir()
+
+
+def test_the_index_is_a_table_of_all_files(mine: Path) -> None:
+    (mine / "night" / "dog" / "pic_001.jpg").write_bytes(jpeg(5, 40, 30)[:-200])
+    (mine / "night" / "dog" / "pic_002.jpg").write_bytes(b"no image")
+    prepare("ImageFolders", str(mine), None, 8, ["truncated", "unreadable"])
+    (file,) = (mine / ".steppe-cache").rglob(INDEX)
+    table = pd.read_parquet(file)
+    assert pq.read_schema(file).metadata[b"schema_version"] == b"1"
+    assert table.file.tolist()[-2:] == ["dog/pic_001.jpg", "dog/pic_002.jpg"]
+    assert table.state.tolist() == ["whole"] * 7 + ["truncated", "unreadable"]
+    row = table.iloc[7]
+    assert (row.domain, row["class"], row.label, row.width, row.height) == (
+        "night",
+        "dog",
+        1,
+        40,
+        30,
+    )
+    readable = table[table.state != "unreadable"]
+    dataset = datasets.load("ImageFolders", mine, 8, ["truncated", "unreadable"])
+    for domain in dataset.domains:
+        rows = readable[readable.domain == domain.name]
+        assert rows.label.tolist() == domain.labels.tolist()
+        assert domain.sizes is not None
+        np.testing.assert_array_equal(rows[["width", "height"]], domain.sizes)
+
+
+def test_unreadable_images_are_refused_but_listed_in_the_table(mine: Path) -> None:
+    (mine / "day" / "cat" / "pic_000.jpg").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"unreadable \(1\): day/cat/pic_000.jpg: no image format"):
+        load("ImageFolders", mine, 8)
+    (file,) = (mine / ".steppe-cache").rglob(INDEX)
+    assert pd.read_parquet(file).state.value_counts()["unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "root", "sentence"),
+    [
+        ("pacs", "mine", None, r"DATASET is pacs; did you mean PACS\?"),
+        ("RotatedDigits", "mine", None, "RotatedDigits is bundled: there is nothing to prepare"),
+        ("PACS", "nowhere", None, "SOURCE nowhere does not exist"),
+        ("PACS", "s3://bucket/PACS", None, "must be a folder, a zip or tar archive, or an address"),
+        ("PACS", "mine", None, r"no PACS in .*mine"),
+        ("PACS", "mine/day/cat/pic_000.jpg", None, "is no zip or tar archive"),
+        ("ImageFolders", "mine", "data", "is a folder and is used where it lies; leave --root out"),
+        ("RotatedMNIST", "mine/day/cat/pic_000.jpg", None, "must be the folder that holds train-"),
+    ],
+)
+def test_what_cannot_be_prepared_is_told(
+    mine: Path, dataset: str, source: str, root: str | None, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        prepare(dataset, source, Path(root) if root else None, None, [])
+
+
+def test_mnist_is_fetched_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fetch(root: str, download: bool) -> None:
+        assert download
+        raw = Path(root) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for i, name in enumerate(FILES):
+            shape = (12, 28, 28) if i % 2 == 0 else (12,)
+            (raw / name).write_bytes(idx(np.zeros(shape, np.uint8)))
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", fetch)
+    with pytest.raises(
+        UserError, match=r"no MNIST in .*; `python -m search prepare RotatedMNIST do"
+    ):
+        prepare("RotatedMNIST", str(tmp_path), None, None, [])
+    prepare("RotatedMNIST", "download", None, None, ["counts"])
+    assert len(datasets.load("RotatedMNIST", tmp_path / "data", allow=["counts"]).domains) == 6
+
+
+def test_the_command_ends_with_status_2_and_one_message(mine: Path) -> None:
+    shutil.rmtree(mine / "day" / "cat")
+    done = CliRunner().invoke(app, ["prepare", "ImageFolders", "mine", "--size", "8"])
+    assert done.exit_code == 2
+    assert "missing_classes (1): day has no images of class cat" in done.stderr
+    assert "allow: [missing_classes]" in done.stderr
+    allowed = ["prepare", "ImageFolders", "mine", "--size", "8", "--allow", "missing_classes"]
+    done = CliRunner().invoke(app, allowed)
+    assert done.exit_code == 0, done.output
+    assert "allowed missing_classes (1)" in done.stdout
