@@ -143,6 +143,14 @@ def sagm(model: Network, batch: DomainBatch, lr: float) -> Callable[[], None]:
     return step
 
 
+# What each takes: (model, batch, lr) -> a step.
+WAYS: dict[str, Callable[[Network, DomainBatch, float], Callable[[], None]]] = {
+    "ERM": erm,
+    "SAM": sam,
+    "SAGM": sagm,
+}
+
+
 def by_domain(batch: DomainBatch) -> tuple[list[Tensor], list[Tensor]]:
     """Copies [domain][n, ...] of a batch, as the codes' loaders hand them over."""
     sizes = list(batch.sizes)

@@ -1,13 +1,19 @@
 """What a step of each algorithm costs, against ERM, its bare passes, and the released codes' way.
 
-    python -m benchmarks.step_cost [--models mlp cnn] [--rounds 60] [--output step_cost.json]
+    python -m benchmarks.step_cost [--models mlp cnn resnet18-64 resnet18-224 resnet50-224]
+        [--algorithms ERM SAGM] [--image-size 128] [--batch 16] [--rounds 20] [--device cuda]
+        [--memory] [--output step_cost.json]
 
 All contestants take turns, a few steps each, in one process on one thread; the figures are medians
 over the rounds of ratios within a round, so that a machine that is slow for a while is slow for
-all. Time is the process's CPU time. The batch is made beforehand.
+all. Time is the process's CPU time; on a GPU, time until it is done. The batch is made beforehand:
+digits, or noise for the ResNets, whose weights are random and whose batch norm is frozen, as the
+field trains them.
 
 ERM here is torch's default Adam after one pass. A floor is the bare forward and backward passes
 that an algorithm needs, and nothing else. The released codes' way: benchmarks/released_steps.py.
+`channels_last` is a run's option of that name, against passes with the same option. --memory adds
+the most that tensors take at a time beyond what they take in ERM, in copies of the parameters.
 """
 
 from __future__ import annotations
@@ -17,161 +23,100 @@ import json
 import platform
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
-import datasets
-import models
-from benchmarks import released_steps
-from datasets.batches import Batches, DomainBatch
-from training import algorithms, optimizers
-from training.draws import StepDraws
-from training.passes import Passes
-from training.update import Step, take_step
-from training.weights import Weights
-
-CPU = torch.device("cpu")
-LR = 5e-5
-SEARCH_STEPS = 5  # of GGA, in its window
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, and what it is trained on: `batch_size` images of each source domain."""
-
-    model: str
-    dataset: str
-    batch_size: int
-    steps: int  # of each contestant in each round
-
-
-CASES = {
-    "mlp": Case("mlp", "RotatedDigits", 32, 8),
-    "cnn": Case("cnn", "RotatedDigits", 32, 2),
-}
-
-# Forward and backward passes over the batch; a forward alone is a third of one.
-PASSES = {
-    "ERM": 1.0,
-    "SAM": 2.0,
-    "ASAM": 2.0,
-    "ASAM-elementwise": 2.0,
-    "GSAM": 2.0,
-    "SAGM": 2.0,
-    "DISAM": 2.0,
-    "DISAM+SAGM": 2.0,
-    "GGA-L": 2.0,
-    "GGA": 1 + (SEARCH_STEPS + 1) * (1 + 1 / 3),
-}
-
-RELEASED: dict[str, Callable[[models.Network, DomainBatch, float], Callable[[], None]]] = {
-    "ERM": released_steps.erm,
-    "SAM": released_steps.sam,
-    "SAGM": released_steps.sagm,
-}
-
-Contestant = Callable[[], None]
+from benchmarks.peak_memory import peak_bytes
+from benchmarks.step_contestants import (
+    CASES,
+    Case,
+    Contestant,
+    batch_of,
+    contestants_of,
+    model_of,
+    step_of,
+)
+from datasets.batches import DomainBatch
 
 
 @dataclass(frozen=True)
 class Row:
-    """A step's cost: milliseconds of CPU time, and ratios of CPU times.
+    """A step's cost: milliseconds, and ratios of times.
 
     outside_to_released: what is left when the floor is taken off, against the same of the
-    released code's way. None where that way is not written here.
+    released code's way. None where that way is not written here. extra_copies: peak memory beyond
+    that of ERM, in copies of the parameters.
     """
 
-    model: str
+    case: str
     name: str
     milliseconds: float
     to_erm: float
     to_floor: float
     to_released: float | None
     outside_to_released: float | None
+    extra_copies: float | None
 
 
-def steppe(case: Case, algorithm: str, batch: DomainBatch) -> Contestant:
-    """A step as a run makes it."""
-    model = fresh(case, batch)
-    weights = Weights(model)
-    in_window = {"start": 0, "search_steps": SEARCH_STEPS}
-    update = algorithms.build(algorithm, in_window if algorithm == "GGA" else {})
-    optimizer = optimizers.build("adam", weights.flat, LR, 0.0)
-
-    def step() -> None:
-        passes = Passes(model, weights, batch)
-        take_step(update, Step(0, passes, weights, StepDraws(0, 0, CPU)), optimizer)
-
-    return step
-
-
-def bare_pass(case: Case, batch: DomainBatch) -> Contestant:
-    """One forward and backward, and no use of the gradient."""
-    model = fresh(case, batch)
-
-    def step() -> None:
-        loss = F.cross_entropy(model(batch.x), batch.y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        model.zero_grad()
-
-    return step
-
-
-def fresh(case: Case, batch: DomainBatch) -> models.Network:
-    torch.manual_seed(0)
-    _, channels, height, width = batch.x.shape
-    model = models.build(
-        case.model, datasets.describe(case.dataset).classes, (channels, height, width)
-    )
-    return model.train()
-
-
-def batch_of(case: Case) -> DomainBatch:
-    """The first batch of a run that holds out the last domain."""
-    sources = datasets.load(case.dataset).domains[:-1]
-    return Batches([(d, np.arange(len(d))) for d in sources], case.batch_size, seed=0)(0)
-
-
-def measure(contestants: dict[str, Contestant], rounds: int, steps: int) -> dict[str, list[float]]:
-    """CPU seconds of a step of each contestant in each round, after two rounds to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds + 2):
-        for name, step in contestants.items():
-            began = process_time()
-            for _ in range(steps):
+def measure(
+    steps: dict[Contestant, Callable[[], None]], case: Case, clock: Callable[[], float]
+) -> dict[Contestant, list[float]]:
+    """Seconds of a step of each contestant in each round, after two rounds to warm up."""
+    seconds: dict[Contestant, list[float]] = {contestant: [] for contestant in steps}
+    for _ in range(case.rounds + 2):
+        for contestant, step in steps.items():
+            began = clock()
+            for _ in range(case.steps):
                 step()
-            seconds[name].append((process_time() - began) / steps)
-    return {name: values[2:] for name, values in seconds.items()}
+            seconds[contestant].append((clock() - began) / case.steps)
+    return {contestant: values[2:] for contestant, values in seconds.items()}
 
 
-def compare(case: Case, rounds: int) -> list[Row]:
-    """The rows of one model."""
-    batch = batch_of(case)
-    contestants = {name: steppe(case, name, batch) for name in PASSES}
-    for name, released in RELEASED.items():
-        contestants[f"released {name}"] = released(fresh(case, batch), batch, LR)
-    contestants["pass"] = bare_pass(case, batch)
-    seconds = measure(contestants, rounds, case.steps)
-    bare = seconds.pop("pass")
+def clock_of(device: torch.device) -> Callable[[], float]:
+    if device.type == "cpu":
+        return process_time
+
+    def clock() -> float:
+        torch.accelerator.synchronize(device)
+        return perf_counter()
+
+    return clock
+
+
+def compare(title: str, case: Case, device: torch.device, memory: bool = False) -> list[Row]:
+    """The rows of one case."""
+    batch = batch_of(case, device)
+    contestants = contestants_of(case)
+    copies = extra_copies(contestants, case, batch) if memory else {}
+    steps = {c: step_of(c, model_of(c, case, batch), batch) for c in contestants}
+    seconds = measure(steps, case, clock_of(device))
+
+    def beyond_floor(contestant: Contestant) -> list[float]:
+        bare = seconds[Contestant("bare", channels_last=contestant.channels_last)]
+        pairs = zip(seconds[contestant], bare, strict=True)
+        return [whole - contestant.passes * one for whole, one in pairs]
+
     rows = []
-    for name, values in seconds.items():
-        algorithm = name.removeprefix("released ")
-        floor = [PASSES[algorithm] * value for value in bare]
-        plain = seconds.get(f"released {name}")
+    for contestant, values in seconds.items():
+        if contestant.way == "bare":
+            continue
+        outside = beyond_floor(contestant)
+        floor = [whole - rest for whole, rest in zip(values, outside, strict=True)]
+        released = Contestant("released", contestant.algorithm)
+        compared = contestant.way == "steppe" and released in seconds
         rows.append(
             Row(
-                case.model,
-                name,
+                title,
+                contestant.name,
                 1000 * statistics.median(values),
-                ratio(values, seconds["released ERM"]),
+                ratio(values, seconds[Contestant("released", "ERM")]),
                 ratio(values, floor),
-                ratio(values, plain) if plain else None,
-                ratio(beyond(values, floor), beyond(plain, floor)) if plain else None,
+                ratio(values, seconds[released]) if compared else None,
+                ratio(outside, beyond_floor(released)) if compared else None,
+                copies.get(contestant),
             )
         )
     return rows
@@ -181,18 +126,32 @@ def ratio(one: list[float], other: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
-def beyond(values: list[float], floor: list[float]) -> list[float]:
-    return [value - least for value, least in zip(values, floor, strict=True)]
+def extra_copies(
+    contestants: list[Contestant], case: Case, batch: DomainBatch
+) -> dict[Contestant, float]:
+    """Peak memory of two steps, model and all, beyond that of ERM: in copies of the parameters."""
+
+    def peak(contestant: Contestant) -> int:
+        def work() -> None:
+            step = step_of(contestant, model_of(contestant, case, batch), batch)
+            step()
+            step()
+
+        return peak_bytes(work, batch.x.device)
+
+    erm = Contestant("steppe", "ERM")
+    of_erm = peak(erm)
+    copy = sum(p.numel() * p.element_size() for p in model_of(erm, case, batch).parameters())
+    return {c: (peak(c) - of_erm) / copy for c in contestants if c.way != "bare"}
 
 
 def table(rows: list[Row]) -> str:
-    lines: list[tuple[str, ...]] = [
-        ("model", "algorithm", "ms", "/ ERM", "/ floor", "/ released", "beyond floor / released")
-    ]
+    head = "case", "algorithm", "ms", "/ ERM", "/ floor", "/ released", "outside / released"
+    lines: list[tuple[str, ...]] = [(*head, "extra copies")]
     for row in rows:
-        ratios = (row.to_erm, row.to_floor, row.to_released, row.outside_to_released)
-        cells = ["" if value is None else f"{value:.2f}" for value in ratios]
-        lines.append((row.model, row.name, f"{row.milliseconds:.2f}", *cells))
+        ratios = row.to_erm, row.to_floor, row.to_released, row.outside_to_released
+        cells = ["" if value is None else f"{value:.2f}" for value in (*ratios, row.extra_copies)]
+        lines.append((row.case, row.name, f"{row.milliseconds:.2f}", *cells))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -203,21 +162,54 @@ def table(rows: list[Row]) -> str:
     )
 
 
+def verdict(rows: list[Row], goal: float) -> str:
+    """SAGM's best way of running against its goal."""
+    best = min(
+        (row for row in rows if row.name.startswith("SAGM") and row.to_released is not None),
+        key=lambda row: row.to_released or 0.0,
+    )
+    met = "met" if (best.to_released or 0.0) <= goal else "missed"
+    return (
+        f"{best.case}: {best.name} takes {best.to_released:.2f} x the released code's time; "
+        f"goal {goal:.2f}, {met}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--algorithms", nargs="+", help="in place of each case's own")
+    parser.add_argument("--image-size", type=int, help="pixels, for the ResNets")
+    parser.add_argument("--batch", type=int, help="images of each of three domains")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [row for name in arguments.models for row in compare(CASES[name], arguments.rounds)]
-    print(table(rows))
+    rows: list[Row] = []
+    verdicts = []
+    for title in arguments.models:
+        case = CASES[title]
+        case = replace(
+            case,
+            algorithms=tuple(arguments.algorithms or case.algorithms),
+            image_size=case.image_size and (arguments.image_size or case.image_size),
+            batch_size=arguments.batch or case.batch_size,
+            rounds=arguments.rounds or case.rounds,
+        )
+        own = compare(title, case, arguments.device, arguments.memory)
+        if case.goal is not None and "SAGM" in case.algorithms:
+            verdicts.append(verdict(own, case.goal))
+        rows += own
+    print(table(rows), *verdicts, sep="\n")
     if arguments.output:
         result = {
             "torch": torch.__version__,
             "machine": platform.machine(),
+            "device": str(arguments.device),
             "threads": torch.get_num_threads(),
-            "rounds": arguments.rounds,
+            "options": {key: getattr(arguments, key) for key in ("image_size", "batch", "rounds")},
             "rows": [asdict(row) for row in rows],
         }
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")

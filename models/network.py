@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """Logits [N, classes] = classifier(featurizer(x)) of images x float32 [N, C, H, W] in [0, 1].
+    """Logits [N, classes] = classifier(featurizer(x)) of images x float32 [N, C, H, W].
 
     The parts are apart because methods treat them differently (GGA moves the featurizer alone,
     CORAL aligns features). `parameters()` yields the featurizer's first, the classifier's last.

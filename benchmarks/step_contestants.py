@@ -1,0 +1,149 @@
+"""Who competes in step_cost.py, and with which models and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import datasets
+import models
+from benchmarks import released_steps
+from datasets.batches import Batches, DomainBatch
+from models import batch_norms
+from training import algorithms, optimizers
+from training.draws import StepDraws
+from training.passes import Passes
+from training.update import Step, take_step
+from training.weights import Weights
+
+LR = 5e-5
+SEARCH_STEPS = 5  # of GGA, in its window
+EVERY = ("ERM", *algorithms.PARTS, "DISAM+SAGM")
+SHARPNESS = ("ERM", "SAM", "GSAM", "SAGM", "DISAM")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, and its batch: `batch_size` images of each of three source domains.
+
+    image_size: None for digits. steps: of each contestant in each round. goal: SAGM's time, at
+    most this times that of the released code's way.
+    """
+
+    model: str
+    image_size: int | None
+    batch_size: int
+    steps: int
+    rounds: int
+    algorithms: tuple[str, ...]
+    goal: float | None = None
+
+
+CASES = {
+    "mlp": Case("mlp", None, 32, 8, 60, EVERY, 0.70),
+    "cnn": Case("cnn", None, 32, 2, 60, EVERY),
+    "resnet18-64": Case("resnet18", 64, 8, 1, 20, SHARPNESS, 0.92),
+    "resnet18-224": Case("resnet18", 224, 4, 1, 8, SHARPNESS, 0.90),
+    "resnet50-224": Case("resnet50", 224, 2, 1, 6, SHARPNESS),
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who takes a step: an algorithm in Steppe or in the released code's way, or bare passes."""
+
+    way: Literal["steppe", "released", "bare"]
+    algorithm: str = "ERM"
+    channels_last: bool = False
+
+    @property
+    def name(self) -> str:
+        before = "released " if self.way == "released" else ""
+        return before + self.algorithm + (", channels_last" if self.channels_last else "")
+
+    @property
+    def passes(self) -> float:
+        """Forward and backward passes over the batch; a forward alone is a third of one."""
+        parts = algorithms.parse(self.algorithm)
+        if "GGA" in parts:
+            return 1 + (SEARCH_STEPS + 1) * (1 + 1 / 3)
+        return max([1.0, *(float(algorithms.PARTS[part].cost) for part in parts)])
+
+
+def contestants_of(case: Case) -> list[Contestant]:
+    """All that are compared; bare passes and the released ERM are what others are held against."""
+    ways = [name for name in released_steps.WAYS if name in ("ERM", *case.algorithms)]
+    contestants = [
+        Contestant("bare"),
+        *(Contestant("steppe", name) for name in case.algorithms),
+        *(Contestant("released", name) for name in ways),
+    ]
+    if case.image_size is not None:
+        contestants.append(Contestant("bare", channels_last=True))
+        contestants.append(Contestant("steppe", "SAGM", channels_last=True))
+    return contestants
+
+
+def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> models.Network:
+    """A model of its own; all begin with the same weights."""
+    torch.manual_seed(0)
+    _, channels, height, width = batch.x.shape
+    model = models.build(case.model, 10, (channels, height, width)).to(batch.x.device)
+    if contestant.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    batch_norms.freeze(model.train())
+    return model
+
+
+def step_of(
+    contestant: Contestant, model: models.Network, batch: DomainBatch
+) -> Callable[[], None]:
+    """A step of the model."""
+    if contestant.way == "bare":
+        return bare_pass(model, batch)
+    if contestant.way == "released":
+        return released_steps.WAYS[contestant.algorithm](model, batch, LR)
+    return steppe(contestant.algorithm, model, batch)
+
+
+def steppe(algorithm: str, model: models.Network, batch: DomainBatch) -> Callable[[], None]:
+    """A step as a run makes it."""
+    weights = Weights(model)
+    in_window = {"start": 0, "search_steps": SEARCH_STEPS}
+    update = algorithms.build(algorithm, in_window if algorithm == "GGA" else {})
+    optimizer = optimizers.build("adam", weights.flat, LR, 0.0)
+    draws = StepDraws(0, 0, batch.x.device)
+    memory: dict[str, Tensor] = {}
+
+    def step() -> None:
+        take_step(update, Step(0, Passes(model, weights, batch), weights, draws, memory), optimizer)
+
+    return step
+
+
+def bare_pass(model: models.Network, batch: DomainBatch) -> Callable[[], None]:
+    """One forward and backward, and no use of the gradient."""
+
+    def step() -> None:
+        loss = F.cross_entropy(model(batch.x), batch.y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        model.zero_grad()
+
+    return step
+
+
+def batch_of(case: Case, device: torch.device) -> DomainBatch:
+    """Digits of three domains, or as many images of noise with their labels."""
+    sources = datasets.load("RotatedDigits").domains[:3]
+    batch = Batches([(d, np.arange(len(d))) for d in sources], case.batch_size, 0, device)(0)
+    if case.image_size is None:
+        return batch
+    torch.manual_seed(0)
+    noise = torch.rand(len(batch.y), 3, case.image_size, case.image_size)
+    return replace(batch, x=noise.to(device))
