@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 Address = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster to run on: `auto`, `ray://host:10001` or `host:6379`."),
+    typer.Option(help="A Ray cluster to run on, from one of its nodes: `auto` or `host:6379`."),
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder: `runs/NAME`.")]
 
@@ -105,6 +105,38 @@ def results(
         from search.results import print_results
 
         print_results(run, method or ["training-domain"], format_.value)
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A dataset of `python -m search datasets`.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A folder, a zip or tar archive, or a URL of one."),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Where an archive is unpacked. Without it: `data`.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels of the decoded images. Without it: 224.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
+    ] = None,
+) -> None:
+    """Verifies a dataset's images and decodes each once, into a cache that all trials share.
+
+    Called again after an interruption it goes on. Without it the first launch does the same.
+
+    Example: `python -m search prepare PACS ~/Downloads/PACS.zip --root ~/data`
+    """
+    with _user_errors():
+        from search.prepare import prepare as run
+
+        run(dataset, source, root, size, allow or [])
 
 
 @app.command()

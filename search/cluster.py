@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
         variables = {name: os.environ[name] for name in ENVIRONMENT}
         code = {"working_dir": str(CHECKOUT), "excludes": EXCLUDED, "env_vars": variables}
         options = {"address": address, "runtime_env": code}
+        _check(address)
     try:
         ray.init(
             log_to_driver=False,
@@ -76,15 +78,36 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         if address is None:
             raise
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"no Ray cluster answers at --address {address}: {line}; "
-            "start one with `ray start --head`, or leave --address out to run on this machine"
-        ) from None
+        raise _no_answer(address, error) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Raises UserError for an address that cannot be used. Ray tries a dead one for minutes."""
+    if address.startswith("ray://"):
+        # Ray would run the search itself on the cluster, where the storage is not.
+        raise UserError(
+            f"--address {address} is for Ray's client, which cannot drive a sweep; run this on a "
+            "node of the cluster with --address auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_answer(address, error) from None
+
+
+def _no_answer(address: str, error: Exception) -> UserError:
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return UserError(
+        f"no Ray cluster answers at --address {address}: {line}; "
+        "start one with `ray start --head`, or leave --address out to run on this machine"
+    )
 
 
 class Slots:

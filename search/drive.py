@@ -63,7 +63,7 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop, shared: b
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=max(ledger.left, 1),
+                num_samples=-1,  # the searcher says when there are no more
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
                 trial_name_creator=_directory,

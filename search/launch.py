@@ -9,7 +9,6 @@ from pathlib import Path
 
 import optuna
 
-import datasets
 from datasets.domain_dataset import DomainDataset
 from search import lease, live, manifest, storage, tables
 from search.cluster import prepare_environment, ray_cluster
@@ -40,6 +39,7 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
 
     stop = Stop()
     with (
+        stopping_on_signals(stop),
         lease.Lease(folder, on_loss=stop.asked.set),
         _logging_to(folder),
         _no_false_start(folder, journal),
@@ -47,13 +47,15 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         if not folder.exists(SWEEP):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         manifest.record(folder, dataset)
-        tables.read_trials(folder)  # a damaged one is better found now than after the last trial
+        # A damaged table is better found now than after the last trial.
+        tables.read_trials(folder), tables.read_evaluations(folder)
         ledger = Ledger(sweep, folder, storage.open_for_writing(journal))
         with live.progress(sweep, ledger, folder):
             if ledger.left and not stop.asked.is_set():
-                # Ray sets a handler of its own for SIGTERM as it starts.
+                # Again after Ray has started, as it sets a handler of its own for SIGTERM.
                 with ray_cluster(address), stopping_on_signals(stop):
-                    drive(sweep, folder, ledger, stop, shared=address is not None)
+                    if not stop.asked.is_set():
+                        drive(sweep, folder, ledger, stop, shared=address is not None)
         complete = all(book.done for book in ledger.books.values())
         if complete:
             folder.delete(CHECKPOINTS)
@@ -76,10 +78,10 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
 
 
 def _dataset(sweep: Sweep) -> DomainDataset:
-    try:
-        return datasets.load(sweep.dataset.name, sweep.dataset.root)
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(str(error)) from error
+    from search.prepare import load  # late: most commands decode nothing
+
+    given = sweep.dataset
+    return load(given.name, given.root, given.size, given.allow)
 
 
 def _check_same(sweep: Sweep, folder: RunFolder, journal: Path) -> None:

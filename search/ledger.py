@@ -75,6 +75,7 @@ class Ledger:
         self._storage = storage
         self._hp_types = column_types(sweep)
         self._orphans: deque[tuple[Book, int]] = deque()
+        self._put_back: Counter[str] = Counter()
         self._pruner = pruners.build(
             sweep.search.scheduler,
             sweep.training.steps,
@@ -99,7 +100,7 @@ class Ledger:
             return None
         book = min(waiting, key=lambda book: (len(book.running), book.asked))
         if book.optuna is None:
-            book.optuna = self._begin(book)
+            book.optuna = self._begin(book, new=True)
         book.asked += 1
         return self._start(book, book.optuna.ask())
 
@@ -143,6 +144,18 @@ class Ledger:
         self._write_row(self.books[assignment.study.id].running[assignment.trial], "failed", reason)
         self._end(assignment, "failed", reason, None)
 
+    def put_back(self, assignment: Assignment) -> bool:
+        """Takes back a trial that lost its worker before it began, to hand it out again.
+
+        False, and nothing done, if that happened to it more often than a trial may fail.
+        """
+        self._put_back[assignment.trial] += 1
+        if self._put_back[assignment.trial] > self._sweep.search.max_failures:
+            return False
+        book = self.books[assignment.study.id]
+        self._orphans.append((book, book.running.pop(assignment.trial).trial_id))
+        return True
+
     def is_running(self, assignment: Assignment) -> bool:
         return assignment.trial in self.books[assignment.study.id].running
 
@@ -155,16 +168,15 @@ class Ledger:
         space = study_space(self._sweep, study.algorithm)
         return Book(study, space, budget(self._sweep, study.algorithm))
 
-    def _begin(self, book: Book) -> optuna.Study:
-        """Makes the Optuna study and queues what it tries first; may be repeated after a crash."""
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=book.study.id,
-            direction="maximize",
-            load_if_exists=True,
-            # With Hyperband's in its place, samplers would see no more than their trial's bracket.
-            pruner=optuna.pruners.NopPruner(),
-        )
+    def _begin(self, book: Book, new: bool) -> optuna.Study:
+        """Makes or loads the Optuna study and queues what it tries first and has not queued yet."""
+        name = book.study.id
+        if new:
+            study = optuna.create_study(
+                storage=self._storage, study_name=name, direction="maximize", pruner=self._pruner
+            )
+        else:
+            study = optuna.load_study(storage=self._storage, study_name=name, pruner=self._pruner)
         if self._sweep.search.sampler == "grid":
             points = grid(book.space)
             seed = seed_hash(self._sweep.search.seed, book.study.id)
@@ -247,7 +259,7 @@ class Ledger:
         for book in self.books.values():
             if book.study.id not in begun:
                 continue
-            book.optuna = self._begin(book)
+            book.optuna = self._begin(book, new=False)
             for trial in book.optuna.get_trials(deepcopy=False):
                 if trial.state == TrialState.WAITING:
                     continue

@@ -16,7 +16,17 @@ from search.cluster import CHECKOUT
 from search.errors import UserError
 from search.run_folder import MANIFEST, RunFolder
 
-PACKAGES = ("numpy", "optuna", "pandas", "pyarrow", "ray", "scikit-learn", "torch", "torchvision")
+PACKAGES = (
+    "numpy",
+    "optuna",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "ray",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+)
 
 
 def record(folder: RunFolder, dataset: DomainDataset) -> None:
@@ -40,6 +50,7 @@ def record(folder: RunFolder, dataset: DomainDataset) -> None:
             f"{folder.uri} was made with other images of {dataset.name} (fingerprint {known[:12]}, "
             f"now {dataset.fingerprint[:12]}); put the old ones back or launch under another name"
         )
+    sessions[-1]["notes"] = list(dataset.notes)
     manifest = {"datasets": {dataset.name: known}, "sessions": sessions}
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 

@@ -37,6 +37,10 @@ class StudyScheduler(FIFOScheduler):
         error = error_of(trial)
         log.warning("attempt at a trial failed: %s", error)
         self._searcher.errors[trial.trial_id] = reason(error)
+        # A worker that dies as it is handed a trial fails it twice over, and Tune gives it up while
+        # it waits (pending). One that is to be tried again comes by here too (error).
+        if trial.status == Trial.RUNNING:
+            self._searcher.tried_out.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         # The inherited one looks through every trial there ever was.

@@ -34,6 +34,7 @@ class StudySearcher(Searcher):
         self._on_failure = on_failure
         self.assignments: dict[str, Assignment] = {}
         self.errors: dict[str, str] = {}
+        self.tried_out: set[str] = set()  # failed as often as they may
         self.failure: Exception | None = None
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
@@ -50,7 +51,8 @@ class StudySearcher(Searcher):
             self.fail(error)
             return Searcher.FINISHED
         if assignment is None:
-            return Searcher.FINISHED
+            # One that is at work may have to be handed out again.
+            return None if self.assignments else Searcher.FINISHED
         self.assignments[trial_id] = assignment
         return config_of(assignment)
 
@@ -74,19 +76,21 @@ class StudySearcher(Searcher):
     ) -> None:
         assignment = self.assignments.pop(trial_id, None)
         reason = self.errors.pop(trial_id, "the trial ended without a result")
+        lost = error and trial_id not in self.tried_out
+        self.tried_out.discard(trial_id)
         if assignment is None or not self._ledger.is_running(assignment) or self.failure:
             return
         try:
             progress = None if error or not result else progress_of(result)
             if progress is not None and progress.state is not None:
                 self._ledger.finish(assignment, progress)
-            else:
+            elif not (lost and self._ledger.put_back(assignment)):
                 self._ledger.fail(assignment, reason)
         except Exception as failure:
             self.fail(failure)
 
     def drop_lost(self, live: Container[str]) -> None:
-        """Fails trials that Tune gave up without a word, as when a worker could not be reused.
+        """Takes back trials that Tune gave up without a word, as when a worker was not reused.
 
         Each would hold its place for ever, and with the last place the sweep would stand still.
         """

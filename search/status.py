@@ -32,13 +32,14 @@ def print_status(run: str) -> None:
         _row(stored, study, begun.get(study.id), budget(sweep, study.algorithm))
         for study in studies(sweep)
     ]
-    screen = console()
-    screen.print(table(sweep.name, rows))
     running = sum(row.running for row in rows)
     left = sum(row.budget - row.count for row in rows)
     ended = sum(row.count for row in rows)
+    driver = _driver(folder, left, running)
+    screen = console()
+    screen.print(table(sweep.name, rows))
     screen.print(f"{ended} of {ended + left} trials ended, in {folder.uri}")
-    screen.print(_driver(folder, left, running))
+    screen.print(driver)
 
 
 def _row(stored: BaseStorage, study: Study, study_id: int | None, budget: int) -> Row:

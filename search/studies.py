@@ -58,5 +58,5 @@ def asked_studies(sweep: Sweep) -> list[dict[str, Any]]:
 def held_out_domains(sweep: Sweep) -> tuple[str, ...]:
     """The domains held out, `all` spelled out in the dataset's order."""
     if sweep.held_out == "all":
-        return datasets.describe(sweep.dataset.name).domains
+        return datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
     return sweep.held_out

@@ -5,32 +5,8 @@ import dataclasses
 import pytest
 
 import datasets
-from search.errors import UserError
 from search.load_config import checked
-
-SWEEP = {
-    "name": "small",
-    "dataset": {"name": "RotatedDigits"},
-    "model": {"name": "cnn"},
-    "algorithms": ["ERM", "SAM", "SAGM", "DISAM"],
-}
-
-
-def problems(**changes: object) -> list[str]:
-    with pytest.raises(UserError) as error:
-        checked({**SWEEP, **changes}, "sweep.yaml")
-    lines = str(error.value).splitlines()
-    assert all(line.startswith("sweep.yaml: ") for line in lines)
-    return [line.removeprefix("sweep.yaml: ") for line in lines]
-
-
-def the_problem(**changes: object) -> str:
-    (line,) = problems(**changes)
-    return line
-
-
-def space(**entries: object) -> dict[str, object]:
-    return {"space": entries}
+from tests.search.refused import SWEEP, problems, space, the_problem
 
 
 @pytest.mark.parametrize(
@@ -65,6 +41,31 @@ def space(**entries: object) -> dict[str, object]:
         ({"training": {"rho_warmup": 5000}}, "training.rho_warmup is 5000; it must be below train"),
         ({"training": {"rho_floor": 1.5}}, "training.rho_floor is 1.5; it must be at most 1"),
         ({"training": {"optimizer": "adma"}}, "training.optimizer is 'adma'; did you mean adam?"),
+        ({"training": {"lr_warmup": 5000}}, "training.lr_warmup is 5000; it must be below train"),
+        ({"training": {"lr_schedule": "cosin"}}, "training.lr_schedule is 'cosin'; did you mean "),
+        ({"training": {"lr_drop_at": 0.8}}, "training.lr_drop_at is 0.8; it must be a list, such"),
+        ({"training": {"lr_drop_at": [0.5, 1]}}, "training.lr_drop_at[1] is 1; it must be below 1"),
+        ({"training": {"lr_drop_at": []}}, "training.lr_drop_at is []; it needs at least one ent"),
+        ({"training": {"clip_norm": 0}}, "training.clip_norm is 0; it must be above 0"),
+        ({"training": {"averaging": "sawd"}}, "training.averaging is 'sawd'; did you mean swad?"),
+        ({"training": {"micro_batches": 0}}, "training.micro_batches is 0; it must be at least 1"),
+        ({"training": {"micro_batches": 64}}, "training.micro_batches is 64, but a batch may have"),
+        ({"training": {"precision": "fp16"}}, "training.precision is 'fp16'; did you mean "),
+        ({"training": {"compile": "maybe"}}, "training.compile is 'maybe'; it must be true or fal"),
+        ({"training": {"deterministic": 2}}, "training.deterministic is 2; it must be true or fal"),
+        ({"training": {"device": "gpu"}}, "training.device is 'gpu'; "),
+        (
+            {"training": {"device": "mps", "micro_batches": 2}},
+            "training.micro_batches is 2, but on mps torch cannot repeat the random numbers of a",
+        ),
+        (
+            {"training": {"device": "cuda"}},
+            "training.device is 'cuda', but resources.gpu is 0, and Ray hides the GPUs from such",
+        ),
+        (
+            {"training": {"device": "cpu"}, "resources": {"gpu": 0.5}},
+            "training.device is 'cpu', but resources.gpu is 0.5, and a trial would hold its GPU",
+        ),
         (
             {"training": {"lr": 1e-3}},
             "training.lr is not a key; it is a hyperparameter and belongs",
@@ -125,6 +126,10 @@ def test_a_wrong_value_is_told_in_one_sentence(changes, sentence):
             "search.space.lr is {uniform: [-1.0, 1.0]}; lr must be at l",
         ),
         ({"lr": "fast"}, "search.space.lr is 'fast'; lr is a number, not 'fast'"),
+        (
+            {"swad_ratio": 0.3},
+            "search.space.swad_ratio is a number of the averaging swad, but trai",
+        ),
         ({"dropout": 1}, "search.space.dropout is 1; dropout must be at most 0.99, not 1"),
         ({"batch_size": 0}, "search.space.batch_size is 0; batch_size must be at least 1, not 0"),
         ({"batch_size": 8.5}, "search.space.batch_size is 8.5; batch_size is a whole number, not"),
@@ -222,39 +227,6 @@ def test_a_grid_too_large_to_list_is_refused():
     assert line.startswith("search.space gives ERM a grid of 480,000 points; list fewer values")
 
 
-@pytest.mark.parametrize(
-    ("algorithms", "changes", "key"),
-    [
-        (["SAM"], {"training": {"momentum": 0.5}}, "training.momentum"),
-        (["SAM"], {"training": {"rho_floor": 0.5}}, "training.rho_floor"),
-        (["ERM"], {"training": {"rho_schedule": "cosine"}}, "training.rho_schedule"),
-        (["GGA-L"], {"training": {"rho_warmup": 9}}, "training.rho_warmup"),
-        (["ERM"], {"training": {"bn_second_pass": "updated"}}, "training.bn_second_pass"),
-        (["ERM"], {"search": {"scheduler": "none", "grace_steps": 9}}, "search.grace_steps"),
-        (
-            ["ERM"],
-            {"search": {"scheduler": "median", "reduction_factor": 4}},
-            "search.reduction_factor",
-        ),
-        (
-            ["ERM"],
-            {"training": {"batch_size": 8}, "search": space(batch_size={"choice": [8, 16]})},
-            "training.batch_size",
-        ),
-    ],
-)
-def test_a_key_without_effect_is_refused(algorithms, changes, key):
-    line = the_problem(algorithms=algorithms, **changes)
-    assert line.startswith(f"{key} is ")
-    assert "has no effect" in line
-
-
-def test_keys_with_effect_are_taken():
-    training = {"optimizer": "sgd", "momentum": 0.5, "rho_schedule": "linear", "rho_floor": 0.5}
-    search = {"scheduler": "hyperband", "reduction_factor": 4, "grace_steps": 100}
-    assert checked({**SWEEP, "training": training, "search": search}, "x")
-
-
 def test_first_trials_have_hyperparameters_that_someone_has():
     line = the_problem(search={"first_trials": [{"rho": 0.1}, {"rhoo": 0.1}]})
     assert line.startswith("search.first_trials[1].rhoo is no hyperparameter of the listed")
@@ -279,3 +251,14 @@ def test_an_annealing_window_opens_while_the_run_lasts():
     assert line.startswith("search.space.GGA.start may be 100, ")
     early = {**SWEEP, "algorithms": ["GGA"], "training": short, "search": space(start=99)}
     assert checked(early, "x")
+
+
+def test_weights_that_the_model_does_not_have_are_refused_before_anything_starts(tmp_path):
+    for model, named in (
+        ({"name": "resnet18", "weights": "imagent"}, "imagenet"),
+        ({"name": "cnn", "weights": "imagenet"}, "cnn"),
+        ({"name": "resnet18", "weights": str(tmp_path / "no.pt")}, "no.pt"),
+    ):
+        line = the_problem(model=model)
+        assert line.startswith("model.weights is ")
+        assert named in line.split(": ", 1)[1]

@@ -2,13 +2,24 @@
 
 import pytest
 
+from search import averaging_ranges
 from search.config import Sweep
 from search.load_config import checked
 from search.published import PUBLISHED, published, reported
 from search.ranges import RANGES, suggestions
 from search.space import Choice, Fixed, Interval
-from search.study_space import budget, first_settings, grid, grid_size, placed, study_space
+from search.study_space import (
+    budget,
+    column_types,
+    first_settings,
+    grid,
+    grid_size,
+    placed,
+    study_space,
+)
+from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
+from training.averaging import AVERAGINGS
 
 COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
 ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
@@ -180,3 +191,33 @@ def test_a_study_has_no_more_trials_than_settings():
     assert budget(sweep("ERM", trials=20, space=choices), "ERM") == 3
     assert budget(sweep("ERM", trials=2, space=choices), "ERM") == 2
     assert budget(sweep("SAM", trials=20, space=choices), "SAM") == 20
+
+
+@pytest.mark.parametrize("name", ["none", *AVERAGINGS])
+def test_every_number_of_an_averaging_has_a_range_and_a_published_value_in_it(name):
+    numbers = averaging.hyperparameters(name)
+    ranges = averaging_ranges.RANGES[name]
+    assert numbers.keys() == ranges.keys()
+    assert averaging_ranges.published("any", name) == numbers
+    for dataset in averaging_ranges.PUBLISHED[name]:
+        reported = averaging_ranges.published(dataset, name)
+        assert all(placed(ranges[key].range, value) is not None for key, value in reported.items())
+    assert all(s.source for s in ranges.values())
+    assert all(p.source for e in averaging_ranges.PUBLISHED[name].values() for p in e.values())
+
+
+def test_an_averagings_numbers_are_searched_only_where_it_is_asked_for():
+    def averaged(name: str) -> Sweep:
+        found = sweep("ERM", "SAM", dataset="VLCS")
+        training = found.training.model_copy(update={"averaging": name})
+        return found.model_copy(update={"training": training})
+
+    for algorithm in ("ERM", "SAM"):
+        plain = study_space(averaged("none"), algorithm)
+        swad = study_space(averaged("swad"), algorithm)
+        assert swad.keys() - plain.keys() == {"swad_converge", "swad_tolerance", "swad_ratio"}
+    assert column_types(averaged("swad"))["swad_converge"] is int
+    assert column_types(averaged("ema"))["ema_decay"] is float
+    assert "ema_decay" not in column_types(averaged("none"))
+    (first,) = first_settings(averaged("swad"), "ERM")
+    assert (first["swad_converge"], first["swad_tolerance"], first["swad_ratio"]) == (3, 6, 0.2)

@@ -250,3 +250,40 @@ def test_the_selection_holds_the_winners_hyperparameters_and_the_studies_without
     assert list(selection["trial"].notna()) == [False, False, True]
     assert selection["hp_lr"].iloc[2] == 1
     assert selection["number"].dtype == "Int64"
+
+
+def with_average(evaluations, trial, step, source, held_out):
+    """The evaluations and one more of a trial's averaged weights."""
+    last = evaluations[(evaluations["trial"] == trial) & (evaluations["step"] == step)]
+    average = last.assign(
+        weights="average",
+        accuracy=[source if role == "source" else held_out for role in last["role"]],
+    )
+    return pd.concat([evaluations.assign(weights="iterate"), average], ignore_index=True)
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize("method", ["training-domain", "oracle"])
+def test_averaged_weights_alone_speak_for_their_trial(method, categorical):
+    trials, evaluations = tiny([{0: (0.9, 0.9), 10: (0.2, 0.2)}])
+    evaluations = with_average(evaluations, trials["trial"][0], 10, source=0.4, held_out=0.7)
+    if categorical:
+        evaluations["weights"] = evaluations["weights"].astype("category")
+    (selected,) = select(trials, evaluations, [method]).itertuples()
+    for found in (choose(method, trials, evaluations), selected):
+        assert (found.step, found.accuracy, found.accuracy_all) == (10, 0.7, pytest.approx(0.7))
+        assert found.validation == (0.4 if method == "training-domain" else 0.7)
+
+
+def test_a_trial_without_an_average_speaks_as_ever():
+    trials, evaluations = tiny([{0: (0.5, 0.5), 10: (0.2, 0.2)}, {0: (0.9, 0.9), 10: (0.2, 0.2)}])
+    evaluations = with_average(evaluations, trials["trial"][1], 10, source=0.4, held_out=0.7)
+    first, second = rank("training-domain", trials, evaluations)
+    assert (first.number, first.step, first.validation) == (0, 0, 0.5)
+    assert (second.number, second.step, second.validation) == (1, 10, 0.4)
+
+
+def test_a_table_from_before_averaging_has_nothing_but_iterates():
+    trials, evaluations = tiny([{0: (0.5, 0.5)}])
+    evaluations["weights"] = None
+    assert choose("training-domain", trials, evaluations).validation == 0.5

@@ -68,7 +68,8 @@ def test_the_columns_of_the_tables():
         "node device hp_rho"
     )
     assert " ".join(evaluations_schema().names) == (
-        "sweep study trial step domain role split accuracy loss count seconds"
+        "sweep study trial step weights domain role split accuracy loss count "
+        "sharpness curvature seconds"
     )
     assert " ".join(selection_schema({"rho": float}).names) == (
         f"{study} method trial number step validation accuracy accuracy_all reason hp_rho"
@@ -130,9 +131,10 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["started", "finished"], "datetime64[us, UTC]"),
     }
     assert dict(read_evaluations(folder).dtypes.astype(str)) == {
-        **dict.fromkeys(["sweep", "study", "trial", "domain", "role", "split"], "category"),
+        **dict.fromkeys(["sweep", "study", "trial", "weights"], "category"),
+        **dict.fromkeys(["domain", "role", "split"], "category"),
         **dict.fromkeys(["step", "count"], "int64"),
-        **dict.fromkeys(["accuracy", "loss", "seconds"], "float64"),
+        **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature", "seconds"], "float64"),
     }
 
 

@@ -1,0 +1,40 @@
+"""Trials that go wrong in the ways that trials go wrong, by their number."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from search import trainable
+from search.config import Sweep
+from search.run_folder import RunFolder
+
+FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES = range(5)
+
+
+def attempts(folder: RunFolder, number: int) -> int:
+    """How often the trial of that number was begun."""
+    return len(list(Path(f"{folder.root}-attempts").glob(f"{number}.*")))
+
+
+def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+    """What a worker runs in the place of `trainable.run_trial`."""
+    number = config["number"]
+    first = attempts(folder, number) == 0
+    place = Path(f"{folder.root}-attempts")
+    place.mkdir(exist_ok=True)
+    (place / f"{number}.{os.getpid()}").touch()
+    if number == ALWAYS_FAILS or (number == FAILS_ONCE and first):
+        raise RuntimeError(f"the images of trial {number}\nare gone")
+    if number == DIES_AFTER_ITS_ROW and first:
+        trainable.tune.report = _die_at_the_end
+    trainable.run_trial(config, sweep, folder)
+
+
+def _die_at_the_end(progress: dict[str, Any]) -> None:
+    if progress["state"] is not None:
+        os._exit(1)
+    tune.report(progress)

@@ -1,0 +1,132 @@
+"""Sweeps small enough to be played through by hand, without Ray and without training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from search import storage, tables
+from search.assignment import Assignment
+from search.config import Sweep
+from search.ledger import Ledger
+from search.load_config import checked
+from search.recorded import journal_of
+from search.run_folder import RunFolder
+from search.study_space import column_types
+from search.trial_rows import Progress, trial_row
+
+SWEEP: dict[str, Any] = {
+    "name": "played",
+    "dataset": {"name": "RotatedDigits"},
+    "model": {"name": "mlp"},
+    "algorithms": ["SAGM"],
+    "held_out": ["0"],
+    "seeds": [0],
+    "training": {"steps": 90, "evaluate_every": 10},
+    "search": {
+        "trials": 4,
+        "sampler": "random",
+        "scheduler": "none",
+        "space": {"weight_decay": 0, "dropout": 0},
+    },
+}
+
+
+def small_sweep(**changes: Any) -> Sweep:
+    """SWEEP with other values; those of `training` and `search` are changed one by one."""
+    data = {**SWEEP, **changes}
+    for section in ("training", "search"):
+        data[section] = {**SWEEP[section], **changes.get(section, {})}
+    return checked(data, "sweep.yaml")
+
+
+def open_ledger(sweep: Sweep, folder: RunFolder) -> Ledger:
+    """A ledger as a new driver opens it: all it knows comes from the folder."""
+    journal = journal_of(folder)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return Ledger(sweep, folder, storage.open_for_writing(journal))
+
+
+def said(step: int, value: float, state: str | None = None, reason: str | None = None) -> Progress:
+    """What a trial reports."""
+    return Progress(step, value, step, 0.1 * step, time.time(), "here", "cpu", state, reason)
+
+
+def write_row(sweep: Sweep, folder: RunFolder, assignment: Assignment, end: Progress) -> None:
+    """What a worker does before its last report."""
+    assert end.state is not None
+    row = trial_row(sweep, assignment, end, end.state, end.reason)
+    tables.write_trial(folder, row, column_types(sweep))
+
+
+def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, assignment: Assignment, value: float):
+    end = said(sweep.training.steps, value, "completed")
+    write_row(sweep, folder, assignment, end)
+    ledger.finish(assignment, end)
+
+
+def carry_out(
+    ledger: Ledger,
+    sweep: Sweep,
+    folder: RunFolder,
+    assignment: Assignment,
+    curve: Callable[[int], float],
+) -> int | None:
+    """Plays a trial whose best value so far at each step is `curve(step)`.
+
+    Returns the step it was pruned at, None if it came to its end.
+    """
+    steps, every = sweep.training.steps, sweep.training.evaluate_every
+    for step in [*range(every, steps, every), steps]:
+        if ledger.report(assignment, said(step, curve(step))):
+            ledger.prune(assignment)
+            return step
+    finish(ledger, sweep, folder, assignment, curve(steps))
+    return None
+
+
+def quality(values: Mapping[str, Any]) -> float:
+    """An objective in (0, 1) that depends on every hyperparameter."""
+    total = sum(math.log10(abs(float(value)) + 1e-6) for value in values.values())
+    return 0.5 + 0.5 * math.sin(total)
+
+
+def play(
+    sweep: Sweep, folder: RunFolder, trials: int, ledger: Ledger | None = None
+) -> list[Assignment]:
+    """Hands out that many trials, one after the other, and completes each with its quality."""
+    ledger = ledger or open_ledger(sweep, folder)
+    assignments = []
+    for _ in range(trials):
+        assignment = ledger.next()
+        assert assignment is not None
+        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+        assignments.append(assignment)
+    return assignments
+
+
+def stored(folder: RunFolder) -> dict[str, list[FrozenTrial]]:
+    """What stands in the journal, by study, read anew."""
+    opened = storage.open_for_reading(Path(journal_of(folder)))
+    return {
+        study.study_name: opened.get_all_trials(study._study_id)
+        for study in opened.get_all_studies()
+    }
+
+
+def states(trials: Sequence[FrozenTrial]) -> list[str]:
+    return [trial.state.name for trial in trials]
+
+
+def rows(folder):
+    frame = tables.read_trials(folder)
+    return {row["trial"]: row for row in frame.to_dict("records")}
+
+
+def counts(ledger):
+    return {book.study.algorithm: dict(book.ended) for book in ledger.books.values()}

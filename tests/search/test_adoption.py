@@ -1,0 +1,241 @@
+"""What a ledger makes of a storage that a dead driver left behind."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from optuna.pruners import SuccessiveHalvingPruner
+
+from search import distributions
+from search import ledger as ledger_module
+from search.checkpoints import read_checkpoint, write_checkpoint
+from search.ledger import Ledger
+from search.run_folder import RunFolder
+from search.study_space import column_types
+from search.trial_state import REASON, state_of
+from tests.search.play import (
+    counts,
+    finish,
+    open_ledger,
+    play,
+    quality,
+    rows,
+    said,
+    small_sweep,
+    states,
+    stored,
+    write_row,
+)
+
+ASHA = {"scheduler": "asha", "grace_steps": 10}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def die(*args: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def crash(ledger: Ledger, at_work: Callable[[], object] = die) -> None:
+    """The driver dies in the middle of its work, and with it all that it had in memory."""
+    with pytest.raises(KeyboardInterrupt):
+        at_work()
+    ledger.__dict__.clear()
+
+
+# Reports that come again.
+
+
+def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder, monkeypatch):
+    """The driver dies after it recorded a report and before it asked the pruner about it."""
+    sweep = small_sweep(search={"trials": 2, **ASHA, "reduction_factor": 2})
+    ledger = open_ledger(sweep, folder)
+    good, other = ledger.next(), ledger.next()
+    for step in (10, 20):
+        ledger.report(good, said(step, 0.9))
+    # Ahead at 10, behind at 20: the report that prunes is the one at 20.
+    assert not ledger.report(other, said(10, 0.95))
+    with monkeypatch.context() as patch:
+        patch.setattr(SuccessiveHalvingPruner, "prune", die)
+        crash(ledger, lambda: ledger.report(other, said(20, 0.8)))
+
+    resumed = open_ledger(sweep, folder)
+    assert [resumed.next(), resumed.next()] == [good, other]
+    before = folder.read_bytes("optuna.journal")
+    assert not resumed.report(other, said(10, 0.1))  # known: neither recorded nor judged anew
+    assert folder.read_bytes("optuna.journal") == before
+    assert resumed.report(other, said(20, 0.8))
+    assert stored(folder)[other.study.id][1].intermediate_values == {10: 0.95, 20: 0.8}
+
+
+# What a driver finds that comes after one that was killed.
+
+
+def check_whole(sweep, folder, expected):
+    """All trials have ended, each counted once, in the storage, the tables and the ledger."""
+    ledger = open_ledger(sweep, folder)
+    assert ledger.left == 0
+    assert ledger.next() is None
+    trials = [trial for study in stored(folder).values() for trial in study]
+    assert Counter(map(state_of, trials)) == expected
+    assert all(trial.state.is_finished() for trial in trials)
+    assert Counter(row["state"] for row in rows(folder).values()) == expected
+    assert sum((Counter(c) for c in counts(ledger).values()), Counter()) == expected
+    assert len(trials) == len(rows(folder)) == sweep.search.trials * len(sweep.algorithms)
+
+
+def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(folder):
+    sweep = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 2})
+    ledger = open_ledger(sweep, folder)
+    before = [ledger.next() for _ in range(3)]
+    crash(ledger)
+    resumed = open_ledger(sweep, folder)
+    assert resumed.left == 4
+    after = [resumed.next() for _ in range(4)]
+    # By study, and in each as they were.
+    assert after[:3] == [before[0], before[2], before[1]]
+    assert after[3] not in before
+    for assignment in after:
+        finish(resumed, sweep, folder, assignment, 0.5)
+    check_whole(sweep, folder, {"completed": 4})
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random", "qmc", "grid"])
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler, done):
+    """After the trial was made, with none, one or two of its parameters suggested."""
+    ranges = {"choice": [0.01, 0.02, 0.03, 0.04]}
+    if sampler != "grid":
+        ranges = {"log_uniform": [0.01, 0.04]}
+    space = {"lr": ranges, "rho": ranges, "alpha": ranges, "weight_decay": 0, "dropout": 0}
+    sweep = small_sweep(search={"trials": 7, "sampler": sampler, "space": space})
+    play(sweep, folder, 5)
+    ledger, asked = open_ledger(sweep, folder), []
+
+    def suggest(trial, name, range_):
+        if len(asked) == done:
+            raise KeyboardInterrupt
+        value = distributions.suggest(trial, name, range_)
+        if name in space and isinstance(space[name], dict):
+            asked.append((name, value))
+        return value
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module, "suggest", suggest)
+        crash(ledger, ledger.next)
+    assert states(stored(folder)["RotatedDigits.mlp.SAGM.0.0"])[-1] in ("RUNNING", "WAITING")
+    resumed = open_ledger(sweep, folder)
+    assert resumed.left == 2
+    adopted = resumed.next()
+    assert adopted.number == 5
+    assert [(name, adopted.values[name]) for name, _ in asked] == asked
+    assert adopted.values.keys() == {*space, "batch_size"}
+    finish(resumed, sweep, folder, adopted, quality(adopted.values))
+    play(sweep, folder, 1, resumed)
+    check_whole(sweep, folder, {"completed": 7})
+    if sampler != "gp":  # which comes back to a corner of so small a space by itself
+        settings = [tuple(sorted(t.params.items())) for t in stored(folder)[adopted.study.id]]
+        assert len(set(settings)) == 7
+
+
+def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(folder, monkeypatch):
+    sweep = small_sweep(search={"trials": 4, "first_trials": [{"rho": 0.1}, {"rho": 0.2}]})
+    ledger = open_ledger(sweep, folder)
+    queue = ledger_module.optuna.Study.enqueue_trial
+
+    def once(study, setting, **options):
+        if study.get_trials(deepcopy=False):
+            raise KeyboardInterrupt
+        queue(study, setting, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module.optuna.Study, "enqueue_trial", once)
+        crash(ledger, ledger.next)
+    rhos = [assignment.values["rho"] for assignment in play(sweep, folder, 4)]
+    assert rhos[:3] == [0.05, 0.1, 0.2]
+    check_whole(sweep, folder, {"completed": 4})
+
+
+def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
+    sweep = small_sweep(search={"trials": 1})
+    ledger = open_ledger(sweep, folder)
+    assignment = ledger.next()
+    write_checkpoint(folder, assignment, {"step": 10})
+    ledger.report(assignment, said(10, 0.5))
+    ledger.report(assignment, said(20, 0.6))
+    crash(ledger)
+    resumed = open_ledger(sweep, folder)
+    adopted = resumed.next()
+    assert adopted == assignment
+    assert read_checkpoint(folder, adopted) == {"step": 10}
+    for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
+        resumed.report(adopted, said(step, best))
+    finish(resumed, sweep, folder, adopted, 0.7)
+    (trial,) = stored(folder)[assignment.study.id]
+    assert trial.intermediate_values == {10: 0.5, 20: 0.6, 30: 0.7}
+    check_whole(sweep, folder, {"completed": 1})
+
+
+@pytest.mark.parametrize("end", ["completed", "pruned", "diverged", "failed"])
+@pytest.mark.parametrize("cut", ["before tell", "in tell", "after tell"])
+def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, end, cut):
+    sweep = small_sweep(search={"trials": 2, **ASHA})
+    ledger = open_ledger(sweep, folder)
+    good, assignment = ledger.next(), ledger.next()
+    ledger.report(good, said(10, 0.9))
+    ledger.report(assignment, said(10, 0.3))
+    write_checkpoint(folder, assignment, {"step": 10})
+
+    owner, name = {
+        "before tell": (Ledger, "_tell"),
+        "in tell": (ledger_module.optuna.Study, "tell"),
+        "after tell": (ledger_module, "delete_checkpoint"),
+    }[cut]
+    reason = None if end == "completed" else "for a reason"
+    last = said(90, 0.3, end, reason)
+    ending = {
+        "pruned": lambda: ledger.prune(assignment),
+        "failed": lambda: ledger.fail(assignment, reason),
+    }
+    if end not in ending:
+        write_row(sweep, folder, assignment, last)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, die)
+        crash(ledger, ending.get(end, lambda: ledger.finish(assignment, last)))
+    row = rows(folder)[assignment.trial]
+
+    resumed = open_ledger(sweep, folder)
+    assert resumed.left == 1
+    assert counts(resumed) == {"SAGM": {end: 1}}
+    assert resumed.next() == good
+    finish(resumed, sweep, folder, good, 0.9)
+    assert resumed.next() is None
+    trial = stored(folder)[good.study.id][1]
+    assert state_of(trial) == end
+    if end == "completed":
+        assert trial.value == 0.3
+    else:
+        assert trial.user_attrs[REASON] == row["reason"]
+    after = rows(folder)[assignment.trial]
+    assert (after["state"], after["finished"]) == (row["state"], row["finished"])
+    check_whole(sweep, folder, dict(Counter([end, "completed"])))
+
+
+def test_what_a_resumed_ledger_counts_is_what_the_first_one_did(folder):
+    sweep = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 3})
+    ledger = open_ledger(sweep, folder)
+    values = {}
+    for value in (0.5, 0.7, 0.6):
+        assignment = ledger.next()
+        finish(ledger, sweep, folder, assignment, value)
+        values[assignment.trial] = value
+    ledger.fail(ledger.next(), "no")
+    resumed = open_ledger(sweep, folder)
+    assert counts(resumed) == counts(ledger)
+    for name, book in resumed.books.items():
+        assert (book.asked, book.best) == (ledger.books[name].asked, ledger.books[name].best)
+        assert book.best == max(v for trial, v in values.items() if trial.startswith(name))
+    assert column_types(sweep)["rho"] is float

@@ -1,0 +1,126 @@
+"""What a trial with averaged weights writes and says, without Ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from search import tables, trainable
+from search.assignment import Assignment, device, run_of
+from search.config import Sweep
+from search.load_config import checked
+from search.run_folder import RunFolder
+from search.selection import select
+from search.studies import studies
+from search.study_space import column_types
+from search.trainable import Trial
+from training.run import Run
+
+VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
+NUMBERS = {
+    "swad": {"swad_converge": 2, "swad_tolerance": 2, "swad_ratio": 0.3},
+    "swa": {"swa_start": 0.5, "swa_every": 1},
+    "ema": {"ema_decay": 0.5},
+}
+
+
+def sweep(**training: Any) -> Sweep:
+    data = {
+        "name": "averaged",
+        "dataset": {"name": "RotatedDigits"},
+        "model": {"name": "mlp"},
+        "algorithms": ["ERM"],
+        "held_out": ["30"],
+        "seeds": [0],
+        "training": {"steps": 60, "evaluate_every": 10, **training},
+    }
+    return checked(data, "sweep.yaml")
+
+
+def carried_out(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, averaging: str
+) -> tuple[Sweep, Assignment, list[dict[str, Any]]]:
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(trainable.tune, "report", reports.append)
+    mine = sweep(averaging=averaging)
+    (study,) = studies(mine)
+    assignment = Assignment(study, 0, VALUES | NUMBERS[averaging])
+    Trial(mine, folder, assignment, run_of(mine, assignment)).carry_out()
+    return mine, assignment, reports
+
+
+@pytest.mark.parametrize("averaging", NUMBERS)
+def test_the_average_is_the_trials_result_everywhere(tmp_path, monkeypatch, averaging):
+    folder = RunFolder(tmp_path / "run")
+
+    mine, assignment, reports = carried_out(folder, monkeypatch, averaging)
+
+    row = tables.read_trial(folder, assignment.trial)
+    evaluations = tables.read_evaluations(folder)
+    average = evaluations[evaluations["weights"] == "average"]
+    out = average[(average["role"] == "source") & (average["split"] == "out")]
+    held_out = average[(average["role"] == "held_out") & (average["split"] == "in")]
+    assert row["state"] == "completed"
+    assert row["objective"] == pytest.approx(out["accuracy"].mean())
+    assert row["best_step"] == row["steps"] == 60
+    assert reports[-1]["value"] == row["objective"]
+    assert reports[-1]["state"] == "completed"
+    (found,) = select(tables.read_trials(folder), evaluations).itertuples()
+    assert found.validation == pytest.approx(row["objective"])
+    assert (found.step, found.accuracy) == (60, held_out["accuracy"].item())
+    for name in NUMBERS[averaging]:
+        assert row[f"hp_{name}"] == NUMBERS[averaging][name]
+        assert name in column_types(mine)
+
+
+def test_what_is_said_on_the_way_is_of_the_latest_weights(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+
+    _, _, reports = carried_out(folder, monkeypatch, "ema")
+
+    evaluations = tables.read_evaluations(folder)
+    iterates = evaluations[evaluations["weights"] == "iterate"]
+    assert set(iterates["role"]) == {"source"}
+    best = iterates.groupby("step")["accuracy"].mean().cummax()
+    assert [report["value"] for report in reports[:-1]] == pytest.approx(best.tolist())
+    assert [report["step"] for report in reports] == [10, 20, 30, 40, 50, 60, 60]
+
+
+def test_every_key_of_the_training_reaches_the_run_or_the_search():
+    elsewhere = {"batch_size", "checkpoint_seconds"}  # the space's default; the worker's
+    keys = set(type(sweep().training).model_fields)
+    assert keys - elsewhere <= set(Run.__dataclass_fields__)
+    changed: dict[str, Any] = {
+        "optimizer": "sgd",
+        "momentum": 0.5,
+        "lr_schedule": "step",
+        "lr_warmup": 3,
+        "lr_drop_at": [0.5],
+        "lr_drop": 0.5,
+        "clip_norm": 1.0,
+        "micro_batches": 2,
+        "averaging": "ema",
+        "precision": "bf16",
+        "deterministic": True,
+        "compile": True,
+        "evaluations": "all",
+    }
+    mine = sweep(**changed)
+    (study,) = studies(mine)
+    run = run_of(mine, Assignment(study, 0, VALUES))
+    for name, value in changed.items():
+        assert getattr(run, name) == (tuple(value) if isinstance(value, list) else value)
+    assert (run.steps, run.evaluate_every, run.bn, run.rho_floor) == (60, 10, "updated", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "given"),
+    [("auto", 0, "cpu"), ("auto", 0.5, "cuda"), ("cuda", 1, "cuda"), ("mps", 0, "mps")],
+)
+def test_a_trial_computes_where_its_resources_are(asked, gpu, given):
+    mine = sweep(device=asked) if not gpu else sweep()
+    resources = mine.resources.model_copy(update={"gpu": gpu})
+    training = mine.training.model_copy(update={"device": asked})
+    mine = mine.model_copy(update={"resources": resources, "training": training})
+    assert device(mine) == given

@@ -1,0 +1,278 @@
+"""A sweep in which trials crash, diverge and lose their workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.tune.execution.tune_controller import TuneController
+from typer.testing import Result
+
+from search import drive
+from search.cluster import Slots
+from search.run_folder import RunFolder
+from search.scheduler import StudyScheduler, error_of, reason
+from search.searcher import StudySearcher
+from search.trial_state import REASON, state_of
+from tests.search import failing
+from tests.search.command import steppe, write_yaml
+from tests.search.failing import (
+    ALWAYS_FAILS,
+    DIES_AFTER_ITS_ROW,
+    DIVERGES,
+    FAILS_ONCE,
+    FINE,
+    attempts,
+)
+from tests.search.play import open_ledger, small_sweep, stored
+
+
+def sweep_of(trials: int, **search):
+    """Trials with a good learning rate, and number DIVERGES with one that no run survives."""
+    first = [{"lr": 1e30 if number == DIVERGES else number * 1e-3} for number in range(1, trials)]
+    return small_sweep(
+        algorithms=["ERM"],
+        training={"steps": 40, "evaluate_every": 10, "checkpoint_seconds": 0},
+        search={
+            "trials": trials,
+            "max_failures": 1,
+            "first_trials": first,
+            "space": {"lr": {"log_uniform": [5e-5, 1e30]}, "weight_decay": 0, "dropout": 0},
+            **search,
+        },
+    )
+
+
+@dataclass
+class Ran:
+    folder: RunFolder
+    done: Result
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        return pd.read_parquet(f"{self.folder.uri}/trials").set_index("number")
+
+
+def launch(sweep, place: Path) -> Result:
+    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
+    return steppe("launch", file, "--output", place / "run")
+
+
+@pytest.fixture(scope="module")
+def ran(two_cpus, tmp_path_factory) -> Ran:
+    place = tmp_path_factory.mktemp("failing")
+    sweep = sweep_of(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drive, "run_trial", failing.run_trial)
+        return Ran(RunFolder(place / "run"), launch(sweep, place))
+
+
+@pytest.mark.slow
+def test_a_sweep_with_a_failed_trial_runs_to_its_end_and_exits_1(ran):
+    assert ran.done.exit_code == 1, ran.done.stderr
+    assert "5 of 5 trials ended" in ran.done.stdout
+    assert "1 trials failed; why: pandas.read_parquet('" in ran.done.stdout
+    assert "training-domain selection" in ran.done.stdout
+    states = ran.trials["state"].to_dict()
+    assert states == {
+        FINE: "completed",
+        ALWAYS_FAILS: "failed",
+        FAILS_ONCE: "completed",
+        DIES_AFTER_ITS_ROW: "completed",
+        DIVERGES: "diverged",
+    }
+
+
+@pytest.mark.slow
+def test_a_trial_is_tried_again_as_often_as_the_sweep_says_and_then_recorded_as_failed(ran):
+    assert attempts(ran.folder, ALWAYS_FAILS) == 2
+    row = ran.trials.loc[ALWAYS_FAILS]
+    assert row["reason"] == f"RuntimeError: the images of trial {ALWAYS_FAILS} are gone"
+    assert pd.isna(row["steps"])
+    log = (Path(ran.folder.root) / "driver.log").read_text()
+    assert "raise RuntimeError" in log  # the traceback, for whoever must mend it
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_once_is_completed_by_its_second_attempt(ran):
+    assert attempts(ran.folder, FAILS_ONCE) == 2
+    assert ran.trials.loc[FAILS_ONCE, "steps"] == 40
+    assert attempts(ran.folder, FINE) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_right_after_its_row_costs_nothing(ran):
+    assert attempts(ran.folder, DIES_AFTER_ITS_ROW) == 2
+    evaluations = pd.read_parquet(f"{ran.folder.uri}/evaluations")
+    own = evaluations[evaluations["trial"] == f"RotatedDigits.mlp.ERM.0.0.{DIES_AFTER_ITS_ROW}"]
+    assert not own.duplicated(["step", "domain", "split"]).any()
+    assert set(own["step"]) == {10, 20, 30, 40}
+    assert set(own[own["role"] == "held_out"]["split"]) == {"in", "out"}
+
+
+@pytest.mark.slow
+def test_a_diverged_trial_is_an_outcome_with_its_reason(ran):
+    row = ran.trials.loc[DIVERGES]
+    assert row["reason"] == "the loss stopped being finite between steps 0 and 10"
+    assert attempts(ran.folder, DIVERGES) == 1
+
+
+@pytest.mark.slow
+def test_the_storage_has_each_trial_once_and_none_running(ran):
+    (trials,) = stored(ran.folder).values()
+    assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
+    assert Counter(map(state_of, trials)) == {"completed": 3, "failed": 1, "diverged": 1}
+    assert [trial.user_attrs.get(REASON) for trial in trials] == [
+        None if pd.isna(reason) else reason for reason in ran.trials["reason"].sort_index()
+    ]
+    assert not ran.folder.exists("checkpoints")
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_trials_all_diverge_ends_well_and_says_so(two_cpus, tmp_path):
+    sweep = sweep_of(5, space={"lr": {"choice": [1e30, 1e31]}, "weight_decay": 0, "dropout": 0},
+                     sampler="grid", first_trials=[])  # fmt: skip
+    done = launch(sweep, tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert "all 2 trials diverged" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(two_cpus, tmp_path):
+    sweep = sweep_of(2, max_failures=0)
+    folder = RunFolder.create(tmp_path / "run")
+    in_the_way = tmp_path / "run" / "trials" / "RotatedDigits.mlp.ERM.0.0.0.parquet"
+    in_the_way.mkdir(parents=True)
+    done = launch(sweep, tmp_path)
+    assert done.exit_code == 2
+    assert f"cannot write to {folder.uri}: " in done.stderr
+    assert f"`python -m search resume {folder.uri}` goes on when this is mended" in done.stderr
+    in_the_way.rmdir()
+    resumed = steppe("resume", folder.uri)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert set(pd.read_parquet(f"{folder.uri}/trials")["state"]) == {"completed"}
+    (trials,) = stored(folder).values()
+    assert [state_of(trial) for trial in trials] == ["completed"] * 2
+
+
+# The parts that Ray calls.
+
+
+def test_the_reason_of_a_failure_is_one_line_without_a_traceback():
+    cause = ValueError("domain 'x' has 3 samples:\n\tgive it at least 5")
+    task = RayTaskError("train", "Traceback ...\n  File ...\n    raise\n", cause)
+    assert reason(task) == "ValueError: domain 'x' has 3 samples: give it at least 5"
+    assert reason(ActorDiedError()).startswith("its worker process died (out of memory, ")
+    assert reason("Failure # 1\nKeyError: 'x'\n\n") == "KeyError: 'x'"
+    assert reason(RuntimeError()) == "RuntimeError"
+    assert len(reason(RuntimeError("x" * 10_000))) == 400
+
+
+def test_an_error_that_cannot_be_unpickled_is_read_as_text(tmp_path):
+    (tmp_path / "pickle").write_bytes(b"garbage")
+    (tmp_path / "text").write_text("Failure # 1\nOnlyTheWorkerError: it is so\n")
+    trial = SimpleNamespace(pickled_error_file=tmp_path / "pickle", error_file=tmp_path / "text")
+    assert reason(error_of(trial)) == "OnlyTheWorkerError: it is so"
+    nothing = SimpleNamespace(pickled_error_file=None, error_file=None)
+    assert reason(error_of(nothing)) == "an unknown error"
+
+
+class OneSlot(Slots):
+    def __init__(self) -> None:
+        super().__init__(cpu=1, gpu=0)
+
+    def count(self) -> int:
+        return 1
+
+
+def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_ever(tmp_path):
+    """As when a worker cannot be reused: no callback tells of it."""
+    folder = RunFolder(tmp_path)
+    ledger = open_ledger(small_sweep(), folder)
+    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    scheduler = StudyScheduler(searcher)
+    searcher.suggest("a")
+    assert searcher.suggest("b") is None  # the only place is taken
+    gone = SimpleNamespace(trial_id="a", status="ERROR", is_finished=lambda: True)
+    controller = SimpleNamespace(get_live_trials=lambda: [gone])
+    assert scheduler.choose_trial_to_run(controller) is None
+    assert searcher.suggest("b")["number"] == 0  # the same trial, handed out again
+    ((again,),) = stored(folder).values()
+    assert again.state.name == "RUNNING"
+    # A living one keeps its place.
+    live = SimpleNamespace(trial_id="b", status="PENDING", is_finished=lambda: False)
+    controller = SimpleNamespace(get_live_trials=lambda: [gone, live])
+    assert scheduler.choose_trial_to_run(controller) is live
+    assert searcher.suggest("c") is None
+
+
+def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(tmp_path):
+    folder = RunFolder(tmp_path)
+    ledger = open_ledger(small_sweep(), folder)
+    stopped = []
+    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: stopped.append(True))
+    searcher.suggest("a")
+    assert searcher.report("unknown", {"step": 10, "value": 0.5}) is False
+    assert isinstance(searcher.failure, KeyError)
+    assert stopped
+    assert searcher.suggest("b") == "FINISHED"
+    # What is at work stays as it is in the storage, for a resume to adopt.
+    searcher.on_trial_complete("a", {"step": 90, "value": 0.5, "state": "completed"})
+    ((trial,),) = stored(folder).values()
+    assert trial.state.name == "RUNNING"
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_as_it_is_handed_its_next_trial_costs_no_trial(
+    two_cpus, tmp_path, monkeypatch
+):
+    """Tune does not try a trial again that had not begun, whatever it may fail."""
+    hand_over, killed = TuneController._schedule_trial_reset, []
+
+    def kill_once(self, trial, config, tag):
+        hand_over(self, trial, config, tag)
+        if not killed:
+            killed.append(trial.config["number"])
+            ray.kill(trial.temporary_state.ray_actor)
+
+    monkeypatch.setattr(TuneController, "_schedule_trial_reset", kill_once)
+    first = [{"lr": number * 1e-3} for number in (1, 2, 3)]
+    done = launch(sweep_of(4, first_trials=first), tmp_path)
+    assert killed
+    assert done.exit_code == 0, (done.stdout, done.stderr)
+    (trials,) = stored(RunFolder(tmp_path / "run")).values()
+    assert [state_of(trial) for trial in trials] == ["completed"] * 4
+
+
+def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
+    folder = RunFolder(tmp_path)
+    ledger = open_ledger(small_sweep(search={"max_failures": 2}), folder)
+    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    handed_out = []
+    for attempt in "abcd":
+        handed_out.append(searcher.suggest(attempt)["number"])
+        searcher.errors[attempt] = "its worker process died"
+        searcher.on_trial_complete(attempt, error=True)
+    assert handed_out == [0, 0, 0, 1]
+    ((lost, _),) = stored(folder).values()
+    assert (state_of(lost), lost.user_attrs[REASON]) == ("failed", "its worker process died")
+    assert not searcher.errors
+    assert not searcher.tried_out
+
+
+def test_the_search_is_not_over_while_a_trial_may_come_back(tmp_path):
+    folder = RunFolder(tmp_path)
+    ledger = open_ledger(small_sweep(search={"trials": 1}), folder)
+    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    searcher.suggest("a")
+    assert searcher.suggest("b") is None
+    searcher.on_trial_complete("a", error=True)
+    assert searcher.suggest("b")["number"] == 0
+    searcher.on_trial_complete("b", {"step": 90, "value": 0.5, "state": "completed"})
+    assert searcher.suggest("c") == "FINISHED"

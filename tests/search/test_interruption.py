@@ -1,0 +1,327 @@
+"""One sweep that is stopped by SIGTERM, by Ctrl-C and by kill -9, and resumed after each.
+
+Sampler and scheduler do not look at results here, so the sweep can be compared, trial by trial and
+bit by bit, with one that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pexpect
+import pytest
+from optuna.trial import TrialState
+
+from search import lease, tables
+from search.assignment import Assignment
+from search.checkpoints import read_checkpoint
+from search.run_folder import RunFolder
+from search.studies import studies
+from search.trial_state import state_of
+from tests.search.command import (
+    CHECKOUT,
+    Command,
+    command,
+    end_all,
+    started,
+    steppe,
+    wait_until,
+    write_yaml,
+)
+from tests.search.play import small_sweep, stored
+
+pytestmark = pytest.mark.slow
+
+TRIALS = 12
+SWEEP: dict[str, Any] = {
+    "name": "disturbed",
+    "algorithms": ["ERM", "SAGM"],
+    "held_out": ["0", "75"],
+    "training": {"steps": 400, "evaluate_every": 20, "checkpoint_seconds": 0},
+    "search": {"trials": 3, "space": {"lr": {"log_uniform": [3e-4, 1e-2]}, "weight_decay": 0}},
+}
+
+
+@dataclass
+class Stop:
+    """How a driver ended, and what was there then."""
+
+    code: int | None
+    output: str
+    status: str
+    ended: set[str]
+    running: set[str]
+    leased: bool
+    errors: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Story:
+    folder: RunFolder
+    stops: dict[str, Stop] = field(default_factory=dict)
+    refused: Any = None
+    while_running: str = ""
+    checkpoints: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    finished: Any = None
+
+
+def trials_of(folder: RunFolder) -> dict[str, set[str]]:
+    """The trials in the storage by whether they have ended, are running or wait."""
+    found: dict[str, set[str]] = {"ended": set(), "running": set()}
+    if not folder.exists("optuna.journal"):
+        return found
+    for study, trials in stored(folder).items():
+        for trial in trials:
+            kind = "ended" if trial.state.is_finished() else "running"
+            if trial.state != TrialState.WAITING:
+                found[kind].add(f"{study}.{trial.number}")
+    return found
+
+
+def workers(command: Command) -> list[int]:
+    return [pid for pid, line in command.processes().items() if "ImplicitFunc" in line]
+
+
+def under_way(folder: RunFolder, ended: int):
+    """Whether so many trials have ended, and one is at work that has saved since it was asked."""
+    since = time.time()
+
+    def reached() -> bool:
+        now = trials_of(folder)
+        saved = {
+            path.stem
+            for path in Path(folder.path("checkpoints")).glob("*.pt")
+            if path.exists() and path.stat().st_mtime > since
+        }
+        return len(now["ended"]) >= ended and bool(saved & now["running"])
+
+    return reached
+
+
+def after(folder: RunFolder, code: int | None, output: str, **more: Any) -> Stop:
+    now = trials_of(folder)
+    status = steppe("status", folder.uri)
+    assert status.exit_code == 0
+    return Stop(
+        code,
+        output,
+        status.stdout,
+        now["ended"],
+        now["running"],
+        folder.exists(lease.LEASE),
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> Story:
+    place = tmp_path_factory.mktemp("disturbed")
+    file = write_yaml(place / "sweep.yaml", small_sweep(**SWEEP).model_dump(mode="json"))
+    folder = RunFolder(place / "run")
+    story = Story(folder)
+
+    launch = command("launch", file, "--output", folder.uri)
+    with started(launch) as driver:
+        first = next(line for line in driver.stdout if "trials ended" in line)  # then comes Ray
+        driver.send_signal(signal.SIGINT)
+        output, errors = driver.communicate(timeout=60)
+        story.stops["at the start"] = after(
+            folder, driver.returncode, first + output, errors=errors
+        )
+
+    launch = command("launch", file, "--output", folder.uri)
+    with started(launch) as driver:
+        wait_until(under_way(folder, 1), 60, "a trial ends")
+        began = time.monotonic()
+        driver.send_signal(signal.SIGTERM)
+        output, errors = driver.communicate(timeout=60)
+        story.stops["SIGTERM"] = after(
+            folder, driver.returncode, output, errors=errors, seconds=time.monotonic() - began
+        )
+        wait_until(lambda: not launch.processes(), 15, "all that it started ends")
+
+    resume = command("resume", folder.uri)
+    terminal = pexpect.spawn(
+        resume.arguments[0],
+        resume.arguments[1:],
+        cwd=str(CHECKOUT),
+        env=resume.environment,
+        dimensions=(40, 120),
+        encoding="utf-8",
+    )
+    try:
+        known = len(story.stops["SIGTERM"].ended)
+        wait_until(under_way(folder, known + 1), 60, "a trial ends after the first resume")
+        story.refused = steppe("launch", file, "--output", folder.uri)
+        story.while_running = steppe("status", folder.uri).stdout
+        terminal.sendintr()
+        output = terminal.read()  # to its end
+        terminal.wait()
+        story.stops["Ctrl-C"] = after(folder, terminal.exitstatus, output)
+    finally:
+        terminal.close(force=True)
+        end_all(resume)
+
+    resume = command("resume", folder.uri)
+    with started(resume) as driver:
+        known = len(story.stops["Ctrl-C"].ended)
+        wait_until(under_way(folder, known + 1), 60, "a trial ends after the second resume")
+        os.kill(workers(resume)[0], signal.SIGKILL)
+        wait_until(under_way(folder, known + 3), 60, "trials go on without the killed worker")
+        driver.kill()
+        output, errors = driver.communicate(timeout=60)
+        wait_until(lambda: not workers(resume), 30, "its orphaned workers end by themselves")
+        story.stops["kill -9"] = after(folder, driver.returncode, output, errors=errors)
+    story.checkpoints = {
+        assignment.trial: [(step, seconds) for step, _, seconds in checkpoint["evaluations"]]
+        for study in studies(small_sweep(**SWEEP))
+        for assignment in (Assignment(study, number, {}) for number in range(3))
+        if (checkpoint := read_checkpoint(folder, assignment)) is not None
+    }
+
+    with started(command("resume", folder.uri)) as driver:
+        output, errors = driver.communicate(timeout=120)
+        story.finished = after(folder, driver.returncode, output, errors=errors)
+    return story
+
+
+@pytest.mark.parametrize("how", ["at the start", "SIGTERM", "Ctrl-C"])
+def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(story, how):
+    stop = story.stops[how]
+    assert stop.code == 130
+    assert f"Stopped. `python -m search resume {story.folder.uri}` goes on." in stop.output
+    assert "Traceback" not in stop.output + stop.errors
+    assert "ray" not in stop.output.lower()
+    assert stop.errors == ""
+    assert stop.seconds < 15
+    assert not stop.leased
+    left, running = TRIALS - len(stop.ended), len(stop.running)
+    assert (running > 0) == (how != "at the start")
+    assert (
+        f"nobody is at work on it: `python -m search resume {story.folder.uri}` "
+        f"would continue {running} trials and start {left - running}"
+    ) in " ".join(stop.status.split())
+
+
+def test_on_a_terminal_there_is_one_table_that_is_drawn_again(story):
+    output = story.stops["Ctrl-C"].output
+    assert "best validation" in output
+    assert "\x1b[" in output  # the cursor goes back up to draw over it
+    assert "12 trials ended" in output
+
+
+def test_a_second_driver_is_refused_while_one_is_at_work(story):
+    assert story.refused.exit_code == 2
+    assert "is being driven by process" in story.refused.stderr
+    assert "watch it with `status`" in story.refused.stderr
+    assert "driven by process" in story.while_running
+    assert "last heard of" in story.while_running
+
+
+def test_after_kill_9_the_status_says_that_the_driver_is_gone(story):
+    stop = story.stops["kill -9"]
+    assert stop.code == -signal.SIGKILL
+    assert stop.leased
+    status = " ".join(stop.status.split())
+    assert "its driver, process " in status
+    assert "is gone; nobody is at work on it" in status
+    assert f"would continue {len(stop.running)} trials and start " in status
+
+
+def test_a_killed_worker_makes_no_noise(story):
+    stop = story.stops["kill -9"]
+    assert stop.errors == ""
+    assert all(" of 12 trials ended, " in line for line in stop.output.splitlines())
+
+
+def test_the_last_resume_finishes_the_sweep(story):
+    done = story.finished
+    assert (done.code, done.errors) == (0, "")
+    assert "12 of 12 trials ended, 0 running" in done.output
+    assert "RotatedDigits, mlp, training-domain selection" in done.output
+    assert "complete" in done.status
+    assert not done.leased
+    # driver.log has what the killed worker died of.
+    assert {path.name for path in Path(story.folder.root).iterdir()} == {
+        "sweep.yaml",
+        "manifest.json",
+        "trials",
+        "evaluations",
+        "selection.parquet",
+        "optuna.journal",
+        "driver.log",
+    }
+
+
+def test_every_trial_is_there_exactly_once_and_none_is_left_running(story):
+    found = stored(story.folder)
+    assert {study: len(trials) for study, trials in found.items()} == dict.fromkeys(found, 3)
+    assert len(found) == 4
+    states = Counter(state_of(trial) for trials in found.values() for trial in trials)
+    assert states == {"completed": TRIALS}
+    trials = pd.read_parquet(f"{story.folder.uri}/trials")
+    assert sorted(trials["trial"]) == sorted(f"{s}.{n}" for s in found for n in range(3))
+    evaluations = pd.read_parquet(f"{story.folder.uri}/evaluations")
+    assert not evaluations.duplicated(["trial", "step", "domain", "split"]).any()
+    for study, own in found.items():
+        for trial in own:
+            # Each evaluation was recorded once, whatever was reported again after a resume.
+            assert list(trial.intermediate_values) == list(range(20, 401, 20))
+            row = trials.set_index("trial").loc[f"{study}.{trial.number}"]
+            assert trial.value == row["objective"]
+
+
+def test_what_had_ended_before_a_stop_was_not_run_again(story):
+    stops = [*story.stops.values(), story.finished]
+    for before, later in pairwise(stops[1:]):
+        assert before.ended < later.ended
+        assert before.running <= later.ended | later.running
+    trials = pd.read_parquet(f"{story.folder.uri}/trials").set_index("trial")
+    first = trials.loc[sorted(story.stops["SIGTERM"].ended), "finished"].max()
+    last = trials.loc[sorted(story.finished.ended - story.stops["kill -9"].ended), "started"].max()
+    assert first < last
+
+
+def test_trials_went_on_from_their_checkpoints(story):
+    """The seconds of each evaluation were measured once: they are those of the first attempt."""
+    adopted = story.checkpoints.keys() & story.stops["kill -9"].running
+    assert adopted
+    evaluations = tables.read_evaluations(story.folder)
+    trials = tables.read_trials(story.folder).set_index("trial")
+    for trial in adopted:
+        known = story.checkpoints[trial]
+        own = evaluations[evaluations["trial"] == trial].drop_duplicates("step")
+        seconds = dict(zip(own["step"], own["seconds"], strict=True))
+        assert known
+        assert [(step, seconds[step]) for step, _ in known] == known
+        row = trials.loc[trial]
+        # It began before it was killed, and the time it lay still is not counted as training.
+        assert (row["finished"] - row["started"]).total_seconds() > row["seconds"]
+
+
+def test_its_trials_equal_those_of_an_undisturbed_sweep_bit_for_bit(story, two_cpus, tmp_path):
+    alone = {**SWEEP, "algorithms": ["SAGM"], "held_out": ["75"]}
+    file = write_yaml(tmp_path / "sweep.yaml", small_sweep(**alone).model_dump(mode="json"))
+    done = steppe("launch", file, "--output", tmp_path / "run")
+    assert done.exit_code == 0, done.stderr
+    undisturbed = RunFolder(tmp_path / "run")
+    ((study, trials),) = stored(undisturbed).items()
+    for one, other in zip(trials, stored(story.folder)[study], strict=True):
+        assert (one.params, one.value) == (other.params, other.value)
+        assert one.intermediate_values == other.intermediate_values
+    measured = ["trial", "step", "domain", "role", "split", "accuracy", "loss", "count"]
+    here, there = (
+        pd.read_parquet(f"{folder.uri}/evaluations", filters=[("study", "==", study)])[measured]
+        for folder in (undisturbed, story.folder)
+    )
+    assert len(here) > 3 * 20 * 5
+    pd.testing.assert_frame_equal(here, there, check_exact=True)

@@ -1,0 +1,147 @@
+"""The search never sees a number measured on the held-out domain.
+
+A sweep is run twice. In the second the held-out domain's labels are random, which changes all
+that can be measured there. Whatever differs in what was suggested, reported or stopped, leaked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.trial import FrozenTrial
+
+import datasets
+from search import drive, launch, tables
+from search.config import Sweep
+from search.run_folder import RunFolder
+from search.scheduler import StudyScheduler
+from search.searcher import PROGRESS
+from tests.search import file_dataset
+from tests.search.play import small_sweep, stored
+
+pytestmark = pytest.mark.slow
+
+HELD_OUT = "75"
+TUNES_OWN = {
+    "checkpoint_dir_name", "config", "date", "done", "experiment_tag", "hostname",
+    "iterations_since_restore", "node_ip", "pid", "should_checkpoint", "time_since_restore",
+    "time_this_iter_s", "time_total_s", "timestamp", "training_iteration", "trial_id",
+}  # fmt: skip
+
+
+@dataclass
+class Ran:
+    """What a sweep left in the storage, in the tables, and said to Tune meanwhile."""
+
+    trials: dict[str, list[FrozenTrial]]
+    evaluations: pd.DataFrame
+    reports: list[dict[str, Any]]
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        return self.evaluations[self.evaluations["role"] == "held_out"]
+
+
+def sweep_of(root: str) -> Sweep:
+    """One trial at a time, so that each suggestion has all earlier results to depend on."""
+    return small_sweep(
+        dataset={"name": file_dataset.NAME, "root": root},
+        algorithms=["SAGM", "DISAM"],
+        held_out=[HELD_OUT],
+        # All: so that held-out numbers are at hand at every report.
+        training={"steps": 40, "evaluate_every": 10, "evaluations": "all"},
+        search={
+            "trials": 7,
+            "sampler": "tpe",
+            "scheduler": "asha",
+            "space": {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0},
+        },
+        resources={"cpu": 2},
+    )
+
+
+def listening(reports: list[dict[str, Any]]) -> Callable[..., str]:
+    """What the scheduler does with a report, which is kept."""
+    answer = StudyScheduler.on_trial_result
+
+    def listen(self: Any, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        reports.append(dict(result))
+        return answer(self, controller, trial, result)
+
+    return listen
+
+
+@pytest.fixture(scope="module")
+def ran(two_cpus, tmp_path_factory) -> dict[str, Ran]:
+    place = tmp_path_factory.mktemp("no-leak")
+    count = len(file_dataset.SOURCE.domains[-1].labels)
+    random_labels = np.random.RandomState(0).randint(0, 10, count)
+    file_dataset.write(place / "true", {})
+    file_dataset.write(place / "random", {HELD_OUT: random_labels})
+    runs = {}
+    for kind in ("true", "random"):
+        reports: list[dict[str, Any]] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(StudyScheduler, "on_trial_result", listening(reports))
+            patch.setitem(datasets.DATASETS, file_dataset.NAME, file_dataset.ENTRY)
+            patch.setattr(drive, "run_trial", file_dataset.run_trial)
+            folder = RunFolder.create(place / f"run-{kind}")
+            assert launch.launch(sweep_of(str(place / kind)), folder)
+        runs[kind] = Ran(stored(folder), tables.read_evaluations(folder), reports)
+    return runs
+
+
+def test_held_out_numbers_were_measured_at_every_report_and_differ_between_the_two(ran):
+    true, random = ran["true"].held_out, ran["random"].held_out
+    assert len(true) == len(random) > 2 * 14
+    learned = true["accuracy"].max()
+    assert learned > 0.4
+    assert random["accuracy"].max() < 0.25
+    assert set(zip(true["trial"], true["step"], strict=True)) == {
+        (f"{study}.{trial.number}", step)
+        for study, trials in ran["true"].trials.items()
+        for trial in trials
+        for step in trial.intermediate_values
+    }
+
+
+def test_the_search_does_the_same_whatever_the_held_out_labels_are(ran):
+    true, random = ran["true"].trials, ran["random"].trials
+    assert true.keys() == random.keys()
+    for study in true:
+        for here, there in zip(true[study], random[study], strict=True):
+            assert here.params == there.params
+            assert here.intermediate_values == there.intermediate_values
+            assert (here.state, here.values, here.user_attrs) == (
+                there.state,
+                there.values,
+                there.user_attrs,
+            )
+    # It did something: the sampler's model was used and trials were stopped.
+    states = [trial.state.name for trials in true.values() for trial in trials]
+    assert 0 < states.count("PRUNED") < len(states) == 14
+
+
+def test_what_is_measured_on_the_source_domains_is_the_same_too(ran):
+    columns = ["trial", "step", "domain", "split", "accuracy", "loss", "count"]
+    true, random = (
+        run.evaluations[run.evaluations["role"] == "source"][columns].reset_index(drop=True)
+        for run in (ran["true"], ran["random"])
+    )
+    pd.testing.assert_frame_equal(true, random)
+
+
+def test_no_report_to_tune_holds_a_held_out_number(ran):
+    reports, held_out = ran["random"].reports, ran["random"].held_out
+    assert len(reports) > 2 * 14
+    # Accuracies are too few different numbers: one may be a source domain's, or a dropout.
+    losses = set(held_out["loss"])
+    for report in reports:
+        said = {key for key in report if not key.startswith("config/")}
+        assert said <= {*PROGRESS, *TUNES_OWN}
+        assert not losses & set(report.values())

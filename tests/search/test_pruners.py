@@ -1,0 +1,149 @@
+import random
+import statistics
+from typing import get_args
+
+import pytest
+
+from search import pruners
+from search.config import Search
+from search.ledger import grace_steps
+from search.run_folder import RunFolder
+from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
+
+SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)
+PRUNING = [name for name in SCHEDULERS if name != "none"]
+DRAWS = random.Random(4)
+QUALITIES = [DRAWS.uniform(0.2, 0.9) for _ in range(24)]
+
+
+def sweep_of(scheduler, trials=24, **changes):
+    """Steps 10 to 90, none stopped before 10."""
+    return small_sweep(
+        search={"scheduler": scheduler, "trials": trials, **changes.pop("search", {})}, **changes
+    )
+
+
+def rising(quality):
+    """A curve that rises to its quality and keeps the order of trials at every step."""
+    return lambda step: quality * (1 - 0.5 ** (step / 10))
+
+
+def play_one_by_one(sweep, folder, qualities):
+    """By study: the step that each trial was pruned at, None for those that came to their end."""
+    ledger = open_ledger(sweep, folder)
+    steps = {book.study.id: [] for book in ledger.books.values()}
+    curves = {study: iter(values) for study, values in zip(steps, qualities, strict=True)}
+    while (assignment := ledger.next()) is not None:
+        study = assignment.study.id
+        curve = rising(next(curves[study]))
+        steps[study].append(carry_out(ledger, sweep, folder, assignment, curve))
+    return steps
+
+
+def test_every_scheduler_that_a_sweep_file_may_name_can_be_built():
+    for name in SCHEDULERS:
+        pruners.build(name, steps=90, grace_steps=10, reduction_factor=3)
+    with pytest.raises(KeyError):
+        pruners.build("pbt", steps=90, grace_steps=10, reduction_factor=3)
+
+
+@pytest.mark.parametrize("scheduler", PRUNING)
+def test_worse_trials_are_stopped_and_the_best_never_is(scheduler, tmp_path):
+    (steps,) = play_one_by_one(sweep_of(scheduler), RunFolder(tmp_path), [QUALITIES]).values()
+    ended = dict(zip(QUALITIES, steps, strict=True))
+    ranked = sorted(QUALITIES, reverse=True)
+    places = [place for place, quality in enumerate(ranked) if ended[quality] is not None]
+    assert len(places) >= 6
+    assert statistics.mean(places) > statistics.mean(set(range(24)) - set(places))
+    assert 0 not in places
+    best_so_far = [q for i, q in enumerate(QUALITIES) if q == max(QUALITIES[: i + 1])]
+    assert all(ended[quality] is None for quality in best_so_far)
+
+
+def test_without_a_scheduler_every_trial_comes_to_its_end(tmp_path):
+    (steps,) = play_one_by_one(sweep_of("none"), RunFolder(tmp_path), [QUALITIES]).values()
+    assert steps == [None] * 24
+
+
+def test_trials_that_run_side_by_side_are_compared_too(tmp_path):
+    ledger = open_ledger(sweep_of("asha", trials=4), RunFolder(tmp_path))
+    running = {quality: ledger.next() for quality in (0.5, 0.9, 0.4, 0.3)}
+    for step in range(10, 90, 10):
+        for quality, assignment in list(running.items()):
+            if ledger.report(assignment, said(step, rising(quality)(step))):
+                ledger.prune(assignment)
+                del running[quality]
+    assert list(running) == [0.5, 0.9]  # 0.5 came to each rung first
+
+
+@pytest.mark.parametrize("scheduler", PRUNING)
+def test_a_study_with_ten_times_larger_values_stops_nobody_elses_trials(scheduler, tmp_path):
+    small = [quality / 10 for quality in reversed(QUALITIES)]
+    both = play_one_by_one(
+        sweep_of(scheduler, held_out=["0", "75"]), RunFolder(tmp_path / "both"), [QUALITIES, small]
+    )
+    alone = {}
+    for domain, qualities in (("0", QUALITIES), ("75", small)):
+        sweep = sweep_of(scheduler, held_out=[domain])
+        alone |= play_one_by_one(sweep, RunFolder(tmp_path / domain), [qualities])
+    assert both == alone
+    assert all(any(steps) for steps in both.values())
+
+
+@pytest.mark.parametrize("scheduler", PRUNING)
+@pytest.mark.parametrize("grace", [20, 50])
+def test_no_trial_is_stopped_within_its_grace(scheduler, grace, tmp_path):
+    sweep = sweep_of(scheduler, search={"grace_steps": grace})
+    (steps,) = play_one_by_one(sweep, RunFolder(tmp_path), [QUALITIES]).values()
+    stops = [step for step in steps if step is not None]
+    assert stops
+    assert min(stops) >= grace
+
+
+def test_asha_stops_at_its_rungs_only(tmp_path):
+    sweep = sweep_of("asha", search={"grace_steps": 20, "reduction_factor": 2})
+    (steps,) = play_one_by_one(sweep, RunFolder(tmp_path), [QUALITIES]).values()
+    assert {20, 40} <= {step for step in steps if step is not None} <= {20, 40, 80}
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "factor", "grace"),
+    [
+        (5000, 200, 3, 600),  # 5000 / 9 = 556, rounded up to an evaluation
+        (300, 50, 3, 50),
+        (90, 10, 3, 10),
+        (1800, 200, 3, 200),
+        (100, 100, 3, 100),
+        (100, 40, 2, 40),
+        (30, 20, 4, 20),
+        (1, 1, 3, 1),
+    ],
+)
+def test_the_default_grace_leaves_two_rungs_before_the_end(steps, every, factor, grace):
+    assert pruners.default_grace(steps, every, factor) == grace
+
+
+def test_a_grace_in_the_sweep_file_holds_over_the_default():
+    assert grace_steps(sweep_of("asha")) == 10
+    assert grace_steps(sweep_of("asha", search={"grace_steps": 35})) == 35
+
+
+@pytest.mark.parametrize("scheduler", PRUNING)
+def test_what_is_stopped_and_suggested_does_not_hang_on_restarts(scheduler, tmp_path):
+    """Pruners remember nothing that is not in the storage."""
+    sweep = sweep_of(scheduler, trials=16, search={"sampler": "tpe"})
+
+    def go_on(folder, ledger, count):
+        for _ in range(count):
+            assignment = ledger.next()
+            curve = rising(QUALITIES[assignment.number])
+            carry_out(ledger, sweep, folder, assignment, curve)
+
+    whole, restarted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "restarted")
+    go_on(whole, open_ledger(sweep, whole), 16)
+    for _ in range(16):
+        go_on(restarted, open_ledger(sweep, restarted), 1)
+    (first,), (second,) = stored(whole).values(), stored(restarted).values()
+    for here, there in zip(first, second, strict=True):
+        assert (here.params, here.state) == (there.params, there.state)
+        assert here.intermediate_values == there.intermediate_values

@@ -1,0 +1,199 @@
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from optuna.samplers import TPESampler
+
+import search
+from search import samplers
+from search.config import Search
+from search.run_folder import RunFolder
+from search.space import contains
+from search.study_space import study_space
+from tests.search.play import open_ledger, play, quality, small_sweep
+
+CHECKOUT = Path(search.__file__).parent.parent
+SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
+MODELLED = [name for name in SAMPLERS if name != "grid"]
+
+# An interval of each kind, choices of both types and a constant.
+SPACE = {
+    "lr": {"log_uniform": [1e-4, 1e-2]},
+    "weight_decay": {"uniform": [0.0, 0.1]},
+    "batch_size": {"log_int": [4, 64]},
+    "dropout": {"choice": [0, 0.25, 0.5]},
+    "rho": {"log_uniform": [0.01, 0.5]},
+    "neighborhood": 1e-5,
+    "search_steps": {"int_uniform": [2, 9]},
+    "start": {"choice": [0, 10, 20]},
+    "length": 5,
+    "tolerance": {"uniform": [0.1, 0.2]},
+}
+POINTS = {
+    "lr": {"choice": [1e-4, 1e-3, 1e-2]},
+    "weight_decay": 0,
+    "dropout": {"choice": [0, 0.5]},
+    "rho": {"choice": [0.05, 0.1]},
+}
+
+
+def sweep_of(sampler, trials=16, **changes):
+    """Four trials at random, then the sampler's model: a quarter of 16."""
+    space, algorithm = (POINTS, "SAM") if sampler == "grid" else (SPACE, "GGA+SAM")
+    search = {"sampler": sampler, "trials": trials, "space": space, **changes.pop("search", {})}
+    return small_sweep(algorithms=[algorithm], search=search, **changes)
+
+
+# The model of cmaes is one of generations: of nine trials with these ranges, after the four.
+PLAYED = dict.fromkeys(SAMPLERS, 9) | {"cmaes": 15}
+
+
+def play_new(sampler, folder):
+    return play(sweep_of(sampler), RunFolder(folder), PLAYED[sampler])
+
+
+def suggested(assignments):
+    return [dict(assignment.values) for assignment in assignments]
+
+
+def test_every_sampler_that_a_sweep_file_may_name_is_there():
+    assert set(samplers.SAMPLERS) == set(SAMPLERS)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """By sampler: what one driver suggested."""
+    return {
+        sampler: suggested(play_new(sampler, tmp_path_factory.mktemp(sampler)))
+        for sampler in SAMPLERS
+    }
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_suggestion_lies_in_its_range_and_has_its_type(sampler, played):
+    sweep = sweep_of(sampler)
+    space = study_space(sweep, sweep.algorithms[0])
+    for values in played[sampler]:
+        assert values.keys() == space.keys()
+        for name, value in values.items():
+            assert contains(space[name], value), (name, value)
+            whole = name in ("batch_size", "search_steps", "start", "length")
+            assert type(value) is (int if whole else float), (name, value)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_driver_that_restarts_before_every_trial_suggests_the_same(sampler, played, tmp_path):
+    restarted = []
+    for _ in range(PLAYED[sampler]):
+        restarted += play(sweep_of(sampler), RunFolder(tmp_path), 1)
+    assert suggested(restarted) == played[sampler]
+
+
+def test_another_process_suggests_the_same(played, tmp_path):
+    """Python hashes text differently in each process; nothing may hang on that."""
+    code = """
+import json, sys
+from tests.search.test_samplers import SAMPLERS, play_new, suggested
+print(json.dumps({s: suggested(play_new(s, f"{sys.argv[1]}/{s}")) for s in SAMPLERS}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == played
+
+
+@pytest.mark.parametrize("sampler", MODELLED)
+def test_the_history_changes_what_a_model_suggests(sampler, played, tmp_path, monkeypatch):
+    """And nothing else does: a random or quasi-random study is not moved by results."""
+    monkeypatch.setattr("tests.search.play.quality", lambda values: 1 - quality(values))
+    other = suggested(play_new(sampler, tmp_path))
+    known = played[sampler]
+    assert other[:4] == known[:4]  # before the model is used
+    assert (other == known) == (sampler in ("random", "qmc"))
+
+
+@pytest.mark.parametrize("sampler", MODELLED)
+def test_no_trial_comes_twice_also_across_restarts(sampler, played):
+    values = played[sampler]
+    assert len({json.dumps(v) for v in values}) == len(values)
+
+
+def test_studies_and_seeds_differ_in_what_they_draw(tmp_path):
+    sweep = sweep_of("random", held_out=["0", "75"], seeds=[0, 1])
+    ledger = open_ledger(sweep, RunFolder(tmp_path / "a"))
+    first = [ledger.next() for _ in range(4)]
+    assert len({a.study.id for a in first}) == 4
+    reseeded = sweep_of("random", held_out=["0", "75"], seeds=[0, 1], search={"seed": 1})
+    ledger = open_ledger(reseeded, RunFolder(tmp_path / "b"))
+    again = [ledger.next() for _ in range(4)]
+    # lr has no published value in its range and is drawn in the first trial too.
+    assert len({a.values["lr"] for a in first + again}) == 8
+
+
+def test_a_grid_visits_each_point_once_in_an_order_that_is_spread_out(tmp_path):
+    folder, sweep = RunFolder(tmp_path), sweep_of("grid", trials=40)
+    ledger = open_ledger(sweep, folder)
+    assert ledger.left == 12  # no more than there are points
+    visited = suggested(play(sweep, folder, 5, ledger))
+    visited += suggested(play(sweep, folder, 7))  # restarted in between
+    assert open_ledger(sweep, folder).next() is None
+    points = {(v["lr"], v["dropout"], v["rho"]) for v in visited}
+    assert points == {(a, b, c) for a in (1e-4, 1e-3, 1e-2) for b in (0, 0.5) for c in (0.05, 0.1)}
+    assert len({v["lr"] for v in visited[:6]}) > 1  # cut short, it is no corner of the grid
+
+
+def test_a_quasi_random_study_is_one_sequence_whatever_the_restarts(tmp_path):
+    """Eight consecutive points of a scrambled Sobol sequence: one in each eighth of an axis."""
+    axis, choice = {"uniform": [0.1, 0.9]}, {"choice": [0, 0.5]}
+    space = {"lr": axis, "rho": axis, "weight_decay": 0, "dropout": choice}
+    search = {"sampler": "qmc", "trials": 9, "space": space}
+    sweep = small_sweep(algorithms=["SAM"], search=search)
+    values = []
+    for count in (1, 2, 3, 3):
+        values += suggested(play(sweep, RunFolder(tmp_path), count))
+    points = values[1:]  # the first has the published setting
+    for name in ("lr", "rho"):
+        assert sorted(int((v[name] - 0.1) * 10) for v in points) == list(range(8))
+    assert sorted(v["dropout"] for v in points) == [0] * 4 + [0.5] * 4
+
+
+@pytest.mark.parametrize("method", ["sample_relative", "sample_independent"])
+def test_a_sampler_that_fails_is_replaced_by_chance_and_the_sweep_goes_on(
+    method, tmp_path, monkeypatch, caplog
+):
+    def fail(*args, **kwargs):
+        raise RuntimeError("the matrix is singular")
+
+    monkeypatch.setattr(TPESampler, method, fail)
+    # Steppe's logger does not propagate once a sweep has been launched in this process.
+    monkeypatch.setattr(logging.getLogger("steppe"), "propagate", True)
+    sweep = sweep_of("tpe")
+    values = suggested(play(sweep, RunFolder(tmp_path), 6))
+    space = study_space(sweep, "GGA+SAM")
+    assert all(contains(space[name], v) for one in values for name, v in one.items())
+    assert len({v["tolerance"] for v in values}) == 6
+    assert "the matrix is singular" in caplog.text
+    assert "drawn at random" in caplog.text
+
+
+def test_a_disk_that_fails_is_no_failing_sampler(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(TPESampler, "sample_independent", fail)
+    with pytest.raises(OSError, match="no space left"):
+        play(sweep_of("tpe"), RunFolder(tmp_path), 2)
+
+
+def test_shuffling_keeps_all_items_and_is_the_same_for_a_seed():
+    items = list(range(20))
+    assert samplers.shuffled(items, 1) == samplers.shuffled(items, 1) != samplers.shuffled(items, 2)
+    assert sorted(samplers.shuffled(items, 1)) == items != samplers.shuffled(items, 1)

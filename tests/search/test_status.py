@@ -1,0 +1,85 @@
+import json
+import os
+import socket
+import time
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from search import lease
+from search.run_folder import SWEEP, RunFolder
+from search.status import print_status
+from tests.search.play import finish, open_ledger, play, said, small_sweep, write_row
+
+WHOLE = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_bytes(SWEEP, yaml.safe_dump(WHOLE.model_dump(mode="json")).encode())
+    return folder
+
+
+@pytest.fixture
+def shown(folder, capsys):
+    """What the status prints, on one line each for the table and for the rest."""
+
+    def status() -> tuple[dict[str, list[str]], str]:
+        print_status(folder.uri)
+        text = capsys.readouterr().out
+        lines = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith("│")]
+        rows = {cells[0].strip(): [cell.strip() for cell in cells[3:]] for cells in lines}
+        below = text[text.index("└") :].split("\n", 1)[1]
+        return rows, " ".join(below.split())
+
+    return status
+
+
+def test_a_run_that_has_not_begun_is_not_complete(folder, shown):
+    rows, below = shown()
+    assert rows == {"ERM": ["0/3", "0", "0", "0", "", ""], "SAGM": ["0/3", "0", "0", "0", "", ""]}
+    assert "would continue 0 trials and start 6" in below
+    assert not folder.exists("optuna.journal")
+
+
+def test_trials_are_counted_by_how_they_ended(folder, shown):
+    ledger = open_ledger(WHOLE, folder)
+    erm, sagm = ledger.next(), ledger.next()
+    finish(ledger, WHOLE, folder, erm, 0.75)
+    ledger.report(sagm, said(10, 0.5))
+    ledger.prune(sagm)
+    failed, diverged = ledger.next(), ledger.next()
+    ledger.fail(failed, "no")
+    end = said(20, 0.9, "diverged", "the loss stopped being finite")
+    write_row(WHOLE, folder, diverged, end)
+    ledger.finish(diverged, end)
+    ledger.next()
+    before = folder.read_bytes("optuna.journal")
+    rows, below = shown()
+    assert rows == {
+        "ERM": ["2/3", "1", "0", "1", "1", "75.0"],
+        "SAGM": ["2/3", "0", "1", "1", "", ""],
+    }
+    assert f"4 of 6 trials ended, in {folder.uri}" in below
+    assert f"resume {folder.uri}` would continue 1 trials and start 1" in below
+    assert folder.read_bytes("optuna.journal") == before
+
+
+def test_a_complete_run_is_complete(folder, shown):
+    play(WHOLE, folder, 6)
+    _, below = shown()
+    assert below.endswith("complete")
+
+
+def test_a_driver_at_work_is_named_and_one_that_is_gone_too(folder, shown):
+    pid, now = os.getpid(), time.time()
+    here = lease.Holder("x", socket.gethostname(), pid, lease._born(pid), now - 3)
+    folder.write_bytes(lease.LEASE, json.dumps(asdict(here)).encode())
+    _, below = shown()
+    assert f"driven by process {pid} on {socket.gethostname()}, last heard of 3 s ago" in below
+    gone = lease.Holder("x", "elsewhere", 7, 0.0, now - 1000)
+    folder.write_bytes(lease.LEASE, json.dumps(asdict(gone)).encode())
+    _, below = shown()
+    assert "its driver, process 7 on elsewhere, is gone; nobody is at work on it" in below

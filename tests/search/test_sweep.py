@@ -1,0 +1,305 @@
+"""A whole small sweep through the command line, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from search.run_folder import RunFolder
+from tests.search.command import Command, command, end_all, steppe, wait_until, write_yaml
+from tests.search.play import stored
+
+pytestmark = pytest.mark.slow
+
+SWEEP = {
+    "name": "small",
+    "dataset": {"name": "RotatedDigits"},
+    "model": {"name": "mlp"},
+    "algorithms": ["ERM", "DISAM+SAGM"],
+    "held_out": [0, 75],
+    "seeds": [0],
+    "training": {"steps": 40, "evaluate_every": 10},
+    "search": {
+        "trials": 4,
+        "space": {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0},
+    },
+}
+STUDY = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
+TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective", "seconds",
+         "started", "finished", "node", "device"]  # fmt: skip
+EVALUATION = ["sweep", "study", "trial", "step", "weights", "domain", "role", "split", "accuracy",
+              "loss", "count", "sharpness", "curvature", "seconds"]  # fmt: skip
+CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason"]
+HP = ["hp_lr", "hp_weight_decay", "hp_dropout", "hp_batch_size", "hp_lambda", "hp_rho", "hp_alpha"]
+SOURCES = {"0": {"15", "30", "45", "60", "75"}, "75": {"0", "15", "30", "45", "60"}}
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+
+
+@dataclass
+class Launched:
+    command: Command
+    folder: Path
+    code: int
+    stdout: str
+    stderr: str
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    place = tmp_path_factory.mktemp("launched")
+    file = write_yaml(place / "sweep.yaml", SWEEP)
+    launch = command("launch", file, "--output", place / "run")
+    try:
+        done = subprocess.run(
+            launch.arguments,
+            cwd=Path(__file__).parents[2],
+            env=launch.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        yield Launched(launch, place / "run", done.returncode, done.stdout, done.stderr)
+    finally:
+        end_all(launch)
+
+
+def test_it_ends_well_and_says_nothing_but_what_a_user_wants_to_know(launched):
+    assert launched.code == 0
+    assert launched.stderr == ""
+    lines = launched.stdout.splitlines()
+    assert lines[0].startswith("small: 0 of 16 trials ended, 0 running, ")
+    last = next(i for i, line in enumerate(lines) if line.startswith("16 of 16 trials ended, 0 r"))
+    # Before the end a line now and then, and nothing of Ray's or Optuna's.
+    assert all(" of 16 trials ended, " in line for line in lines[: last + 1])
+    assert "ray" not in launched.stdout.lower()
+    assert "optuna" not in launched.stdout.lower()
+
+
+def test_the_result_table_and_the_places_of_the_files_are_printed(launched):
+    text = launched.stdout
+    assert "RotatedDigits, mlp, training-domain selection" in text
+    (erm,) = (line for line in text.splitlines() if line.startswith("│ ERM ") and "." in line
+              and line.count("│") == 5)  # fmt: skip
+    numbers = [float(cell) for cell in erm.split("│")[2:5]]
+    selection = launched.table("selection.parquet")
+    chosen = selection[
+        (selection["algorithm"] == "ERM") & (selection["method"] == "training-domain")
+    ].set_index("held_out")["accuracy"]
+    assert numbers == [
+        round(100 * value, 1) for value in (chosen["0"], chosen["75"], chosen.mean())
+    ]
+    for name in ("rho", "alpha", "lambda"):
+        assert name in text
+    folder = launched.folder
+    tables = f"Tables: {folder}/trials, {folder}/evaluations, {folder}/selection.parquet"
+    assert tables in text
+
+
+def test_the_folder_holds_what_is_documented_and_nothing_else(launched):
+    assert {path.name for path in launched.folder.iterdir()} == {
+        "sweep.yaml",
+        "manifest.json",
+        "trials",
+        "evaluations",
+        "selection.parquet",
+        "optuna.journal",
+    }
+    parts = {path.name for path in (launched.folder / "trials").iterdir()}
+    assert parts == {path.name for path in (launched.folder / "evaluations").iterdir()}
+    assert len(parts) == 16
+    assert "RotatedDigits.mlp.DISAM+SAGM.75.0.3.parquet" in parts
+
+
+def test_no_process_of_it_is_left(launched):
+    wait_until(lambda: not launched.command.processes(), 10, "its processes end")
+
+
+def test_trials_are_a_row_each_with_all_columns(launched):
+    trials = launched.table("trials")
+    assert list(trials.columns) == STUDY + TRIAL + HP
+    assert len(trials) == 16
+    assert trials["trial"].is_unique
+    assert set(zip(trials["algorithm"], trials["held_out"], trials["number"], strict=True)) == {
+        (a, d, n) for a in SWEEP["algorithms"] for d in ("0", "75") for n in range(4)
+    }
+    assert (trials["study"] + "." + trials["number"].astype(str) == trials["trial"]).all()
+    assert set(trials["state"]) <= {"completed", "pruned"}
+    completed = trials[trials["state"] == "completed"]
+    assert (completed["steps"] == 40).all()
+    assert completed["reason"].isna().all()
+    pruned = trials[trials["state"] == "pruned"]
+    assert pruned["reason"].str.fullmatch(r"asha: behind other trials at step [123]0").all()
+    assert (pruned["steps"] < 40).all()
+    assert ((trials["objective"] > 0) & (trials["objective"] <= 1)).all()
+    assert (trials["seconds"] > 0).all()
+    assert (trials["started"] < trials["finished"]).all()
+    assert str(trials["started"].dtype).endswith("UTC]")
+    assert set(trials["device"]) == {"cpu"}
+
+
+def test_an_algorithm_has_its_own_hyperparameters_and_the_others_are_null(launched):
+    trials = launched.table("trials")
+    erm, sagm = (trials[trials["algorithm"] == name] for name in SWEEP["algorithms"])
+    assert erm[["hp_rho", "hp_alpha", "hp_lambda"]].isna().all(axis=None)
+    assert sagm[HP].notna().all(axis=None)
+    first = sagm[sagm["number"] == 0]
+    assert (
+        first[["hp_rho", "hp_alpha", "hp_lambda"]].to_numpy().tolist() == [[0.05, 0.001, 0.1]] * 2
+    )
+    assert (trials["hp_batch_size"] == 32).all()
+    assert sagm["hp_rho"].nunique() == 7  # drawn anew for each other trial
+
+
+def test_evaluations_have_the_source_domains_and_the_held_out_one_only_where_it_counts(launched):
+    evaluations, trials = launched.table("evaluations"), launched.table("trials")
+    assert list(evaluations.columns) == EVALUATION
+    assert set(evaluations["trial"]) == set(trials["trial"])
+    for trial in trials.to_dict("records"):
+        own = evaluations[evaluations["trial"] == trial["trial"]]
+        source, held_out = own[own["role"] == "source"], own[own["role"] == "held_out"]
+        assert list(source["step"].unique()) == list(range(10, trial["steps"] + 1, 10))
+        for _, step in source.groupby("step"):
+            assert set(step["domain"]) == SOURCES[trial["held_out"]]
+            assert set(step["split"]) == {"out"}
+            assert len(step) == 5
+        completed = trial["state"] == "completed"
+        assert set(held_out["step"]) == ({trial["best_step"], 40} if completed else set())
+        assert set(held_out["domain"]) <= {trial["held_out"]}
+        for _, step in held_out.groupby("step"):
+            assert set(step["split"]) == {"in", "out"}
+            assert set(step["count"]) == {240, 60} if trial["held_out"] == "0" else True
+        validation = source.groupby("step", sort=True)["accuracy"].mean()
+        assert math.isclose(validation.max(), trial["objective"], rel_tol=1e-12)
+        assert validation.idxmax() == trial["best_step"]
+    assert evaluations["accuracy"].between(0, 1).all()
+
+
+def test_the_selection_has_a_winner_of_every_study_by_every_method(launched):
+    selection, trials = launched.table("selection.parquet"), launched.table("trials")
+    assert list(selection.columns) == STUDY + CHOICE + HP
+    assert len(selection) == 8
+    assert set(selection["method"]) == {"training-domain", "oracle"}
+    honest = selection[selection["method"] == "training-domain"].set_index("study")
+    completed = trials[trials["state"] == "completed"]
+    best = completed.groupby("study")["objective"].max()
+    pd.testing.assert_series_equal(
+        honest["validation"].sort_index(), best.sort_index(), check_names=False, check_dtype=False
+    )
+    assert selection["accuracy"].between(0, 1).all()
+    chosen = selection.merge(trials, on="trial", suffixes=("", "_of_trial"))
+    assert len(chosen) == 8
+    for name in HP:
+        pd.testing.assert_series_equal(chosen[name], chosen[f"{name}_of_trial"], check_names=False)
+
+
+def test_every_part_says_which_version_of_the_tables_it_has(launched):
+    for table in ("trials", "evaluations"):
+        for part in (launched.folder / table).iterdir():
+            assert pq.read_schema(part).metadata[b"schema_version"] == b"1"
+
+
+def test_optuna_has_the_same_trials_each_ended(launched):
+    trials = launched.table("trials").set_index("trial")
+    for study, found in stored(RunFolder(launched.folder)).items():
+        assert len(found) == 4
+        for trial in found:
+            row = trials.loc[f"{study}.{trial.number}"]
+            state = {"completed": "COMPLETE", "pruned": "PRUNED"}[row["state"]]
+            assert trial.state.name == state
+            assert trial.value == row["objective"]
+            assert trial.params["lr"] == row["hp_lr"]
+            steps = set(range(10, int(row["steps"]) + 1, 10))
+            assert set(trial.intermediate_values) == steps
+            assert trial.user_attrs["state"] == row["state"]
+
+
+def test_the_manifest_says_what_the_run_was_made_with(launched):
+    manifest = json.loads((launched.folder / "manifest.json").read_text())
+    assert set(manifest["datasets"]) == {"RotatedDigits"}
+    session = manifest["sessions"][0]
+    assert {"ray", "optuna", "torch", "pyarrow"} <= set(session["packages"])
+    assert session["cpus"] >= 1
+    assert session["started"].endswith("+00:00")
+
+
+def test_status_says_it_is_complete(launched):
+    status = steppe("status", launched.folder)
+    assert status.exit_code == 0
+    assert f"16 of 16 trials ended, in {launched.folder}\ncomplete" in status.stdout
+    assert status.stdout.count("4/4") == 4
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_results_come_in_every_format(launched, format_):
+    done = steppe("results", launched.folder, "--format", format_)
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = done.stdout
+    assert "DISAM+SAGM" in text
+    if format_ == "table":
+        assert text in launched.stdout
+    elif format_ == "markdown":
+        assert "| ERM" in text
+    elif format_ == "latex":
+        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") > 0
+    elif format_ == "csv":
+        assert "ERM" in {cell for row in csv.reader(io.StringIO(text)) for cell in row}
+    else:
+        assert json.loads(text)
+
+
+def test_results_by_another_method_are_other_results(launched):
+    oracle = steppe("results", launched.folder, "--method", "oracle")
+    assert oracle.exit_code == 0
+    assert "oracle selection" in oracle.stdout
+    both = steppe(
+        "results", launched.folder, "--method", "oracle", "--method", "training-domain"
+    ).stdout
+    assert "oracle selection" in both
+    assert "training-domain selection" in both
+
+
+def test_a_launch_of_what_is_complete_says_so_and_changes_no_result(launched):
+    def digests():
+        return {
+            path.relative_to(launched.folder): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in launched.folder.rglob("*")
+            if path.is_file()
+        }
+
+    before = digests()
+    again = steppe("launch", launched.folder.parent / "sweep.yaml", "--output", launched.folder)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert "16 of 16 trials ended" in again.stdout
+    assert "RotatedDigits, mlp, training-domain selection" in again.stdout
+    after = digests()
+    changed = {str(path) for path in before | after if before.get(path) != after.get(path)}
+    assert changed == {"manifest.json"}  # which counts the sessions
+    resumed = steppe("resume", launched.folder)
+    assert resumed.exit_code == 0
+    sessions = json.loads((launched.folder / "manifest.json").read_text())["sessions"]
+    assert len(sessions) == 3
+
+
+def test_the_folders_own_sweep_file_repeats_the_sweep(launched):
+    """What is in the folder is the same sweep, with nothing left implicit."""
+    again = steppe("launch", launched.folder / "sweep.yaml", "--output", launched.folder)
+    assert again.exit_code == 0
+    other = steppe(
+        "launch", launched.folder / "sweep.yaml", "--output", launched.folder,
+        "--set", "search.trials=5",
+    )  # fmt: skip
+    assert other.exit_code == 2
+    assert "search.trials: 5 here, 4 in the run" in other.stderr
