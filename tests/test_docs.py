@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import datasets
 from search.tables import evaluations_schema, selection_schema, trials_schema
 from search.training_keys import Training
 from training import averaging
@@ -38,3 +39,9 @@ def test_every_key_of_the_training_and_every_averagings_number_is_documented():
     names = [*Training.model_fields, *averaging.AVERAGINGS]
     names += [number for name in averaging.AVERAGINGS for number in averaging.hyperparameters(name)]
     assert not [name for name in names if f"`{name}`" not in text]
+
+
+def test_every_dataset_and_every_kind_of_finding_is_documented():
+    text = (DOCS / "datasets.md").read_text()
+    assert not [kind for kind in datasets.KINDS if f"| `{kind}` |" not in text]
+    assert not [name for name in datasets.DATASETS if name not in text]
