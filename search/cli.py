@@ -75,7 +75,7 @@ def resume(run: RunArgument, address: Address = None) -> None:
     with _user_errors():
         from search.launch import resume as go_on
 
-        _, folder, complete = go_on(run, address)
+        folder, complete = go_on(run, address)
         _finish(folder.uri, complete)
 
 

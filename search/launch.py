@@ -63,11 +63,10 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     return complete
 
 
-def resume(location: str | Path, address: str | None = None) -> tuple[Sweep, RunFolder, bool]:
+def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
     """Goes on with the sweep of a run folder. Raises UserError as `launch` does."""
     folder = RunFolder.create(RunFolder.existing(location).uri)
-    sweep = sweep_of(folder)
-    return sweep, folder, launch(sweep, folder, address)
+    return folder, launch(sweep_of(folder), folder, address)
 
 
 def finish(sweep: Sweep, folder: RunFolder) -> None:
