@@ -69,10 +69,10 @@ class Contestant:
 
     @property
     def passes(self) -> float:
-        """Forward and backward passes over the batch; a forward alone is a third of one."""
+        """Forward and backward passes over the batch."""
         parts = algorithms.parse(self.algorithm)
         if "GGA" in parts:
-            return 1 + (SEARCH_STEPS + 1) * (1 + 1 / 3)
+            return 1 + (SEARCH_STEPS + 1)
         return max([1.0, *(float(algorithms.PARTS[part].cost) for part in parts)])
 
 

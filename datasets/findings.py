@@ -94,7 +94,7 @@ def refuse(findings: Sequence[Finding], allow: Collection[str], name: str, root:
         return
     kinds = _kinds(bad)
     lines = [f"  {_summary(kind, bad)}" for kind in kinds]
-    listed = ", ".join(kinds)
+    listed = ", ".join(kind for kind in KINDS if kind in kinds or kind in allow)
     raise DatasetError(
         f"{name} in {root} is not as it should be:\n"
         + "\n".join(lines)

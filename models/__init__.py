@@ -9,10 +9,23 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from models import backbones, cnn, mlp, pretrained
-from models.network import Network
+from models import backbones, clip_towers, cnn, mlp, pretrained, timm_models
+from models.family import Family, require, require_name, width
+from models.network import IMAGENET, Network, Shape
 
-__all__ = ["MODELS", "Entry", "Network", "build", "check_weights", "describe"]
+__all__ = [
+    "FAMILIES",
+    "MODELS",
+    "Entry",
+    "Network",
+    "build",
+    "check",
+    "check_weights",
+    "describe",
+    "names",
+    "outline",
+    "published",
+]
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Entry:
     published   names of weights it may start from, and torchvision's names of them
     """
 
-    featurizer: Callable[[tuple[int, int, int]], tuple[nn.Module, int]]
+    featurizer: Callable[[Shape], tuple[nn.Module, int]]
     sentence: str
     published: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,40 +71,72 @@ MODELS: dict[str, Entry] = {
 }
 
 
+# Models of other libraries, `timm/resnet50`, by what stands before the slash.
+FAMILIES: dict[str, Family] = {"timm": timm_models.FAMILY, "open_clip": clip_towers.FAMILY}
+
+
 def build(
     name: str,
     classes: int,
-    shape: tuple[int, int, int],
+    shape: Shape,
     dropout: float = 0.0,
     weights: str | None = None,
 ) -> Network:
     """A model whose fresh weights are drawn from torch's global generator.
 
     Args:
-        name: a key of `MODELS`.
+        name: a key of `MODELS`, or `family/name` with a key of `FAMILIES`.
         classes: the number of logits.
         shape: (C, H, W) of the images.
         dropout: the chance that a feature is dropped before the classifier in training, as
             DomainBed's `resnet_dropout`; the dropout is the featurizer's last layer.
         weights: what the featurizer starts from: None for fresh weights; the name of published
-            ones, which are downloaded into torch.hub's cache, once; or the path of a state dict,
-            of the featurizer or of a whole model, whose last layer is then left out.
+            ones, which are downloaded into the cache of torch.hub or of the Hugging Face hub,
+            once; or the path of a state dict, of the featurizer or of a whole model, whose last
+            layer is then left out.
 
     Raises:
         ValueError: no model has this name or such weights (names the nearest one), dropout is not
             in [0, 1), the model cannot take such images, or the weights do not fit the model.
         FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
+        ModuleNotFoundError: the model is of a library that is not installed.
     """
-    entry = _entry(name)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
-    if weights is None:
-        features, width = entry.featurizer(shape)
+    family, own_name = _family(name)
+    if family is not None:
+        wide = width(name, lambda: family.featurizer(own_name, shape, None), shape)
+        features = family.featurizer(own_name, shape, weights)
+        colours = family.colours(own_name, weights)
     else:
-        with torch.device("meta"):  # no numbers: to draw them takes longer than to load them
-            features, width = entry.featurizer(shape)
-        pretrained.load(features, name, weights, entry.published)
-    return Network(nn.Sequential(features, nn.Dropout(dropout)), nn.Linear(width, classes))
+        entry, colours = MODELS[name], IMAGENET
+        if weights is None:
+            features, wide = entry.featurizer(shape)
+        else:
+            with torch.device("meta"):  # no numbers: to draw them takes longer than to load them
+                features, wide = entry.featurizer(shape)
+            pretrained.load(features, name, weights, entry.published)
+    layers = nn.Sequential(features, nn.Dropout(dropout))
+    return Network(layers, nn.Linear(wide, classes), colours)
+
+
+def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:
+    """The model for two classes without numbers, on torch's meta device: quick to look at.
+
+    Raises as `build`.
+    """
+    with torch.device("meta"):
+        return build(name, 2, shape)
+
+
+def check(name: str) -> None:
+    """Whether there is such a model.
+
+    Raises:
+        ValueError: no; names the nearest one.
+        ModuleNotFoundError: it is of a library that is not installed.
+    """
+    _family(name)
 
 
 def check_weights(name: str, weights: str) -> None:
@@ -100,25 +145,52 @@ def check_weights(name: str, weights: str) -> None:
     Raises:
         ValueError: no model has this name or published weights of that name; names the nearest.
         FileNotFoundError: the weights are a path where there is no file.
+        ModuleNotFoundError: as `check`.
     """
-    pretrained.check(name, weights, _entry(name).published)
+    pretrained.check(name, weights, published(name))
+
+
+def names(family: str) -> tuple[str, ...]:
+    """The models of one of `FAMILIES`, as `build` takes them.
+
+    Raises:
+        ModuleNotFoundError: its library is not installed.
+    """
+    require(FAMILIES[family], family)
+    return tuple(f"{family}/{own_name}" for own_name in FAMILIES[family].names())
+
+
+def published(name: str) -> tuple[str, ...]:
+    """Names of the weights that the model may start from. Raises as `check`."""
+    family, own_name = _family(name)
+    return tuple(MODELS[name].published if family is None else family.published(own_name))
 
 
 def describe(name: str) -> str:
     """One sentence on the model, and the names of its published weights.
 
-    Raises:
-        ValueError: no model has this name; names the nearest one.
+    Raises as `check`.
     """
-    entry = _entry(name)
-    if not entry.published:
-        return entry.sentence
-    return f"{entry.sentence} Weights: {', '.join(entry.published)}."
+    family, _ = _family(name)
+    sentence = MODELS[name].sentence if family is None else family.sentence
+    weights = published(name)
+    return f"{sentence} Weights: {', '.join(weights)}." if weights else sentence
 
 
-def _entry(name: str) -> Entry:
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
-        raise ValueError(f"unknown model: {name!r}{hint} there are: {', '.join(MODELS)}")
-    return MODELS[name]
+def _family(name: str) -> tuple[Family | None, str]:
+    """The family of a model and its name in there; None if it is one of `MODELS`."""
+    if name in MODELS:
+        return None, name
+    prefix, slash, own_name = name.partition("/")
+    if slash and prefix in FAMILIES:
+        require(FAMILIES[prefix], name)
+        require_name(FAMILIES[prefix], name, own_name)
+        return FAMILIES[prefix], own_name
+    if slash:
+        near = difflib.get_close_matches(prefix, FAMILIES, n=1)
+        likely = [f"{word}/{own_name}" for word in near]
+    else:
+        likely = difflib.get_close_matches(name, MODELS, n=1)
+    hint = f"; did you mean {likely[0]!r}?" if likely else ";"
+    there_are = ", ".join((*MODELS, *(f"{family}/NAME" for family in FAMILIES)))
+    raise ValueError(f"unknown model: {name!r}{hint} there are: {there_are}")

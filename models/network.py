@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
+
+Shape = tuple[int, int, int]  # (C, H, W) of an image
+Three = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How a featurizer wants photographs: each colour's values are (x / 255 - mean) / deviation."""
+
+    mean: Three
+    deviation: Three
+
+
+IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Network(nn.Module):
@@ -14,12 +30,16 @@ class Network(nn.Module):
     Args:
         featurizer: maps x to features [N, width].
         classifier: maps features to logits.
+        colours: what the featurizer's weights were made for.
     """
 
-    def __init__(self, featurizer: nn.Module, classifier: nn.Linear) -> None:
+    def __init__(
+        self, featurizer: nn.Module, classifier: nn.Linear, colours: Colours = IMAGENET
+    ) -> None:
         super().__init__()
         self.featurizer = featurizer
         self.classifier = classifier
+        self.colours = colours
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes]."""

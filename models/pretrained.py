@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from models.downloads import from_url
+from models.weight_files import read, some
 
 # Names of the layer that is left out: torchvision's, and Network's own.
 HEADS = ("fc.", "heads.", "classifier.")
@@ -18,13 +19,13 @@ HEADS = ("fc.", "heads.", "classifier.")
 PREFIXES = ("", "0.", "featurizer.0.")
 
 
-def check(model: str, weights: str, published: Mapping[str, str]) -> Path | None:
+def check(model: str, weights: str, published: Collection[str]) -> Path | None:
     """The file that `weights` names; None if they are the name of published ones.
 
     Args:
         model: name of the model, for messages.
-        weights: a key of `published`, or the path of a file: what has a slash or a dot in it.
-        published: torchvision's name of each of the model's weights.
+        weights: one of `published`, or the path of a file: what has a slash or a dot in it.
+        published: names of the model's published weights.
 
     Raises:
         ValueError: neither a path nor a name of published weights; names the nearest one.
@@ -46,7 +47,9 @@ def check(model: str, weights: str, published: Mapping[str, str]) -> Path | None
 def load(featurizer: nn.Module, model: str, weights: str, published: Mapping[str, str]) -> None:
     """Gives the featurizer, which may be on the meta device, the weights.
 
-    Args: as those of `check`.
+    Args:
+        featurizer, model, weights: as of `check`.
+        published: torchvision's name of each of the model's weights.
 
     Raises:
         ValueError: as `check`; or the file is unreadable, or does not fit the model but for its
@@ -55,52 +58,16 @@ def load(featurizer: nn.Module, model: str, weights: str, published: Mapping[str
             downloaded (names both).
     """
     path = check(model, weights, published) or _fetch(model, weights, published[weights])
-    state = _fit(featurizer.state_dict(), _read(path), f"weights of model {model!r} in {path}")
+    state = fit(featurizer.state_dict(), read(path), f"weights of model {model!r} in {path}")
     featurizer.load_state_dict(state, assign=True)
 
 
-def _fetch(model: str, weights: str, name: str) -> Path:
-    """The file in torch.hub's cache, downloaded if it is not there, by one process at a time."""
-    from torchvision.models import get_weight
+def fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """The given tensors by the featurizer's own names, in its data types.
 
-    url: str = get_weight(name).url
-    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
-    if path.is_file():
-        return path
-    checksum = path.stem.rpartition("-")[2]  # torchvision's files end in their first digits
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{path}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
-            if not path.is_file():
-                torch.hub.download_url_to_file(url, str(path), checksum, progress=False)
-    except (OSError, RuntimeError) as error:  # RuntimeError: the checksum is another
-        raise FileNotFoundError(
-            f"cannot download the weights {weights!r} of model {model!r} ({error}): "
-            f"get {url} from elsewhere and put it at {path}, or give its path as `weights`"
-        ) from error
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"cannot read weights from {path}: it must be a state dict, written by "
-            "torch.save(model.state_dict(), path), and whole"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        kind = _some(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(
-            f"cannot read weights from {path}: it must be a state dict, a mapping from names to "
-            f"tensors, but it holds {kind}"
-        )
-    return dict(state)
-
-
-def _fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """The given tensors by the featurizer's own names, in its data types."""
+    Raises:
+        ValueError: they do not fit, but for the last layer; `what` they are is in the message.
+    """
 
     def missing(prefix: str) -> list[str]:
         # Files written before 2018 do not count batches; nothing here reads the count.
@@ -114,7 +81,7 @@ def _fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> d
     known = {prefix + key for key in own}
     unexpected = [key for key in given if key not in known and not key.startswith(HEADS)]
     problems = [
-        f"{problem} {_some(keys)}"
+        f"{problem} {some(keys)}"
         for problem, keys in (("missing:", missing(prefix)), ("unexpected:", unexpected))
         if keys
     ]
@@ -132,7 +99,16 @@ def _fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> d
     return state
 
 
-def _some(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def bare(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by the featurizer's own names, if a Network or its featurizer was saved."""
+    for prefix in PREFIXES[:0:-1]:
+        found = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
+        if found:
+            return found
+    return dict(given)
+
+
+def _fetch(model: str, weights: str, name: str) -> Path:
+    from torchvision.models import get_weight
+
+    return from_url(get_weight(name).url, f"the weights {weights!r} of model {model!r}")

@@ -15,8 +15,8 @@ from datasets.splits import seed_hash
 class Draws(Protocol):
     """Where a part takes its random numbers from."""
 
-    def uniform(self, like: Tensor) -> Tensor:
-        """U(0, 1), shaped like the tensor."""
+    def uniform(self, like: Tensor, out: Tensor | None = None) -> Tensor:
+        """U(0, 1), shaped like the tensor; written into `out` if given."""
 
     def normal(self, like: Tensor) -> Tensor:
         """N(0, 1), shaped like the tensor."""
@@ -54,8 +54,9 @@ class StepDraws:
         # Plain numbers come from the CPU: a GPU's would have to be waited for.
         return np.random.Generator(np.random.Philox(key=seed_hash(*self._key)))
 
-    def uniform(self, like: Tensor) -> Tensor:
-        return torch.empty_like(like).uniform_(generator=self._generator)
+    def uniform(self, like: Tensor, out: Tensor | None = None) -> Tensor:
+        room = torch.empty_like(like) if out is None else out
+        return room.uniform_(generator=self._generator)
 
     def normal(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self._generator)

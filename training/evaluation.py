@@ -51,12 +51,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores after `step` updates; `seconds` is the time spent on the run so far."""
+    """Scores after `step` updates; `seconds` and `passes` were spent on the run until then."""
 
     step: int
     scores: tuple[Score, ...]
     seconds: float
     weights: WhichWeights = "iterate"
+    passes: float = 0.0
 
     @property
     def validation(self) -> float:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.evaluation import Part, Score, chunks
 from training.weights import Weights
@@ -114,7 +115,8 @@ def _hessian_product(
 ) -> Tensor:
     product = torch.zeros_like(vector)
     for x, y in batches:
-        value = F.cross_entropy(model(x), y, reduction="sum") / _count(batches)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            value = F.cross_entropy(model(x), y, reduction="sum") / _count(batches)
         first = torch.autograd.grad(value, weights.parameters, create_graph=True)
         along = sum((g * v).sum() for g, v in zip(first, weights.views(vector), strict=True))
         second = torch.autograd.grad(along, weights.parameters, materialize_grads=True)  # type: ignore[arg-type]

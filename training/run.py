@@ -16,8 +16,9 @@ class Run:
 
     held_out: name of the domain that is never trained on. steps: updates in all; evaluate_every:
     updates between two evaluations. hyperparameters: lr, weight_decay, dropout, batch_size (per
-    source domain), the algorithm's own and those of the averaging (training.averaging). weights:
-    what the model starts from (models.build); None is random.
+    source domain), the algorithm's own, those of the averaging (training.averaging) and of the
+    tuning. weights: what the model starts from (models.build); None is random. tuning: which part
+    of it trains (models.tuning).
 
     lr_*: how lr changes, and rho_* how rho does; rho_schedule `lr`: as lr (training.schedules).
     clip_norm: longest final gradient (training.clipping). micro_batches: pieces of a batch
@@ -42,6 +43,7 @@ class Run:
     evaluate_every: int
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     weights: str | None = None
+    tuning: Literal["full", "head", "lora"] = "full"
     optimizer: str = "adam"
     momentum: float = 0.9
     lr_schedule: str = "constant"

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
+from models.tuning import plain_state
 from training.backends import backends
 from training.evaluation import Evaluation, Score
 from training.run import Run
 from training.trainer import Best, Checkpoint, Trainer
 
-__all__ = ["Checkpoint", "TrainResult", "Trainer", "train"]
+__all__ = ["Checkpoint", "Interrupted", "TrainResult", "Trainer", "train"]
+
+
+class Interrupted(Exception):
+    """The run was asked to leave and has saved where it stands."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,9 @@ class TrainResult:
 
     That is the best one, and with averaging the last, which is of the averaged weights and stands
     beside that of the latest ones. Held-out scores stand in it, and without averaging at the last
-    step too. state `diverged`: the loss stopped being a finite number; `reason` says when.
+    step too. passes: what its steps cost, in forwards and backwards over a batch (Passes.spent).
+    state `diverged`: the loss stopped being a finite number; `reason` says when. weights:
+    the model's state dict on the CPU, if it was asked for.
     """
 
     state: Literal["completed", "diverged"]
@@ -35,6 +42,8 @@ class TrainResult:
     validation: float | None
     steps: int
     seconds: float
+    passes: float
+    weights: dict[str, Tensor] | None = None
 
 
 def train(
@@ -43,18 +52,22 @@ def train(
     report: Callable[[Evaluation], None],
     save: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
+    leaving: Callable[[], bool] = lambda: False,
+    keep: Literal["none", "best", "last"] = "none",
 ) -> TrainResult:
     """Trains, evaluating every `run.evaluate_every` steps and after the last.
 
     `report` gets each evaluation of the source domains (with `run.evaluations == "all"` the
     held-out domain's too); those before a resume are reported again. Before it, `save` gets a
     function that makes a checkpoint which includes it. Whatever either raises ends the run and
-    passes through. The held-out domain is scored once at the end, with the best and with the last
+    passes through. `leaving` is asked before every step; when it says so, `save` is called and the
+    run ends. The held-out domain is scored once at the end, with the best and with the last
     weights, or with the averaged ones. An average that more steps would not change ends the run as
     completed; the evaluation that says so is in the result only, so that nothing stops the run
-    where it stops by itself.
+    where it stops by itself. `keep`: which weights are in the result, those that speak for the run
+    (best) or the last; a run that diverged has none.
 
-    Raises ValueError as Trainer does.
+    Raises ValueError as Trainer does, and Interrupted when it leaves.
     """
     with backends(run.tf32, run.deterministic):
         trainer = Trainer(run, dataset)
@@ -63,30 +76,46 @@ def train(
             for evaluation in trainer.evaluations[: -1 if trainer.dead else None]:
                 report(evaluation)
         while not trainer.over:
-            start = trainer.step
-            if not _train_interval(trainer):
-                between = f"between steps {start} and {trainer.step}"
+            start = trainer.step - trainer.step % run.evaluate_every
+            end = min(start + run.evaluate_every, run.steps)
+            if not _train_until(trainer, end, leaving):
+                if save is not None:
+                    save(trainer.checkpoint)
+                raise Interrupted(f"asked to leave at step {trainer.step}")
+            if not _evaluate(trainer):
+                between = f"between steps {start} and {end}"
                 return _result(trainer, f"the loss stopped being finite {between}")
             if save is not None:
                 save(trainer.checkpoint)
             if not trainer.dead:
                 report(trainer.evaluations[-1])
-        return _result(trainer)
+        return _result(trainer, keep=keep)
 
 
-def _train_interval(trainer: Trainer) -> bool:
-    """Trains to the next evaluation and evaluates; False if the loss left the finite numbers."""
-    run, began = trainer.run, time.perf_counter() - trainer.seconds
-    end = min(trainer.step - trainer.step % run.evaluate_every + run.evaluate_every, run.steps)
-    total = torch.zeros((), device=trainer.device)
+def _train_until(trainer: Trainer, end: int, leaving: Callable[[], bool]) -> bool:
+    """Trains to step `end`; False if it was told to leave before."""
+    began = time.perf_counter() - trainer.seconds
     trainer.learn()
     while trainer.step < end:
-        total += trainer.train_one()
+        if leaving():
+            trainer.seconds = time.perf_counter() - began
+            return False
+        trainer.loss += trainer.train_one()
+    trainer.seconds = time.perf_counter() - began
+    return True
+
+
+def _evaluate(trainer: Trainer) -> bool:
+    """Scores the weights as they stand; False if the loss left the finite numbers since the last
+    time."""
+    began = time.perf_counter() - trainer.seconds
     scores = _source_scores(trainer)
     trainer.seconds = time.perf_counter() - began
+    total = trainer.loss.clone()
+    trainer.loss.zero_()
     if not _finite(total, scores):
         return False
-    evaluation = Evaluation(trainer.step, scores, trainer.seconds)
+    evaluation = Evaluation(trainer.step, scores, trainer.seconds, passes=trainer.passes)
     trainer.evaluations.append(evaluation)
     if trainer.average is not None:
         trainer.average.evaluated(evaluation.validation_loss)
@@ -107,8 +136,9 @@ def _finite(total: Tensor, scores: tuple[Score, ...]) -> bool:
     return bool(total.isfinite()) and bool(losses.isfinite().all())
 
 
-def _result(trainer: Trainer, diverged: str = "") -> TrainResult:
+def _result(trainer: Trainer, diverged: str = "", keep: str = "none") -> TrainResult:
     """The result of a run that is over; `diverged` says why it ended early."""
+    last = _state(trainer) if keep == "last" else None
     if trainer.average is None:
         evaluations = _with_flatness(trainer, _with_held_out(trainer, last=not diverged))
         best_step = trainer.best.step if trainer.best else None
@@ -127,7 +157,25 @@ def _result(trainer: Trainer, diverged: str = "") -> TrainResult:
         validation,
         trainer.step,
         trainer.seconds,
+        trainer.passes,
+        _selected_state(trainer) if keep == "best" else last,
     )
+
+
+def _selected_state(trainer: Trainer) -> dict[str, Tensor]:
+    """Of the averaged weights, which have been loaded, or of the best ones."""
+    if trainer.average is None:
+        assert trainer.best is not None
+        trainer.load_tensors(trainer.best.tensors)
+    return _state(trainer)
+
+
+def _state(trainer: Trainer) -> dict[str, Tensor]:
+    # torch.compile puts a name of its own before those of what it wraps.
+    return {
+        name.replace("_orig_mod.", ""): tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in plain_state(trainer.model).items()
+    }
 
 
 def _with_held_out(trainer: Trainer, last: bool) -> tuple[Evaluation, ...]:
@@ -141,8 +189,7 @@ def _with_held_out(trainer: Trainer, last: bool) -> tuple[Evaluation, ...]:
         trainer.load_tensors(trainer.best.tensors)
         held_out[trainer.best.step] = trainer.scores(lambda p: p.role == "held_out")
     return tuple(
-        Evaluation(e.step, e.scores + held_out.get(e.step, ()), e.seconds)
-        for e in trainer.evaluations
+        replace(e, scores=e.scores + held_out.get(e.step, ())) for e in trainer.evaluations
     )
 
 
@@ -174,4 +221,4 @@ def _averaged(trainer: Trainer) -> Evaluation:
         scores += trainer.scores(lambda p: p.role == "held_out")
     if trainer.run.flatness != "none":
         scores = _merged(scores, trainer.scores_and_flatness())
-    return Evaluation(trainer.step, scores, trainer.seconds, "average")
+    return Evaluation(trainer.step, scores, trainer.seconds, "average", trainer.passes)

@@ -14,8 +14,9 @@ import models
 from datasets.augmentation import views
 from datasets.batches import Batches
 from datasets.domain_dataset import DomainDataset
+from datasets.input_format import InputFormat
 from datasets.splits import seed_hash
-from models import batch_norms
+from models import batch_norms, tuning
 from training import algorithms, averaging, optimizers
 from training.clipping import clipped
 from training.compilation import compiled
@@ -23,6 +24,7 @@ from training.devices import device_of
 from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, parts_of
 from training.flatness import with_flatness
+from training.frozen import bits
 from training.passes import Passes
 from training.precision import autocast
 from training.run import Run
@@ -56,6 +58,8 @@ class Trainer:
         own = {name: values.pop(name) for name in OWN if name in values}
         of_average = averaging.hyperparameters(run.averaging)
         numbers = {name: values.pop(name) for name in of_average if name in values}
+        of_tuning = tuning.hyperparameters(run.tuning)
+        tuned = {name: values.pop(name) for name in of_tuning if name in values}
         self.run = run
         self.device = device_of(run.device)
         torch.manual_seed(seed_hash(run.random_seed, "weights"))
@@ -65,7 +69,10 @@ class Trainer:
             dataset.image_shape,
             own.get("dropout", 0.0),
             run.weights,
-        ).to(self.device)
+        )
+        tuning.tune(self.model, run.tuning, tuned)
+        self.frozen = bits(p for p in self.model.parameters() if not p.requires_grad)
+        self.model.to(self.device)
         if run.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.weights = Weights(self.model)
@@ -86,7 +93,13 @@ class Trainer:
             run.momentum,
         )
         self.average = averaging.build(run.averaging, numbers)
-        in_training, in_evaluation = views(dataset, run.augmentation, self.device)
+        colours = self.model.colours
+        in_training, in_evaluation = views(
+            dataset,
+            run.augmentation,
+            self.device,
+            InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
+        )
         self.parts = parts_of(dataset, run.held_out, run.seed, in_evaluation)
         sources = [p for p in self.parts if p.role == "source" and p.split == "in"]
         self.batches = Batches(
@@ -99,8 +112,10 @@ class Trainer:
             threads=0 if self.device.type == "cpu" else 2,
         )
         self.memory: dict[str, Tensor] = {}
+        self.loss = torch.zeros((), device=self.device)  # summed since the last evaluation
         self.step = 0
         self.seconds = 0.0
+        self.passes = 0.0  # Passes.spent of all steps
         self.evaluations: list[Evaluation] = []
         self.best: Best | None = None
         if run.compile:
@@ -142,6 +157,7 @@ class Trainer:
         )
         self.optimizer.lr = self.lr * self.lr_schedule(self.step)
         losses = take_step(self.update, step, self.optimizer)
+        self.passes += step.passes.spent
         self.step += 1
         if self.average is not None:
             self.average.add(self.weights.flat, self.step, self.run.steps)
@@ -176,7 +192,7 @@ class Trainer:
         """
         assert self.average is not None
         self.weights.flat.copy_(self.average.result())
-        if self.run.bn == "updated":
+        if self.run.bn == "updated" and self.run.tuning != "head":
             with autocast(self.run.precision, self.device):
                 torch.optim.swa_utils.update_bn(self._later_batches(500), self.model)
 
@@ -199,24 +215,35 @@ class Trainer:
         return {
             "step": self.step,
             "seconds": self.seconds,
+            "passes": self.passes,
             "tensors": [tensor.clone() for tensor in self.tensors()],
+            "frozen": self.frozen,
             "optimizer": {key: tensor.clone() for key, tensor in self.optimizer.state.items()},
             "memory": {key: tensor.clone() for key, tensor in self.memory.items()},
+            "loss": self.loss.clone(),
             "average": self.average and self.average.state(),
             "best": vars(self.best) if self.best else None,
             "evaluations": [
-                (e.step, [tuple(vars(s).values()) for s in e.scores], e.seconds)
+                (e.step, [tuple(vars(s).values()) for s in e.scores], e.seconds, e.passes)
                 for e in self.evaluations
             ],
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on from a checkpoint. Raises ValueError if it is of other frozen parameters."""
+        if checkpoint["frozen"] != self.frozen:
+            raise ValueError(
+                f"the parameters of {self.run.model} that do not train are no longer those of the "
+                "checkpoint: put the old file of weights, or the old libraries, back"
+            )
         self.step = checkpoint["step"]
         self.seconds = checkpoint["seconds"]
+        self.passes = checkpoint["passes"]
         self.load_tensors(checkpoint["tensors"])
         for key, own in self.optimizer.state.items():
             own.copy_(checkpoint["optimizer"][key])
         self.memory = {k: v.to(self.device, copy=True) for k, v in checkpoint["memory"].items()}
+        self.loss.copy_(checkpoint["loss"])
         if self.average is not None:
             self.average.restore(checkpoint["average"], self.device)
         best = checkpoint["best"]
@@ -224,6 +251,6 @@ class Trainer:
             best["step"], best["validation"], [t.to(self.device) for t in best["tensors"]]
         )
         self.evaluations = [
-            Evaluation(step, tuple(Score(*score) for score in scores), seconds)
-            for step, scores, seconds in checkpoint["evaluations"]
+            Evaluation(step, tuple(Score(*score) for score in scores), seconds, passes=passes)
+            for step, scores, seconds, passes in checkpoint["evaluations"]
         ]

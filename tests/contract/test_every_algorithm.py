@@ -17,12 +17,12 @@ from training.algorithms import parse
 from training.checkpoint import from_bytes, to_bytes
 from training.evaluation import Evaluation
 from training.run import Run
-from training.train import Checkpoint, Trainer, TrainResult, train
+from training.train import Checkpoint, Interrupted, Trainer, TrainResult, train
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 
-class Interrupted(Exception):
+class Died(Exception):
     """Stands for whatever may end a run."""
 
 
@@ -46,10 +46,25 @@ def interrupted(run: Run, after: int) -> Checkpoint:
 
     def report(evaluation: Evaluation) -> None:
         if evaluation.step == after:
-            raise Interrupted
+            raise Died
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Died):
         train(run, DIGITS, report, lambda checkpoint: saved.append(checkpoint()))
+    return saved[-1]
+
+
+def left(run: Run, step: int) -> Checkpoint:
+    """The state of a run that is asked to leave before it takes that step, counted from 0."""
+    saved: list[Checkpoint] = []
+    asked = iter(range(run.steps))
+    with pytest.raises(Interrupted):
+        train(
+            run,
+            DIGITS,
+            lambda _: None,
+            lambda checkpoint: saved.append(checkpoint()),
+            leaving=lambda: next(asked) == step,
+        )
     return saved[-1]
 
 
@@ -76,7 +91,7 @@ def passes_of(algorithm: str) -> int:
 
 
 def timeless(state: Checkpoint) -> Checkpoint:
-    evaluations = [(step, scores) for step, scores, _ in state["evaluations"]]
+    evaluations = [(step, scores, passes) for step, scores, _, passes in state["evaluations"]]
     return {**state, "seconds": None, "evaluations": evaluations}
 
 
@@ -112,9 +127,10 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(algori
     run = run_of(algorithm, {"dropout": dropout})
     whole, state = trained(run)
 
-    for after in (4, 8):
-        torch.manual_seed(after)  # whatever random state the resuming process happens to have
-        resumed, resumed_state = trained(run, from_bytes(to_bytes(interrupted(run, after))))
+    # After an evaluation, and between two.
+    for checkpoint in (interrupted(run, 4), left(run, 6), interrupted(run, 8)):
+        torch.manual_seed(checkpoint["step"])  # whatever random state a process happens to have
+        resumed, resumed_state = trained(run, from_bytes(to_bytes(checkpoint)))
 
         assert_equal(timeless(resumed_state), timeless(state))
         assert resumed.best_step == whole.best_step

@@ -45,7 +45,7 @@ def test_two_parts_compose_unless_the_mathematics_forbids_it(pair):
 def test_the_loss_falls(pair):
     evaluations = usual(pair)["evaluations"]
 
-    first, last = (sum(score[4] for score in scores) for _, scores, _ in evaluations)
+    first, last = (sum(score[4] for score in scores) for _, scores, *_ in evaluations)
 
     assert last < first
 

@@ -10,6 +10,7 @@ from urllib.error import URLError
 import pytest
 import torch
 import torchvision.models
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import models
@@ -62,6 +63,12 @@ def test_a_state_dict_of_torchvisions_model_gives_all_but_the_last_layer(
 
     assert starts_from(network, whole.state_dict())
     assert network.classifier.weight.shape == (5, 512)
+
+
+def test_a_safetensors_file_fits(whole: nn.Module, tmp_path: Path) -> None:
+    save_file(whole.state_dict(), tmp_path / "resnet18.safetensors")
+
+    assert starts_from(build(tmp_path / "resnet18.safetensors"), whole.state_dict())
 
 
 def test_the_classifier_is_fresh_and_follows_from_torchs_seed(saved: Path) -> None:

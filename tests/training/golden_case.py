@@ -98,8 +98,9 @@ class RecordedDraws:
         self._order = list(order)
         self._shares = iter(shares)
 
-    def uniform(self, like: Tensor) -> Tensor:
-        return next(self._draws).reshape(like.shape)
+    def uniform(self, like: Tensor, out: Tensor | None = None) -> Tensor:
+        room = torch.empty_like(like) if out is None else out
+        return room.copy_(next(self._draws).reshape(like.shape))
 
     normal = uniform
 
@@ -233,11 +234,11 @@ class WatchedPasses(Passes):
 
         return super().gradient(watched, second)
 
-    def domain_gradients(self) -> Tensor:
-        gradients = super().domain_gradients()
+    def domain_gradients(self) -> tuple[list[Tensor], Tensor]:
+        losses, gradients = super().domain_gradients()
         self._seen.searched[-1].append(self._flat.clone())
         self._seen.cosines[-1].append(pair_cosines(gradients))
-        return gradients
+        return losses, gradients
 
 
 @cache

@@ -37,6 +37,15 @@ def test_draws_differ_between_steps_seeds_and_calls():
         assert not any(torch.equal(one, other) for other in draws[i + 1 :])
 
 
+def test_uniform_draws_are_written_where_they_are_wanted():
+    room = torch.zeros(1000)
+
+    drawn = StepDraws(3, 7, CPU).uniform(SHAPE, out=room)
+
+    assert drawn is room
+    assert torch.equal(room, StepDraws(3, 7, CPU).uniform(SHAPE))
+
+
 def test_draws_have_the_distribution_they_are_named_after():
     many = torch.empty(100_000, dtype=torch.float64)
     uniform, normal = StepDraws(0, 0, CPU).uniform(many), StepDraws(0, 1, CPU).normal(many)

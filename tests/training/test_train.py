@@ -125,7 +125,7 @@ def test_checkpoints_hold_no_held_out_score():
 
     train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
 
-    scores = [score for _, scores, _ in saved[-1]["evaluations"] for score in scores]
+    scores = [score for _, scores, *_ in saved[-1]["evaluations"] for score in scores]
     assert {role for _, role, *_ in scores} == {"source"}
 
 

@@ -54,6 +54,9 @@ PARTS: dict[str, type[Any]] = {
 # Stretched by the weights, a ball needs about ten times SAM's (Kwon et al. 2021).
 RADII = {"VaSSO": 0.1, "F-SAM": 0.2, "ASAM": 0.5, "ASAM-elementwise": 0.5}
 
+# Alignment's penalty depends on the featurizer alone, and the annealed search moves nothing else.
+ON_FEATURES = ("CORAL", "MMD", "GGA")
+
 
 def build(name: str, values: Mapping[str, float], schedule: Schedule = CONSTANT) -> Update:
     """The update of an algorithm with these hyperparameters; `schedule` scales its radius.
@@ -114,6 +117,11 @@ def part_hyperparameters(part: str) -> dict[str, float]:
 def compares_domains(name: str) -> bool:
     """Whether the algorithm needs at least two source domains to differ from its plain form."""
     return any(PARTS[part].compares_domains for part in parse(name))
+
+
+def works_on_features(name: str) -> tuple[str, ...]:
+    """The algorithm's parts that do nothing if the features cannot change."""
+    return tuple(part for part in parse(name) if part in ON_FEATURES)
 
 
 def _compose(names: tuple[str, ...], values: Mapping[str, float], schedule: Schedule) -> Update:

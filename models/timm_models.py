@@ -1,0 +1,109 @@
+"""Any model of timm (Wightman 2019, PyTorch Image Models) as a featurizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from models import pretrained
+from models.downloads import from_hugging_face, from_url
+from models.family import Family, without_chance
+from models.network import Colours, Shape
+from models.weight_files import read
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@cache
+def names() -> Sequence[str]:
+    import timm
+
+    return tuple(timm.list_models())
+
+
+@cache
+def published(name: str) -> Sequence[str]:
+    """timm's tags of the model's weights, its own choice first."""
+    import timm
+
+    # (A dot stands before the tag, and nowhere else in a name.)
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
+    default = _config(name).tag
+    return tuple(sorted(tags, key=lambda tag: tag != default))
+
+
+def colours(name: str, weights: str | None) -> Colours:
+    config = _config(name, weights)
+    return Colours(tuple(config.mean), tuple(config.std))
+
+
+def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
+    """The model without its classifier, from which timm returns pooled features [N, width].
+
+    Position embeddings are resampled to the images' size, as timm does it.
+    """
+    import timm
+
+    model, config = f"timm/{name}", _config(name, weights)
+    options: dict[str, Any] = {"num_classes": 0}
+    if config.fixed_input_size:
+        options["img_size"] = shape[1:]
+    if weights is None:
+        return without_chance(timm.create_model(name, **options))
+    path = pretrained.check(model, weights, published(name))
+    if path is None:
+        what = f"the weights {weights!r} of model {model!r}"
+        state = read(_published_file(config, what))
+        own: dict[str, Any] = {}
+    else:
+        state = _without_head(pretrained.bare(read(path)), config.classifier or ())
+        # So timm takes them for weights of just this model, and refuses others.
+        own = {"num_classes": 0, "label_offset": 0}
+    overlay = {"state_dict": state, "custom_load": False, **own}
+    tagged = name if path else f"{name}.{weights}"
+    try:
+        network: nn.Module = timm.create_model(
+            tagged, pretrained=True, pretrained_cfg_overlay=overlay, **options
+        )
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise ValueError(
+            f"the weights of model {model!r} in {path or weights} do not fit: {reason}"
+        ) from error
+    network.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator, union-attr]
+    return without_chance(network)
+
+
+def _config(name: str, weights: str | None = None) -> Any:
+    """What timm knows of the weights; of its own choice of them, where they are a file or None."""
+    import timm
+
+    known = weights is not None and weights in published(name)
+    return timm.models.get_pretrained_cfg(f"{name}.{weights}" if known else name)
+
+
+def _published_file(config: Any, what: str) -> Path:
+    if config.hf_hub_id:
+        files = [config.hf_hub_filename] if config.hf_hub_filename else FILES
+        return from_hugging_face(config.hf_hub_id, files, what)
+    return from_url(config.url, what)
+
+
+def _without_head(state: dict[str, Tensor], heads: str | Sequence[str]) -> dict[str, Tensor]:
+    roots = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+    return {key: value for key, value in state.items() if not key.startswith(roots)}
+
+
+FAMILY = Family(
+    package="timm",
+    extra="timm",
+    sentence="Any image model of timm, without its classifier.",
+    names=names,
+    published=published,
+    colours=colours,
+    featurizer=featurizer,
+)

@@ -1,0 +1,98 @@
+"""Which part of a model trains: all of it, its linear head, or the head and a little more."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models import lora
+from models.network import Network
+
+# The numbers of each with their defaults: RoBERTa's in Hu et al. 2021, table 9.
+TUNINGS: dict[str, dict[str, float]] = {
+    "full": {},
+    "head": {},
+    "lora": {"lora_rank": 8, "lora_alpha": 8.0},
+}
+
+
+def hyperparameters(tuning: str) -> dict[str, float]:
+    """The numbers of a tuning with their defaults. Raises ValueError for an unknown name."""
+    if tuning not in TUNINGS:
+        near = difflib.get_close_matches(tuning, TUNINGS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"unknown tuning: {tuning!r}{hint} there are: {', '.join(TUNINGS)}")
+    return dict(TUNINGS[tuning])
+
+
+def check(network: Network, tuning: str) -> None:
+    """Raises ValueError if the model cannot be tuned so; it may be on the meta device."""
+    if tuning == "lora" and next(lora.places(network.featurizer), None) is None:
+        raise ValueError("lora adapts the matrices of attention, and the model has none")
+
+
+def tune(network: Network, tuning: str, values: Mapping[str, float]) -> None:
+    """Leaves only the parameters that train with `requires_grad`; new ones are drawn as torch does.
+
+    values: of `hyperparameters`, by name; those that are left out have their defaults.
+
+    Raises:
+        ValueError: unknown tuning, a number out of range, or a model without attention for lora.
+    """
+    numbers = hyperparameters(tuning) | dict(values)
+    for name in numbers.keys() - hyperparameters(tuning).keys():
+        raise ValueError(f"tuning {tuning} has no number {name!r}")
+    check(network, tuning)
+    layers = network.featurizer
+    assert isinstance(layers, nn.Sequential)
+    if tuning == "head":
+        layers[0] = Frozen(layers[0])
+    elif tuning == "lora":
+        rank, alpha = numbers["lora_rank"], numbers["lora_alpha"]
+        if rank < 1 or rank != int(rank):
+            raise ValueError(f"lora_rank must be a whole number from 1, but got {rank}")
+        if not alpha > 0:
+            raise ValueError(f"lora_alpha must be above 0, but got {alpha}")
+        lora.adapt(layers[0], int(rank), alpha)
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of the model as it was before it was tuned, with what LoRA learned in it."""
+    state: dict[str, Tensor] = {}
+    for key, tensor in network.state_dict().items():
+        path, low_rank, pair = key.partition(".parametrizations.")
+        if not low_rank:
+            state[key.replace(".0.frozen.", ".0.")] = tensor
+        elif pair.endswith(".original"):
+            name = pair.removesuffix(".original")
+            state[f"{path}.{name}"] = getattr(network.get_submodule(path), name).detach()
+    return state
+
+
+class Frozen(nn.Module):
+    """Layers that stay as they are: in evaluation mode for good, outside of autograd's graph.
+
+    What they made of a batch is kept until they see another: the second pass of a sharpness-aware
+    step does not go through them again.
+    """
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.frozen = layers.requires_grad_(False)
+        self.train()
+        self._seen: tuple[Tensor, int, Tensor] | None = None
+
+    def train(self, mode: bool = True) -> Frozen:
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._seen is not None and self._seen[0] is x and self._seen[1] == x._version:
+            return self._seen[2]
+        with torch.no_grad():
+            features: Tensor = self.frozen(x)
+        if torch.is_grad_enabled():  # an evaluation sees each batch once
+            self._seen = (x, x._version, features)
+        return features

@@ -1,0 +1,37 @@
+"""What a step of each algorithm costs is what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.settings import ALGORITHMS, DIGITS, run_of
+from training.algorithms import PARTS, parse
+from training.train import Trainer, train
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_step_makes_as_many_passes_as_the_dearest_part_says(algorithm):
+    trainer = Trainer(run_of(algorithm), DIGITS)
+    trainer.train_one()  # before GGA's window
+    costs = [float(PARTS[part].cost.split(";")[0]) for part in parse(algorithm)]
+    assert trainer.passes == pytest.approx(max(costs, default=1.0))
+
+
+@pytest.mark.parametrize(("dropout", "passes"), [(0.0, 252), (0.5, 1 + 251 * 4 / 3)])
+def test_an_annealed_step_costs_as_many_as_its_card_says(dropout, passes):
+    changed = {"search_steps": 250, "start": 0, "dropout": dropout}
+    trainer = Trainer(run_of("GGA", changed), DIGITS)
+    trainer.train_one()
+    assert trainer.passes == pytest.approx(passes)
+    assert str(round(passes)) in PARTS["GGA"].cost
+
+
+def test_a_result_has_the_passes_of_all_steps_and_each_evaluation_those_until_then():
+    result = train(run_of("SAM"), DIGITS, lambda _: None)
+    assert [(e.step, e.passes) for e in result.evaluations] == [(4, 8.0), (8, 16.0), (12, 24.0)]
+    assert result.passes == 24.0
+
+
+def test_pieces_of_a_batch_are_one_pass_together():
+    result = train(run_of("SAGM", micro_batches=4), DIGITS, lambda _: None)
+    assert result.passes == 24.0

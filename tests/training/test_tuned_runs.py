@@ -1,0 +1,203 @@
+"""Runs of every model, tuned in every way: they train, resume and keep frozen what is frozen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import models
+from models import tuning
+from models.network import Colours
+from tests.models.tiny_models import NAMES, WITH_ATTENTION
+from tests.training.photographs import photographs
+from training.checkpoint import from_bytes, to_bytes
+from training.evaluation import Evaluation
+from training.run import Run
+from training.train import Checkpoint, Trainer, train
+
+DATA = photographs()
+RUN = Run("Photographs", None, "timm/test_vit", "SAGM", "sketch", 0, 4, 2, augmentation="none")
+VALUES = {"lr": 1e-2, "batch_size": 3, "dropout": 0.3}
+
+LARGE = ["resnet50", "convnext_tiny", "vit_b_16"]
+ATTENTIVE = [*WITH_ATTENTION, "vit_b_16"]
+TUNED = [
+    pytest.param(name, how, marks=[pytest.mark.slow] if name in LARGE else [])
+    for name in (*models.MODELS, *NAMES)
+    for how in tuning.TUNINGS
+    if how != "lora" or name in ATTENTIVE
+]
+
+
+def run_of(name: str, how: str, algorithm: str = "SAGM", **fields: object) -> Run:
+    values = {**VALUES, "rho": 0.05, "alpha": 0.1} if algorithm == "SAGM" else VALUES
+    run = replace(RUN, model=name, tuning=how, algorithm=algorithm, hyperparameters=values)
+    return replace(run, **fields)
+
+
+def scores(evaluations: object) -> list[object]:
+    return [(e.step, e.scores) for e in evaluations]
+
+
+class Crash(Exception):
+    pass
+
+
+def resumed(run: Run, after: int) -> tuple[list[object], Checkpoint]:
+    """Evaluations of a run that broke off after an evaluation and went on from its checkpoint."""
+    kept: list[bytes] = []
+
+    def crash(evaluation: Evaluation) -> None:
+        if evaluation.step == after:
+            raise Crash
+
+    with pytest.raises(Crash):
+        train(run, DATA, crash, lambda checkpoint: kept.append(to_bytes(checkpoint())))
+    checkpoint = from_bytes(kept[-1])
+    torch.manual_seed(99)
+    return scores(train(run, DATA, lambda e: None, None, checkpoint).evaluations), checkpoint
+
+
+@pytest.mark.parametrize(("name", "how"), TUNED)
+def test_every_model_tuned_in_every_way_trains_and_resumes(name: str, how: str) -> None:
+    run = run_of(name, how)
+    trainer = Trainer(run, DATA)
+    before = trainer.weights.flat.clone()
+    frozen = [p.clone() for p in trainer.model.parameters() if not p.requires_grad]
+    trainer.learn()
+    trainer.train_one()
+
+    assert not torch.equal(trainer.weights.flat, before)
+    after = [p for p in trainer.model.parameters() if not p.requires_grad]
+    assert all(map(torch.equal, frozen, after))
+    whole = train(run, DATA, lambda e: None)
+    assert whole.state == "completed"
+    assert resumed(run, 2)[0] == scores(whole.evaluations)
+
+
+@pytest.mark.parametrize(
+    ("how", "fields"),
+    [
+        (how, fields)
+        for how in ("head", "lora")
+        for fields in (
+            {"averaging": "ema"},
+            {"averaging": "swa"},
+            {"averaging": "swad", "evaluate_every": 1},
+            {"micro_batches": 2},
+            {"flatness": "curvature"},
+            {"optimizer": "sgd"},
+            {"precision": "bf16"},
+            {"channels_last": True},
+            {"augmentation": "exact"},
+            {"clip_norm": 0.1},
+        )
+    ],
+)
+def test_what_a_run_may_have_goes_with_frozen_parameters(
+    how: str, fields: dict[str, object]
+) -> None:
+    run = run_of("timm/test_vit", how, **fields)
+    whole = train(run, DATA, lambda e: None)
+
+    assert whole.state == "completed"
+    assert resumed(run, 2)[0] == scores(whole.evaluations)
+
+
+@pytest.mark.parametrize("how", ["head", "lora"])
+@pytest.mark.parametrize(
+    "algorithm", ["ERM", "ASAM", "GSAM", "GAM", "VaSSO", "DISAM", "GGA-L", "Fish", "Fishr", "IRM"]
+)
+def test_algorithms_move_what_trains(how: str, algorithm: str) -> None:
+    run = run_of("open_clip/tiny", how, algorithm)
+    whole = train(run, DATA, lambda e: None)
+
+    assert whole.state == "completed"
+    assert resumed(run, 2)[0] == scores(whole.evaluations)
+
+
+@pytest.mark.parametrize("algorithm", ["GGA", "CORAL", "MMD"])
+def test_algorithms_on_features_move_loras_pairs(algorithm: str) -> None:
+    own = {"start": 0, "search_steps": 2, "neighborhood": 0.01} if algorithm == "GGA" else {}
+    run = run_of("open_clip/tiny", "lora", algorithm)
+    run = replace(run, hyperparameters={**VALUES, **own})
+    plain = run_of("open_clip/tiny", "lora", "ERM")
+
+    changed = train(run, DATA, lambda e: None)
+
+    assert scores(changed.evaluations) != scores(train(plain, DATA, lambda e: None).evaluations)
+    assert resumed(run, 2)[0] == scores(changed.evaluations)
+
+
+def test_a_frozen_model_costs_its_checkpoint_nothing() -> None:
+    sizes = {}
+    for how in tuning.TUNINGS:
+        trainer = Trainer(run_of("timm/test_vit", how), DATA)
+        sizes[how] = len(trainer.weights.flat)
+        frozen = sum(p.numel() for p in trainer.model.parameters() if not p.requires_grad)
+        total = sum(t.numel() for t in trainer.checkpoint()["tensors"])
+        assert total == sizes[how] + sum(b.numel() for b in trainer.model.buffers())
+        assert frozen == (0 if how == "full" else sizes["full"] - 64 * 3 - 3)
+
+    assert sizes["head"] == 64 * 3 + 3
+    assert sizes["lora"] < sizes["full"] / 10
+
+
+def test_a_checkpoint_goes_on_with_no_other_frozen_weights(tmp_path) -> None:
+    path = tmp_path / "weights.pth"
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        other = models.build("timm/test_vit", 3, (3, 32, 32))
+        torch.save(other.state_dict(), path)
+        run = run_of("timm/test_vit", "head", weights=str(path))
+        if seed == 0:
+            _, checkpoint = resumed(run, 2)
+
+    with pytest.raises(ValueError, match="that do not train are no longer those of the checkpoint"):
+        train(run, DATA, lambda e: None, None, checkpoint)
+
+
+@pytest.mark.parametrize("number", ["lora_rank", "lora_alpha"])
+def test_each_number_of_lora_changes_the_result(number: str) -> None:
+    found = []
+    for value in (2, 3):
+        run = run_of("timm/test_vit", "lora")
+        run = replace(run, hyperparameters={**run.hyperparameters, number: value})
+        found.append(scores(train(run, DATA, lambda e: None).evaluations))
+
+    assert found[0] != found[1]
+
+
+def test_images_have_the_colours_that_the_model_expects() -> None:
+    trainer = Trainer(run_of("timm/test_vit", "full"), DATA)
+    mean, deviation = 0.5, 0.5
+    assert trainer.model.colours == Colours((mean,) * 3, (deviation,) * 3)
+    found = trainer.batches(0).x
+    pixels = (found * deviation + mean) * 255
+
+    assert torch.allclose(pixels, pixels.round(), atol=1e-3)
+    assert found.min() < 0 < found.max()
+
+    imagenet = Trainer(run_of("resnet18", "full"), DATA).batches(0).x
+    torch.testing.assert_close(
+        imagenet[:, 0] * 0.229 + 0.485, found[:, 0] * deviation + mean, atol=1e-5, rtol=0
+    )
+
+
+def test_an_average_of_heads_leaves_the_batch_norm_of_the_features_alone() -> None:
+    trainer = Trainer(run_of("resnet18", "head", averaging="ema"), DATA)
+    before = [buffer.clone() for buffer in trainer.model.buffers()]
+    trainer.learn()
+    trainer.train_one()
+
+    trainer.load_average()
+
+    assert all(map(torch.equal, trainer.model.buffers(), before))
+
+
+def test_a_number_of_a_tuning_that_the_run_has_not_is_refused() -> None:
+    run = run_of("timm/test_vit", "full")
+    with pytest.raises(ValueError, match="has no hyperparameter 'lora_rank'"):
+        Trainer(replace(run, hyperparameters={"lora_rank": 2}), DATA)
