@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search import algorithm_names
 from search.config import Sweep
+from search.layers import batch_norm
+from search.one_dataset import of_dataset
 from search.space import Value
 from search.studies import Study
 from training.run import Run
@@ -26,25 +29,31 @@ class Assignment:
 
 def run_of(sweep: Sweep, assignment: Assignment) -> Run:
     """The training run that an assignment asks for."""
-    study, root = assignment.study, sweep.dataset.root
+    study = assignment.study
+    one = of_dataset(sweep, study.dataset)
+    root, training = one.dataset.root, one.training
+    algorithm, average = algorithm_names.split(study.algorithm)
     # Keys of a sweep's training that are a run's own fields, under the same names.
-    fields = Run.__dataclass_fields__.keys() & type(sweep.training).model_fields.keys()
+    fields = Run.__dataclass_fields__.keys() & type(training).model_fields.keys()
     return Run(
         dataset=study.dataset,
         root=None if root is None else str(root),
         model=study.model,
-        algorithm=study.algorithm,
+        algorithm=algorithm,
         held_out=study.held_out,
         seed=study.seed,
         weights=sweep.model.weights,
         hyperparameters=dict(assignment.values),  # type: ignore[arg-type]
-        **{name: getattr(sweep.training, name) for name in fields - {"device"}},
-        device=device(sweep),
+        tuning=sweep.model.tuning,
+        **{name: getattr(training, name) for name in fields - {"averaging", "bn", "device"}},
+        bn="frozen" if batch_norm(one, training) == "frozen" else "updated",
+        averaging=average or training.averaging,
+        device=device(one),
     )
 
 
-def device(sweep: Sweep) -> str:
-    """Where trials compute; `auto` is a GPU if they are given one."""
-    if sweep.training.device != "auto":
-        return sweep.training.device
-    return "cuda" if sweep.resources.gpu > 0 else "cpu"
+def device(one: Sweep) -> str:
+    """Where trials of a dataset compute; `auto` is a GPU if they are given one."""
+    if one.training.device != "auto":
+        return one.training.device
+    return "cuda" if one.resources.gpu > 0 else "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from search.published import ANY, Published
 from search.ranges import Suggestion
 from search.space import Choice, Fixed, Interval, Value
@@ -10,6 +12,8 @@ SWAD = "Cha et al. 2021, arXiv 2102.08604, and its released code"
 SWA = "Izmailov et al. 2018, arXiv 1803.05407"
 DENSE = "Arpit et al. 2022, arXiv 2110.10832"
 EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
+
+PAPERS = {"swad": SWAD, "swa": SWA, "ema": EMA}
 
 RANGES: dict[str, dict[str, Suggestion]] = {
     "none": {},
@@ -45,6 +49,10 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
 
 def published(dataset: str, averaging: str) -> dict[str, Value]:
     """Reported values of all numbers of an averaging; those of any dataset where none is."""
+    return {name: entry.value for name, entry in reported(dataset, averaging).items()}
+
+
+def reported(dataset: str, averaging: str) -> Mapping[str, Published]:
+    """As `published`, with the source of each value."""
     entries = PUBLISHED[averaging]
-    chosen = entries[ANY] | entries.get(dataset, {})
-    return {name: entry.value for name, entry in chosen.items()}
+    return entries[ANY] | entries.get(dataset, {})

@@ -8,14 +8,16 @@ from rich.text import Text
 
 import datasets
 import models
+from models.tuning import TUNINGS
+from search import algorithm_names
 from search import method_facts as facts
+from search.algorithm_names import AVERAGES
 from search.cluster import CHECKOUT
 from search.errors import UserError
 from search.live import console
 from search.space import show_number
-from training.algorithms import PARTS, hyperparameters, parse
 
-COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM."
+COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWAD."
 
 
 def print_algorithms(name: str | None) -> None:
@@ -27,8 +29,8 @@ def print_algorithms(name: str | None) -> None:
     table = Table(title="Algorithms", title_justify="left")
     for column in ("name", "what it does", "hyperparameters (default)", "cost", "paper"):
         table.add_column(column)
-    for part in ("ERM", *PARTS):
-        values = ", ".join(f"{k} ({show_number(v)})" for k, v in hyperparameters(part).items())
+    for part in facts.METHODS:
+        values = ", ".join(f"{k} ({show_number(v)})" for k, v in facts.own_numbers(part).items())
         table.add_row(part, Text(facts.summary(part)), values, facts.cost(part), facts.paper(part))
     screen.print(table)
     screen.print(
@@ -39,7 +41,8 @@ def print_algorithms(name: str | None) -> None:
 
 def _print_algorithm(screen: Console, name: str) -> None:
     try:
-        parts = parse(name) or ("ERM",)
+        averages = [word for word in name.split("+") if word in AVERAGES]
+        parts = (*algorithm_names.parts(name), *averages) or ("ERM",)
     except ValueError as error:
         raise UserError(str(error)) from None
     screen.print(Text(name, style="bold"))
@@ -56,13 +59,32 @@ def _print_algorithm(screen: Console, name: str) -> None:
     screen.print(table)
 
 
-def print_models() -> None:
+def print_models(name: str | None) -> None:
+    """All models in a table, the names of a family's, or one model in full.
+
+    Raises UserError for an unknown name or a family whose library is not installed.
+    """
+    screen = console()
+    if name is not None:
+        try:
+            names = models.names(name) if name in models.FAMILIES else [models.describe(name)]
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UserError(str(error)) from None
+        screen.print(Text("\n".join(names)))
+        return
     table = Table(title="Models", title_justify="left")
     for column in ("name", "what it is"):
         table.add_column(column)
-    for name in models.MODELS:
-        table.add_row(name, models.describe(name))
-    console().print(table)
+    for model in models.MODELS:
+        table.add_row(model, models.describe(model))
+    for family, of in models.FAMILIES.items():
+        install = f"pip install '.[{of.extra}]'"
+        table.add_row(f"{family}/NAME", Text(f"{of.sentence} Needs {of.package}: {install}"))
+    screen.print(table)
+    screen.print(
+        f"Trains as model.tuning says: {', '.join(TUNINGS)}. Names of a family, or the weights of "
+        "a model: `python -m search models NAME`"
+    )
 
 
 def print_datasets() -> None:

@@ -1,22 +1,26 @@
-"""What spans several keys of a sweep file: names that exist, ranges that fit, keys that act."""
+"""What spans several keys of a sweep: names that exist, ranges that fit, keys that act."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import datasets
-import models
+from search import algorithm_names
+from search.check_model import check_model
 from search.check_space import check_space
-from search.config import Sweep
 from search.idle_keys import SWITCHES, idle_keys
 from search.nearest import way_out
+from search.one_dataset import OneDataset
 from search.problems import Path, Problem, show
 from search.studies import held_out_domains
-from training.algorithms import compares_domains, parse
+from search.study_space import averaging_of
+from training.algorithms import compares_domains
 
 
-def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
-    """Everything wrong with a sweep whose keys are each right by themselves.
+def check_one(
+    sweep: OneDataset, broken: Sequence[Path] = ()
+) -> tuple[list[Problem], list[Problem]]:
+    """Everything wrong with a sweep whose keys are each right by themselves, and keys in vain.
 
     broken: keys that were not, and stand at their defaults here; what depends on them is left out.
     """
@@ -27,9 +31,12 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
     problems = [*_names(sweep), *_repeated(sweep), *_resources(sweep), *_device(sweep)]
     if whole(("training", "steps")):
         problems += _steps(sweep)
+    if whole(("model",), ("dataset", "size")):
+        problems += check_model(sweep)
     domains = _domains(sweep) if whole(("dataset",)) else []
     algorithms = _unusable(sweep)
     problems += domains + algorithms
+    idle: list[Problem] = []
     if not algorithms and whole(("algorithms",)):
         problems += _same(sweep)
         if not domains and whole(("dataset",)):
@@ -37,46 +44,38 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
         if whole(("search", "space"), ("training", "steps")):
             problems += check_space(sweep)
         if whole(*SWITCHES):
-            problems += idle_keys(sweep)
-    return [problem for problem in problems if problem.path not in broken]
+            idle += idle_keys(sweep)
+    return problems, idle
 
 
-def _names(sweep: Sweep) -> Iterator[Problem]:
-    for section, name, known in (
-        ("dataset", sweep.dataset.name, datasets.DATASETS),
-        ("model", sweep.model.name, models.MODELS),
-    ):
-        if name not in known:
-            yield Problem((section, "name"), f"is {show(name)}; {way_out(name, known)}")
-    model = sweep.model
-    if model.weights is not None and model.name in models.MODELS:
-        try:
-            models.check_weights(model.name, model.weights)
-        except (ValueError, FileNotFoundError) as error:
-            yield Problem(("model", "weights"), f"is {show(model.weights)}: {error}")
+def _names(sweep: OneDataset) -> Iterator[Problem]:
+    name, known = sweep.dataset.name, datasets.DATASETS
+    if name not in known:
+        yield Problem(("dataset", "name"), f"is {show(name)}; {way_out(name, known)}")
 
 
-def _unusable(sweep: Sweep) -> list[Problem]:
+def _unusable(sweep: OneDataset) -> list[Problem]:
     problems = []
     for index, name in enumerate(sweep.algorithms):
         try:
-            parse(name)
+            algorithm_names.parts(name)
         except ValueError as error:
             problems.append(Problem(("algorithms", index), f"cannot be used: {error}"))
     return problems
 
 
-def _same(sweep: Sweep) -> Iterator[Problem]:
-    seen: dict[frozenset[str], str] = {}
+def _same(sweep: OneDataset) -> Iterator[Problem]:
+    seen: dict[tuple[frozenset[str], str], str] = {}
     for index, name in enumerate(sweep.algorithms):
-        other = seen.setdefault(frozenset(parse(name)), name)
+        meaning = frozenset(algorithm_names.parts(name)), averaging_of(sweep, name)
+        other = seen.setdefault(meaning, name)
         if other != name:
             yield Problem(
                 ("algorithms", index), f"is {show(name)}, the same as {other}; remove one"
             )
 
 
-def _repeated(sweep: Sweep) -> Iterator[Problem]:
+def _repeated(sweep: OneDataset) -> Iterator[Problem]:
     held_out = () if sweep.held_out == "all" else sweep.held_out
     lists: dict[str, tuple[object, ...]] = {
         "algorithms": sweep.algorithms,
@@ -89,7 +88,7 @@ def _repeated(sweep: Sweep) -> Iterator[Problem]:
                 yield Problem((key, index), f"is {show(value)}, which the list already has")
 
 
-def _domains(sweep: Sweep) -> list[Problem]:
+def _domains(sweep: OneDataset) -> list[Problem]:
     entry = datasets.DATASETS.get(sweep.dataset.name)
     if entry is None:
         return []
@@ -122,12 +121,12 @@ def _domains(sweep: Sweep) -> list[Problem]:
     return problems
 
 
-def _too_few_sources(sweep: Sweep) -> Iterator[Problem]:
+def _too_few_sources(sweep: OneDataset) -> Iterator[Problem]:
     if sweep.dataset.name not in datasets.DATASETS:
         return
     sources = len(datasets.describe(sweep.dataset.name, sweep.dataset.root).domains) - 1
     for index, name in enumerate(sweep.algorithms):
-        if sources < 2 and compares_domains(name):
+        if sources < 2 and compares_domains(algorithm_names.split(name)[0]):
             yield Problem(
                 ("algorithms", index),
                 f"is {show(name)}, which compares source domains and needs at least two, but "
@@ -135,7 +134,7 @@ def _too_few_sources(sweep: Sweep) -> Iterator[Problem]:
             )
 
 
-def _steps(sweep: Sweep) -> Iterator[Problem]:
+def _steps(sweep: OneDataset) -> Iterator[Problem]:
     training, search = sweep.training, sweep.search
     for path, value, below in (
         (("training", "evaluate_every"), training.evaluate_every, False),
@@ -153,7 +152,7 @@ def _steps(sweep: Sweep) -> Iterator[Problem]:
         )
 
 
-def _resources(sweep: Sweep) -> Iterator[Problem]:
+def _resources(sweep: OneDataset) -> Iterator[Problem]:
     gpu = sweep.resources.gpu
     if gpu > 1 and gpu != int(gpu):
         yield Problem(
@@ -161,7 +160,7 @@ def _resources(sweep: Sweep) -> Iterator[Problem]:
         )
 
 
-def _device(sweep: Sweep) -> Iterator[Problem]:
+def _device(sweep: OneDataset) -> Iterator[Problem]:
     gpu, device = sweep.resources.gpu, sweep.training.device
     if gpu == 0 and device == "cuda":
         yield Problem(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from search.config import Sweep
+from models import tuning
+from search import algorithm_names
 from search.nearest import way_out
+from search.one_dataset import OneDataset
 from search.problems import Path, Problem, show
 from search.space import Interval, Range, extremes, plain, show_value, text
 from search.study_space import (
+    averaging_of,
     column_types,
     given_ranges,
     grid_size,
@@ -18,7 +21,7 @@ from search.study_space import (
     study_space,
 )
 from training import averaging
-from training.algorithms import PARTS, parse, part_hyperparameters
+from training.algorithms import PARTS, part_hyperparameters
 
 # A grid is listed before it is drawn from.
 MOST_POINTS = 100_000
@@ -32,10 +35,12 @@ LIMITS: dict[str, tuple[float, float]] = {
     "swa_start": (0, 0.99),
     "swa_every": (1, float("inf")),
     "ema_decay": (0, 0.999_999),
+    "lora_rank": (1, float("inf")),
+    "lora_alpha": (1e-6, float("inf")),
 }
 
 
-def check_space(sweep: Sweep) -> list[Problem]:
+def check_space(sweep: OneDataset) -> list[Problem]:
     """All that is wrong with search.space and search.first_trials; the algorithms must exist."""
     problems = [*_entries(sweep), *_first_trial_names(sweep)]
     if problems:
@@ -50,7 +55,7 @@ def check_space(sweep: Sweep) -> list[Problem]:
     return problems
 
 
-def _entries(sweep: Sweep) -> Iterator[Problem]:
+def _entries(sweep: OneDataset) -> Iterator[Problem]:
     types = column_types(sweep)
     for name, entry in sweep.search.space.items():
         path: Path = ("search", "space", name)
@@ -81,9 +86,9 @@ def _entry(
         yield Problem(path, f"is {show(plain(range_))}; {misfit}")
 
 
-def _unlisted(sweep: Sweep, name: str) -> str:
+def _unlisted(sweep: OneDataset, name: str) -> str:
     try:
-        parse(name)
+        algorithm_names.parts(name)
     except ValueError:
         return f"is no algorithm; {way_out(name, sweep.algorithms)}"
     return f"is not among the algorithms ({', '.join(sweep.algorithms)}); list it or remove the key"
@@ -110,7 +115,7 @@ def _misfit(name: str, range_: Range, type_: type[int] | type[float]) -> str | N
     return None
 
 
-def _first_trial_names(sweep: Sweep) -> Iterator[Problem]:
+def _first_trial_names(sweep: OneDataset) -> Iterator[Problem]:
     known = column_types(sweep)
     for index, trial in enumerate(sweep.search.first_trials):
         if not trial:
@@ -122,7 +127,7 @@ def _first_trial_names(sweep: Sweep) -> Iterator[Problem]:
                 yield Problem(("search", "first_trials", index, name), _unknown(sweep, name))
 
 
-def _first_trial_values(sweep: Sweep) -> Iterator[Problem]:
+def _first_trial_values(sweep: OneDataset) -> Iterator[Problem]:
     spaces = [study_space(sweep, name) for name in sweep.algorithms]
     for index, trial in enumerate(sweep.search.first_trials):
         for name, value in trial.items():
@@ -136,7 +141,7 @@ def _first_trial_values(sweep: Sweep) -> Iterator[Problem]:
                 )
 
 
-def _not_on_a_grid(sweep: Sweep) -> list[Problem]:
+def _not_on_a_grid(sweep: OneDataset) -> list[Problem]:
     found: dict[Path, Interval] = {}
     for algorithm in sweep.algorithms:
         for name, range_ in study_space(sweep, algorithm).items():
@@ -153,7 +158,7 @@ def _not_on_a_grid(sweep: Sweep) -> list[Problem]:
     ]
 
 
-def _too_many_points(sweep: Sweep) -> Iterator[Problem]:
+def _too_many_points(sweep: OneDataset) -> Iterator[Problem]:
     for algorithm in sweep.algorithms:
         points = grid_size(study_space(sweep, algorithm))
         if points > MOST_POINTS:
@@ -164,12 +169,12 @@ def _too_many_points(sweep: Sweep) -> Iterator[Problem]:
             )
 
 
-def _late_starts(sweep: Sweep) -> list[Problem]:
+def _late_starts(sweep: OneDataset) -> list[Problem]:
     """GGA's window must open while a run lasts, wherever the space puts it."""
     steps = sweep.training.steps
     found: dict[Path, float] = {}
     for algorithm in sweep.algorithms:
-        if "GGA" in parse(algorithm):
+        if "GGA" in algorithm_names.parts(algorithm):
             latest = max(map(float, extremes(study_space(sweep, algorithm)["start"])))
             if latest >= steps:
                 found.setdefault(_where(sweep, algorithm, "start"), latest)
@@ -183,14 +188,14 @@ def _late_starts(sweep: Sweep) -> list[Problem]:
     ]
 
 
-def _too_few_evaluations(sweep: Sweep) -> list[Problem]:
+def _too_few_evaluations(sweep: OneDataset) -> list[Problem]:
     """SWAD averages nothing before it has seen as many evaluations as it looks at."""
-    if sweep.training.averaging != "swad":
-        return []
     training = sweep.training
     evaluations = math.ceil(training.steps / training.evaluate_every)
     found: dict[Path, float] = {}
     for algorithm in sweep.algorithms:
+        if averaging_of(sweep, algorithm) != "swad":
+            continue
         most = max(map(float, extremes(study_space(sweep, algorithm)["swad_converge"])))
         if most > evaluations:
             found.setdefault(_where(sweep, algorithm, "swad_converge"), most)
@@ -205,7 +210,7 @@ def _too_few_evaluations(sweep: Sweep) -> list[Problem]:
     ]
 
 
-def _too_many_pieces(sweep: Sweep) -> Iterator[Problem]:
+def _too_many_pieces(sweep: OneDataset) -> Iterator[Problem]:
     spaces = [study_space(sweep, name) for name in sweep.algorithms]
     least = min(min(map(float, extremes(space["batch_size"]))) for space in spaces)
     if sweep.training.micro_batches > least:
@@ -216,7 +221,7 @@ def _too_many_pieces(sweep: Sweep) -> Iterator[Problem]:
         )
 
 
-def _idle_batch_size(sweep: Sweep) -> Iterator[Problem]:
+def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:
     default = type(sweep.training).model_fields["batch_size"].default
     if sweep.training.batch_size != default:
         yield Problem(
@@ -226,7 +231,7 @@ def _idle_batch_size(sweep: Sweep) -> Iterator[Problem]:
         )
 
 
-def _unknown(sweep: Sweep, name: str) -> str:
+def _unknown(sweep: OneDataset, name: str) -> str:
     """What to say of a name that no listed algorithm has."""
     listed = ", ".join(sweep.algorithms)
     owners = [part for part in PARTS if name in part_hyperparameters(part)]
@@ -234,7 +239,14 @@ def _unknown(sweep: Sweep, name: str) -> str:
         if name in averaging.hyperparameters(average):
             return (
                 f"is a number of the averaging {average}, but training.averaging is "
-                f"{sweep.training.averaging}; set it to {average} or remove the key"
+                f"{sweep.training.averaging}; set it to {average}, list an algorithm such as "
+                f"{average.upper()}, or remove the key"
+            )
+    for how in tuning.TUNINGS:
+        if name in tuning.hyperparameters(how):
+            return (
+                f"is a number of the tuning {how}, but model.tuning is {sweep.model.tuning}; "
+                f"set it to {how} or remove the key"
             )
     if owners:
         return (
@@ -245,7 +257,7 @@ def _unknown(sweep: Sweep, name: str) -> str:
     return f"is no hyperparameter of the listed algorithms ({listed}); {way_out(name, known)}"
 
 
-def _where(sweep: Sweep, algorithm: str, name: str) -> Path:
+def _where(sweep: OneDataset, algorithm: str, name: str) -> Path:
     """The key that says, or would say, where this hyperparameter of the algorithm is searched."""
     own = sweep.search.space.get(algorithm)
     nested = isinstance(own, dict) and name in own

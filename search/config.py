@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -112,19 +113,41 @@ SpaceEntry = Annotated[
 ]
 
 
+Root = Annotated[
+    Annotated[Path, AfterValidator(_absolute)] | None,
+    Field(description="Folder of the images; a bundled dataset needs none."),
+]
+Size = Annotated[
+    Annotated[Whole, Field(ge=1)] | None,
+    Field(description="Side in pixels of decoded images; 224 if not given."),
+]
+Allow = Annotated[
+    tuple[Literal["counts", "missing_classes", "stray_folders", "truncated", "unreadable"], ...],
+    Field(description="What may be wrong with the images' files."),
+]
+
+
 class Dataset(Section):
     name: str = Field(
         description="A dataset of `python -m search datasets`.", examples=["RotatedDigits"]
     )
-    root: Annotated[Path, AfterValidator(_absolute)] | None = Field(
-        default=None, description="Folder of the images; a bundled dataset needs none."
+    root: Root = None
+    size: Size = None
+    allow: Allow = ()
+
+
+class OneOfSeveral(Section):
+    """A dataset among several, and what is not for all of them."""
+
+    root: Root = None
+    size: Size = None
+    allow: Allow = ()
+    held_out: HeldOut | None = Field(
+        default=None, description="In the place of the sweep's `held_out`."
     )
-    size: Annotated[Whole, Field(ge=1)] | None = Field(
-        default=None, description="Side in pixels of decoded images; 224 if not given."
-    )
-    allow: tuple[
-        Literal["counts", "missing_classes", "stray_folders", "truncated", "unreadable"], ...
-    ] = Field(default=(), description="What may be wrong with the images' files.")
+    training: Annotated[
+        Training, PlainSerializer(lambda own: own.model_dump(mode="json", exclude_unset=True))
+    ] = Field(default=Training(), description="In the place of keys of the sweep's `training`.")
 
 
 class Model(Section):
@@ -133,6 +156,11 @@ class Model(Section):
         default=None,
         description="Published weights by name, or a local file; random if left out.",
         examples=["imagenet"],
+    )
+    tuning: Literal["full", "head", "lora"] = Field(
+        default="full",
+        description="What trains: all of it, the linear head alone, or the head and a low-rank "
+        "change of the attention's matrices.",
     )
 
 
@@ -154,7 +182,20 @@ class Search(Section):
         default=3, ge=2, description="asha and hyperband go on with one in this many trials."
     )
     max_failures: Whole = Field(
-        default=3, ge=0, description="Times that a crashed trial is tried again."
+        default=3,
+        ge=0,
+        description="Times that a crashed trial is tried again before it gets any further.",
+    )
+    hang_seconds: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time between two evaluations of a trial; one that takes longer has "
+        "hung, and is tried again.",
+    )
+    keep_weights: Literal["none", "best", "last"] = Field(
+        default="none",
+        description="Which weights of each study's best trial stay in the run: its selected ones, "
+        "or its last.",
     )
     space: dict[str, SpaceEntry] = Field(
         default={},
@@ -171,17 +212,35 @@ class Resources(Section):
 
     cpu: Real = Field(default=1.0, gt=0)
     gpu: Real = Field(default=0.0, ge=0, description="A share of one, or a whole number of them.")
+    memory: Real | None = Field(
+        default=None, gt=0, description="GB; a trial that takes more has failed."
+    )
+
+    def in_rays_units(self) -> dict[str, float]:
+        """What Ray is asked for, by its names of things; memory in bytes."""
+        asked = {"CPU": self.cpu, "GPU": self.gpu, "memory": (self.memory or 0) * 1e9}
+        return {name: need for name, need in asked.items() if need}
 
 
 class Sweep(Section):
-    """A sweep file as it was read."""
+    """A sweep file as it was read: over one dataset, or several."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["dataset"]}, {"required": ["datasets"]}]}
+    )
 
     name: Name = Field(description="Names the run's folder.", examples=["my-sweep"])
-    dataset: Dataset = Field(examples=[{"name": "RotatedDigits"}])
+    dataset: Dataset | None = Field(default=None, examples=[{"name": "RotatedDigits"}])
+    datasets: dict[str, OneOfSeveral] = Field(
+        default={},
+        description="Several datasets by name, in the place of `dataset`.",
+        examples=[{"PACS": {"root": "~/data"}, "VLCS": {"root": "~/data"}}],
+    )
     model: Model = Field(examples=[{"name": "cnn"}])
     algorithms: tuple[str, ...] = Field(
         min_length=1,
-        description="ERM, or parts joined by +, such as DISAM+SAGM.",
+        description="ERM, or parts joined by +, such as DISAM+SAGM; with the average of the "
+        "weights that is a trial's result, such as SAGM+SWAD. SWAD alone is ERM's.",
         examples=[["ERM", "SAM", "DISAM+SAGM"]],
     )
     held_out: HeldOut = Field(

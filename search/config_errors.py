@@ -28,7 +28,6 @@ MESSAGES = {
     "float_parsing": NUMBER,
     "string_type": "it must be text; put it in quotes",
     "path_type": "it must be the path of a folder",
-    "dict_type": "it must be a mapping of names to values",
     "too_short": "it needs at least one entry",
     "greater_than_equal": "it must be at least {ge:g}",
     "greater_than": "it must be above {gt:g}",
@@ -61,6 +60,8 @@ def _problem(found: Any) -> Problem:
         return Problem(path, f"is {show(value)}; {context['error']}")
     if kind == "model_type":
         return Problem(path, f"is {show(value)}; it must be a mapping{_such_as(path)}")
+    if kind == "dict_type":
+        return Problem(path, f"is {show(value)}; it must be a mapping of names{_such_as(path)}")
     if kind == "tuple_type":
         return Problem(path, f"is {show(value)}; it must be a list{_such_as(path)}")
     message = MESSAGES.get(kind, found["msg"]).format(**context)
@@ -73,23 +74,29 @@ def _unknown_key(path: Path) -> str:
         return "is not a key; it is a hyperparameter and belongs under search.space"
     close = nearest(key, _section(path).model_fields)
     if close is None:
-        elsewhere = [(section, key) for section in Sweep.model_fields if _has(section, key)]
+        elsewhere = [
+            (*place, name, key)
+            for place, section in ((path[:-1], _section(path)), ((), Sweep))
+            for name, field in section.model_fields.items()
+            if _has(field, key)
+        ]
         if elsewhere:
             return f"is not a key; did you mean {dotted(elsewhere[0])}?"
     return f"is not a key; {way_out(key, _section(path).model_fields)}"
 
 
 def _such_as(path: Path, with_key: bool = False) -> str:
-    examples = _field(path).examples
+    field = _section(path).model_fields.get(str(path[-1]))
+    examples = field.examples if field else None
     if not examples:
         return ""
     written = show({path[-1]: examples[0]} if with_key else examples[0])
     return ", such as " + (written[1:-1] if with_key else written)
 
 
-def _has(section: str, key: str) -> bool:
-    model = Sweep.model_fields[section].annotation
-    return isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields
+def _has(field: FieldInfo, key: str) -> bool:
+    model = _model(field)
+    return not _by_name(field) and model is not None and key in model.model_fields
 
 
 def _field(path: Path) -> FieldInfo:
@@ -99,9 +106,22 @@ def _field(path: Path) -> FieldInfo:
 def _section(path: Path) -> type[BaseModel]:
     """The model that the last key of the path belongs to."""
     section: type[BaseModel] = Sweep
-    for key in path[:-1]:
-        annotation = section.model_fields[str(key)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        section = annotation
+    keys = iter(path[:-1])
+    for key in keys:
+        field = section.model_fields[str(key)]
+        model = _model(field)
+        assert model is not None
+        section = model
+        if _by_name(field):
+            next(keys, None)
     return section
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a key holds, or may hold, or holds several of by name."""
+    kinds = (field.annotation, *typing.get_args(field.annotation))
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _by_name(field: FieldInfo) -> bool:
+    return typing.get_origin(field.annotation) is dict

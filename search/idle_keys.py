@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import datasets
-import models
+from search import algorithm_names
 from search.assignment import device
-from search.config import Sweep
+from search.layers import batch_norm, has_layer
+from search.one_dataset import OneDataset
 from search.problems import Path, Problem, show
 from training.algorithms import hyperparameters
 
@@ -35,7 +35,7 @@ SWITCHES: tuple[Path, ...] = (
 )
 
 
-def idle_keys(sweep: Sweep) -> Iterator[Problem]:
+def idle_keys(sweep: OneDataset) -> Iterator[Problem]:
     """One problem for each; the sweep's model and algorithms must exist."""
     for path, conditions in _conditions(sweep).items():
         section = getattr(sweep, path[0])
@@ -47,7 +47,7 @@ def idle_keys(sweep: Sweep) -> Iterator[Problem]:
             yield Problem(path, f"is {show(_plain(value))} but has no effect: {reason}; remove it")
 
 
-def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
+def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
     training, search, model = sweep.training, sweep.search, sweep.model.name
     sgd: Conditions = {"only sgd has a momentum": lambda: training.optimizer == "sgd"}
     falls: Conditions = {
@@ -58,7 +58,12 @@ def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
     drops: Conditions = {"only step drops": lambda: training.lr_schedule == "step"}
     climbs: Conditions = {
         "no listed algorithm climbs": lambda: any(
-            "rho" in hyperparameters(name) for name in sweep.algorithms
+            "rho" in hyperparameters(algorithm_names.split(name)[0]) for name in sweep.algorithms
+        )
+    }
+    averages: Conditions = {
+        "each listed algorithm names its own": lambda: any(
+            algorithm_names.split(name)[1] is None for name in sweep.algorithms
         )
     }
     rho_alone: Conditions = {
@@ -74,11 +79,20 @@ def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
     rho_falls: Conditions = {
         "a constant rho does not fall": lambda: training.rho_schedule != "constant"
     }
-    normed: Conditions = {f"{model} has no batch norm": lambda: _has(model, _BatchNorm)}
-    looks_at_batch: Conditions = {
-        "frozen batch norm is not updated in any pass": lambda: training.bn != "frozen"
+    features_learn: Conditions = {
+        "model.tuning is head, and the features stay as they are": lambda: (
+            sweep.model.tuning != "head"
+        )
     }
-    convolves: Conditions = {f"{model} has no convolution": lambda: _has(model, nn.Conv2d)}
+    normed: Conditions = {
+        f"{model} has no batch norm": lambda: has_layer(model, _BatchNorm)
+    } | features_learn
+    looks_at_batch: Conditions = {
+        "frozen batch norm is not updated in any pass": lambda: (
+            batch_norm(sweep, training) != "frozen"
+        )
+    }
+    convolves: Conditions = {f"{model} has no convolution": lambda: has_layer(model, nn.Conv2d)}
     rounds: Conditions = {
         "only NVIDIA GPUs have TF32": lambda: device(sweep) == "cuda",
         "bf16 leaves it no products": lambda: training.precision == "fp32",
@@ -94,6 +108,7 @@ def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
     samples: Conditions = {"a grid visits all its points": lambda: search.sampler != "grid"}
     return {
         ("training", "momentum"): sgd,
+        ("training", "averaging"): averages,
         ("training", "lr_floor"): falls,
         ("training", "lr_drop_at"): drops,
         ("training", "lr_drop"): drops,
@@ -104,6 +119,7 @@ def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
         ("training", "bn_second_pass"): climbs | normed | looks_at_batch,
         ("training", "tf32"): rounds,
         ("training", "channels_last"): convolves,
+        ("training", "compile"): features_learn,
         ("training", "augmentation"): photographs,
         ("training", "flatness_rho"): measures,
         ("training", "flatness_samples"): measures,
@@ -116,15 +132,6 @@ def _conditions(sweep: Sweep) -> dict[tuple[str, str], Conditions]:
 def _resizes(dataset: str) -> bool:
     entry = datasets.DATASETS.get(dataset)
     return entry is None or entry.resizes  # an unknown one is said elsewhere
-
-
-def _has(model: str, kind: type[nn.Module]) -> bool:
-    """Whether the model has a layer of this kind; built without numbers, as on no device."""
-    if model not in models.MODELS:
-        return True  # said elsewhere
-    with torch.device("meta"):
-        network = models.build(model, 2, (3, 224, 224))
-    return any(isinstance(module, kind) for module in network.modules())
 
 
 def _plain(value: object) -> object:

@@ -24,8 +24,9 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Row:
-    """How far one study, or all studies of an algorithm, have come."""
+    """How far one study, or all studies of an algorithm on a dataset, have come."""
 
+    dataset: str
     algorithm: str
     held_out: str
     seed: str
@@ -100,6 +101,7 @@ class Clock:
 def rows_of(ledger: Ledger) -> list[Row]:
     return [
         Row(
+            book.study.dataset,
             book.study.algorithm,
             book.study.held_out,
             str(book.study.seed),
@@ -113,11 +115,14 @@ def rows_of(ledger: Ledger) -> list[Row]:
 
 
 def table(title: str, rows: Iterable[Row]) -> RenderableType:
-    """A line per study; of many studies, a line per algorithm."""
+    """A line per study; of many studies, a line per dataset and algorithm."""
     rows = list(rows)
     if len(rows) > MOST_ROWS:
         rows = _by_algorithm(rows)
     drawn = Table(title=title, title_justify="left", title_style="bold")
+    several = len({row.dataset for row in rows}) > 1
+    if several:
+        drawn.add_column("dataset")
     drawn.add_column("algorithm")
     drawn.add_column("held out")
     drawn.add_column("seed", justify="right")
@@ -126,6 +131,7 @@ def table(title: str, rows: Iterable[Row]) -> RenderableType:
     for row in rows:
         failed = row.ended["failed"] + row.ended["diverged"]
         drawn.add_row(
+            *[row.dataset] * several,
             row.algorithm,
             row.held_out,
             row.seed,
@@ -140,11 +146,12 @@ def table(title: str, rows: Iterable[Row]) -> RenderableType:
 
 
 def _by_algorithm(rows: Iterable[Row]) -> list[Row]:
-    groups: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.algorithm, []).append(row)
+        groups.setdefault((row.dataset, row.algorithm), []).append(row)
     return [
         Row(
+            dataset,
             algorithm,
             f"{len({row.held_out for row in group})} domains",
             str(len({row.seed for row in group})),
@@ -153,7 +160,7 @@ def _by_algorithm(rows: Iterable[Row]) -> list[Row]:
             sum((row.ended for row in group), Counter()),
             None,
         )
-        for algorithm, group in groups.items()
+        for (dataset, algorithm), group in groups.items()
     ]
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from search import problems, yaml_file
-from search.check_config import check
+from search.check_sweep import check
 from search.config import Sweep
 from search.config_errors import problems_of
 from search.errors import UserError
@@ -34,17 +34,32 @@ def checked(
 
     Raises UserError, with all that is wrong, a line each.
     """
+    found = _one_or_several(data)
     try:
         sweep = Sweep.model_validate(data)
-        found = check(sweep)
     except ValidationError as error:
-        found = problems_of(error)
+        found += problems_of(error)
+    if found:
         found += _check_the_rest(data, [problem.path for problem in found])
+    else:
+        found = check(sweep)
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
         raise problems.user_error(source, found, overridden)
     return sweep
+
+
+def _one_or_several(data: Mapping[str, Any]) -> list[problems.Problem]:
+    """A sweep is over one dataset or several; an empty list of several is none."""
+    one, several = data.get("dataset"), data.get("datasets")
+    if one is not None and several:
+        sentence = "stands beside `dataset`; a sweep has one of them: keep one"
+        return [problems.Problem(("datasets",), sentence)]
+    if one is None and not several:
+        sentence = "is missing; add it, such as dataset: {name: RotatedDigits}"
+        return [problems.Problem(("dataset",), sentence)]
+    return []
 
 
 def _check_the_rest(data: Mapping[str, Any], broken: list[problems.Path]) -> list[problems.Problem]:
@@ -59,8 +74,11 @@ def _check_the_rest(data: Mapping[str, Any], broken: list[problems.Path]) -> lis
         for key in keys[:-1]:
             section = section.get(key, {})
         section.pop(keys[-1], None)
+    several = bool(rest.get("datasets"))
+    rest["dataset"] = rest.get("dataset") or (None if several else {})
     for name, field in Sweep.model_fields.items():
-        for example in field.examples or [] if field.is_required() else []:
+        needed = field.is_required() or (name == "dataset" and not several)
+        for example in field.examples or [] if needed else []:
             given = rest.get(name, example)
             rest[name] = {**example, **given} if isinstance(example, dict) else given
     return check(Sweep.model_validate(rest), broken)

@@ -7,8 +7,10 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from datasets.domain_dataset import DomainDataset
@@ -17,6 +19,7 @@ from search.errors import UserError
 from search.run_folder import MANIFEST, RunFolder
 
 PACKAGES = (
+    "numba",
     "numpy",
     "optuna",
     "pandas",
@@ -26,33 +29,56 @@ PACKAGES = (
     "scikit-learn",
     "torch",
     "torchvision",
+    # Where they are installed:
+    "open_clip_torch",
+    "timm",
 )
 
 
-def record(folder: RunFolder, dataset: DomainDataset) -> None:
+def record(folder: RunFolder, datasets: Sequence[DomainDataset]) -> None:
     """Writes the manifest, or adds a session to it when a run is taken up again.
 
     Raises UserError if the run was made with other data under the same name.
     """
     try:
         manifest = json.loads(folder.read_bytes(MANIFEST))
-        known = str(manifest["datasets"][dataset.name])
+        known = {dataset.name: str(manifest["datasets"][dataset.name]) for dataset in datasets}
         sessions = [*manifest["sessions"], session()]
     except FileNotFoundError:
-        known, sessions = dataset.fingerprint, [session()]
+        known = {dataset.name: dataset.fingerprint for dataset in datasets}
+        sessions = [session()]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
             "in another folder"
         ) from error
-    if known != dataset.fingerprint:
-        raise UserError(
-            f"{folder.uri} was made with other images of {dataset.name} (fingerprint {known[:12]}, "
-            f"now {dataset.fingerprint[:12]}); put the old ones back or launch under another name"
-        )
-    sessions[-1]["notes"] = list(dataset.notes)
-    manifest = {"datasets": {dataset.name: known}, "sessions": sessions}
+    for dataset in datasets:
+        before, now = known[dataset.name], dataset.fingerprint
+        if before != now:
+            raise UserError(
+                f"{folder.uri} was made with other images of {dataset.name} (fingerprint "
+                f"{before[:12]}, now {now[:12]}); put the old ones back or launch under another "
+                "name"
+            )
+    sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
+    manifest = {"datasets": known, "sessions": sessions}
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def fingerprints(folder: RunFolder) -> dict[str, str]:
+    """Those of the images that a run was made with, by dataset; none before it has begun."""
+    try:
+        return dict(json.loads(folder.read_bytes(MANIFEST))["datasets"])
+    except FileNotFoundError:
+        return {}
+
+
+def packages(folder: RunFolder) -> dict[str, str]:
+    """Versions by package that the run's latest driver has; none before it has begun."""
+    try:
+        return dict(json.loads(folder.read_bytes(MANIFEST))["sessions"][-1]["packages"])
+    except FileNotFoundError:
+        return {}
 
 
 def session() -> dict[str, Any]:
@@ -64,9 +90,18 @@ def session() -> dict[str, Any]:
         "gpus": _gpus(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
         "commit": _commit(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Those of the packages of this process, by name; what is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _gpus() -> list[str]:

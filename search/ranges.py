@@ -92,7 +92,7 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         "neighborhood": _log(1e-7, 1e-3, f"around the published 1e-6 and 1e-5 ({GGA_PAPER})"),
         "search_steps": Suggestion(
             Interval(10, 250, log=True, whole=True),
-            "250 in the released code; each costs 4/3 of a training step in every annealed step",
+            "250 in the released code; each costs 1 or 4/3 training steps in every annealed step",
         ),
         "start": Suggestion(Choice((0, 50, 100, 200)), f"around the published 100 ({GGA_PAPER})"),
         "length": Suggestion(Choice((20, 50, 100)), f"up to the published 100 ({GGA_PAPER})"),

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from search.config import Sweep
+from search.layers import batch_norm
+from search.one_dataset import by_dataset
 from search.problems import show
 from search.space import KINDS, plain
 from search.studies import held_out_domains
@@ -17,14 +19,25 @@ from search.study_space import given_ranges, study_space
 def resolved(sweep: Sweep) -> dict[str, Any]:
     """The sweep as a file with every key: defaults, held-out domains and all ranges written out.
 
-    A batch size that the space does not name stays with the training's keys.
+    A batch size that the space does not name stays with the training's keys, and a dataset's own
+    keys of `training` with the dataset.
     """
     data = sweep.model_dump(mode="json")
-    data["held_out"] = list(held_out_domains(sweep))
+    data["training"]["bn"] = batch_norm(sweep, sweep.training)
+    parts = by_dataset(sweep)
+    if sweep.dataset is not None:
+        del data["datasets"]
+        data["held_out"] = list(held_out_domains(parts[sweep.dataset.name]))
+    else:
+        del data["dataset"]
+        data["held_out"] = "all"
+        for name, one in parts.items():
+            data["datasets"][name]["held_out"] = list(held_out_domains(one))
+    one = next(iter(parts.values()))  # the same ranges for all
     data["search"]["space"] = {
         algorithm: {
             name: plain(range_)
-            for name, range_ in study_space(sweep, algorithm).items()
+            for name, range_ in study_space(one, algorithm).items()
             if name != "batch_size" or name in given_ranges(sweep, algorithm)
         }
         for algorithm in sweep.algorithms

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import datasets
 from search.config import Sweep
 from search.errors import UserError
-
-
-@dataclass(frozen=True)
-class Study:
-    """The search for one (dataset, model, algorithm, held-out domain, seed)."""
-
-    dataset: str
-    model: str
-    algorithm: str
-    held_out: str
-    seed: int
-
-    @property
-    def id(self) -> str:
-        """Name in files, tables and storages: `RotatedDigits.cnn.DISAM+SAGM.75.0`."""
-        parts = (self.dataset, self.model, self.algorithm, self.held_out, str(self.seed))
-        return ".".join(re.sub(r"[^A-Za-z0-9_+-]", "_", part) for part in parts)
+from search.one_dataset import OneDataset, by_dataset
+from search.study import Study as Study
 
 
 def studies(sweep: Sweep) -> tuple[Study, ...]:
-    """All studies of a sweep, by algorithm, held-out domain and seed, in the order of its file.
+    """All studies of a sweep, by dataset, algorithm, held-out domain and seed, in the order of its
+    file.
 
     Raises UserError if two domains have names that no file name can tell apart.
     """
     found = tuple(
-        Study(sweep.dataset.name, sweep.model.name, algorithm, domain, seed)
+        Study(dataset, sweep.model.name, algorithm, domain, seed)
+        for dataset, one in by_dataset(sweep).items()
         for algorithm in sweep.algorithms
-        for domain in held_out_domains(sweep)
+        for domain in held_out_domains(one)
         for seed in sweep.seeds
     )
     by_id: dict[str, Study] = {}
@@ -55,8 +41,8 @@ def asked_studies(sweep: Sweep) -> list[dict[str, Any]]:
     return [{"sweep": sweep.name, "study": s.id, **asdict(s)} for s in studies(sweep)]
 
 
-def held_out_domains(sweep: Sweep) -> tuple[str, ...]:
-    """The domains held out, `all` spelled out in the dataset's order."""
-    if sweep.held_out == "all":
-        return datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
-    return sweep.held_out
+def held_out_domains(one: OneDataset) -> tuple[str, ...]:
+    """The domains of a dataset that are held out, `all` spelled out in its order."""
+    if one.held_out == "all":
+        return datasets.describe(one.dataset.name, one.dataset.root).domains
+    return one.held_out

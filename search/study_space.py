@@ -5,37 +5,54 @@ from __future__ import annotations
 import itertools
 import math
 
-from search import averaging_ranges
+from models import tuning
+from search import algorithm_names, averaging_ranges, tuning_ranges
 from search.config import Sweep
+from search.one_dataset import OneDataset
 from search.published import published
 from search.ranges import suggestions
 from search.space import Choice, Fixed, Interval, Range, Value, contains
 from training import averaging
-from training.algorithms import hyperparameters, parse
+from training.algorithms import hyperparameters
 
 
-def study_space(sweep: Sweep, algorithm: str) -> dict[str, Range]:
-    """The range of every hyperparameter of an algorithm: training's, its own, the averaging's.
+def study_space(one: OneDataset, algorithm: str) -> dict[str, Range]:
+    """The range of every hyperparameter: training's, the algorithm's own, averaging's, tuning's.
 
     Suggested ranges, then those of the sweep, then those of the sweep for this algorithm.
     The batch size is fixed unless the sweep's space names it.
     """
-    types = hyperparameter_types(sweep, algorithm)
-    suggested = suggestions(parse(algorithm)) | averaging_ranges.RANGES[sweep.training.averaging]
+    types = hyperparameter_types(one, algorithm)
+    average = averaging_of(one, algorithm)
+    suggested = (
+        suggestions(algorithm_names.parts(algorithm))
+        | averaging_ranges.RANGES[average]
+        | tuning_ranges.RANGES[one.model.tuning]
+    )
     space = {name: suggested[name].range for name in types}
-    space["batch_size"] = Fixed(sweep.training.batch_size)
-    given = given_ranges(sweep, algorithm)
+    space["batch_size"] = Fixed(one.training.batch_size)
+    given = given_ranges(one, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
 
 def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
     """Every hyperparameter of an algorithm in the sweep, and whether it is whole.
 
-    Training's come first, then its own, then those of the averaging.
+    Training's come first, then its own, then those of the averaging and of the model's tuning.
     """
     types = {name: int if name == "batch_size" else float for name in suggestions(())}
-    own = hyperparameters(algorithm) | averaging.hyperparameters(sweep.training.averaging)
+    average = averaging_of(sweep, algorithm)
+    own = (
+        hyperparameters(algorithm_names.split(algorithm)[0])
+        | averaging.hyperparameters(average)
+        | tuning.hyperparameters(sweep.model.tuning)
+    )
     return types | {name: int if isinstance(own[name], int) else float for name in own}
+
+
+def averaging_of(sweep: Sweep, algorithm: str) -> str:
+    """The averaging of an algorithm's trials: the one in its name, or else the sweep's."""
+    return algorithm_names.averaging(algorithm, sweep.training.averaging)
 
 
 def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
@@ -43,13 +60,13 @@ def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
     return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(sweep, name).items()}
 
 
-def budget(sweep: Sweep, algorithm: str) -> int:
+def budget(one: OneDataset, algorithm: str) -> int:
     """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
-    space = study_space(sweep, algorithm)
+    space = study_space(one, algorithm)
     if any(isinstance(range_, Interval) for range_ in space.values()):
-        return sweep.search.trials
+        return one.search.trials
     # The same seed makes the same run of a setting: trying it again would tell nothing.
-    return min(sweep.search.trials, grid_size(space))
+    return min(one.search.trials, grid_size(space))
 
 
 def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
@@ -60,20 +77,24 @@ def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     return ranges | own if isinstance(own, dict) else ranges
 
 
-def first_settings(sweep: Sweep, algorithm: str) -> list[dict[str, Value]]:
-    """What a study tries first: the published setting, then the sweep's first trials.
+def first_settings(one: OneDataset, algorithm: str) -> list[dict[str, Value]]:
+    """What a study tries first: the setting published for its dataset, then the sweep's first
+    trials.
 
     Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
     to draw. Empty for a grid, which comes to each of its points anyway.
     """
-    if sweep.search.sampler == "grid":
+    if one.search.sampler == "grid":
         return []
-    space = study_space(sweep, algorithm)
+    space = study_space(one, algorithm)
     settings: list[dict[str, Value]] = []
-    reported = published(sweep.dataset.name, algorithm) | averaging_ranges.published(
-        sweep.dataset.name, sweep.training.averaging
+    dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
+    reported = (
+        published(dataset, update)
+        | averaging_ranges.published(dataset, averaging_of(one, algorithm))
+        | tuning_ranges.published(one.model.tuning)
     )
-    for wanted in (reported, *sweep.search.first_trials):
+    for wanted in (reported, *one.search.first_trials):
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
             if name in wanted and not isinstance(range_, Fixed):

@@ -62,10 +62,10 @@ class Training(Section):
         le=1,
         description="Fraction of rho left after the last step of linear or cosine.",
     )
-    bn: Literal["updated", "frozen"] = Field(
-        default="updated",
+    bn: Literal["auto", "updated", "frozen"] = Field(
+        default="auto",
         description="Whether batch norm looks at the batch and updates its running statistics, "
-        "or uses those it began with.",
+        "or uses those it began with; auto: frozen if model.weights are given.",
     )
     bn_second_pass: Literal["frozen", "updated"] = Field(
         default="frozen",

@@ -52,25 +52,32 @@ Loader.add_implicit_resolver(
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError if there is no such file or no mapping in it."""
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; name the YAML file in it") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
-        ) from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist{_neighbour(path)}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return parse(content, str(path))
+
+
+def parse(content: bytes, source: str) -> dict[str, Any]:
+    """The mapping in a YAML file's content; errors call it `source`. Raises UserError."""
     try:
-        data = yaml.load(content, Loader)
+        data = yaml.load(content.decode("utf-8-sig"), Loader)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{source}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
+        ) from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: {place(error)}") from None
+        raise UserError(f"{source}: {place(error)}") from None
     if data is None:
-        raise UserError(f"{path} is empty; start from a file in configs/")
+        raise UserError(f"{source} is empty; start from a file in configs/")
     if not isinstance(data, dict):
-        raise UserError(f"{path} holds no keys; a sweep file is a mapping such as `name: my-sweep`")
+        raise UserError(
+            f"{source} holds no keys; a sweep file is a mapping such as `name: my-sweep`"
+        )
     return data
 
 

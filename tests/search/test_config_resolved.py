@@ -93,7 +93,7 @@ def test_a_sweep_survives_pickling_and_cannot_be_changed():
 def test_the_schema_names_every_key_and_its_choices():
     schema = json_schema()
     sections = schema["$defs"]
-    assert set(schema["properties"]) == set(resolved(sweep()))
+    assert set(schema["properties"]) == {*resolved(sweep()), "datasets"}
     assert sections["Search"]["properties"]["sampler"]["enum"] == [
         "tpe",
         "gp",

@@ -17,10 +17,10 @@ def read(folder: RunFolder) -> dict:
 
 def test_each_session_is_added_to_those_before(tmp_path):
     folder = RunFolder(tmp_path)
-    manifest.record(folder, DIGITS)
+    manifest.record(folder, [DIGITS])
     first = read(folder)
     assert first["datasets"] == {"RotatedDigits": DIGITS.fingerprint}
-    manifest.record(folder, DIGITS)
+    manifest.record(folder, [DIGITS])
     second = read(folder)
     assert second["datasets"] == first["datasets"]
     assert second["sessions"][:1] == first["sessions"]
@@ -43,10 +43,10 @@ def test_without_git_the_commit_is_unknown_and_nothing_fails(monkeypatch, tmp_pa
 
 def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
     folder = RunFolder(tmp_path)
-    manifest.record(folder, DIGITS)
+    manifest.record(folder, [DIGITS])
     before = folder.read_bytes(MANIFEST)
     with pytest.raises(UserError, match=r"was made with other images of RotatedDigits .* launch"):
-        manifest.record(folder, replace(DIGITS, fingerprint="0" * 64))
+        manifest.record(folder, [replace(DIGITS, fingerprint="0" * 64)])
     assert folder.read_bytes(MANIFEST) == before
 
 
@@ -55,5 +55,5 @@ def test_a_damaged_manifest_is_named_and_kept(tmp_path, content):
     folder = RunFolder(tmp_path)
     folder.write_bytes(MANIFEST, content)
     with pytest.raises(UserError, match=r"manifest\.json is damaged: .*; put a copy back"):
-        manifest.record(folder, DIGITS)
+        manifest.record(folder, [DIGITS])
     assert folder.read_bytes(MANIFEST) == content

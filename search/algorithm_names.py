@@ -1,0 +1,45 @@
+"""What the name of an algorithm in a sweep says: parts of the update, and an average of weights.
+
+`SAGM+SWAD` is SAGM whose result is the average that SWAD takes; `SWAD` alone is that of ERM.
+"""
+
+from __future__ import annotations
+
+from search.nearest import nearest
+from training.algorithms import PARTS, parse
+from training.averaging import AVERAGINGS
+
+# As a name has it -> as the key training.averaging does.
+AVERAGES = {name.upper(): name for name in AVERAGINGS}
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """The update and the average: (SAGM, swad) of `SAGM+SWAD`, (SAGM, None) of `SAGM`.
+
+    Raises ValueError if it names two averages, or something that is nearly one.
+    """
+    words = name.split("+")
+    averages = [word for word in words if word in AVERAGES]
+    known = ["ERM", *PARTS, *AVERAGES]
+    for word in words:
+        near = word if word in known else nearest(word, known)
+        if near != word and near in AVERAGES:
+            raise ValueError(f"unknown algorithm {word!r}; did you mean {near}?")
+    if not averages:
+        return name, None
+    if len(averages) > 1:
+        raise ValueError(f"{name!r} has two averages, {' and '.join(averages)}; keep one")
+    update = "+".join(word for word in words if word not in AVERAGES)
+    if update == "ERM":
+        raise ValueError(f"'ERM' in {name!r} is the update without any part; leave it out")
+    return update or "ERM", AVERAGES[averages[0]]
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """The parts of the update, as training.algorithms.parse. Raises ValueError as `split`."""
+    return parse(split(name)[0])
+
+
+def averaging(name: str, otherwise: str) -> str:
+    """The average in the name, and `otherwise` (training.averaging) if it has none."""
+    return split(name)[1] or otherwise

@@ -1,0 +1,66 @@
+"""An algorithm's name may say which average of the weights is its result."""
+
+import pytest
+
+from search.algorithm_names import averaging, parts, split
+from search.assignment import Assignment, run_of
+from search.studies import studies
+from search.study_space import column_types, first_settings, study_space
+from tests.search.play import small_sweep
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("ERM", ("ERM", None)),
+        ("SWAD", ("ERM", "swad")),
+        ("DISAM+SAGM", ("DISAM+SAGM", None)),
+        ("DISAM+SAGM+SWAD", ("DISAM+SAGM", "swad")),
+        ("SWA+SAM", ("SAM", "swa")),
+        ("GGA+EMA", ("GGA", "ema")),
+    ],
+)
+def test_a_name_is_an_update_and_perhaps_an_average(name, meaning):
+    assert split(name) == meaning
+    assert averaging(name, "none") == (meaning[1] or "none")
+
+
+def test_a_name_without_an_average_has_the_sweeps():
+    assert averaging("SAGM", "ema") == "ema"
+    assert averaging("SAGM+SWAD", "ema") == "swad"
+    assert parts("DISAM+SWAD") == ("DISAM", "SAM")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("SWAD+EMA", "has two averages, SWAD and EMA; keep one"),
+        ("SWAD+SWAD", "has two averages, SWAD and SWAD; keep one"),
+        ("ERM+SWAD", "'ERM' in 'ERM\\+SWAD' is the update without any part; leave it out"),
+        ("SAGM+swad", "unknown algorithm 'swad'; did you mean SWAD\\?"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        split(name)
+
+
+def test_a_named_average_runs_as_that_of_the_whole_sweep_does():
+    named = small_sweep(algorithms=["SAGM+SWAD"])
+    of_all = small_sweep(algorithms=["SAGM"], training={"averaging": "swad"})
+    assert study_space(named, "SAGM+SWAD") == study_space(of_all, "SAGM")
+    assert first_settings(named, "SAGM+SWAD") == first_settings(of_all, "SAGM")
+    assert column_types(named) == column_types(of_all)
+    (here,), (there,) = studies(named), studies(of_all)
+    assert here.id == "RotatedDigits.mlp.SAGM+SWAD.0.0"
+    values = {"lr": 1e-3}
+    run = run_of(named, Assignment(here, 0, values))
+    assert (run.algorithm, run.averaging) == ("SAGM", "swad")
+    assert run == run_of(of_all, Assignment(there, 0, values))
+
+
+def test_beside_it_an_algorithm_without_one_is_not_averaged():
+    mine = small_sweep(algorithms=["ERM", "SWAD"], search={"space": {"lr": 1e-3}})
+    assert [run_of(mine, Assignment(s, 0, {})).averaging for s in studies(mine)] == ["none", "swad"]
+    assert "swad_ratio" not in study_space(mine, "ERM")
+    assert "swad_ratio" in study_space(mine, "SWAD")

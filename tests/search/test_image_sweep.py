@@ -1,0 +1,200 @@
+"""Sweeps on folders of real JPEG files, laid out as the five benchmarks are."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import Result
+
+import datasets
+from datasets.benchmarks import BENCHMARKS
+from search import yaml_file
+from search.load_config import load
+from search.studies import studies
+from tests.datasets.photos import jpeg, numbered, tree
+from tests.search.command import CHECKOUT, steppe, write_yaml
+
+SIZE = 32
+# A file for each class is enough where there are many.
+COUNTS = {"PACS": 4, "VLCS": 5, "OfficeHome": 1, "TerraIncognita": 3, "DomainNet": 1}
+HELD_OUT = {
+    "PACS": "sketch",
+    "VLCS": "SUN09",
+    "OfficeHome": "Real World",
+    "TerraIncognita": "location_100",
+    "DomainNet": "quickdraw",
+}
+CONFIGS = CHECKOUT / "configs"
+MAIN = yaml_file.read(CONFIGS / "main-table.yaml")
+
+
+def build(root: Path) -> None:
+    """The five benchmarks in little, below one root."""
+    for name, benchmark in BENCHMARKS.items():
+        classes = numbered(benchmark.classes)
+        tree(root / benchmark.folder, benchmark.domains, classes, COUNTS[name])
+
+
+def in_little(root: Path) -> dict[str, Any]:
+    """The main table's sweep, with one held-out domain, one seed, one trial and a few steps."""
+    data = copy.deepcopy(MAIN)
+    for name, given in data["datasets"].items():
+        little = {"size": SIZE, "allow": ["counts"], "held_out": [HELD_OUT[name]]}
+        data["datasets"][name] = given | little | {"root": str(root)}
+    data["datasets"]["VLCS"]["training"] = {"batch_size": 3}
+    data["datasets"]["DomainNet"]["training"] = {"steps": 8, "evaluate_every": 2}
+    return data | {
+        "name": "benchmarks",
+        "model": {"name": "cnn"},
+        "seeds": [0],
+        "training": {"steps": 3, "evaluate_every": 1, "batch_size": 2},
+        "search": {
+            "trials": 1,
+            "scheduler": "none",
+            "space": {"swad_converge": 3, "GGA": {"start": 0, "length": 1, "search_steps": 2}},
+        },
+        "resources": {"cpu": 1},
+    }
+
+
+@dataclass
+class Ran:
+    root: Path
+    folder: Path
+    prepared: Result
+    refused: Result
+    done: Result
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def ran(two_cpus: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """PACS is prepared; VLCS has an image cut short, which is refused and then allowed, as are
+    OfficeHome's few images.
+    """
+    place = tmp_path_factory.mktemp("images")
+    root = place / "data"
+    build(root)
+    broken = root / "VLCS" / "SUN09" / "class_001" / "pic_000.jpg"
+    broken.write_bytes(jpeg(1, 60, 40)[:-300])
+    prepared = steppe("prepare", "PACS", root, "--size", SIZE, "--allow", "counts")
+    data = in_little(root)
+    data["datasets"]["OfficeHome"]["allow"] = []
+    file = write_yaml(place / "sweep.yaml", data)
+    refused = steppe("launch", file, "--output", place / "run")
+    data["datasets"]["OfficeHome"]["allow"] = ["counts"]
+    data["datasets"]["VLCS"]["allow"] = ["counts", "truncated"]
+    write_yaml(file, data)
+    done = steppe("launch", file, "--output", place / "run")
+    return Ran(root, place / "run", prepared, refused, done)
+
+
+@pytest.mark.slow
+def test_a_benchmark_is_prepared_in_its_own_layout(ran: Ran) -> None:
+    assert ran.prepared.exit_code == 0, ran.prepared.output
+    assert "112 images, 7 classes, 3 x 32 x 32" in ran.prepared.stdout
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_each_dataset_is_named_before_anything_starts(ran: Ran) -> None:
+    assert ran.refused.exit_code == 2
+    (line,) = (line for line in ran.refused.stderr.splitlines() if "pic_000" in line)
+    assert "truncated (1): SUN09/class_001/pic_000.jpg" in line
+    assert "allow: [counts, truncated]" in ran.refused.stderr
+    assert "OfficeHome in" in ran.refused.stderr
+    assert "Art has 65 images, 2,427 are published" in ran.refused.stderr
+
+
+@pytest.mark.slow
+def test_what_is_allowed_is_launched_and_every_study_has_its_trial(ran: Ran) -> None:
+    assert ran.done.exit_code == 0, ran.done.output
+    trials = ran.table("trials")
+    assert trials["state"].unique().tolist() == ["completed"]
+    found = set(zip(trials["dataset"], trials["algorithm"], trials["held_out"], strict=True))
+    assert found == {(d, a, HELD_OUT[d]) for d in BENCHMARKS for a in MAIN["algorithms"]}
+    assert set(trials["study"]) == {s.id for s in studies(load(ran.folder / "sweep.yaml"))}
+
+
+@pytest.mark.slow
+def test_a_dataset_trains_as_long_as_its_own_keys_say(ran: Ran) -> None:
+    steps = ran.table("trials").query("algorithm != 'SWAD'").groupby("dataset")["steps"]
+    assert steps.agg(["min", "max"]).T.to_dict("list") == {
+        **{name: [3, 3] for name in BENCHMARKS},
+        "DomainNet": [8, 8],
+    }
+
+
+@pytest.mark.slow
+def test_every_trial_starts_from_what_is_published_for_its_dataset(ran: Ran) -> None:
+    trials = ran.table("trials").set_index(["dataset", "algorithm"])
+    for dataset, alpha in (("PACS", 1e-3), ("OfficeHome", 5e-4), ("DomainNet", 5e-4)):
+        assert trials.loc[(dataset, "DISAM+SAGM"), "hp_alpha"] == alpha
+    assert trials.loc[("TerraIncognita", "DISAM+SAGM"), "hp_lambda"] == 0.2
+    assert trials.loc[("VLCS", "SWAD"), "hp_swad_ratio"] == 0.2
+    assert trials.loc[("PACS", "SWAD"), "hp_swad_ratio"] == 0.3
+
+
+@pytest.mark.slow
+def test_only_the_rows_named_swad_are_averages(ran: Ran) -> None:
+    evaluations = ran.table("evaluations")
+    averaged = set(evaluations[evaluations["weights"] == "average"]["study"])
+    assert averaged == {f"{d}.cnn.SWAD.{HELD_OUT[d].replace(' ', '_')}.0" for d in BENCHMARKS}
+    trials = ran.table("trials")
+    assert trials["hp_swad_ratio"].notna().tolist() == (trials["algorithm"] == "SWAD").tolist()
+
+
+@pytest.mark.slow
+def test_the_table_has_a_part_for_each_benchmark_and_one_of_all(ran: Ran) -> None:
+    for name in BENCHMARKS:
+        assert f"{name}, cnn, training-domain selection" in ran.done.stdout
+    overview = ran.done.stdout.split("All datasets, cnn, training-domain selection")[1]
+    heads = [cell.strip() for cell in overview.splitlines()[2].split("┃")]
+    assert heads[2:-1] == [*BENCHMARKS, "Average"]
+    rows = [line.split("│")[1].strip() for line in overview.splitlines()[4:12]]
+    assert rows == MAIN["algorithms"]
+    status = steppe("status", ran.folder).stdout
+    assert "40 of 40 trials ended" in status
+    assert "dataset" in status
+    assert "TerraIncognita" in status
+
+
+@pytest.mark.slow
+def test_the_manifest_has_the_images_and_what_was_allowed(ran: Ran) -> None:
+    manifest = json.loads((ran.folder / "manifest.json").read_text())
+    assert list(manifest["datasets"]) == list(BENCHMARKS)
+    notes = manifest["sessions"][0]["notes"]
+    assert any("truncated (1)" in note for note in notes["VLCS"])
+    assert not any("truncated" in note for note in notes["PACS"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_benchmarks_own_config_finds_its_images(ran: Ran, name: str) -> None:
+    allowed = "allow=[counts,truncated]"
+    changes = [f"root={ran.root}", f"size={SIZE}", allowed]
+    sweep = load(CONFIGS / f"{name.lower()}.yaml", [f"dataset.{change}" for change in changes])
+    assert sweep.dataset is not None
+    dataset = datasets.load(name, sweep.dataset.root, sweep.dataset.size, sweep.dataset.allow)
+    assert {study.held_out for study in studies(sweep)} == {d.name for d in dataset.domains}
+    fingerprint = json.loads((ran.folder / "manifest.json").read_text())["datasets"][name]
+    assert dataset.fingerprint == fingerprint
+
+
+@pytest.mark.slow
+def test_its_own_sweep_file_repeats_it_and_another_is_refused(ran: Ran) -> None:
+    again = steppe("launch", ran.folder / "sweep.yaml", "--output", ran.folder)
+    assert again.exit_code == 0, again.output
+    other = steppe(
+        "launch", ran.folder / "sweep.yaml", "--output", ran.folder,
+        "--set", "datasets.DomainNet.training.steps=9",
+    )  # fmt: skip
+    assert other.exit_code == 2
+    assert "datasets.DomainNet.training.steps: 9 here, 8 in the run" in other.stderr

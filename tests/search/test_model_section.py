@@ -1,0 +1,241 @@
+"""The section `model` of a sweep: what it takes, and what follows from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import models
+from search.assignment import Assignment, run_of
+from search.check_model import try_model
+from search.config import Model, Sweep
+from search.errors import UserError
+from search.launch import launch
+from search.load_config import checked
+from search.one_dataset import of_dataset
+from search.resolved_config import as_yaml
+from search.run_folder import RunFolder
+from search.studies import studies
+from search.study_space import column_types, first_settings, study_space
+from search.tables import read_trials
+from tests.models.tiny_models import SHAPE
+from tests.search.refused import SWEEP, problems, space, the_problem
+from tests.training.photographs import photographs
+from training.run import Run
+
+SMALL = {"root": "/data", "size": 32}
+
+
+def sweep(**changes: object) -> Sweep:
+    return checked({**SWEEP, **changes}, "sweep.yaml")
+
+
+def run(of: Sweep) -> Run:
+    return run_of(of, Assignment(studies(of)[0], 0, {}))
+
+
+def resolved(of: Sweep) -> Sweep:
+    """The sweep that its resolved file launches."""
+    return checked(yaml.safe_load(as_yaml(of)), "sweep.yaml")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    path = tmp_path / "weights.pth"
+    torch.save(models.build("timm/test_resnet", 2, SHAPE).state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three domains of two classes."""
+    pixels = np.random.default_rng(0)
+    for domain in ("art", "photo", "sketch"):
+        for kind in ("cat", "dog"):
+            folder = tmp_path / "images" / domain / kind
+            folder.mkdir(parents=True)
+            for i in range(10):
+                image = pixels.integers(256, size=(40, 36, 3), dtype=np.uint8)
+                Image.fromarray(image).save(folder / f"{i}.jpg")
+    return tmp_path / "images"
+
+
+def test_pretrained_batch_norm_is_frozen_unless_the_sweep_says_otherwise(weights: str) -> None:
+    pretrained = {"name": "timm/test_resnet", "weights": weights}
+    for model, given, means in (
+        ({"name": "timm/test_resnet"}, {}, "updated"),
+        ({"name": "timm/test_resnet"}, {"bn": "frozen"}, "frozen"),
+        (pretrained, {}, "frozen"),
+        (pretrained, {"bn": "auto"}, "frozen"),
+        (pretrained, {"bn": "updated"}, "updated"),
+    ):
+        found = sweep(model=model, training=given)
+        assert run(found).bn == means
+        assert resolved(found).training.bn == means
+        assert run(resolved(found)).bn == means
+
+
+def test_without_batch_norm_there_is_nothing_to_resolve(weights: str) -> None:
+    for model in ({"name": "cnn"}, {"name": "timm/test_resnet", "tuning": "head"}):
+        found = sweep(model=model, algorithms=["SAM"])
+        assert resolved(found).training.bn == "auto"
+        assert run(found).bn == "updated"
+
+
+@pytest.mark.parametrize(
+    "key", [{"bn": "frozen"}, {"bn": "updated"}, {"bn_second_pass": "updated"}]
+)
+def test_batch_norm_of_a_frozen_featurizer_cannot_be_spoken_of(key: dict[str, str]) -> None:
+    line = the_problem(
+        model={"name": "timm/test_resnet", "tuning": "head"}, algorithms=["SAM"], training=key
+    )
+    assert "has no effect: model.tuning is head, and the features stay as they are" in line
+
+
+def test_a_second_pass_over_pretrained_batch_norm_updates_nothing(weights: str) -> None:
+    line = the_problem(
+        model={"name": "timm/test_resnet", "weights": weights},
+        algorithms=["SAM"],
+        training={"bn_second_pass": "updated"},
+    )
+    assert "has no effect: frozen batch norm is not updated in any pass" in line
+
+
+def test_compiling_a_frozen_featurizer_is_refused() -> None:
+    line = the_problem(model={"name": "cnn", "tuning": "head"}, training={"compile": True})
+    assert line.startswith("training.compile is true but has no effect: model.tuning is head")
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (
+            {"name": "timm/test_vitt"},
+            "model.name is 'timm/test_vitt': timm has no model 'test_vitt'; "
+            "did you mean 'timm/test_vit",
+        ),
+        ({"name": "resnet51"}, "model.name is 'resnet51'; did you mean resnet50? (there are: cnn"),
+        ({"name": "RN50"}, "model.name is 'RN50'; did you mean resnet50? (there are: cnn"),
+        (
+            {"name": "timm/test_vit", "weights": "r161_in1k"},
+            "model.weights is 'r161_in1k': model 'timm/test_vit' has no weights 'r161_in1k'; "
+            "did you mean 'r160_in1k'?",
+        ),
+        ({"name": "cnn", "tuning": "lara"}, "model.tuning is 'lara'"),
+    ],
+)
+def test_what_there_is_not_is_refused(model: dict[str, str], line: str) -> None:
+    assert the_problem(model=model).startswith(line)
+
+
+def test_lora_without_attention_is_refused() -> None:
+    line = the_problem(model={"name": "cnn", "tuning": "lora"})
+    assert line == (
+        "model.tuning is 'lora': lora adapts the matrices of attention, and the model has none; "
+        "choose full or head"
+    )
+
+
+def test_algorithms_that_change_features_are_refused_where_they_cannot_change() -> None:
+    model = {"name": "cnn", "tuning": "head"}
+    lines = problems(model=model, algorithms=["SAGM", "CORAL+SAM", "GGA", "VREx"])
+    assert [line.partition(",")[0] for line in lines] == [
+        "algorithms[1] is 'CORAL+SAM'",
+        "algorithms[2] is 'GGA'",
+    ]
+    assert "whose CORAL changes the features, but with model.tuning: head they stay" in lines[0]
+    sweep(model={"name": "open_clip/tiny", "tuning": "lora"}, algorithms=["CORAL+SAM", "GGA"])
+
+
+def test_images_that_the_model_cannot_take_are_refused_before_they_are_decoded(root: Path) -> None:
+    dataset = {"name": "ImageFolders", "root": str(root), "size": 40}
+    line = the_problem(dataset=dataset, model={"name": "timm/test_vit"})
+    assert line.startswith("dataset.size is 40, and model 'timm/test_vit' cannot take images of 40")
+    sweep(dataset={**dataset, "size": 48}, model={"name": "timm/test_vit"})
+
+
+def test_loras_rank_is_searched_from_the_papers_and_its_alpha_fixed() -> None:
+    found = sweep(model={"name": "open_clip/tiny", "tuning": "lora"}, algorithms=["SAGM"])
+    one = of_dataset(found, "RotatedDigits")
+
+    assert (column_types(found)["lora_rank"], column_types(found)["lora_alpha"]) == (int, float)
+    assert study_space(one, "SAGM")["lora_rank"].values == (2, 4, 8, 16)
+    assert study_space(one, "SAGM")["lora_alpha"].value == 8.0
+    assert first_settings(one, "SAGM")[0]["lora_rank"] == 8
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "line"),
+    [
+        (
+            {"name": "cnn"},
+            {"lora_rank": 4},
+            "search.space.lora_rank is a number of the tuning lora, but model.tuning is full; "
+            "set it to lora or remove the key",
+        ),
+        (
+            {"name": "open_clip/tiny", "tuning": "lora"},
+            {"lora_rank": {"choice": [0, 4]}},
+            "search.space.lora_rank is",
+        ),
+        (
+            {"name": "open_clip/tiny", "tuning": "lora"},
+            {"lora_rank": {"uniform": [2, 4]}},
+            "search.space.lora_rank is",
+        ),
+    ],
+)
+def test_a_number_of_lora_that_cannot_be_is_refused(
+    model: dict[str, str], entry: dict[str, object], line: str
+) -> None:
+    assert the_problem(model=model, search=space(**entry)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"name": "timm/test_vit", "weights": "other"}, "do not fit"),
+        ({"name": "timm/test_vit", "weights": "page"}, "cannot read weights"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_said_before_any_trial(
+    model: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    torch.save(models.build("cnn", 2, SHAPE).state_dict(), tmp_path / "other.pth")
+    (tmp_path / "page.pth").write_text("<html>404</html>")
+    model["weights"] = str(tmp_path / f"{model['weights']}.pth")
+
+    with pytest.raises(UserError, match=f"^model: .*{reason}"):
+        try_model(Model(**model), [photographs()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("timm/test_resnet", "full"), ("timm/test_vit", "lora"), ("open_clip/ViT-S-32", "head")],
+)
+def test_a_sweep_runs_on_a_model_of_a_family(
+    two_cpus: None, root: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    found = sweep(
+        dataset={"name": "ImageFolders", "root": str(root), "size": 32},
+        model={"name": name, "tuning": how},
+        algorithms=["SAGM"],
+        held_out=["photo"],
+        seeds=[0],
+        training={"steps": 4, "evaluate_every": 2, "batch_size": 2},
+        search={"trials": 2},
+    )
+    folder = RunFolder.create(tmp_path / "run")
+
+    assert launch(found, folder)
+
+    trials = read_trials(folder)
+    assert list(trials["state"]) == ["completed"] * 2
+    assert set(trials["model"]) == {name}
+    assert ("hp_lora_rank" in trials) == (how == "lora")
