@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,7 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
         # `local`, as Ray would else join one that somebody has started here.
         options = {"address": "local", "include_dashboard": False}
     else:
-        variables = {name: os.environ[name] for name in ENVIRONMENT}
-        code = {"working_dir": str(CHECKOUT), "excludes": EXCLUDED, "env_vars": variables}
-        options = {"address": address, "runtime_env": code}
+        options = {"address": address, "runtime_env": runtime_environment()}
         _check(address)
     try:
         ray.init(
@@ -83,6 +82,32 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def runtime_environment() -> dict[str, Any]:
+    """What workers on other nodes are given: this checkout, and the variables above.
+
+    Inside a job of `ray job submit` what the job has given stands, as Ray takes nothing twice.
+    """
+    job = _job_environment()
+    given = job.get("env_vars") or {}
+    code: dict[str, Any] = {
+        "env_vars": {name: os.environ[name] for name in ENVIRONMENT if name not in given}
+    }
+    if "working_dir" not in job:
+        code |= {"working_dir": str(CHECKOUT), "excludes": EXCLUDED}
+    return code
+
+
+def in_a_copy() -> bool:
+    """Whether this checkout is a job's copy, which Ray deletes when the job is over."""
+    return "working_dir" in _job_environment()
+
+
+def _job_environment() -> dict[str, Any]:
+    """What `ray job submit` was given, if this is what it runs."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return job.get("runtime_env") or {}
 
 
 def _check(address: str) -> None:
@@ -113,8 +138,9 @@ def _no_answer(address: str, error: Exception) -> UserError:
 class Slots:
     """How many trials the cluster can run at once; looked up again as nodes come and go."""
 
-    def __init__(self, cpu: float, gpu: float) -> None:
-        self._needs = {name: need for name, need in (("CPU", cpu), ("GPU", gpu)) if need > 0}
+    def __init__(self, needs: Mapping[str, float]) -> None:
+        """`needs`: what a trial occupies, in Ray's names and units (Resources.in_rays_units)."""
+        self._needs = needs
         self._count = 0
         self._expires = 0.0
 

@@ -21,6 +21,7 @@ from search.run_folder import RunFolder
 from search.scheduler import StudyScheduler
 from search.searcher import StudySearcher
 from search.trainable import run_trial
+from search.worker import worker
 
 
 class Stop(tune.Stopper):
@@ -39,27 +40,27 @@ class Stop(tune.Stopper):
         return {}
 
 
-def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop, shared: bool) -> None:
+def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
     """Runs trials until the ledger has no more, or `stop` is asked for.
 
-    Ray must be initialized; `shared`: on a cluster of several nodes. Raises UserError if the run
-    folder can no longer be written, or what else the search itself failed with.
+    Ray must be initialized. Raises UserError if the run folder can no longer be written, or a
+    node is not fit for the sweep, and what else the search itself failed with.
     """
-    slots = Slots(sweep.resources.cpu, sweep.resources.gpu)
+    needs = sweep.resources.in_rays_units()
+    slots = Slots(needs)
     if not slots.count():
+        given = sweep.resources.model_dump(exclude_none=True)
+        asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items())
         raise UserError(
-            f"no node of the cluster has resources.cpu: {sweep.resources.cpu:g} and resources.gpu: "
-            f"{sweep.resources.gpu:g} for a trial; ask for less, or start Ray on larger nodes"
+            f"no node of the cluster has {asked} for a trial; ask for less, "
+            "or start Ray on larger nodes"
         )
-    searcher = StudySearcher(ledger, slots, on_failure=stop.asked.set)
+    searcher = StudySearcher(ledger, slots, stop.asked.set, sweep.search.hang_seconds)
     scheduler = StudyScheduler(searcher)
-    resources = {"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu}
-    trainable = tune.with_resources(
-        tune.with_parameters(run_trial, sweep=sweep, folder=folder), resources
-    )
+    carry_out = tune.with_parameters(run_trial, sweep=sweep, folder=folder)
     with tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch:
         tuner = tune.Tuner(
-            trainable,
+            worker(carry_out, needs),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -70,19 +71,14 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop, shared: b
             ),
             run_config=tune.RunConfig(
                 name=sweep.name,
-                # Nodes of a cluster must share it; a local one needs it no longer than it runs.
-                storage_path=folder.path("ray") if shared else scratch,
-                failure_config=tune.FailureConfig(max_failures=sweep.search.max_failures),
+                storage_path=scratch,  # only this process looks at it
+                # The ledger hands out again what has failed, and counts.
+                failure_config=tune.FailureConfig(max_failures=0),
                 stop=stop,
                 verbose=0,
             ),
         )
         tuner.fit()
-    if isinstance(searcher.failure, OSError):
-        raise UserError(
-            f"cannot write to {folder.uri}: {searcher.failure}; what was recorded is kept, and "
-            f"`python -m search resume {folder.uri}` goes on when this is mended"
-        ) from searcher.failure
     if searcher.failure is not None:
         raise searcher.failure
 

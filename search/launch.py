@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
 
 from datasets.domain_dataset import DomainDataset
 from search import lease, live, manifest, storage, tables
-from search.cluster import prepare_environment, ray_cluster
+from search.check_model import try_model
+from search.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.config import Sweep
+from search.driver_log import driver_log
 from search.errors import UserError
 from search.ledger import Ledger
-from search.recorded import JOURNAL, journal_of, sweep_of
+from search.one_dataset import by_dataset
+from search.recorded import sweep_of
 from search.resolved_config import as_yaml, differences
 from search.run_folder import CHECKPOINTS, MANIFEST, SWEEP, TRIALS, RunFolder
 from search.selection import METHODS, select
+from search.storage import JOURNAL
 from search.studies import asked_studies
 
 log = logging.getLogger("steppe")
@@ -30,9 +34,9 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     False: it was stopped, and a resume goes on. Raises UserError if the folder holds another
     sweep, is in use by another driver, or cannot be written.
     """
-    journal = journal_of(folder)
-    _check_same(sweep, folder, journal)
-    dataset = _dataset(sweep)
+    _check_same(sweep, folder)
+    found = _datasets(sweep)
+    try_model(sweep.model, found)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
     from search.drive import Stop, drive, stopping_on_signals
@@ -40,27 +44,42 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     stop = Stop()
     with (
         stopping_on_signals(stop),
-        lease.Lease(folder, on_loss=stop.asked.set),
+        lease.Lease(folder, on_loss=stop.asked.set) as held,
         _logging_to(folder),
-        _no_false_start(folder, journal),
+        _no_false_start(folder),
     ):
         if not folder.exists(SWEEP):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-        manifest.record(folder, dataset)
+        manifest.record(folder, found)
         # A damaged table is better found now than after the last trial.
         tables.read_trials(folder), tables.read_evaluations(folder)
-        ledger = Ledger(sweep, folder, storage.open_for_writing(journal))
+        stored = storage.open_for_writing(folder)
+        ledger = Ledger(sweep, folder, stored)
         with live.progress(sweep, ledger, folder):
             if ledger.left and not stop.asked.is_set():
                 # Again after Ray has started, as it sets a handler of its own for SIGTERM.
                 with ray_cluster(address), stopping_on_signals(stop):
                     if not stop.asked.is_set():
-                        drive(sweep, folder, ledger, stop, shared=address is not None)
+                        drive(sweep, folder, ledger, stop)
+        held.check()
+        stored.flush()
         complete = all(book.done for book in ledger.books.values())
         if complete:
             folder.delete(CHECKPOINTS)
+            ledger.tidy()
         finish(sweep, folder)
     return complete
+
+
+def default_output(sweep: Sweep) -> Path:
+    """Where a run lies if nothing is said. Raises UserError where that would not last."""
+    if in_a_copy():
+        raise UserError(
+            "inside `ray job submit` the checkout is a copy that is deleted with the job: give the "
+            "run a place that all nodes see, such as /shared/runs/NAME or s3://bucket/runs/NAME, "
+            "with --output"
+        )
+    return Path("runs") / sweep.name
 
 
 def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
@@ -76,15 +95,24 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     tables.write_selection(folder, chosen)
 
 
-def _dataset(sweep: Sweep) -> DomainDataset:
+def _datasets(sweep: Sweep) -> list[DomainDataset]:
+    """Each dataset of the sweep, its cache built; raises what is wrong with any of them."""
     from search.prepare import load  # late: most commands decode nothing
 
-    given = sweep.dataset
-    return load(given.name, given.root, given.size, given.allow)
+    found, errors = [], []
+    for one in by_dataset(sweep).values():
+        given = one.dataset
+        try:
+            found.append(load(given.name, given.root, given.size, given.allow))
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("\n".join(errors))
+    return found
 
 
-def _check_same(sweep: Sweep, folder: RunFolder, journal: Path) -> None:
-    parts = {SWEEP: folder.exists(SWEEP), JOURNAL: journal.exists()}
+def _check_same(sweep: Sweep, folder: RunFolder) -> None:
+    parts = {SWEEP: folder.exists(SWEEP), JOURNAL: storage.begun(folder)}
     if folder.list(TRIALS) and not all(parts.values()):
         missing = next(name for name, there in parts.items() if not there)
         raise UserError(
@@ -103,7 +131,7 @@ def _check_same(sweep: Sweep, folder: RunFolder, journal: Path) -> None:
 
 
 @contextmanager
-def _no_false_start(folder: RunFolder, journal: Path) -> Iterator[None]:
+def _no_false_start(folder: RunFolder) -> Iterator[None]:
     """Removes what was written if an error ends the run before its first trial.
 
     What is wrong will be put right in the configuration, which then differs from the one here.
@@ -112,19 +140,18 @@ def _no_false_start(folder: RunFolder, journal: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
-        if new and not (journal.exists() and journal.stat().st_size):
-            for name in (SWEEP, MANIFEST, JOURNAL):
-                folder.delete(name)
+        with suppress(OSError):  # as when that is what ended it
+            hasty = folder.hasty()
+            if new and not storage.begun(hasty):
+                for name in (SWEEP, MANIFEST, JOURNAL):
+                    hasty.delete(name)
         raise
 
 
 @contextmanager
 def _logging_to(folder: RunFolder) -> Iterator[None]:
     """Steppe's own log, and Optuna's warnings, in the run folder instead of on the screen."""
-    handler: logging.Handler = logging.NullHandler()
-    if folder.local:
-        handler = logging.FileHandler(folder.path("driver.log"), delay=True)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler = driver_log(folder)
     optuna.logging.disable_default_handler()
     sources = [log, logging.getLogger("optuna")]
     for source in sources:

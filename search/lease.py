@@ -9,11 +9,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from search.errors import UserError
+from search.retries import reason
 from search.run_folder import RunFolder
 
 LEASE = "lease.json"
@@ -23,21 +25,30 @@ EXPIRY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who drives a run. `beat`: time of the last sign of life, seconds since the epoch."""
+    """Who drives a run. `beat`: time of the last sign of life, seconds since the epoch.
+
+    `place`: where process ids are those of this one; empty if that is not known.
+    """
 
     token: str
     host: str
     pid: int
     born: float
     beat: float
+    place: str = ""
+
+    @property
+    def near(self) -> bool:
+        """Whether its process would be seen from this one. Containers may share a host's name."""
+        return self.host == socket.gethostname() and self.place in ("", _place())
 
     @property
     def alive(self) -> bool:
         """Whether the driver may still be at work.
 
-        On this host its process is looked up; of another host only the last sign of life is known.
+        A near one's process is looked up; of another only the last sign of life is known.
         """
-        if self.host == socket.gethostname():
+        if self.near:
             return _born(self.pid) == self.born
         return time.time() - self.beat < EXPIRY_SECONDS
 
@@ -49,23 +60,32 @@ class Lease:
     """
 
     def __init__(self, folder: RunFolder, on_loss: Callable[[], None]) -> None:
-        self._folder = folder
+        # What is tried again later might overwrite what another driver has written by then.
+        self._folder = folder.hasty()
         self._on_loss = on_loss
         self._token = uuid.uuid4().hex
+        self._lost = False
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        holder = read(self._folder)
+        try:
+            holder = read(self._folder)
+        except OSError as error:
+            raise UserError(f"cannot read {self._folder.uri}/{LEASE}: {reason(error)}") from error
         if holder is not None and holder.alive:
             raise UserError(
-                f"{self._folder.uri} is being driven by process {holder.pid} on {holder.host}; "
-                "watch it with `status`, or stop that process first"
+                f"{self._folder.uri} is being driven by process {holder.pid} on {holder.host}"
+                f"{_until(holder)}; watch it with `status`, or stop that process first"
             )
-        self._write()
-        # Of two drivers that write at once, the one whose lease stands afterwards has it.
-        time.sleep(0.2)
-        if not self._held():
+        try:
+            self._write()
+            # Of two drivers that write at once, the one whose lease stands afterwards has it.
+            time.sleep(0.2)
+            held = self._held()
+        except OSError as error:
+            raise UserError(f"cannot write {self._folder.uri}/{LEASE}: {reason(error)}") from error
+        if not held:
             raise UserError(f"another driver has just taken {self._folder.uri}")
         self._thread.start()
         return self
@@ -78,13 +98,23 @@ class Lease:
     ) -> None:
         self._released.set()
         self._thread.join()
-        if self._held():
-            self._folder.delete(LEASE)
+        with suppress(OSError, UserError):  # if it cannot be given back, it runs out
+            if self._held():
+                self._folder.delete(LEASE)
+
+    def check(self) -> None:
+        """Raises UserError if it was taken away."""
+        if self._lost:
+            raise UserError(
+                f"another driver has taken over {self._folder.uri}, as nothing was heard of this "
+                f"one for {EXPIRY_SECONDS:.0f} s; watch it with `status`"
+            )
 
     def _renew(self) -> None:
         while not self._released.wait(BEAT_SECONDS):
             try:
                 if not self._held():
+                    self._lost = True
                     self._on_loss()
                     return
                 self._write()
@@ -97,7 +127,8 @@ class Lease:
 
     def _write(self) -> None:
         pid = os.getpid()
-        holder = Holder(self._token, socket.gethostname(), pid, _born(pid) or 0.0, time.time())
+        born, now = _born(pid) or 0.0, time.time()
+        holder = Holder(self._token, socket.gethostname(), pid, born, now, _place())
         self._folder.write_bytes(LEASE, json.dumps(asdict(holder)).encode())
 
 
@@ -112,6 +143,23 @@ def read(folder: RunFolder) -> Holder | None:
             f"{folder.path(LEASE)}, which says who drives the run, cannot be read: {error}; "
             "delete it if no process does"
         ) from error
+
+
+def _until(holder: Holder) -> str:
+    """When a driver that cannot be looked up counts as gone."""
+    if holder.near:
+        return ""
+    left = holder.beat + EXPIRY_SECONDS - time.time()
+    return f" (if it is gone, try again in {left:.0f} s)"
+
+
+def _place() -> str:
+    """The boot and the process namespace that this process lives in; empty where not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux
+        return ""
 
 
 def _born(pid: int) -> float | None:

@@ -7,59 +7,31 @@ told what to run and reports back, and may die at any time.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from datasets.splits import seed_hash
 from search import pruners, samplers, tables
 from search.assignment import Assignment
-from search.checkpoints import delete_checkpoint
+from search.book import Book, Running
+from search.checkpoints import delete_checkpoints
+from search.compaction import compact
 from search.config import Sweep
 from search.distributions import suggest
-from search.run_folder import RunFolder
-from search.space import Range, Value
+from search.errors import UserError
+from search.kept_weights import delete_weights, keep_only
+from search.one_dataset import OneDataset, by_dataset
+from search.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.space import Value
+from search.storage import SweepStorage
 from search.studies import Study, studies
 from search.study_space import budget, column_types, first_settings, grid, study_space
 from search.trial_rows import Progress, trial_row
-from search.trial_state import REASON, STATE, state_of
+from search.trial_state import FAILURES, REASON, STATE, state_of
 
 log = logging.getLogger("steppe")
-
-
-@dataclass
-class Running:
-    """A trial that is being carried out, and what it said last."""
-
-    assignment: Assignment
-    trial_id: int
-    progress: Progress | None = None
-
-
-@dataclass
-class Book:
-    """One study: its space, its Optuna study once it has begun, and a count of its trials."""
-
-    study: Study
-    space: dict[str, Range]
-    budget: int
-    optuna: optuna.Study | None = None
-    asked: int = 0
-    running: dict[str, Running] = field(default_factory=dict)
-    ended: Counter[str] = field(default_factory=Counter)
-    best: float | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether more trials may be asked for."""
-        return self.asked < self.budget
-
-    @property
-    def done(self) -> bool:
-        return not self.open and not self.running
 
 
 class Ledger:
@@ -69,21 +41,25 @@ class Ledger:
     row are told to Optuna, the others are handed out again before anything new.
     """
 
-    def __init__(self, sweep: Sweep, folder: RunFolder, storage: BaseStorage) -> None:
+    def __init__(self, sweep: Sweep, folder: RunFolder, storage: SweepStorage) -> None:
         self._sweep = sweep
         self._folder = folder
         self._storage = storage
         self._hp_types = column_types(sweep)
-        self._orphans: deque[tuple[Book, int]] = deque()
-        self._put_back: Counter[str] = Counter()
-        self._pruner = pruners.build(
-            sweep.search.scheduler,
-            sweep.training.steps,
-            grace_steps(sweep),
-            sweep.search.reduction_factor,
-        )
+        self._orphans: deque[tuple[Book, int, Progress | None]] = deque()
+        self._parts = by_dataset(sweep)
+        self._pruners = {
+            dataset: pruners.build(
+                one.search.scheduler,
+                one.training.steps,
+                grace_steps(one),
+                one.search.reduction_factor,
+            )
+            for dataset, one in self._parts.items()
+        }
         self.books = {study.id: self._book(study) for study in studies(sweep)}
         self._adopt()
+        self.tidy()
 
     def next(self) -> Assignment | None:
         """A trial to carry out; None if every study has asked for all of its trials.
@@ -92,9 +68,11 @@ class Ledger:
         with the fewest so far, so that each sampler sees most of its results before it suggests.
         """
         if self._orphans:
-            book, trial_id = self._orphans.popleft()
+            book, trial_id, progress = self._orphans.popleft()
             assert book.optuna is not None
-            return self._start(book, optuna.trial.Trial(book.optuna, trial_id))
+            assignment = self._start(book, optuna.trial.Trial(book.optuna, trial_id))
+            book.running[assignment.trial].progress = progress
+            return assignment
         waiting = [book for book in self.books.values() if book.open]
         if not waiting:
             return None
@@ -112,6 +90,8 @@ class Ledger:
         """
         book = self.books[assignment.study.id]
         running = book.running[assignment.trial]
+        if progress.note and progress.note != (running.progress and running.progress.note):
+            log.warning("%s: %s", assignment.trial, progress.note)
         running.progress = progress
         assert progress.value is not None
         known = self._storage.get_trial(running.trial_id).intermediate_values
@@ -119,12 +99,16 @@ class Ledger:
             self._storage.set_trial_intermediate_value(
                 running.trial_id, progress.step, progress.value
             )
+            if self._storage.get_trial(running.trial_id).user_attrs.get(FAILURES):
+                self._storage.set_trial_user_attr(running.trial_id, FAILURES, 0)
         elif progress.step < max(known):
             return False
-        if progress.step >= self._sweep.training.steps:
+        if progress.step >= self._parts[book.study.dataset].training.steps:
             return False
         assert book.optuna is not None
-        return self._pruner.prune(book.optuna, self._storage.get_trial(running.trial_id))
+        return self._pruners[book.study.dataset].prune(
+            book.optuna, self._storage.get_trial(running.trial_id)
+        )
 
     def finish(self, assignment: Assignment, progress: Progress) -> None:
         """A trial came to its end, completed or diverged, and has written its rows."""
@@ -139,25 +123,48 @@ class Ledger:
         self._write_row(running, "pruned", reason)
         self._end(assignment, "pruned", reason, None)
 
+    def lose(self, assignment: Assignment, reason: str, counts: bool) -> None:
+        """An attempt at a trial came to no end: it will be handed out again, before anything new.
+
+        If it has failed more often than it may without getting any further, it is recorded as
+        failed instead; `counts`: whether this is such a failure. One that had written its row has
+        ended, whatever came after.
+        """
+        running = self.books[assignment.study.id].running[assignment.trial]
+        row = tables.read_trial(self._folder, assignment.trial)
+        if row is not None:
+            self._end(assignment, row["state"], row["reason"], row["objective"])
+            return
+        known = self._storage.get_trial(running.trial_id).user_attrs
+        failures = known.get(FAILURES, 0) + counts
+        if failures > self._sweep.search.max_failures:
+            self.fail(assignment, reason)
+            return
+        if counts:
+            self._storage.set_trial_user_attr(running.trial_id, FAILURES, failures)
+        book = self.books[assignment.study.id]
+        del book.running[assignment.trial]
+        self._orphans.append((book, running.trial_id, running.progress))
+
     def fail(self, assignment: Assignment, reason: str) -> None:
         """A trial crashed more often than it may; writes its row."""
         self._write_row(self.books[assignment.study.id].running[assignment.trial], "failed", reason)
         self._end(assignment, "failed", reason, None)
 
-    def put_back(self, assignment: Assignment) -> bool:
-        """Takes back a trial that lost its worker before it began, to hand it out again.
-
-        False, and nothing done, if that happened to it more often than a trial may fail.
-        """
-        self._put_back[assignment.trial] += 1
-        if self._put_back[assignment.trial] > self._sweep.search.max_failures:
-            return False
-        book = self.books[assignment.study.id]
-        self._orphans.append((book, book.running.pop(assignment.trial).trial_id))
-        return True
-
     def is_running(self, assignment: Assignment) -> bool:
         return assignment.trial in self.books[assignment.study.id].running
+
+    def tidy(self) -> None:
+        """Puts away what drivers and workers left that died, or that wrote after their time.
+
+        To be called while no trial is being carried out.
+        """
+        there = {*self._folder.list(TRIALS), *self._folder.list(EVALUATIONS)}
+        for book in self.books.values():
+            if book.done and any(f"{trial}.parquet" in there for trial in book.trials()):
+                self._compact(book)
+        keep_only(self._folder, [book.leading for book in self.books.values() if book.leading])
+        self._folder.delete_partials()
 
     @property
     def left(self) -> int:
@@ -165,30 +172,31 @@ class Ledger:
         return len(self._orphans) + sum(max(b.budget - b.asked, 0) for b in self.books.values())
 
     def _book(self, study: Study) -> Book:
-        space = study_space(self._sweep, study.algorithm)
-        return Book(study, space, budget(self._sweep, study.algorithm))
+        one = self._parts[study.dataset]
+        return Book(study, study_space(one, study.algorithm), budget(one, study.algorithm))
 
     def _begin(self, book: Book, new: bool) -> optuna.Study:
         """Makes or loads the Optuna study and queues what it tries first and has not queued yet."""
-        name = book.study.id
+        name, pruner = book.study.id, self._pruners[book.study.dataset]
         if new:
             study = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", pruner=self._pruner
+                storage=self._storage, study_name=name, direction="maximize", pruner=pruner
             )
         else:
-            study = optuna.load_study(storage=self._storage, study_name=name, pruner=self._pruner)
+            study = optuna.load_study(storage=self._storage, study_name=name, pruner=pruner)
         if self._sweep.search.sampler == "grid":
             points = grid(book.space)
             seed = seed_hash(self._sweep.search.seed, book.study.id)
             first = samplers.shuffled(points, seed)[: book.budget]
         else:
-            first = first_settings(self._sweep, book.study.algorithm)
+            first = first_settings(self._parts[book.study.dataset], book.study.algorithm)
         for setting in first:
             study.enqueue_trial(setting, skip_if_exists=True)
         return study
 
     def _start(self, book: Book, trial: optuna.Trial) -> Assignment:
         values = self._values(book, trial)
+        self._storage.flush()  # before a worker writes anything under this number
         assignment = Assignment(book.study, trial.number, values)
         book.running[assignment.trial] = Running(assignment, trial._trial_id)
         return assignment
@@ -218,9 +226,14 @@ class Ledger:
     ) -> None:
         """Tells Optuna of a trial whose row is written, in this order: see `_adopt`."""
         book = self.books[assignment.study.id]
-        running = book.running.pop(assignment.trial)
+        running, overtaken = book.running.pop(assignment.trial), book.leading
         self._tell(book, running.trial_id, assignment.number, state, reason, value)
-        delete_checkpoint(self._folder, assignment)
+        delete_checkpoints(self._folder, assignment)
+        if self._sweep.search.keep_weights != "none":
+            for trial in {overtaken, assignment.trial} - {book.leading, None}:
+                delete_weights(self._folder, str(trial))
+        if book.done:
+            self._compact(book)
 
     def _tell(
         self,
@@ -242,12 +255,20 @@ class Ledger:
             # that diverged, which they would suggest again if it were reported as failed.
             ended = TrialState.FAIL if state == "failed" else TrialState.PRUNED
             book.optuna.tell(number, state=ended)
-        self._count(book, state, value)
+        self._count(book, number, state, value)
 
-    def _count(self, book: Book, state: str, value: float | None) -> None:
+    def _compact(self, book: Book) -> None:
+        try:
+            self._storage.flush()  # a trial without a part is not looked for in the whole
+            compact(self._folder, book.study.id, book.trials())
+        except UserError as error:
+            # Nothing is lost: whoever reads the tables is told the same.
+            log.warning("the tables of %s stay in parts: %s", book.study.id, error)
+
+    def _count(self, book: Book, number: int, state: str, value: float | None) -> None:
         book.ended[state] += 1
         if state == "completed" and value is not None:
-            book.best = value if book.best is None else max(book.best, value)
+            book.leader = max(book.leader or (value, number), (value, number))
 
     def _adopt(self) -> None:
         """Takes over what is in the storage.
@@ -266,19 +287,19 @@ class Ledger:
                 book.asked += 1
                 state = state_of(trial)
                 if state is not None:
-                    self._count(book, state, trial.value)
+                    self._count(book, trial.number, state, trial.value)
                     continue
                 row = tables.read_trial(self._folder, f"{book.study.id}.{trial.number}")
                 if row is None:
-                    self._orphans.append((book, trial._trial_id))
+                    self._orphans.append((book, trial._trial_id, None))
                 else:
                     ended = row["state"], row["reason"], row["objective"]
                     self._tell(book, trial._trial_id, trial.number, *ended)
 
 
-def grace_steps(sweep: Sweep) -> int:
-    """Steps before which no trial of the sweep is stopped."""
-    training, search = sweep.training, sweep.search
+def grace_steps(one: OneDataset) -> int:
+    """Steps before which no trial of a dataset is stopped."""
+    training, search = one.training, one.search
     if search.grace_steps is not None:
         return search.grace_steps
     return pruners.default_grace(training.steps, training.evaluate_every, search.reduction_factor)

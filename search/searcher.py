@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -10,6 +12,7 @@ from ray.tune.search import Searcher
 
 from search.assignment import Assignment
 from search.cluster import Slots
+from search.faults import LOST, Fault
 from search.ledger import Ledger
 from search.trainable import config_of
 from search.trial_rows import Progress
@@ -27,14 +30,21 @@ class StudySearcher(Searcher):
     out before `slots` has a place for it, so that a sampler sees all there is to see.
     """
 
-    def __init__(self, ledger: Ledger, slots: Slots, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Slots,
+        on_failure: Callable[[], None],
+        hang_seconds: float | None = None,
+    ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._slots = slots
         self._on_failure = on_failure
+        self._hang_seconds = hang_seconds or math.inf
+        self._signs: dict[str, float] = {}  # of life: when each trial was heard of last
         self.assignments: dict[str, Assignment] = {}
-        self.errors: dict[str, str] = {}
-        self.tried_out: set[str] = set()  # failed as often as they may
+        self.faults: dict[str, Fault] = {}
         self.failure: Exception | None = None
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
@@ -54,10 +64,12 @@ class StudySearcher(Searcher):
             # One that is at work may have to be handed out again.
             return None if self.assignments else Searcher.FINISHED
         self.assignments[trial_id] = assignment
+        self._signs[trial_id] = time.monotonic()
         return config_of(assignment)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """What a trial says at an evaluation; True if it is to be stopped."""
+        self._signs[trial_id] = time.monotonic()
         progress = progress_of(result)
         if progress.state is not None or self.failure:
             return False
@@ -75,17 +87,21 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         assignment = self.assignments.pop(trial_id, None)
-        reason = self.errors.pop(trial_id, "the trial ended without a result")
-        lost = error and trial_id not in self.tried_out
-        self.tried_out.discard(trial_id)
+        fault = self.faults.pop(trial_id, LOST)
+        silent = time.monotonic() - self._signs.pop(trial_id, math.inf)
+        if fault.died and silent >= self._hang_seconds:
+            limit = f"{self._hang_seconds:g} s, as search.hang_seconds allows"
+            fault = Fault(f"no evaluation within {limit}: its worker was ended")
         if assignment is None or not self._ledger.is_running(assignment) or self.failure:
             return
         try:
             progress = None if error or not result else progress_of(result)
             if progress is not None and progress.state is not None:
                 self._ledger.finish(assignment, progress)
-            elif not (lost and self._ledger.put_back(assignment)):
-                self._ledger.fail(assignment, reason)
+            elif fault.mend is not None:
+                self.fail(fault.mend)  # the trial stays as it is, for a resume
+            else:
+                self._ledger.lose(assignment, fault.reason, fault.counts)
         except Exception as failure:
             self.fail(failure)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
+from rich.filesize import decimal
 
 from search import lease, storage
+from search.kept_weights import WEIGHTS
 from search.live import Row, console, table
-from search.recorded import journal_of, sweep_of
-from search.run_folder import RunFolder
+from search.one_dataset import by_dataset
+from search.recorded import sweep_of
+from search.run_folder import CHECKPOINTS, RunFolder
 from search.studies import Study, studies
 from search.study_space import budget
 from search.trial_state import state_of
@@ -24,12 +27,11 @@ def print_status(run: str) -> None:
     """
     folder = RunFolder.existing(run)
     sweep = sweep_of(folder)
-    journal = journal_of(folder)
-    # Without a journal no trial has begun; reading makes no file.
-    stored = storage.open_for_reading(journal) if journal.exists() else InMemoryStorage()
+    stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
+    parts = by_dataset(sweep)
     rows = [
-        _row(stored, study, begun.get(study.id), budget(sweep, study.algorithm))
+        _row(stored, study, begun.get(study.id), budget(parts[study.dataset], study.algorithm))
         for study in studies(sweep)
     ]
     running = sum(row.running for row in rows)
@@ -39,6 +41,7 @@ def print_status(run: str) -> None:
     screen = console()
     screen.print(table(sweep.name, rows))
     screen.print(f"{ended} of {ended + left} trials ended, in {folder.uri}")
+    screen.print(_disk_use(folder))
     screen.print(driver)
 
 
@@ -52,7 +55,14 @@ def _row(stored: BaseStorage, study: Study, study_id: int | None, budget: int) -
         running += trial.state == TrialState.RUNNING
         if state == "completed" and trial.value is not None:
             best = trial.value if best is None else max(best, trial.value)
-    return Row(study.algorithm, study.held_out, str(study.seed), budget, running, ended, best)
+    columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
+    return Row(*columns, budget, running, ended, best)
+
+
+def _disk_use(folder: RunFolder) -> str:
+    parts = {name: folder.size(name) for name in (CHECKPOINTS, WEIGHTS)}
+    of_these = ", ".join(f"{name} {decimal(size)}" for name, size in parts.items() if size)
+    return f"{decimal(folder.size())} on disk" + (f", of it {of_these}" if of_these else "")
 
 
 def _driver(folder: RunFolder, left: int, running: int) -> str:

@@ -1,7 +1,8 @@
 """The Parquet tables of a run: their columns, and how they are written and read.
 
 Every trial writes its own part file, each time whole: any number of processes on any number of
-nodes write without a coordinator, and a trial that runs again replaces its rows.
+nodes write without a coordinator, and a trial that runs again replaces its rows. When a study has
+ended, its parts become one file (search.compaction).
 `pandas.read_parquet("runs/x/trials")` reads them without Steppe.
 """
 
@@ -43,6 +44,7 @@ _TRIAL_FIELDS = [
     pa.field("best_step", pa.int64()),
     pa.field("objective", pa.float64()),  # best value of the search objective, at best_step
     pa.field("seconds", pa.float64()),
+    pa.field("passes", pa.float64()),  # forwards and backwards over a batch; a forward is 1/3
     pa.field("started", _TIME),
     pa.field("finished", _TIME),
     pa.field("node", pa.string()),
@@ -64,6 +66,7 @@ _EVALUATION_FIELDS = [
     pa.field("sharpness", pa.float64()),  # null unless the sweep measures flatness
     pa.field("curvature", pa.float64()),
     pa.field("seconds", pa.float64()),
+    pa.field("passes", pa.float64()),
 ]
 
 _SELECTION_FIELDS = [
@@ -76,6 +79,9 @@ _SELECTION_FIELDS = [
     pa.field("accuracy", pa.float64()),
     pa.field("accuracy_all", pa.float64()),
     pa.field("reason", pa.string()),  # why a trial or an accuracy is missing
+    pa.field("candidates", pa.int64()),  # trials that might have been chosen
+    pa.field("ties", pa.int64()),  # others of them with the winner's score
+    pa.field("failed", pa.int64()),  # trials of the study that failed
 ]
 
 # Few different strings in millions of rows: categories take a quarter of the memory.
@@ -117,7 +123,7 @@ def write_trial(folder: RunFolder, row: Mapping[str, Any], hp_types: HpTypes) ->
     if row.get("state") not in STATES:
         raise ValueError(f"state {row.get('state')!r} is none of {', '.join(STATES)}")
     table = _table([row], trials_schema(hp_types))
-    folder.write_bytes(_part(TRIALS, row["trial"]), _parquet(table))
+    folder.write_bytes(part(TRIALS, row["trial"]), _parquet(table))
 
 
 def write_evaluations(
@@ -135,7 +141,7 @@ def write_evaluations(
     """
     known = {"sweep": sweep, "study": study, "trial": trial}
     table = _table([{**known, **row} for row in rows], evaluations_schema())
-    folder.write_bytes(_part(EVALUATIONS, trial), _parquet(table))
+    folder.write_bytes(part(EVALUATIONS, trial), _parquet(table))
 
 
 def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:
@@ -148,7 +154,7 @@ def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:
 def read_trial(folder: RunFolder, trial: str) -> dict[str, Any] | None:
     """The row of one trial, by column; None if it has written none."""
     try:
-        content = folder.read_bytes(_part(TRIALS, trial))
+        content = folder.read_bytes(part(TRIALS, trial))
     except FileNotFoundError:
         return None
     try:
@@ -217,7 +223,8 @@ def _parquet(table: pa.Table) -> bytes:
     return bytes(stream.getvalue())
 
 
-def _part(table: str, trial: str) -> str:
+def part(table: str, trial: str) -> str:
+    """Name of the file that holds a trial's rows, or all rows of a study that has ended."""
     if trial.startswith((".", "_")):
         # Dataset readers skip such files: the trial would be lost without a word.
         raise ValueError(f"a trial's name must not start with {trial[0]!r}: {trial!r}")
@@ -227,27 +234,57 @@ def _part(table: str, trial: str) -> str:
 def _read_parts(
     folder: RunFolder, name: str, empty: pa.Schema, categories: list[str]
 ) -> pd.DataFrame:
-    parts = [folder.path(f"{name}/{part}") for part in folder.list(name)]
-    parts = [part for part in parts if part.endswith(".parquet")]
-    if not parts:
-        fields = [
-            field.with_type(pa.dictionary(pa.int32(), pa.string()))
-            if field.name in categories
-            else field
-            for field in empty
-        ]
-        return to_pandas(pa.schema(fields).empty_table())
+    for last in (False, False, True):
+        files = [folder.path(f"{name}/{file}") for file in _counting(folder.list(name))]
+        try:
+            if files:
+                return to_pandas(_read_files(folder, files, categories))
+            break
+        except OSError as error:
+            # A study's parts may have become one file, or the store may be away: the list waits.
+            if last:
+                raise _damaged(folder, error) from error
+    fields = [
+        field.with_type(pa.dictionary(pa.int32(), pa.string()))
+        if field.name in categories
+        else field
+        for field in empty
+    ]
+    return to_pandas(pa.schema(fields).empty_table())
+
+
+def merge(folder: RunFolder, table: str, trials: Sequence[str], study: str) -> None:
+    """Writes the rows of all these trials into the study's own file; their parts stay."""
+    there = set(folder.list(table))
+    names = [part(table, trial) for trial in trials]
+    files = [folder.path(name) for name in names if name.rpartition("/")[2] in there]
+    if not files:
+        return
+    try:
+        rows = _read_files(folder, files, [])
+    except OSError as error:
+        raise _damaged(folder, error) from error
+    folder.write_bytes(part(table, study), _parquet(rows))
+
+
+def _counting(files: Sequence[str]) -> list[str]:
+    """The files whose rows count: not the parts of a study that has a file of its own."""
+    names = [file.removesuffix(".parquet") for file in files if file.endswith(".parquet")]
+    whole = set(names)
+    return [f"{name}.parquet" for name in names if name.rpartition(".")[0] not in whole]
+
+
+def _read_files(folder: RunFolder, files: Sequence[str], categories: list[str]) -> pa.Table:
     factory = ds.FileSystemDatasetFactory(
-        folder.filesystem, parts, ds.ParquetFileFormat(dictionary_columns=categories)
+        folder.filesystem, files, ds.ParquetFileFormat(dictionary_columns=categories)
     )
     try:
-        # Over all parts: a run resumed with more hyperparameters has parts with fewer columns.
+        # Over all files: a run resumed with more hyperparameters has some with fewer columns.
         schema = factory.inspect(fragments=None)
         _check_version(schema, folder)
-        table = factory.finish(schema).to_table()
-    except (pa.ArrowInvalid, OSError) as error:
+        return factory.finish(schema).to_table()
+    except pa.ArrowInvalid as error:
         raise _damaged(folder, error) from error
-    return to_pandas(table)
 
 
 def _damaged(folder: RunFolder, error: Exception) -> UserError:

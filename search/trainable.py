@@ -6,18 +6,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from typing import Any
 
 import torch
 from ray import tune
 
-import datasets
-from datasets.domain_dataset import DomainDataset
-from search import tables
+from search import leaving, tables
 from search.assignment import Assignment, run_of
-from search.checkpoints import read_checkpoint, write_checkpoint
-from search.config import Dataset, Sweep
+from search.checkpoints import TrialCheckpoints
+from search.compaction import ended_elsewhere
+from search.config import Sweep
+from search.kept_weights import write_weights
+from search.limits import HangLimit, MemoryLimit
+from search.one_dataset import of_dataset
 from search.run_folder import RunFolder
 from search.studies import Study
 from search.study_space import column_types
@@ -26,9 +27,11 @@ from search.trial_rows import (
     evaluation_rows,
     trial_row,
 )
+from search.worker_data import load_dataset
+from search.worker_node import check_node
 from training.evaluation import Evaluation
 from training.run import Run
-from training.train import Checkpoint, TrainResult, train
+from training.train import Checkpoint, Interrupted, TrainResult, train
 
 
 def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
@@ -49,22 +52,37 @@ class Trial:
 
     def __init__(self, sweep: Sweep, folder: RunFolder, assignment: Assignment, run: Run) -> None:
         self._sweep = sweep
-        self._folder = folder
+        self._one = of_dataset(sweep, assignment.study.dataset)
+        self._hang = HangLimit(sweep.search.hang_seconds)
+        self._folder = folder = folder.telling(self._hang.alive)  # waiting for a store is no hang
         self._assignment = assignment
         self._run = run
         self._evaluations: list[Evaluation] = []
         self._best: Evaluation | None = None
+        self._checkpoints = TrialCheckpoints(folder, assignment)
+        self._memory = MemoryLimit(sweep.resources.memory)
+        self._known = 0  # step up to which the evaluations are written
         self._started = time.time()
         self._saved = time.monotonic()
 
     def carry_out(self) -> None:
-        resume = read_checkpoint(self._folder, self._assignment)
+        with leaving.at_work(), self._hang.watching():
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        resume = self._checkpoints.read()
         if resume is not None:
             self._started = resume["started"]
-        dataset = load_dataset(self._sweep.dataset)
-        result = train(self._run, dataset, self._report, self._save, resume)
+            self._known = max((step for step, *_ in resume["evaluations"]), default=0)
+        check_node(self._folder)
+        dataset = load_dataset(self._one.dataset, self._folder)
+        keep = self._sweep.search.keep_weights
+        result = train(self._run, dataset, self._report, self._save, resume, self._leaving, keep)
+        self._check_still_wanted()
         self._write_evaluations(result.evaluations)
-        progress = self._progress(result.steps, result.seconds, result)
+        if result.weights is not None:
+            write_weights(self._folder, self._assignment.trial, result.weights)
+        progress = self._progress(result.steps, result.seconds, result.passes, result)
         row = trial_row(self._sweep, self._assignment, progress, result.state, result.reason)
         tables.write_trial(self._folder, row, column_types(self._sweep))
         tune.report(asdict(progress))
@@ -73,14 +91,29 @@ class Trial:
         self._evaluations.append(evaluation)
         if self._best is None or evaluation.validation > self._best.validation:
             self._best = evaluation
-        self._write_evaluations(self._evaluations)
-        tune.report(asdict(self._progress(evaluation.step, evaluation.seconds)))
+        if evaluation.step > self._known:  # else a resumed trial would take rows back
+            self._check_still_wanted()
+            self._write_evaluations(self._evaluations)
+        with self._hang.resting():  # for as long as the driver is busy with others
+            tune.report(
+                asdict(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+            )
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
-        if time.monotonic() - self._saved >= self._sweep.training.checkpoint_seconds:
-            started = {"started": self._started}
-            write_checkpoint(self._folder, self._assignment, checkpoint() | started)
+        due = time.monotonic() - self._saved >= self._one.training.checkpoint_seconds
+        if due or leaving.asked():
+            self._checkpoints.write(checkpoint() | {"started": self._started})
             self._saved = time.monotonic()
+
+    def _check_still_wanted(self) -> None:
+        """A worker that its driver lost sight of must not write over what came after it."""
+        study, trial = self._assignment.study.id, self._assignment.trial
+        if ended_elsewhere(self._folder, study, trial):
+            raise Interrupted(f"another attempt at {trial} has ended it")
+
+    def _leaving(self) -> bool:
+        self._memory.check()
+        return leaving.asked()
 
     def _write_evaluations(self, evaluations: Any) -> None:
         tables.write_evaluations(
@@ -91,7 +124,9 @@ class Trial:
             evaluation_rows(evaluations),
         )
 
-    def _progress(self, step: int, seconds: float, result: TrainResult | None = None) -> Progress:
+    def _progress(
+        self, step: int, seconds: float, passes: float, result: TrainResult | None = None
+    ) -> Progress:
         best = self._best
         value, best_step = (None, None) if best is None else (best.validation, best.step)
         if result is not None:  # of averaged weights, it is none of those that were reported
@@ -101,11 +136,13 @@ class Trial:
             value=value,
             best_step=best_step,
             seconds=seconds,
+            passes=passes,
             started=self._started,
             node=socket.gethostname(),
             device=device_name(self._run.device),
             state=None if result is None else result.state,
             reason=None if result is None else result.reason or None,
+            note="; ".join(self._checkpoints.notes) or None,
         )
 
 
@@ -120,12 +157,6 @@ def config_of(assignment: Assignment) -> dict[str, Any]:
         "number": assignment.number,
         "values": dict(assignment.values),
     }
-
-
-@cache
-def load_dataset(given: Dataset) -> DomainDataset:
-    """The dataset, mapped once by each worker; the driver has compared its files with the cache."""
-    return datasets.load(given.name, given.root, given.size, given.allow, recheck=False)
 
 
 def device_name(device: str) -> str:

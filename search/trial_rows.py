@@ -18,7 +18,8 @@ class Progress:
     domain.
 
     value: best value of the objective so far, None before the first evaluation; best_step: where.
-    started: seconds since the epoch. state: None while it goes on.
+    started: seconds since the epoch. state: None while it goes on. note: what is to be logged. passes:
+    training.passes.Passes.spent so far.
     """
 
     step: int
@@ -30,6 +31,8 @@ class Progress:
     device: str
     state: str | None = None
     reason: str | None = None
+    note: str | None = None
+    passes: float = 0.0
 
 
 def trial_row(
@@ -51,6 +54,7 @@ def trial_row(
             "best_step": progress.best_step,
             "objective": progress.value,
             "seconds": progress.seconds,
+            "passes": progress.passes,
             "started": datetime.fromtimestamp(progress.started, UTC),
             "node": progress.node,
             "device": progress.device,
@@ -65,6 +69,7 @@ def evaluation_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "step": evaluation.step,
             "weights": evaluation.weights,
             "seconds": evaluation.seconds,
+            "passes": evaluation.passes,
             **asdict(score),
         }
         for evaluation in evaluations

@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 # Optuna has no state for a run that diverged, so Steppe's word is kept beside Optuna's.
 STATE = "state"
 REASON = "reason"
+FAILURES = "failures"  # attempts that failed since it last came further than before
 
 
 def state_of(trial: FrozenTrial) -> str | None:

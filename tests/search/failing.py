@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ray import tune
 
 from search import trainable
 from search.config import Sweep
 from search.run_folder import RunFolder
 
-FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES = range(5)
+REPORT = tune.report
+FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES, TOO_BIG = range(6)
+
+HOG: list[np.ndarray] = []
 
 
 def attempts(folder: RunFolder, number: int) -> int:
@@ -31,10 +36,18 @@ def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
         raise RuntimeError(f"the images of trial {number}\nare gone")
     if number == DIES_AFTER_ITS_ROW and first:
         trainable.tune.report = _die_at_the_end
+    if number == TOO_BIG:
+        HOG.append(np.ones(10**9, np.uint8))
+    trainable.run_trial(config, sweep, folder)
+
+
+def hang(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+    """A trial that never comes to its first evaluation."""
+    trainable.train = lambda *_: time.sleep(3600)
     trainable.run_trial(config, sweep, folder)
 
 
 def _die_at_the_end(progress: dict[str, Any]) -> None:
     if progress["state"] is not None:
         os._exit(1)
-    tune.report(progress)
+    REPORT(progress)

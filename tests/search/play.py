@@ -15,7 +15,6 @@ from search.assignment import Assignment
 from search.config import Sweep
 from search.ledger import Ledger
 from search.load_config import checked
-from search.recorded import journal_of
 from search.run_folder import RunFolder
 from search.study_space import column_types
 from search.trial_rows import Progress, trial_row
@@ -47,9 +46,9 @@ def small_sweep(**changes: Any) -> Sweep:
 
 def open_ledger(sweep: Sweep, folder: RunFolder) -> Ledger:
     """A ledger as a new driver opens it: all it knows comes from the folder."""
-    journal = journal_of(folder)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    return Ledger(sweep, folder, storage.open_for_writing(journal))
+    if folder.local:
+        Path(folder.root).mkdir(parents=True, exist_ok=True)
+    return Ledger(sweep, folder, storage.open_for_writing(folder))
 
 
 def said(step: int, value: float, state: str | None = None, reason: str | None = None) -> Progress:
@@ -112,7 +111,7 @@ def play(
 
 def stored(folder: RunFolder) -> dict[str, list[FrozenTrial]]:
     """What stands in the journal, by study, read anew."""
-    opened = storage.open_for_reading(Path(journal_of(folder)))
+    opened = storage.open_for_reading(folder)
     return {
         study.study_name: opened.get_all_trials(study._study_id)
         for study in opened.get_all_studies()

@@ -8,7 +8,7 @@ from optuna.pruners import SuccessiveHalvingPruner
 
 from search import distributions
 from search import ledger as ledger_module
-from search.checkpoints import read_checkpoint, write_checkpoint
+from search.checkpoints import TrialCheckpoints
 from search.ledger import Ledger
 from search.run_folder import RunFolder
 from search.study_space import column_types
@@ -163,14 +163,14 @@ def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
     sweep = small_sweep(search={"trials": 1})
     ledger = open_ledger(sweep, folder)
     assignment = ledger.next()
-    write_checkpoint(folder, assignment, {"step": 10})
+    TrialCheckpoints(folder, assignment).write({"step": 10})
     ledger.report(assignment, said(10, 0.5))
     ledger.report(assignment, said(20, 0.6))
     crash(ledger)
     resumed = open_ledger(sweep, folder)
     adopted = resumed.next()
     assert adopted == assignment
-    assert read_checkpoint(folder, adopted) == {"step": 10}
+    assert TrialCheckpoints(folder, adopted).read() == {"step": 10}
     for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
         resumed.report(adopted, said(step, best))
     finish(resumed, sweep, folder, adopted, 0.7)
@@ -187,12 +187,12 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
     good, assignment = ledger.next(), ledger.next()
     ledger.report(good, said(10, 0.9))
     ledger.report(assignment, said(10, 0.3))
-    write_checkpoint(folder, assignment, {"step": 10})
+    TrialCheckpoints(folder, assignment).write({"step": 10})
 
     owner, name = {
         "before tell": (Ledger, "_tell"),
         "in tell": (ledger_module.optuna.Study, "tell"),
-        "after tell": (ledger_module, "delete_checkpoint"),
+        "after tell": (ledger_module, "delete_checkpoints"),
     }[cut]
     reason = None if end == "completed" else "for a reason"
     last = said(90, 0.3, end, reason)

@@ -16,8 +16,9 @@ from typer.testing import Result
 
 from search import drive
 from search.cluster import Slots
+from search.faults import Fault, error_of, fault_of
 from search.run_folder import RunFolder
-from search.scheduler import StudyScheduler, error_of, reason
+from search.scheduler import StudyScheduler
 from search.searcher import StudySearcher
 from search.trial_state import REASON, state_of
 from tests.search import failing
@@ -28,6 +29,7 @@ from tests.search.failing import (
     DIVERGES,
     FAILS_ONCE,
     FINE,
+    TOO_BIG,
     attempts,
 )
 from tests.search.play import open_ledger, small_sweep, stored
@@ -39,6 +41,7 @@ def sweep_of(trials: int, **search):
     return small_sweep(
         algorithms=["ERM"],
         training={"steps": 40, "evaluate_every": 10, "checkpoint_seconds": 0},
+        resources={"cpu": 1, "memory": 1.0},
         search={
             "trials": trials,
             "max_failures": 1,
@@ -67,7 +70,7 @@ def launch(sweep, place: Path) -> Result:
 @pytest.fixture(scope="module")
 def ran(two_cpus, tmp_path_factory) -> Ran:
     place = tmp_path_factory.mktemp("failing")
-    sweep = sweep_of(5)
+    sweep = sweep_of(6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "run_trial", failing.run_trial)
         return Ran(RunFolder(place / "run"), launch(sweep, place))
@@ -76,8 +79,8 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
 @pytest.mark.slow
 def test_a_sweep_with_a_failed_trial_runs_to_its_end_and_exits_1(ran):
     assert ran.done.exit_code == 1, ran.done.stderr
-    assert "5 of 5 trials ended" in ran.done.stdout
-    assert "1 trials failed; why: pandas.read_parquet('" in ran.done.stdout
+    assert "6 of 6 trials ended" in ran.done.stdout
+    assert "2 trials failed; why: pandas.read_parquet('" in ran.done.stdout
     assert "training-domain selection" in ran.done.stdout
     states = ran.trials["state"].to_dict()
     assert states == {
@@ -86,6 +89,7 @@ def test_a_sweep_with_a_failed_trial_runs_to_its_end_and_exits_1(ran):
         FAILS_ONCE: "completed",
         DIES_AFTER_ITS_ROW: "completed",
         DIVERGES: "diverged",
+        TOO_BIG: "failed",
     }
 
 
@@ -108,7 +112,7 @@ def test_a_trial_that_fails_once_is_completed_by_its_second_attempt(ran):
 
 @pytest.mark.slow
 def test_a_worker_that_dies_right_after_its_row_costs_nothing(ran):
-    assert attempts(ran.folder, DIES_AFTER_ITS_ROW) == 2
+    assert attempts(ran.folder, DIES_AFTER_ITS_ROW) == 1
     evaluations = pd.read_parquet(f"{ran.folder.uri}/evaluations")
     own = evaluations[evaluations["trial"] == f"RotatedDigits.mlp.ERM.0.0.{DIES_AFTER_ITS_ROW}"]
     assert not own.duplicated(["step", "domain", "split"]).any()
@@ -124,10 +128,18 @@ def test_a_diverged_trial_is_an_outcome_with_its_reason(ran):
 
 
 @pytest.mark.slow
+def test_a_trial_that_takes_more_memory_than_it_may_says_how_much(ran):
+    assert attempts(ran.folder, TOO_BIG) == 2
+    reason = ran.trials.loc[TOO_BIG, "reason"]
+    assert reason.startswith("MemoryError: the trial holds 1.")
+    assert "GB, where resources.memory allows 1; allow more, or set" in reason
+
+
+@pytest.mark.slow
 def test_the_storage_has_each_trial_once_and_none_running(ran):
     (trials,) = stored(ran.folder).values()
-    assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
-    assert Counter(map(state_of, trials)) == {"completed": 3, "failed": 1, "diverged": 1}
+    assert [trial.number for trial in trials] == [0, 1, 2, 3, 4, 5]
+    assert Counter(map(state_of, trials)) == {"completed": 3, "failed": 2, "diverged": 1}
     assert [trial.user_attrs.get(REASON) for trial in trials] == [
         None if pd.isna(reason) else reason for reason in ran.trials["reason"].sort_index()
     ]
@@ -144,6 +156,17 @@ def test_a_sweep_whose_trials_all_diverge_ends_well_and_says_so(two_cpus, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_trial_that_hangs_is_ended_and_named(two_cpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(drive, "run_trial", failing.hang)
+    done = launch(sweep_of(1, max_failures=0, hang_seconds=5), tmp_path)
+    assert done.exit_code == 1
+    (reason,) = pd.read_parquet(tmp_path / "run" / "trials")["reason"]
+    assert reason == (
+        "no evaluation within 5 s, as search.hang_seconds allows: its worker was ended"
+    )
+
+
+@pytest.mark.slow
 def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(two_cpus, tmp_path):
     sweep = sweep_of(2, max_failures=0)
     folder = RunFolder.create(tmp_path / "run")
@@ -151,8 +174,8 @@ def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(
     in_the_way.mkdir(parents=True)
     done = launch(sweep, tmp_path)
     assert done.exit_code == 2
-    assert f"cannot write to {folder.uri}: " in done.stderr
-    assert f"`python -m search resume {folder.uri}` goes on when this is mended" in done.stderr
+    assert f"cannot write {folder.uri}/trials/" in done.stderr
+    assert f"when this is mended, `python -m search resume {folder.uri}` goes on" in done.stderr
     in_the_way.rmdir()
     resumed = steppe("resume", folder.uri)
     assert resumed.exit_code == 0, resumed.stderr
@@ -167,25 +190,25 @@ def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(
 def test_the_reason_of_a_failure_is_one_line_without_a_traceback():
     cause = ValueError("domain 'x' has 3 samples:\n\tgive it at least 5")
     task = RayTaskError("train", "Traceback ...\n  File ...\n    raise\n", cause)
-    assert reason(task) == "ValueError: domain 'x' has 3 samples: give it at least 5"
-    assert reason(ActorDiedError()).startswith("its worker process died (out of memory, ")
-    assert reason("Failure # 1\nKeyError: 'x'\n\n") == "KeyError: 'x'"
-    assert reason(RuntimeError()) == "RuntimeError"
-    assert len(reason(RuntimeError("x" * 10_000))) == 400
+    assert fault_of(task).reason == "ValueError: domain 'x' has 3 samples: give it at least 5"
+    assert fault_of(ActorDiedError()).reason.startswith("its worker process died (out of memory, ")
+    assert fault_of("Failure # 1\nKeyError: 'x'\n\n").reason == "KeyError: 'x'"
+    assert fault_of(RuntimeError()).reason == "RuntimeError"
+    assert len(fault_of(RuntimeError("x" * 10_000)).reason) == 400
 
 
 def test_an_error_that_cannot_be_unpickled_is_read_as_text(tmp_path):
     (tmp_path / "pickle").write_bytes(b"garbage")
     (tmp_path / "text").write_text("Failure # 1\nOnlyTheWorkerError: it is so\n")
     trial = SimpleNamespace(pickled_error_file=tmp_path / "pickle", error_file=tmp_path / "text")
-    assert reason(error_of(trial)) == "OnlyTheWorkerError: it is so"
+    assert fault_of(error_of(trial)).reason == "OnlyTheWorkerError: it is so"
     nothing = SimpleNamespace(pickled_error_file=None, error_file=None)
-    assert reason(error_of(nothing)) == "an unknown error"
+    assert fault_of(error_of(nothing)).reason == "an unknown error"
 
 
 class OneSlot(Slots):
     def __init__(self) -> None:
-        super().__init__(cpu=1, gpu=0)
+        super().__init__({"CPU": 1})
 
     def count(self) -> int:
         return 1
@@ -257,13 +280,12 @@ def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
     handed_out = []
     for attempt in "abcd":
         handed_out.append(searcher.suggest(attempt)["number"])
-        searcher.errors[attempt] = "its worker process died"
+        searcher.faults[attempt] = Fault("its worker process died")
         searcher.on_trial_complete(attempt, error=True)
     assert handed_out == [0, 0, 0, 1]
     ((lost, _),) = stored(folder).values()
     assert (state_of(lost), lost.user_attrs[REASON]) == ("failed", "its worker process died")
-    assert not searcher.errors
-    assert not searcher.tried_out
+    assert not searcher.faults
 
 
 def test_the_search_is_not_over_while_a_trial_may_come_back(tmp_path):

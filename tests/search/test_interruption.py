@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from search import lease, tables
 from search.assignment import Assignment
-from search.checkpoints import read_checkpoint
+from search.checkpoints import TrialCheckpoints
 from search.run_folder import RunFolder
 from search.studies import studies
 from search.trial_state import state_of
@@ -88,7 +88,7 @@ def trials_of(folder: RunFolder) -> dict[str, set[str]]:
 
 
 def workers(command: Command) -> list[int]:
-    return [pid for pid, line in command.processes().items() if "ImplicitFunc" in line]
+    return [pid for pid, line in command.processes().items() if "TrialWorker" in line]
 
 
 def under_way(folder: RunFolder, ended: int):
@@ -98,7 +98,7 @@ def under_way(folder: RunFolder, ended: int):
     def reached() -> bool:
         now = trials_of(folder)
         saved = {
-            path.stem
+            path.stem.rpartition(".")[0]  # without the place
             for path in Path(folder.path("checkpoints")).glob("*.pt")
             if path.exists() and path.stat().st_mtime > since
         }
@@ -182,10 +182,10 @@ def story(tmp_path_factory) -> Story:
         wait_until(lambda: not workers(resume), 30, "its orphaned workers end by themselves")
         story.stops["kill -9"] = after(folder, driver.returncode, output, errors=errors)
     story.checkpoints = {
-        assignment.trial: [(step, seconds) for step, _, seconds in checkpoint["evaluations"]]
+        assignment.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
         for study in studies(small_sweep(**SWEEP))
         for assignment in (Assignment(study, number, {}) for number in range(3))
-        if (checkpoint := read_checkpoint(folder, assignment)) is not None
+        if (checkpoint := TrialCheckpoints(folder, assignment).read()) is not None
     }
 
     with started(command("resume", folder.uri)) as driver:

@@ -56,7 +56,8 @@ def driver(folder):
 def put(folder, **changes):
     """A lease as a driver of this host and process would write it, with other values."""
     pid = os.getpid()
-    now = Holder("token", socket.gethostname(), pid, lease._born(pid), time.time())
+    born, place = lease._born(pid), lease._place()
+    now = Holder("token", socket.gethostname(), pid, born, time.time(), place)
     folder.write_bytes(LEASE, json.dumps(asdict(replace(now, **changes))).encode())
 
 
@@ -100,6 +101,40 @@ def test_a_driver_of_another_host_holds_it_until_nothing_is_heard_of_it(folder):
         assert lease.read(folder).host == socket.gethostname()
 
 
+@pytest.mark.parametrize("place", ["another boot pid:[1]", lease._place() + "1"])
+def test_a_process_of_another_container_of_the_same_name_is_not_looked_up(folder, place):
+    """It may have any number here; and whoever has its number is somebody else."""
+    put(folder, place=place, pid=2**22, beat=time.time() - lease.EXPIRY_SECONDS + 30)
+    refusal = r"\(if it is gone, try again in (29|30) s\); watch it with `status`"
+    with pytest.raises(UserError, match=refusal), Lease(folder, never):
+        pass
+    put(folder, place=place, beat=time.time() - lease.EXPIRY_SECONDS - 1)
+    with Lease(folder, never):
+        pass
+
+
+def test_a_lease_of_an_older_version_is_understood(folder):
+    put(folder)
+    known = json.loads(folder.read_bytes(LEASE))
+    del known["place"]
+    folder.write_bytes(LEASE, json.dumps(known).encode())
+    with pytest.raises(UserError, match=r"on \S+; watch it"), Lease(folder, never):
+        pass
+    folder.write_bytes(LEASE, json.dumps(known | {"pid": 2**22}).encode())
+    with Lease(folder, never):
+        pass
+
+
+def test_a_process_namespace_of_its_own_is_another_place():
+    own = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    asked = [sys.executable, "-c", "from search.lease import _place; print(_place())"]
+    done = subprocess.run([*own, *asked], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("needs namespaces")
+    assert done.stdout.strip() not in ("", lease._place())
+    assert done.stdout.split()[0] == lease._place().split()[0]  # the boot
+
+
 def test_it_is_renewed_while_it_is_held(folder, monkeypatch):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     with Lease(folder, never):
@@ -113,9 +148,12 @@ def test_it_is_renewed_while_it_is_held(folder, monkeypatch):
 def test_a_driver_whose_lease_was_taken_notices_and_leaves_it_alone(folder, monkeypatch):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     lost = threading.Event()
-    with Lease(folder, lost.set):
+    with Lease(folder, lost.set) as held:
+        held.check()
         put(folder, token="another")
         assert lost.wait(5)
+        with pytest.raises(UserError, match=r"another driver has taken over .*; watch it"):
+            held.check()
     assert lease.read(folder).token == "another"
 
 
@@ -134,7 +172,24 @@ def test_a_store_that_is_away_for_a_while_costs_no_lease(folder, monkeypatch):
     assert not folder.exists(LEASE)
 
 
-def _away(self, name, content):
+def test_a_store_that_is_away_at_the_end_hides_no_other_error(folder, monkeypatch):
+    held = Lease(folder, never).__enter__()
+    monkeypatch.setattr(RunFolder, "read_bytes", _away)
+    held.__exit__(None, None, None)
+    assert folder.exists(LEASE)  # it runs out
+
+
+def test_a_store_that_is_away_at_the_start_is_named(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_bytes", _away)
+        with pytest.raises(UserError, match=r"cannot write .*lease.json: the store is away"):
+            Lease(folder, never).__enter__()
+    monkeypatch.setattr(RunFolder, "read_bytes", _away)
+    with pytest.raises(UserError, match=r"cannot read .*lease.json: the store is away"):
+        Lease(folder, never).__enter__()
+
+
+def _away(self, name, content=b""):
     raise OSError("the store is away")
 
 

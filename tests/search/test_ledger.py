@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from search.checkpoints import read_checkpoint, write_checkpoint
+from search.checkpoints import TrialCheckpoints
 from search.run_folder import RunFolder
 from search.trial_state import REASON, STATE, state_of
 from tests.search.play import (
@@ -127,7 +127,7 @@ def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder)
     assignment = ledger.next()
     for step, best in ((10, 0.5), (20, 0.8), (30, 0.8)):
         assert not ledger.report(assignment, said(step, best))
-    write_checkpoint(folder, assignment, {"step": 30})
+    TrialCheckpoints(folder, assignment).write({"step": 30})
     finish(ledger, sweep, folder, assignment, 0.8)
     ((trial,),) = stored(folder).values()
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.8)
@@ -135,7 +135,7 @@ def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder)
     assert state_of(trial) == "completed"
     assert counts(ledger) == {"SAGM": {"completed": 1}}
     assert ledger.books[assignment.study.id].best == 0.8
-    assert read_checkpoint(folder, assignment) is None
+    assert TrialCheckpoints(folder, assignment).read() is None
 
 
 def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
@@ -144,7 +144,7 @@ def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
     good, bad = ledger.next(), ledger.next()
     assert not ledger.report(good, said(10, 0.9))
     assert ledger.report(bad, said(10, 0.3))
-    write_checkpoint(folder, bad, {"step": 10})
+    TrialCheckpoints(folder, bad).write({"step": 10})
     ledger.prune(bad)
     trial = stored(folder)[bad.study.id][1]
     assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {10: 0.3})
@@ -159,7 +159,7 @@ def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
     assert row["seconds"] == pytest.approx(1.0)
     assert not ledger.is_running(bad)
     assert ledger.is_running(good)
-    assert read_checkpoint(folder, bad) is None
+    assert TrialCheckpoints(folder, bad).read() is None
 
 
 def test_the_last_report_of_a_trial_never_prunes_it(folder):
@@ -205,3 +205,57 @@ def test_a_failed_trial_is_failed_with_its_reason_and_costs_a_place_of_the_budge
     assert found[after.trial]["steps"] == 10
     assert found[before.trial]["steps"] is not found[after.trial]["steps"]
     assert ledger.next() is None
+
+
+def test_a_trial_that_is_lost_is_handed_out_again_before_anything_new(folder):
+    sweep = small_sweep(search={"trials": 3, "max_failures": 2})
+    ledger = open_ledger(sweep, folder)
+    first = ledger.next()
+    ledger.report(first, said(10, 0.5))
+    for _ in range(2):
+        ledger.lose(first, "its worker process died", counts=True)
+        assert not ledger.is_running(first)
+        assert ledger.next() == first
+    for _ in range(5):  # what was done to its node is not counted
+        ledger.lose(first, "its node went away", counts=False)
+        assert ledger.next() == first
+    ledger.lose(first, "its worker process died", counts=True)
+    row = rows(folder)[first.trial]
+    assert (row["state"], row["reason"]) == ("failed", "its worker process died")
+    assert (row["steps"], row["objective"]) == (10, 0.5)  # as far as it had come
+    assert ledger.next().number == 1
+
+
+def test_a_trial_that_came_further_between_its_failures_may_fail_again_and_again(folder):
+    sweep = small_sweep(search={"trials": 1, "max_failures": 1})
+    ledger = open_ledger(sweep, folder)
+    assignment = ledger.next()
+    for known in ((10,), (10, 20), (10, 20, 30)):
+        for step in known:
+            ledger.report(assignment, said(step, 0.5))
+        ledger.lose(assignment, "its worker process died", counts=True)
+        assert ledger.next() == assignment
+    ledger.report(assignment, said(30, 0.5))  # nothing new
+    ledger.lose(assignment, "its worker process died", counts=True)
+    assert rows(folder)[assignment.trial]["state"] == "failed"
+
+
+def test_failures_are_counted_over_drivers(folder):
+    sweep = small_sweep(search={"trials": 1, "max_failures": 1})
+    ledger = open_ledger(sweep, folder)
+    ledger.lose(ledger.next(), "RuntimeError: no images", counts=True)
+    resumed = open_ledger(sweep, folder)
+    assignment = resumed.next()
+    resumed.lose(assignment, "RuntimeError: no images", counts=True)
+    assert rows(folder)[assignment.trial]["state"] == "failed"
+
+
+def test_a_trial_that_wrote_its_row_before_its_worker_died_has_ended_as_the_row_says(folder):
+    sweep = small_sweep(search={"trials": 1, "max_failures": 0})
+    ledger = open_ledger(sweep, folder)
+    assignment = ledger.next()
+    write_row(sweep, folder, assignment, said(90, 0.8, "completed"))
+    ledger.lose(assignment, "its worker process died", counts=True)
+    ((trial,),) = stored(folder).values()
+    assert (state_of(trial), trial.value) == ("completed", 0.8)
+    assert rows(folder)[assignment.trial]["state"] == "completed"

@@ -118,6 +118,28 @@ def test_a_location_that_no_store_understands_is_refused(location):
         RunFolder(location)
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://AKIA:hushhush@bucket/runs/x",
+        "s3://AKIA:hush/hush@bucket/runs/x",
+        "s3://hushhush@bucket/runs/x",
+        "s3://bucket/x?access_key=AKIA&secret_key=hushhush",
+        "gs://hushhush@bucket/x",
+        "abfs://container:hushhush@account.dfs.core.windows.net/x",
+        "abfs://container@account.dfs.core.windows.net/x?sv=1&sig=hushhush",
+        "hdfs://me:hushhush@host:8020/x",
+    ],
+)
+def test_a_location_with_credentials_is_refused_without_repeating_them(location):
+    with pytest.raises(
+        UserError, match=r"leave them out, and give them by .* environment"
+    ) as error:
+        RunFolder(location)
+    assert "hush" not in str(error.value)
+    assert "AKIA" not in str(error.value)
+
+
 def test_a_run_folder_travels_to_workers(tmp_path):
     folder = pickle.loads(pickle.dumps(RunFolder(tmp_path)))
     folder.write_bytes("a", b"1")

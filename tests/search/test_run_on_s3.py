@@ -2,41 +2,34 @@
 
 import logging
 import pickle
-from urllib.parse import urlsplit
+import urllib.request
+from contextlib import contextmanager
+from threading import Timer
 
 import pandas as pd
 import pytest
-from pyarrow import fs as arrow_fs
 
+from search import retries
 from search.errors import UserError
+from search.ledger import Ledger
+from search.retries import StoreError
 from search.run_folder import SWEEP, RunFolder
+from search.storage import begun, open_for_reading, open_for_writing
 from search.tables import read_trials, write_trial
-
-moto_server = pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
+from tests.search.play import play, small_sweep, stored
+from tests.search.store import KEY, SECRET, Line, bucket_on, serving
 
 
 @pytest.fixture(scope="module")
-def endpoint():
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def server():
+    with serving() as address:
+        yield address
 
 
 @pytest.fixture
-def bucket(endpoint, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    store = arrow_fs.S3FileSystem(
-        endpoint_override=endpoint, allow_bucket_creation=True, allow_bucket_deletion=True
-    )
-    store.create_dir("bucket")
-    yield "s3://bucket"
-    store.delete_dir("bucket")
+def bucket(server):
+    with bucket_on(*server) as bucket:
+        yield bucket
 
 
 def test_files_are_written_replaced_listed_and_deleted(bucket):
@@ -70,11 +63,14 @@ def test_a_small_file_is_one_request(bucket):
     assert len([line for line in requests if "/bucket/x/part" in line]) == 1, requests
 
 
-def test_the_endpoint_may_stand_in_the_uri_and_travels_to_workers(bucket, endpoint, monkeypatch):
+def test_the_endpoint_may_stand_in_the_uri_and_travels_to_workers(bucket, server, monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    address = urlsplit(endpoint).netloc
+    address = "{}:{}".format(*server)
     folder = RunFolder(f"{bucket}/x?endpoint_override={address}&scheme=http")
-    pickle.loads(pickle.dumps(folder)).write_bytes("a", b"1")
+    luggage = pickle.dumps(folder)
+    assert SECRET.encode() not in luggage
+    assert KEY.encode() not in luggage
+    pickle.loads(luggage).write_bytes("a", b"1")
     assert folder.list() == ["a"]
     assert folder.name == "x"
 
@@ -103,3 +99,106 @@ def test_runs_that_are_not_there_are_refused(bucket):
 def test_an_existing_run_opens(bucket):
     RunFolder(f"{bucket}/x").write_bytes(SWEEP, b"name: x")
     assert RunFolder.existing(f"{bucket}/x").read_bytes(SWEEP) == b"name: x"
+
+
+@contextmanager
+def locked(host, port):
+    """The server lets nobody in who has no account there."""
+
+    def actions_without_account(number: str) -> None:
+        url, kind = f"http://{host}:{port}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+        request = urllib.request.Request(url, number.encode(), kind, method="POST")
+        urllib.request.urlopen(request).close()
+
+    actions_without_account("0")
+    try:
+        yield
+    finally:
+        actions_without_account("1e9")
+
+
+def test_a_store_that_refuses_is_not_asked_again(bucket, server, monkeypatch):
+    monkeypatch.setattr(retries, "FIRST_WAIT", 60)
+    folder = RunFolder(f"{bucket}/x")
+    folder.write_bytes(SWEEP, b"name: x")
+    with locked(*server):
+        with pytest.raises(StoreError) as caught:
+            folder.write_bytes("trials/part", b"1")
+        assert str(caught.value) == (
+            "cannot write s3://bucket/x/trials/part: AWS Error INVALID_ACCESS_KEY_ID during "
+            "PutObject operation: The AWS Access Key Id you provided does not exist in our "
+            "records; nothing that was recorded is lost: when this is mended, "
+            "`python -m search resume s3://bucket/x` goes on"
+        )
+        for ask in (
+            lambda: folder.read_bytes(SWEEP),
+            lambda: folder.exists(SWEEP),
+            lambda: folder.list(),
+            lambda: folder.delete(SWEEP),
+        ):
+            with pytest.raises(StoreError, match=r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID"):
+                ask()
+        with pytest.raises(UserError, match="cannot read the run s3://bucket/x: AWS Error ACCESS"):
+            RunFolder.existing(f"{bucket}/x")
+        with pytest.raises(UserError, match=r"cannot write to the output s3://bucket/y: .*INVALID"):
+            RunFolder.create(f"{bucket}/y")
+    assert folder.read_bytes(SWEEP) == b"name: x"
+
+
+@pytest.mark.slow
+def test_a_store_that_is_away_for_a_while_is_waited_for(server, monkeypatch, caplog):
+    """For longer than Arrow waits by itself, which is 6 s."""
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.1)
+    line = Line(*server)
+    with bucket_on(line.host, line.port) as bucket:
+        folder = RunFolder(f"{bucket}/x")
+        folder.write_bytes("part", b"old")
+        line.break_off()
+        Timer(7, line.mend).start()
+        with caplog.at_level(logging.WARNING, "steppe"):
+            folder.write_bytes("part", b"new")
+        assert folder.read_bytes("part") == b"new"
+    line.close()
+    begin, end = (record.getMessage() for record in caplog.records)
+    assert begin.startswith("cannot write s3://bucket/x/part: AWS Error NETWORK_CONNECTION ")
+    assert begin.endswith("; trying again")
+    assert end.startswith("write s3://bucket/x/part: done, after ")
+
+
+def test_the_journal_is_kept_there_and_a_reader_writes_nothing(bucket):
+    folder, sweep = RunFolder(f"{bucket}/x"), small_sweep()
+    assert not begun(folder)
+    assert open_for_reading(folder).get_all_studies() == []
+    storage = open_for_writing(folder)
+    assigned = play(sweep, folder, 3, Ledger(sweep, folder, storage))
+    storage.flush()
+    assert folder.list("optuna.journal") == ["00000000.jsonl"]
+    before = folder.read_bytes("optuna.journal/00000000.jsonl")
+    assert [trial.number for trial in stored(folder)[assigned[0].study.id]] == [0, 1, 2]
+    assert folder.read_bytes("optuna.journal/00000000.jsonl") == before
+    assert [a.number for a in play(sweep, folder, 1)] == [3]
+
+
+def test_a_run_that_was_copied_from_a_disk_says_where_its_journal_belongs(bucket, tmp_path):
+    disk, folder, sweep = RunFolder(tmp_path), RunFolder(f"{bucket}/x"), small_sweep()
+    play(sweep, disk, 2)
+    folder.write_bytes("optuna.journal", disk.read_bytes("optuna.journal"))
+    assert begun(folder)
+    for opened in (open_for_reading, open_for_writing):
+        with pytest.raises(UserError, match=r"move it to optuna\.journal/00000000\.jsonl to go on"):
+            opened(folder)
+    folder.delete("optuna.journal")
+    folder.write_bytes("optuna.journal/00000000.jsonl", disk.read_bytes("optuna.journal"))
+    assert [a.number for a in play(sweep, folder, 1)] == [2]
+    assert begun(folder)
+
+
+def test_a_run_that_is_copied_to_a_disk_is_gone_on_with(bucket, tmp_path):
+    disk, folder, sweep = RunFolder(tmp_path), RunFolder(f"{bucket}/x"), small_sweep()
+    storage = open_for_writing(folder)
+    play(sweep, folder, 2, Ledger(sweep, folder, storage))
+    storage.flush()
+    for name in folder.list("optuna.journal"):
+        journal = f"optuna.journal/{name}"
+        disk.write_bytes(journal, folder.read_bytes(journal))
+    assert [a.number for a in play(sweep, disk, 1)] == [2]

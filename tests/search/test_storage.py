@@ -4,6 +4,7 @@ import optuna
 import pytest
 
 from search.errors import UserError
+from search.run_folder import RunFolder
 from search.storage import open_for_reading, open_for_writing
 
 
@@ -11,7 +12,7 @@ from search.storage import open_for_reading, open_for_writing
 def journal(tmp_path):
     """A journal with one study of one trial."""
     path = tmp_path / "optuna.journal"
-    study = optuna.create_study(storage=open_for_writing(path), study_name="s")
+    study = optuna.create_study(storage=open_for_writing(RunFolder(tmp_path)), study_name="s")
     study.tell(study.ask(), 0.5)
     return path
 
@@ -24,19 +25,19 @@ def values(storage):
 def test_a_line_cut_short_by_a_crash_is_removed_and_the_journal_goes_on(journal, torn):
     whole = journal.read_bytes()
     journal.write_bytes(whole + torn)
-    storage = open_for_writing(journal)
+    storage = open_for_writing(RunFolder(journal.parent))
     assert journal.read_bytes() == whole
     study = optuna.load_study(study_name="s", storage=storage)
     study.tell(study.ask(), 0.25)
-    assert values(open_for_reading(journal)) == [0.5, 0.25]
-    assert values(open_for_writing(journal)) == [0.5, 0.25]
+    assert values(open_for_reading(RunFolder(journal.parent))) == [0.5, 0.25]
+    assert values(open_for_writing(RunFolder(journal.parent))) == [0.5, 0.25]
 
 
 def test_a_journal_that_was_cut_in_its_first_line_begins_anew(tmp_path):
     journal = tmp_path / "optuna.journal"
     journal.write_bytes(b'{"op_code":0')
-    optuna.create_study(storage=open_for_writing(journal), study_name="s")
-    assert values(open_for_reading(journal)) == []
+    optuna.create_study(storage=open_for_writing(RunFolder(journal.parent)), study_name="s")
+    assert values(open_for_reading(RunFolder(journal.parent))) == []
 
 
 def test_a_reader_changes_nothing_not_even_what_is_torn(journal):
@@ -45,7 +46,7 @@ def test_a_reader_changes_nothing_not_even_what_is_torn(journal):
     lock = journal.with_name("optuna.journal.lock")
     lock.symlink_to(journal)
     before = journal.read_bytes()
-    assert values(open_for_reading(journal)) == [0.5]
+    assert values(open_for_reading(RunFolder(journal.parent))) == [0.5]
     assert journal.read_bytes() == before
     assert lock.is_symlink()
 
@@ -57,7 +58,7 @@ def test_locks_of_a_dead_driver_are_removed(journal):
     held.symlink_to(journal)
     renamed.symlink_to(journal.with_name("nowhere"))
     began = time.monotonic()
-    study = optuna.load_study(study_name="s", storage=open_for_writing(journal))
+    study = optuna.load_study(study_name="s", storage=open_for_writing(RunFolder(journal.parent)))
     study.tell(study.ask(), 0.25)
     assert time.monotonic() - began < 5  # Optuna alone waits 30 s for it
     assert list(journal.parent.iterdir()) == [journal]
@@ -79,5 +80,5 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path, opened, content
     journal = tmp_path / "optuna.journal"
     journal.write_bytes(content)
     with pytest.raises(UserError, match=r"optuna\.journal is damaged: .*; put a copy back"):
-        opened(journal)
+        opened(RunFolder(tmp_path))
     assert journal.read_bytes() == content

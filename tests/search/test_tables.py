@@ -64,15 +64,16 @@ def folder(tmp_path):
 def test_the_columns_of_the_tables():
     study = "sweep study dataset model algorithm held_out seed"
     assert " ".join(trials_schema({"rho": float}).names) == (
-        f"{study} trial number state reason steps best_step objective seconds started finished "
-        "node device hp_rho"
+        f"{study} trial number state reason steps best_step objective seconds passes started "
+        "finished node device hp_rho"
     )
     assert " ".join(evaluations_schema().names) == (
         "sweep study trial step weights domain role split accuracy loss count "
-        "sharpness curvature seconds"
+        "sharpness curvature seconds passes"
     )
     assert " ".join(selection_schema({"rho": float}).names) == (
-        f"{study} method trial number step validation accuracy accuracy_all reason hp_rho"
+        f"{study} method trial number step validation accuracy accuracy_all reason candidates ties "
+        "failed hp_rho"
     )
 
 
@@ -127,14 +128,15 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["trial", "state", "reason", "node", "device"], "str"),
         **dict.fromkeys(["seed", "number"], "int64"),
         **dict.fromkeys(["steps", "best_step"], "Int64"),
-        **dict.fromkeys(["objective", "seconds"], "float64"),
+        **dict.fromkeys(["objective", "seconds", "passes"], "float64"),
         **dict.fromkeys(["started", "finished"], "datetime64[us, UTC]"),
     }
     assert dict(read_evaluations(folder).dtypes.astype(str)) == {
         **dict.fromkeys(["sweep", "study", "trial", "weights"], "category"),
         **dict.fromkeys(["domain", "role", "split"], "category"),
         **dict.fromkeys(["step", "count"], "int64"),
-        **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature", "seconds"], "float64"),
+        **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature"], "float64"),
+        **dict.fromkeys(["seconds", "passes"], "float64"),
     }
 
 

@@ -1,0 +1,242 @@
+"""Kills workers, nodes, drivers and whole clusters during a sweep, and compares its tables.
+
+The sweep runs on a Ray cluster of several nodes on this machine and suggests the same settings in
+whatever order its trials end (random sampler, no pruning). A fault strikes each time the sweep has
+come some way: a worker process dies; a node with all its processes does, and another takes its
+place; the driver does, and the run is resumed; the driver and every node do, and the run is resumed
+on another cluster. At the end trials and evaluations must equal, bit for bit, those of a sweep that
+nobody disturbed, apart from times and places.
+
+    python -m benchmarks.chaos --kills 20 --seed 0 --output out.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+import pandas as pd  # noqa: E402  (what follows is found once the checkout is on the path)
+
+from benchmarks.local_cluster import Cluster, cluster  # noqa: E402
+from benchmarks.processes import command, started, wait_until  # noqa: E402
+from search import storage, tables  # noqa: E402
+from search.run_folder import RunFolder  # noqa: E402
+
+KINDS = ("worker", "node", "driver", "cluster")
+# What differs between two runs of one sweep: when and where.
+OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
+PATIENCE = 180.0  # seconds without progress after which the sweep has come to a standstill
+
+
+def sweep_file(trials: int, steps: int) -> dict[str, Any]:
+    return {
+        "name": "chaos",
+        "dataset": {"name": "RotatedDigits"},
+        "model": {"name": "mlp"},
+        "algorithms": ["ERM", "DISAM+SAGM"],
+        "held_out": ["0", "75"],
+        "seeds": [0],
+        "training": {
+            "steps": steps,
+            "evaluate_every": max(steps // 20, 1),
+            "checkpoint_seconds": 0,
+        },
+        "search": {
+            "trials": trials,
+            "sampler": "random",
+            "scheduler": "none",
+            "max_failures": 1000,
+            "space": {"lr": {"log_uniform": [3e-4, 1e-2]}},
+        },
+    }
+
+
+@dataclass
+class Story:
+    """What was done to a sweep, and what was left of it."""
+
+    kills: dict[str, int] = field(default_factory=dict)
+    resumes: int = 0
+    seconds: float = 0.0
+    differences: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return not any(self.differences.values())
+
+
+def undisturbed(file: Path, output: Path) -> None:
+    done = command("launch", file, "--output", output)
+    subprocess.run(done.arguments, env=done.environment, cwd=CHECKOUT, check=True, timeout=3600)
+
+
+def disturbed(file: Path, run: Path, kinds: list[str], nodes: int, draw: random.Random) -> Story:
+    """Launches the sweep, and resumes it as often as it is brought down by these faults."""
+    story, began = Story(), time.monotonic()
+    arguments: tuple[object, ...] = ("launch", file, "--output", run)
+    waiting = list(kinds)
+    with ExitStack() as ends:
+        place = Path(tempfile.mkdtemp())
+        held = _new_cluster(ends, place, nodes)
+        while True:
+            driver = command(*arguments, "--address", held.address)
+            driver.environment |= held.variables
+            with started(driver) as process:
+                brought_down = False
+                while waiting and not brought_down and process.poll() is None:
+                    if not _progress(run, process, draw.uniform(0.2, 2.0)):
+                        break
+                    kind = waiting.pop(0)
+                    story.kills[kind] = story.kills.get(kind, 0) + 1
+                    if kind == "worker":
+                        _kill_one(held, draw)
+                    elif kind == "node":
+                        name = draw.choice([n for n in held.nodes if n != "head"])
+                        held.kill(name)
+                        held.start(f"{name}'", 1)
+                    else:
+                        process.kill()
+                        brought_down = True
+                output, errors = process.communicate(timeout=3600)
+            if not brought_down:
+                break
+            if kind == "cluster":
+                for name in list(held.nodes):
+                    held.kill(name)
+                held = _new_cluster(ends, Path(tempfile.mkdtemp()), nodes)
+            arguments = ("resume", run)
+            story.resumes += 1
+    if process.returncode:
+        raise RuntimeError(f"the sweep ended with {process.returncode}:\n{output}\n{errors}")
+    story.seconds = time.monotonic() - began
+    return story
+
+
+def _new_cluster(ends: ExitStack, place: Path, nodes: int) -> Cluster:
+    held = ends.enter_context(cluster(place))
+    held.start("head", 0)
+    for number in range(nodes):
+        held.start(f"node {number}", 1)
+    return held
+
+
+def _kill_one(held: Cluster, draw: random.Random) -> None:
+    workers = [pid for name in held.nodes for pid in held.workers(name)]
+    if workers:
+        os.kill(draw.choice(workers), signal.SIGKILL)
+
+
+def _progress(run: Path, process: subprocess.Popen[str], seconds: float) -> bool:
+    """Waits until something new was written, and `seconds` more; False if the sweep ended."""
+    before = time.time()
+
+    def new() -> bool:
+        return process.poll() is not None or any(
+            part.stat().st_mtime > before
+            for part in (run / "evaluations").glob("*.parquet")
+            if part.exists()
+        )
+
+    wait_until(new, PATIENCE, "the sweep goes on")
+    time.sleep(seconds)
+    return process.poll() is None
+
+
+def compare(run: Path, reference: Path) -> dict[str, int]:
+    """Counts of everything in which a run is not its undisturbed reference; all must be 0."""
+    found: dict[str, int] = {}
+    keys = {"trials": ["trial"], "evaluations": ["trial", "step", "weights", "domain", "split"]}
+    read: dict[str, Callable[[RunFolder], pd.DataFrame]] = {
+        "trials": tables.read_trials,
+        "evaluations": tables.read_evaluations,
+    }
+    for table, key in keys.items():
+        ours, theirs = (
+            # As anybody reads them, without Steppe.
+            pd.read_parquet(place / table).drop(columns=list(OF_TIME_AND_PLACE), errors="ignore")
+            for place in (run, reference)
+        )
+        found[f"{table} lost"] = len(theirs.merge(ours[key], on=key, how="left_anti"))
+        found[f"{table} too many"] = len(ours.merge(theirs[key], on=key, how="left_anti"))
+        found[f"{table} duplicated"] = int(ours.duplicated(key).sum())
+        both = theirs.merge(ours[key], on=key)[key]
+        one, other = (
+            frame.merge(both, on=key).sort_values(key, ignore_index=True)[sorted(theirs.columns)]
+            for frame in (ours.drop_duplicates(key), theirs)
+        )
+        same = (one == other) | (one.isna() & other.isna())
+        found[f"{table} differing"] = int((~same.all(axis=1)).sum())
+        found[f"{table} differing as Steppe reads them"] = abs(
+            len(read[table](RunFolder(run))) - len(theirs)
+        )
+    stored = storage.open_for_reading(RunFolder(run))
+    told = {
+        f"{study.study_name}.{trial.number}": trial
+        for study in stored.get_all_studies()
+        for trial in stored.get_all_trials(study._study_id)
+    }
+    rows = tables.read_trials(RunFolder(run)).set_index("trial")
+    found["trials that Optuna lacks or has too many"] = len(told.keys() ^ set(rows.index))
+    found["trials left running in Optuna"] = sum(
+        not trial.state.is_finished() for trial in told.values()
+    )
+    found["trials of another value in Optuna"] = sum(
+        trial.value != rows["objective"].get(name) for name, trial in told.items()
+    )
+    files, expected = (
+        {path.relative_to(place) for path in place.rglob("*") if path.is_file()}
+        for place in (run, reference)
+    )
+    # Only a disturbed sweep has something to say in its log.
+    found["files too many or too few"] = len((files ^ expected) - {Path("driver.log")})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
+    parser.add_argument("--nodes", type=int, default=2, help="of one CPU each")
+    parser.add_argument("--trials", type=int, default=10, help="of each of four studies")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--output", type=Path, help="JSON")
+    arguments = parser.parse_args()
+    draw = random.Random(arguments.seed)
+    kinds = [arguments.kinds[n % len(arguments.kinds)] for n in range(arguments.kills)]
+    draw.shuffle(kinds)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        file = place / "sweep.yaml"
+        file.write_text(json.dumps(sweep_file(arguments.trials, arguments.steps)))  # JSON is YAML
+        began = time.monotonic()
+        undisturbed(file, place / "reference")
+        alone = time.monotonic() - began
+        story = disturbed(file, place / "run", kinds, arguments.nodes, draw)
+        story.differences = compare(place / "run", place / "reference")
+    print(f"killed: {dict(story.kills)}, resumed {story.resumes} times")
+    print(f"{story.seconds:.0f} s, and {alone:.0f} s undisturbed")
+    for what, count in story.differences.items():
+        print(f"{count:6d}  {what}")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(asdict(story) | {"undisturbed": alone}, indent=2))
+    sys.exit(0 if story.whole else 1)
+
+
+if __name__ == "__main__":
+    main()

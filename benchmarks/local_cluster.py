@@ -1,0 +1,95 @@
+"""A Ray cluster of several nodes on this machine, each a tree of processes that can be killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.processes import MARK, Command, end_all, wait_until
+from search.cluster import ENVIRONMENT
+
+
+@dataclass
+class Cluster:
+    """Nodes by name, and how to join them."""
+
+    address: str
+    environment: dict[str, str]
+    place: Path
+    nodes: dict[str, Command] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the environment of a driver must have to join."""
+        return {k: v for k, v in self.environment.items() if k.startswith("RAY_")}
+
+    def start(self, name: str, cpus: int, *more: str) -> Command:
+        """A node of that many CPUs; the first is the head."""
+        where = [f"--address={self.address}"]
+        if not self.nodes:
+            port = self.address.rpartition(":")[2]
+            where = ["--head", f"--port={port}", "--include-dashboard=false"]
+        node = Command(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+                *("--disable-usage-stats", f"--num-cpus={cpus}", "--num-gpus=0"),
+                *("--node-ip-address=127.0.0.1", f"--object-store-memory={10**8}"),
+                *where,
+                *more,
+            ],
+            {**self.environment, MARK: uuid.uuid4().hex},
+        )
+        log = (self.place / f"{name}.log").open("w")
+        process = subprocess.Popen(
+            node.arguments, env=node.environment, stdout=log, stderr=log, text=True
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(end_all, node)
+        self.nodes[name] = node
+        wait_until(lambda: _raylet(node), 60, f"node {name} starts")
+        return node
+
+    def kill(self, name: str) -> None:
+        """All processes of a node at once, as when its power goes."""
+        end_all(self.nodes.pop(name))
+
+    def first_process(self, name: str) -> int:
+        """`ray start` itself: what is asked to end when a machine shuts down."""
+        lines = self.nodes[name].processes()
+        return next(pid for pid, line in lines.items() if "start --block" in line)
+
+    def workers(self, name: str) -> list[int]:
+        return [pid for pid, line in self.nodes[name].processes().items() if "TrialWorker" in line]
+
+
+def _raylet(node: Command) -> int | None:
+    found = [pid for pid, line in node.processes().items() if "/raylet/raylet" in line]
+    return found[0] if found else None
+
+
+@contextmanager
+def cluster(place: Path) -> Iterator[Cluster]:
+    """A cluster without nodes; those that are started end with the block."""
+    token = place / "token"
+    token.write_text(secrets.token_hex(32))
+    environment = {k: v for k, v in os.environ.items() if k not in ENVIRONMENT}
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Cluster(f"127.0.0.1:{port}", environment, place)
+    with made._stack:
+        yield made

@@ -1,0 +1,29 @@
+"""A sweep that loses a worker, a node, its driver and its whole cluster ends as if nothing was."""
+
+from __future__ import annotations
+
+import random
+
+import pandas as pd
+import pytest
+
+from benchmarks.chaos import KINDS, compare, disturbed, sweep_file
+from tests.search.command import steppe, write_yaml
+
+
+@pytest.mark.slow
+def test_its_tables_are_those_of_an_undisturbed_sweep_bit_for_bit(two_cpus, tmp_path):
+    file = write_yaml(tmp_path / "sweep.yaml", sweep_file(trials=2, steps=1000))
+    alone = steppe("launch", file, "--output", tmp_path / "reference")
+    assert alone.exit_code == 0, alone.stderr
+    story = disturbed(file, tmp_path / "run", list(KINDS), nodes=2, draw=random.Random(0))
+    assert story.kills == dict.fromkeys(KINDS, 1)
+    assert story.resumes == 2
+    differences = compare(tmp_path / "run", tmp_path / "reference")
+    assert differences == dict.fromkeys(differences, 0)
+
+    # The comparison would have seen a difference.
+    (part,) = (tmp_path / "run" / "trials").glob("*SAGM.75.0.parquet")
+    pd.concat([pd.read_parquet(part).head(1)] * 2).to_parquet(part)
+    spoiled = compare(tmp_path / "run", tmp_path / "reference")
+    assert (spoiled["trials lost"], spoiled["trials duplicated"]) == (1, 1)

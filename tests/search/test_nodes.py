@@ -1,0 +1,127 @@
+"""One sweep on a cluster of several nodes, whose nodes and workers come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.local_cluster import Cluster, cluster
+from benchmarks.processes import command, started, wait_until
+from search.assignment import Assignment
+from search.checkpoints import TrialCheckpoints
+from search.run_folder import RunFolder
+from search.studies import Study
+from search.trial_state import STATE
+from tests.search.command import write_yaml
+from tests.search.play import small_sweep, stored
+
+pytestmark = pytest.mark.slow
+
+STEPS = 3000
+SWEEP = small_sweep(
+    algorithms=["SAGM"],
+    # No checkpoints but those that a worker makes when it is asked to go.
+    training={"steps": STEPS, "evaluate_every": 100, "checkpoint_seconds": 1000},
+    search={"trials": 4},
+)
+STUDY = Study("RotatedDigits", "mlp", "SAGM", "0", 0)
+
+
+@dataclass
+class Ran:
+    folder: RunFolder
+    code: int
+    output: str
+    errors: str
+    saved: dict[str, list[int]]  # what was done to a node -> steps of the checkpoints after it
+
+    @property
+    def log(self) -> str:
+        return Path(self.folder.path("driver.log")).read_text()
+
+
+def saved(folder: RunFolder) -> list[int]:
+    found = [TrialCheckpoints(folder, Assignment(STUDY, n, {})).read() for n in range(4)]
+    return [checkpoint["step"] for checkpoint in found if checkpoint]
+
+
+def at_work(held: Cluster, name: str, folder: RunFolder) -> int:
+    """The worker of a node, once two trials are being carried out."""
+    wait_until(lambda: held.workers(name), 60, f"{name} has a worker")
+    since = time.time()
+
+    def both() -> bool:
+        parts = Path(folder.path("evaluations")).glob("*.parquet")
+        return sum(part.stat().st_mtime > since for part in parts) == 2
+
+    wait_until(both, 60, "two trials are evaluated")
+    (worker,) = held.workers(name)
+    return worker
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Ran:
+    place = tmp_path_factory.mktemp("nodes")
+    data = SWEEP.model_dump(mode="json", exclude_none=True)
+    file = write_yaml(place / "sweep.yaml", data)
+    folder, steps = RunFolder(place / "run"), {}
+    with cluster(place) as held:
+        held.start("head", 0)
+        held.start("one", 1)
+        held.start("two", 1)
+        launch = command("launch", file, "--output", folder.uri, "--address", held.address)
+        launch.environment |= held.variables
+        with started(launch) as driver:
+            os.kill(at_work(held, "one", folder), signal.SIGTERM)
+            wait_until(lambda: saved(folder), 30, "the worker saves")
+            steps["SIGTERM to a worker"] = saved(folder)
+            at_work(held, "two", folder)
+            held.start("three", 1)
+            os.kill(held.first_process("two"), signal.SIGTERM)
+            wait_until(lambda: len(saved(folder)) > 1, 30, "the drained node's trial saves")
+            steps["SIGTERM to a node"] = saved(folder)
+            wait_until(lambda: not held.nodes["two"].processes(), 60, "the drained node ends")
+            at_work(held, "three", folder)
+            held.kill("three")
+            output, errors = driver.communicate(timeout=200)
+    return Ran(folder, driver.returncode, output, errors, steps)
+
+
+def test_the_sweep_ends_well(ran):
+    assert (ran.code, ran.errors) == (0, "")
+    assert "4 of 4 trials ended" in ran.output
+    trials = pd.read_parquet(ran.folder.path("trials"))
+    assert list(trials["state"]) == ["completed"] * 4
+    assert set(trials["steps"]) == {STEPS}
+    (found,) = stored(ran.folder).values()
+    assert [trial.number for trial in found] == [0, 1, 2, 3]
+    assert [trial.user_attrs[STATE] for trial in found] == ["completed"] * 4
+
+
+def test_a_worker_that_is_asked_to_go_saves_at_the_step_where_it_stands(ran):
+    (step,) = ran.saved["SIGTERM to a worker"]
+    assert 0 < step < STEPS
+    assert f"asked to leave at step {step}" in ran.log
+
+
+def test_a_node_that_is_asked_to_go_lets_its_trial_save(ran):
+    assert len(ran.saved["SIGTERM to a node"]) == 2
+    assert all(0 < step < STEPS for step in ran.saved["SIGTERM to a node"])
+
+
+def test_a_node_that_dies_takes_nothing_with_it(ran):
+    assert "actor" in ran.log.split("asked to leave at step")[-1]
+    evaluations = pd.read_parquet(ran.folder.path("evaluations"))
+    steps = evaluations[evaluations["role"] == "source"].groupby("trial")["step"].nunique()
+    assert list(steps) == [STEPS // 100] * 4
+
+
+def test_the_checkout_travels_without_data_and_runs(ran):
+    """Workers run what the driver sent them, from a folder of Ray's."""
+    assert "_ray_pkg_" in ran.log
