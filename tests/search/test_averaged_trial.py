@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search import tables, trainable
+from search import manifest, tables, trainable
 from search.assignment import Assignment, device, run_of
 from search.config import Sweep
 from search.load_config import checked
@@ -44,6 +44,7 @@ def carried_out(
     reports: list[dict[str, Any]] = []
     monkeypatch.setattr(trainable.tune, "report", reports.append)
     mine = sweep(averaging=averaging)
+    manifest.record(folder, [])
     (study,) = studies(mine)
     assignment = Assignment(study, 0, VALUES | NUMBERS[averaging])
     Trial(mine, folder, assignment, run_of(mine, assignment)).carry_out()

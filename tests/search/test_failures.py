@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -222,15 +223,15 @@ def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_e
     scheduler = StudyScheduler(searcher)
     searcher.suggest("a")
     assert searcher.suggest("b") is None  # the only place is taken
-    gone = SimpleNamespace(trial_id="a", status="ERROR", is_finished=lambda: True)
-    controller = SimpleNamespace(get_live_trials=lambda: [gone])
+    gone = Mock(trial_id="a", status="ERROR", is_finished=lambda: True)
+    controller = SimpleNamespace(get_live_trials=lambda: {gone})
     assert scheduler.choose_trial_to_run(controller) is None
     assert searcher.suggest("b")["number"] == 0  # the same trial, handed out again
     ((again,),) = stored(folder).values()
     assert again.state.name == "RUNNING"
     # A living one keeps its place.
-    live = SimpleNamespace(trial_id="b", status="PENDING", is_finished=lambda: False)
-    controller = SimpleNamespace(get_live_trials=lambda: [gone, live])
+    live = Mock(trial_id="b", status="PENDING", is_finished=lambda: False)
+    controller = SimpleNamespace(get_live_trials=lambda: {gone, live})
     assert scheduler.choose_trial_to_run(controller) is live
     assert searcher.suggest("c") is None
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search.run_folder import RunFolder
+from search.selection import METHODS
 from tests.search.command import Command, command, end_all, steppe, wait_until, write_yaml
 from tests.search.play import stored
 
@@ -36,10 +37,11 @@ SWEEP = {
 }
 STUDY = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
 TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective", "seconds",
-         "started", "finished", "node", "device"]  # fmt: skip
+         "passes", "started", "finished", "node", "device"]  # fmt: skip
 EVALUATION = ["sweep", "study", "trial", "step", "weights", "domain", "role", "split", "accuracy",
-              "loss", "count", "sharpness", "curvature", "seconds"]  # fmt: skip
-CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason"]
+              "loss", "count", "sharpness", "curvature", "seconds", "passes"]  # fmt: skip
+CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason",
+          "candidates", "ties", "failed"]  # fmt: skip
 HP = ["hp_lr", "hp_weight_decay", "hp_dropout", "hp_batch_size", "hp_lambda", "hp_rho", "hp_alpha"]
 SOURCES = {"0": {"15", "30", "45", "60", "75"}, "75": {"0", "15", "30", "45", "60"}}
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -119,8 +121,8 @@ def test_the_folder_holds_what_is_documented_and_nothing_else(launched):
     }
     parts = {path.name for path in (launched.folder / "trials").iterdir()}
     assert parts == {path.name for path in (launched.folder / "evaluations").iterdir()}
-    assert len(parts) == 16
-    assert "RotatedDigits.mlp.DISAM+SAGM.75.0.3.parquet" in parts
+    assert len(parts) == 4
+    assert "RotatedDigits.mlp.DISAM+SAGM.75.0.parquet" in parts
 
 
 def test_no_process_of_it_is_left(launched):
@@ -190,19 +192,23 @@ def test_evaluations_have_the_source_domains_and_the_held_out_one_only_where_it_
 def test_the_selection_has_a_winner_of_every_study_by_every_method(launched):
     selection, trials = launched.table("selection.parquet"), launched.table("trials")
     assert list(selection.columns) == STUDY + CHOICE + HP
-    assert len(selection) == 8
-    assert set(selection["method"]) == {"training-domain", "oracle"}
+    assert selection["method"].value_counts().to_dict() == dict.fromkeys(METHODS, 4)
     honest = selection[selection["method"] == "training-domain"].set_index("study")
     completed = trials[trials["state"] == "completed"]
     best = completed.groupby("study")["objective"].max()
     pd.testing.assert_series_equal(
         honest["validation"].sort_index(), best.sort_index(), check_names=False, check_dtype=False
     )
-    assert selection["accuracy"].between(0, 1).all()
+    # Where these two look, the held-out domain is scored.
+    scored = selection[selection["method"].isin(["training-domain", "oracle"])]
+    assert scored["accuracy"].between(0, 1).all()
+    assert (selection["accuracy"].isna() == selection["reason"].notna()).all()
     chosen = selection.merge(trials, on="trial", suffixes=("", "_of_trial"))
-    assert len(chosen) == 8
+    assert len(chosen) >= len(scored)
     for name in HP:
-        pd.testing.assert_series_equal(chosen[name], chosen[f"{name}_of_trial"], check_names=False)
+        own, its_trials = chosen[name], chosen[f"{name}_of_trial"]
+        # Read by pandas alone, whole numbers are floats where a study has no winner.
+        pd.testing.assert_series_equal(own, its_trials, check_names=False, check_dtype=False)
 
 
 def test_every_part_says_which_version_of_the_tables_it_has(launched):
@@ -238,7 +244,8 @@ def test_the_manifest_says_what_the_run_was_made_with(launched):
 def test_status_says_it_is_complete(launched):
     status = steppe("status", launched.folder)
     assert status.exit_code == 0
-    assert f"16 of 16 trials ended, in {launched.folder}\ncomplete" in status.stdout
+    assert f"16 of 16 trials ended, in {launched.folder}\n" in status.stdout
+    assert status.stdout.endswith("kB on disk\ncomplete\n")
     assert status.stdout.count("4/4") == 4
 
 
