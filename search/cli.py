@@ -33,9 +33,20 @@ class Format(StrEnum):
     json = "json"
 
 
+class By(StrEnum):
+    """What stands across a table of results."""
+
+    held_out = "held-out"
+    dataset = "dataset"
+    method = "method"
+
+
 Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on, from one of its nodes: `auto` or `host:6379`."),
+]
+RunsArgument = Annotated[
+    list[str], typer.Argument(metavar="RUN", help="The folder or URI of a run; or of several.")
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder: `runs/NAME`.")]
 
@@ -59,12 +70,13 @@ def launch(
     Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
     """
     with _user_errors():
+        from search.launch import default_output
         from search.launch import launch as run
         from search.load_config import load
         from search.run_folder import RunFolder
 
         sweep = load(config, set_ or [])
-        folder = RunFolder.create(output or Path("runs") / sweep.name)
+        folder = RunFolder.create(output or default_output(sweep))
         complete = run(sweep, folder, address)
         _finish(folder.uri, complete)
 
@@ -90,21 +102,104 @@ def status(run: RunArgument) -> None:
 
 @app.command()
 def results(
-    run: RunArgument,
+    runs: RunsArgument,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A selection method: `training-domain` (default), `oracle`, ..."),
+        typer.Option(
+            help="A selection method: `training-domain` (default), `oracle`, ...; again for more."
+        ),
     ] = None,
+    by: Annotated[By, typer.Option(help="What stands across.")] = By.held_out,
+    published: Annotated[
+        bool, typer.Option("--published", help="Sets the numbers of papers beside the run's own.")
+    ] = False,
     format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
 ) -> None:
     """Prints the accuracy on each held-out domain of the settings that validation chose.
 
+    Of several runs as if they were one, and of runs that are going on.
+
     Example: `python -m search results runs/quickstart --format latex`
     """
     with _user_errors():
-        from search.results import print_results
+        from search.print_results import print_results
+        from search.selection_rules import RULES
 
-        print_results(run, method or ["training-domain"], format_.value)
+        methods = method or (list(RULES) if by is By.method else ["training-domain"])
+        print_results(runs, methods, format_.value, by.value, published)
+
+
+@app.command()
+def compare(
+    runs: RunsArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALGORITHM", help="What the others are compared with; else the first."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="A selection method.")] = "training-domain",
+    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+) -> None:
+    """Says whether algorithms differ: paired differences with intervals, and mean ranks.
+
+    Example: `python -m search compare runs/pacs --against ERM`
+    """
+    with _user_errors():
+        from search.print_results import print_comparison
+
+        print_comparison(runs, against, method, format_.value)
+
+
+@app.command()
+def importance(
+    runs: RunsArgument,
+    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+) -> None:
+    """Says how much of the variation of the objective each hyperparameter explains (fANOVA).
+
+    Example: `python -m search importance runs/quickstart`
+    """
+    with _user_errors():
+        from search.print_results import print_importance
+
+        print_importance(runs, format_.value)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write. Without it: `report.html` in the run.")
+    ] = None,
+) -> None:
+    """Writes one HTML file: the answer, tables, figures, failures, cost, and how it was made.
+
+    It needs nothing else to be opened. Also while the sweep runs.
+
+    Example: `python -m search report runs/quickstart`
+    """
+    with _user_errors():
+        from search.report.write import write
+
+        print(f"Report: {_short(write(run, output))}")
+
+
+@app.command()
+def dashboard(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run.")],
+    port: Annotated[int, typer.Option(help="Where it is served on 127.0.0.1; 0: any.")] = 8080,
+) -> None:
+    """Opens Optuna's dashboard on the studies of a run, also while it runs.
+
+    It only looks: nothing in the run can be changed there.
+
+    Example: `python -m search dashboard runs/quickstart`
+    """
+    with _user_errors():
+        from search.dashboard import serve
+
+        serve(run, port)
 
 
 @app.command()
@@ -151,12 +246,16 @@ def algorithms(
 
 
 @app.command()
-def models() -> None:
-    """Lists the models."""
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="One model, `timm/resnet34`, or a family, `timm`.")
+    ] = None,
+) -> None:
+    """Lists the models and the weights that they may start from."""
     with _user_errors():
         from search import catalog
 
-        catalog.print_models()
+        catalog.print_models(name)
 
 
 @app.command()
@@ -172,13 +271,13 @@ def _finish(location: str, complete: bool) -> None:
     """Prints what came out and ends with the status that says so."""
     uri = _short(location)
     from search import tables
-    from search.results import print_results
+    from search.print_results import print_results
     from search.run_folder import RunFolder
 
     if not complete:
         print(f"\nStopped. `python -m search resume {uri}` goes on.")
         raise typer.Exit(INTERRUPTED)
-    print_results(uri, ["training-domain"], "table")
+    print_results([uri])
     states = tables.read_trials(RunFolder(uri))["state"].value_counts()
     failed = int(states.get("failed", 0))
     print(f"\nTables: {uri}/trials, {uri}/evaluations, {uri}/selection.parquet")

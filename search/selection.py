@@ -3,18 +3,14 @@
 Selection is apart from training and search: it reads `trials` and `evaluations` only, and can be
 done again, by another method, long after the sweep.
 
-Candidates are the completed trials. A pruned trial was stopped because trials of its own study had
-a better best-so-far value at the same step, and the best of those goes on to the end: leaving the
-pruned ones out loses no winner of the search objective. A diverged trial (NaN) is not a usable
-setting, whatever it reached before. A failed one has no result.
-
-A trial with averaged weights speaks through these alone, whatever the weights on the way there
-scored: they are its result. Pruners compared the latter, so with averaging a pruned trial might
-have won.
+Each rule (search.selection_rules) makes two methods. `training-domain` chooses in each study, so
+per held-out domain and seed, as DomainBed does. `training-domain-per-dataset` chooses one setting
+for all held-out domains and seeds (search.one_setting).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,140 +19,25 @@ import pyarrow as pa
 
 from search.errors import UserError
 from search.nearest import way_out
+from search.one_setting import Rankings, one_setting_each, settings_of
+from search.ranking import Choice, rank, speaking, why_none
+from search.selection_rules import RULES
 from search.tables import STUDY_COLUMNS, selection_schema, to_pandas
 
+PER_DATASET = "-per-dataset"
+METHODS = (*RULES, *(f"{name}{PER_DATASET}" for name in RULES))
+
 _READ = ["trial", "step", "domain", "role", "split", "accuracy", "count"]
-_Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
-_NOTHING = pd.DataFrame({"trial": [], "step": [], "validation": []})
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A trial, the step that speaks for it, and its scores there (fractions).
+def rule_of(method: str) -> tuple[str, bool]:
+    """The name of a method's rule, and whether it chooses one setting per dataset.
 
-    `validation` ranked it. `accuracy` is the held-out domain's in split, as DomainBed reports it;
-    `accuracy_all` both its splits, weighted by their images. Where the trial was not scored on the
-    held-out domain at that step they are None and `reason` says so.
+    Raises UserError for an unknown method.
     """
-
-    trial: str
-    number: int
-    step: int
-    validation: float
-    accuracy: float | None
-    accuracy_all: float | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class NoChoice:
-    """A study without a winner, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Method:
-    """A rule that picks the step that speaks for a trial, and the score that ranks trials.
-
-    `best` maps the evaluations of a study to a frame with at most one row per trial: trial, step,
-    validation. `needs` names what it reads, for the message where a trial has none of it.
-    """
-
-    best: Callable[[pd.DataFrame], pd.DataFrame]
-    needs: str
-
-
-def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Training-domain validation: honest, sees source domains only.
-
-    validation(step) = mean over source domains d of accuracy(d, out split), each domain with the
-    same weight; a trial speaks through its first best step. A step at which a source domain was
-    not evaluated does not count.
-    Source: Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization (ICLR 2021), section 3;
-    DomainBed, model_selection.py, IIDAccuracySelectionMethod.
-    """
-    rows = evaluations[(evaluations["role"] == "source") & (evaluations["split"] == "out")]
-    if rows.empty:
-        return _NOTHING
-    domain, domains = pd.factorize(rows["domain"])
-    trial, trials = pd.factorize(rows["trial"])
-    steps = rows["step"].to_numpy()
-    width = steps.max() + 1
-    records, record = np.unique(trial * width + steps, return_inverse=True)
-    # [records, domains] in the order the domains were evaluated, so that the sums, and with them
-    # ties, are those of DomainBed to the last bit. An empty place (NaN) voids its record.
-    accuracy = np.full((len(records), len(domains)), np.nan)
-    accuracy[record, domain] = rows["accuracy"].to_numpy()
-    frame = pd.DataFrame(
-        {
-            "trial": np.asarray(trials, dtype=object)[records // width],
-            "step": records % width,
-            "validation": accuracy.mean(axis=1),
-        }
-    ).dropna(subset="validation")
-    first_best = frame.groupby("trial", sort=False)["validation"].idxmax()
-    return frame[frame.index.isin(first_best)]
-
-
-def oracle(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Oracle (test-domain validation): looks at the held-out domain, an upper bound only.
-
-    validation = accuracy(held-out domain, out split) at the trial's last step; no early stopping.
-    Source: as above, section 3; DomainBed, model_selection.py, OracleSelectionMethod. (The code of
-    SWAD, SAGM and GGA calls the best over all steps the oracle: a larger number.)
-    """
-    last = evaluations.groupby("trial", sort=False, observed=True)["step"].max()
-    rows = evaluations[(evaluations["role"] == "held_out") & (evaluations["split"] == "out")]
-    rows = rows[rows["step"].to_numpy() == rows["trial"].map(last).to_numpy()]
-    frame: pd.DataFrame = rows[["trial", "step", "accuracy"]]
-    frame = frame.rename(columns={"accuracy": "validation"})
-    return frame.dropna(subset="validation").drop_duplicates("trial", keep="last")
-
-
-METHODS: dict[str, Method] = {
-    "training-domain": Method(
-        training_domain, needs="the out split of every source domain at one step"
-    ),
-    "oracle": Method(oracle, needs="the held-out domain's out split at the last step"),
-}
-
-
-def rank(method: str, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Choice]:
-    """All candidates of one study, best first; among equals the largest trial number is first.
-
-    `trials` and `evaluations` are the rows of that study. Raises UserError for an unknown method.
-    """
-    candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
-    rows = _speaking(evaluations[evaluations["trial"].isin(candidates["trial"])])
-    best = _method(method).best(rows)
-    best = candidates.astype({"trial": object}).merge(best.astype({"trial": object}), on="trial")
-    best = best.sort_values(["validation", "number"], ascending=False)
-    held_out = _held_out_scores(rows, best)
-    return [
-        _choice(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
-        for trial, number, step, validation in best.itertuples(index=False)
-    ]
-
-
-def _speaking(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows that speak for their trials: of averaged weights, where a trial has such."""
-    if "weights" not in evaluations:
-        return evaluations
-    average = evaluations["weights"] == "average"
-    if not average.any():
-        return evaluations
-    averaged = evaluations.loc[average, "trial"].unique()
-    return evaluations[average | ~evaluations["trial"].isin(averaged)]
-
-
-def choose(method: str, trials: pd.DataFrame, evaluations: pd.DataFrame) -> Choice | NoChoice:
-    """The winner of one study, or why it has none.
-
-    `trials` and `evaluations` are the rows of that study. Raises UserError for an unknown method.
-    """
-    ranking = rank(method, trials, evaluations)
-    return ranking[0] if ranking else NoChoice(_why_none(method, trials))
+    if method not in METHODS:
+        raise UserError(f"unknown selection method {method!r}: {way_out(method, METHODS)}")
+    return method.removesuffix(PER_DATASET), method.endswith(PER_DATASET)
 
 
 def select(
@@ -171,64 +52,67 @@ def select(
     the sweep asks for, keyed by the study columns, in the order the result is to have; without
     them a study that has no trial yet has no row. Raises UserError for an unknown method.
     """
+    rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
-    groups = dict(iter(trials.groupby("study", sort=False)))
+    groups = dict(iter(trials.groupby("study", sort=False, observed=True)))
     found = {key: dict(group[list(STUDY_COLUMNS)].iloc[0]) for key, group in groups.items()}
-    evaluations = _speaking(evaluations)
+    columns = {**asked, **found}
+    groups |= dict.fromkeys(columns.keys() - groups.keys(), trials.iloc[:0])
+
+    rankings: dict[str, Rankings] = {rule: {} for rule, _ in rules.values()}
+    for key, own in _by_study(columns, evaluations):
+        for rule, ranking in rankings.items():
+            ranking[key] = rank(RULES[rule], groups[key], own)
+    why = {
+        rule: {key: why_none(RULES[rule], groups[key]) for key in ranking if not ranking[key]}
+        for rule, ranking in rankings.items()
+    }
+    settings = settings_of(trials) if any(once for _, once in rules.values()) else {}
+    chosen = {
+        method: one_setting_each(_datasets(columns), rankings[rule], settings, why[rule])
+        if once
+        else {key: _winner(choices, why[rule].get(key)) for key, choices in rankings[rule].items()}
+        for method, (rule, once) in rules.items()
+    }
+    failed = {key: int((group["state"] == "failed").sum()) for key, group in groups.items()}
+    rows = [
+        {**columns[key], "method": method, "failed": failed[key], **chosen[method][key]}
+        for key in columns
+        for method in rules
+    ]
+    selection = to_pandas(pa.Table.from_pylist(rows, schema=selection_schema({})))
+    hyperparameters = trials.set_index("trial").filter(regex="^hp_").reindex(selection["trial"])
+    return pd.concat([selection, hyperparameters.reset_index(drop=True)], axis=1)
+
+
+def _by_study(
+    studies: Iterable[str], evaluations: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each study and the rows that speak for its trials."""
+    evaluations = speaking(evaluations)
     rows_of = evaluations.groupby("study", sort=False, observed=True).indices
     evaluations = evaluations[_READ]
     none = np.empty(0, dtype=np.int64)
-    rows = []
-    for key, columns in {**asked, **found}.items():
-        group = groups.get(key, trials.iloc[:0])
-        own = evaluations.take(np.asarray(rows_of.get(key, none)))
+    for study in studies:
+        own = evaluations.take(np.asarray(rows_of.get(study, none)))
         # As categories of this study alone: else each look-up of a trial walks through all trials.
         own["trial"] = own["trial"].astype("category").cat.remove_unused_categories()
-        for method in methods:
-            rows.append({**columns, "method": method, **vars(choose(method, group, own))})
-    selection = to_pandas(pa.Table.from_pylist(rows, schema=selection_schema({})))
-    settings = trials.set_index("trial").filter(regex="^hp_").reindex(selection["trial"])
-    return pd.concat([selection, settings.reset_index(drop=True)], axis=1)
+        yield study, own
 
 
-def _method(name: str) -> Method:
-    if name not in METHODS:
-        raise UserError(f"unknown selection method {name!r}: {way_out(name, METHODS)}")
-    return METHODS[name]
+def _winner(choices: Sequence[Choice], why: str | None) -> dict[str, Any]:
+    """The selection columns of a study that chooses for itself."""
+    if not choices:
+        return {"reason": why}
+    best = choices[0]
+    ties = sum(choice.validation == best.validation for choice in choices) - 1
+    return {**vars(best), "candidates": len(choices), "ties": ties}
 
 
-def _held_out_scores(rows: pd.DataFrame, best: pd.DataFrame) -> dict[str, _Scores]:
-    """Trial -> its scores on the held-out domain at its step in `best`."""
-    held_out = rows[(rows["role"] == "held_out") & rows["accuracy"].notna()]
-    step = held_out["trial"].astype(object).map(best.set_index("trial")["step"])
-    held_out = held_out[held_out["step"].to_numpy() == step.to_numpy()]
-    scores: dict[str, _Scores] = {}
-    for trial, split, accuracy, count in held_out[
-        ["trial", "split", "accuracy", "count"]
-    ].itertuples(index=False):
-        scores.setdefault(trial, {})[split] = (accuracy, count)
-    return scores
-
-
-def _choice(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Choice:
-    accuracy = scores["in"][0] if "in" in scores else None
-    accuracy_all = None
-    if scores.keys() >= {"in", "out"}:
-        (inside, many), (outside, few) = scores["in"], scores["out"]
-        accuracy_all = (inside * many + outside * few) / (many + few)
-    reason = f"trial {number} has no held-out accuracy at step {step}" if accuracy is None else None
-    return Choice(trial, number, step, validation, accuracy, accuracy_all, reason)
-
-
-def _why_none(method: str, trials: pd.DataFrame) -> str:
-    states = trials["state"].value_counts()
-    if states.empty:
-        return "no trial has finished"
-    if "completed" in states.index:
-        return f"no completed trial has {METHODS[method].needs}"
-    if len(trials) == 1:
-        return f"the only trial {'was ' * ('pruned' in states.index)}{states.index[0]}"
-    if len(states) == 1:
-        return f"all {len(trials)} trials {'were ' * ('pruned' in states.index)}{states.index[0]}"
-    parts = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"none of {len(trials)} trials completed: {parts}"
+def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The studies that share a setting: those of one dataset, model and algorithm."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for study, values in columns.items():
+        key = tuple(values[name] for name in ("dataset", "model", "algorithm"))
+        groups.setdefault(key, []).append(study)
+    return list(groups.values())

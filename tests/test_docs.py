@@ -1,10 +1,19 @@
 """The documented files are the ones a run has."""
 
+import re
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 import datasets
+import models
+from models import tuning
+from search.config import Model, OneOfSeveral, Resources, Search
+from search.selection_rules import RULES
+from search.space import KINDS
 from search.tables import evaluations_schema, selection_schema, trials_schema
 from search.training_keys import Training
 from training import averaging
@@ -29,6 +38,11 @@ def test_every_column_of_a_table_is_documented(heading, schema):
     assert not missing
 
 
+def test_every_rule_of_selection_is_documented():
+    text = (DOCS / "files.md").read_text().split("## selection")[1]
+    assert not [rule for rule in RULES if f"| `{rule}` |" not in text]
+
+
 def test_every_slot_of_an_update_is_documented():
     text = (DOCS / "adding-an-algorithm.md").read_text()
     assert not [name for name in Update.__dataclass_fields__ if f"| `{name}`" not in text]
@@ -41,7 +55,52 @@ def test_every_key_of_the_training_and_every_averagings_number_is_documented():
     assert not [name for name in names if f"`{name}`" not in text]
 
 
+def test_every_key_of_the_search_and_of_resources_is_documented_with_its_default():
+    lines = (DOCS / "search.md").read_text().splitlines()
+    for section in (Search, Resources):
+        for name, field in section.model_fields.items():
+            (line,) = (line for line in lines if line.startswith(f"| `{name}` |"))
+            default = line.split("|")[2].strip()
+            if isinstance(field.default, int | float | str):
+                assert default == str(field.default).removesuffix(".0")
+            choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
+            assert not [choice for choice in choices if choice not in line]
+
+
+def test_every_kind_of_range_is_documented():
+    text = (DOCS / "search.md").read_text()
+    assert not [kind for kind in KINDS if f"`{{{kind}: [" not in text]
+
+
+def test_every_key_of_a_dataset_among_several_is_documented():
+    text = (DOCS / "datasets.md").read_text()
+    assert not [key for key in OneOfSeveral.model_fields if f"`{key}`" not in text]
+
+
 def test_every_dataset_and_every_kind_of_finding_is_documented():
     text = (DOCS / "datasets.md").read_text()
     assert not [kind for kind in datasets.KINDS if f"| `{kind}` |" not in text]
     assert not [name for name in datasets.DATASETS if name not in text]
+
+
+def test_every_model_key_of_the_section_and_number_of_a_tuning_is_documented():
+    text = (DOCS / "models.md").read_text()
+    names = [*Model.model_fields, *models.MODELS, *(f"{family}/NAME" for family in models.FAMILIES)]
+    names += [*tuning.TUNINGS, *(number for how in tuning.TUNINGS.values() for number in how)]
+    assert not [name for name in names if f"`{name}`" not in text]
+    assert not [f for f in models.FAMILIES.values() if f"pip install '.[{f.extra}]'" not in text]
+
+
+def test_the_examples_of_models_are_models():
+    examples = re.findall(r"^    model: ({.*})", (DOCS / "models.md").read_text(), re.MULTILINE)
+    assert len(examples) == 3
+    for example in map(yaml.safe_load, examples):
+        models.check_weights(example["name"], example["weights"])
+        tuning.check(models.outline(example["name"]), example.get("tuning", "full"))
+
+
+def test_every_extra_is_in_that_of_the_tests():
+    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    extras = extras["optional-dependencies"]
+    for family in models.FAMILIES.values():
+        assert set(extras[family.extra]) <= set(extras["test"])

@@ -33,7 +33,7 @@ def played_once(tmp_path_factory):
     sweep = small_sweep()
     play(sweep, folder, 2)
     folder.write_bytes("sweep.yaml", yaml.safe_dump(SMALL, sort_keys=False).encode())
-    manifest.record(folder, datasets.load("RotatedDigits"))
+    manifest.record(folder, [datasets.load("RotatedDigits")])
     return Path(folder.root)
 
 
@@ -234,7 +234,7 @@ def test_an_unknown_selection_method_or_format_is_named(played):
 def test_resources_that_no_node_has_are_refused_and_can_be_corrected(two_cpus, file, tmp_path):
     run = tmp_path / "run"
     message = refuse("launch", file, "--output", run, "--set", "resources.cpu=400")
-    assert "no node of the cluster has resources.cpu: 400 and resources.gpu: 0" in message
+    assert "no node of the cluster has resources.cpu: 400, resources.gpu: 0 for a trial" in message
     assert "ask for less" in message
     # What is left of it does not stand in the way of the corrected file.
     assert content(run) == {}
@@ -286,6 +286,10 @@ def test_algorithms_lists_every_part_and_one_in_full():
 
 def test_models_and_datasets_are_listed():
     assert "mlp" in steppe("models").stdout
+    assert "timm/NAME" in steppe("models").stdout
+    assert "r160_in1k" in steppe("models", "timm/test_vit").stdout
+    assert "timm/test_vit" in steppe("models", "timm").stdout.split()
+    assert "did you mean 'timm/test_vit" in refuse("models", "timm/test_vitt")
     listed = steppe("datasets").stdout
     assert "RotatedDigits" in listed
     assert "0, 15, 30, 45, 60, 75" in " ".join(listed.split())

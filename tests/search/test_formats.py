@@ -5,19 +5,23 @@ import json
 import pandas as pd
 import pytest
 
-from search.formats import FORMATS, marks
-from search.summary import Cell, ResultTable, Summary
+from search.formats import FORMATS
+from search.summary import Cell, Column, ResultTable, Summary
+from search.summary_document import document, marks
 
 
 def cell(percent, note=""):
     return Cell(percent / 100, 0.002, 3, note)
 
 
+def column(name):
+    return Column(name, "Terra_Incognita", name, "training-domain")
+
+
 TABLE = ResultTable(
-    dataset="Terra_Incognita",
+    title="Terra_Incognita, resnet50, training-domain selection",
     model="resnet50",
-    method="training-domain",
-    columns=("location_100", "[photo]"),
+    columns=(column("location_100"), column("[photo]")),
     rows={
         "ERM": (cell(85.04), cell(97)),
         "SAM": (cell(86.1), Cell(None, None, 0, "all 8 trials failed")),
@@ -25,6 +29,7 @@ TABLE = ResultTable(
         "DISAM+SAGM": (cell(86.14), cell(96)),
     },
     notes=("SAM, [photo], seed 0: all 8 trials failed",),
+    published={"SAM (published, A_B 2023)": (Cell(0.995, None, 0), Cell(None, None, 0))},
 )
 WINNERS = pd.DataFrame(
     {
@@ -47,7 +52,7 @@ SUMMARY = Summary((TABLE,), WINNERS)
 
 def written(name, summary=SUMMARY):
     stream = io.StringIO()
-    FORMATS[name](summary, stream)
+    FORMATS[name](document(summary), stream)
     return stream.getvalue()
 
 
@@ -62,7 +67,7 @@ def test_the_best_and_second_of_a_column_are_marked_among_complete_cells():
 
 
 def test_a_number_without_a_rival_is_not_marked():
-    table = ResultTable("D", "m", "oracle", ("a",), {"ERM": (cell(80),)})
+    table = ResultTable("D", "m", (column("a"),), {"ERM": (cell(80),)})
     assert marks(table) == {}
 
 
@@ -75,6 +80,7 @@ def test_markdown_has_bold_best_and_underlined_second():
         "| SAM | **86.1 ± 0.2** | all 8 trials failed |\n"
         "| SAGM | 99.0 ± 0.2 (2 of 3 seeds) | **98.0 ± 0.2** |\n"
         "| DISAM+SAGM | **86.1 ± 0.2** | 96.0 ± 0.2 |\n"
+        "| *SAM (published, A_B 2023)* | *99.5* |  |\n"
         "\n"
         "- SAM, [photo], seed 0: all 8 trials failed\n"
         "\n"
@@ -101,6 +107,8 @@ def test_latex_is_booktabs_with_names_escaped():
         r"SAM & \textbf{86.1 $\pm$ 0.2} & all 8 trials failed \\",
         r"SAGM & 99.0 $\pm$ 0.2 (2 of 3 seeds) & \textbf{98.0 $\pm$ 0.2} \\",
         r"DISAM+SAGM & \textbf{86.1 $\pm$ 0.2} & 96.0 $\pm$ 0.2 \\",
+        r"\midrule",
+        r"SAM (published, A\_B 2023) & 99.5 &  \\",
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\footnotesize SAM, [photo], seed 0: all 8 trials failed",
@@ -111,7 +119,7 @@ def test_latex_is_booktabs_with_names_escaped():
 
 def test_csv_holds_full_fractions_and_the_reason_of_an_empty_cell():
     rows = list(csv.DictReader(io.StringIO(written("csv"))))
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert rows[0] == {
         "method": "training-domain",
         "dataset": "Terra_Incognita",
@@ -122,7 +130,11 @@ def test_csv_holds_full_fractions_and_the_reason_of_an_empty_cell():
         "error": "0.002",
         "seeds": "3",
         "note": "",
+        "published": "False",
     }
+    assert [row["algorithm"] for row in rows if row["published"] == "True"] == [
+        "SAM (published, A_B 2023)"
+    ]
     assert (rows[3]["accuracy"], rows[3]["note"]) == ("", "all 8 trials failed")
 
 
@@ -149,7 +161,7 @@ def test_the_terminal_shows_the_best_bold_and_the_second_underlined(monkeypatch)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
-    FORMATS["table"](SUMMARY, stream)
+    FORMATS["table"](document(SUMMARY), stream)
     assert "\x1b[1m86.1 ± 0.2\x1b[0m" in stream.getvalue()
     assert "\x1b[4m85.0 ± 0.2\x1b[0m" in stream.getvalue()
 
@@ -165,5 +177,5 @@ def test_a_pipe_gets_whole_cells_without_escapes():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_without_winners_can_be_written(name):
-    table = ResultTable("D", "m", "oracle", ("a",), {"ERM": (Cell(None, None, 0, "no trial"),)})
+    table = ResultTable("D", "m", (column("a"),), {"ERM": (Cell(None, None, 0, "no trial"),)})
     assert "no trial" in written(name, Summary((table,), WINNERS.iloc[:0]))

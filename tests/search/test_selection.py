@@ -6,22 +6,13 @@ import pandas as pd
 import pytest
 
 from search.errors import UserError
-from search.selection import METHODS, Choice, NoChoice, choose, rank, select
+from search.ranking import Choice, rank, why_none
+from search.selection import select
+from search.selection_rules import RULES
+from tests.search.tiny_study import study_row, tiny
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "model_selection.json").read_text())
 OURS = {"iid": "training-domain", "oracle": "oracle"}
-
-
-def study_row(dataset, algorithm, held_out, seed):
-    return {
-        "sweep": "golden",
-        "study": f"{dataset}.m.{algorithm}.{held_out}.{seed}",
-        "dataset": dataset,
-        "model": "m",
-        "algorithm": algorithm,
-        "held_out": str(held_out),
-        "seed": seed,
-    }
 
 
 def golden_frames():
@@ -56,6 +47,12 @@ def golden_frames():
     return pd.DataFrame(trials), pd.DataFrame(evaluations)
 
 
+def choose(rule, trials, evaluations):
+    """The winner of a study, or why it has none."""
+    ranking = rank(RULES[rule], trials, evaluations)
+    return ranking[0] if ranking else why_none(RULES[rule], trials)
+
+
 def rows_of(study, trials, evaluations):
     return trials[trials["study"] == study], evaluations[evaluations["study"] == study]
 
@@ -72,7 +69,7 @@ def test_every_ranking_of_domainbed_is_reproduced(method):
         study = study_row(
             entry["dataset"], entry["algorithm"], entry["test_env"], entry["trial_seed"]
         )["study"]
-        found = rank(OURS[method], *rows_of(study, trials, evaluations))
+        found = rank(RULES[OURS[method]], *rows_of(study, trials, evaluations))
         assert [choice.number for choice in found] == [
             candidate["hparams_seed"] for candidate in entry["ranking"]
         ]
@@ -100,45 +97,16 @@ def test_every_sweep_accuracy_of_domainbed_is_reproduced(method):
     }
 
 
-def tiny(validations, states=None, held_out_steps=None):
-    """A study with trials 0..n-1; `validations[n]` maps a step to the two source accuracies."""
-    study = study_row("D", "ERM", "h", 0)
-    trials, evaluations = [], []
-    for number, steps in enumerate(validations):
-        trial = f"{study['study']}.{number}"
-        state = states[number] if states else "completed"
-        trials.append({**study, "trial": trial, "number": number, "state": state, "hp_lr": number})
-        for step, accuracies in steps.items():
-            rows = [("a", "source", "out", accuracies[0]), ("b", "source", "out", accuracies[1])]
-            if held_out_steps is None or step in held_out_steps:
-                rows += [("h", "held_out", "in", 0.5), ("h", "held_out", "out", 0.9)]
-            evaluations += [
-                {
-                    "study": study["study"],
-                    "trial": trial,
-                    "step": step,
-                    "domain": domain,
-                    "role": role,
-                    "split": split,
-                    "accuracy": accuracy,
-                    "count": 300 if split == "in" else 100,
-                }
-                for domain, role, split, accuracy in rows
-            ]
-    columns = ["study", "trial", "step", "domain", "role", "split", "accuracy", "count"]
-    return pd.DataFrame(trials), pd.DataFrame(evaluations, columns=columns)
-
-
 def test_a_trial_speaks_through_its_first_best_step():
     found = choose("training-domain", *tiny([{0: (0.1, 0.1), 10: (0.6, 0.8), 20: (0.8, 0.6)}]))
     assert isinstance(found, Choice)
     assert (found.step, found.validation) == (10, pytest.approx(0.7))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 def test_among_equal_trials_the_largest_number_wins(method):
     frames = tiny([{5: (0.5, 0.5)}] * 12)
-    found = rank(method, *frames)
+    found = rank(RULES[method], *frames)
     assert [choice.number for choice in found] == list(range(11, -1, -1))
 
 
@@ -156,30 +124,11 @@ def test_the_oracle_looks_at_the_last_step_only():
     assert (found.step, found.validation, found.accuracy) == (10, 0.9, 0.5)
 
 
-def test_training_domain_validation_never_looks_at_the_held_out_domain():
-    trials, evaluations = tiny([{0: (0.3, 0.4), 5: (0.5, 0.2)}, {0: (0.2, 0.3), 5: (0.4, 0.5)}])
-    before = choose("training-domain", trials, evaluations)
-    held_out = evaluations["role"] == "held_out"
-    evaluations.loc[held_out, "accuracy"] = np.linspace(1.0, 0.0, held_out.sum())
-    after = choose("training-domain", trials, evaluations)
-    assert (before.trial, before.step, before.validation) == (
-        after.trial,
-        after.step,
-        after.validation,
-    )
-
-
 @pytest.mark.parametrize("state", ["pruned", "diverged", "failed"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 def test_only_completed_trials_are_candidates(method, state):
     frames = tiny([{0: (0.4, 0.4)}, {0: (0.9, 0.9)}], states=["completed", state])
     assert choose(method, *frames).number == 0
-
-
-def test_a_step_without_all_source_domains_does_not_count():
-    trials, evaluations = tiny([{0: (0.4, 0.4), 10: (0.9, 0.9)}])
-    evaluations = evaluations[~((evaluations["step"] == 10) & (evaluations["domain"] == "b"))]
-    assert choose("training-domain", trials, evaluations).step == 0
 
 
 def test_the_accuracy_of_both_splits_is_weighted_by_images():
@@ -216,19 +165,19 @@ def test_a_winner_that_was_not_scored_on_the_held_out_domain_says_so():
 )
 def test_a_study_without_a_winner_says_why(states, reason):
     frames = tiny([{0: (0.4, 0.4)}] * len(states), states=states)
-    assert choose("training-domain", *frames) == NoChoice(reason)
+    assert choose("training-domain", *frames) == reason
 
 
 def test_a_method_without_its_evaluations_says_which_it_needs():
     frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6)}], held_out_steps=[0])
-    assert choose("oracle", *frames) == NoChoice(
+    assert choose("oracle", *frames) == (
         "no completed trial has the held-out domain's out split at the last step"
     )
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
     with pytest.raises(UserError, match="did you mean training-domain"):
-        choose("train-domain", *tiny([{0: (0.4, 0.4)}]))
+        select(*tiny([{0: (0.4, 0.4)}]), ["train-domain"])
 
 
 def test_the_selection_holds_the_winners_hyperparameters_and_the_studies_without_one():
@@ -278,7 +227,7 @@ def test_averaged_weights_alone_speak_for_their_trial(method, categorical):
 def test_a_trial_without_an_average_speaks_as_ever():
     trials, evaluations = tiny([{0: (0.5, 0.5), 10: (0.2, 0.2)}, {0: (0.9, 0.9), 10: (0.2, 0.2)}])
     evaluations = with_average(evaluations, trials["trial"][1], 10, source=0.4, held_out=0.7)
-    first, second = rank("training-domain", trials, evaluations)
+    first, second = rank(RULES["training-domain"], trials, evaluations)
     assert (first.number, first.step, first.validation) == (0, 0, 0.5)
     assert (second.number, second.step, second.validation) == (1, 10, 0.4)
 
@@ -287,3 +236,75 @@ def test_a_table_from_before_averaging_has_nothing_but_iterates():
     trials, evaluations = tiny([{0: (0.5, 0.5)}])
     evaluations["weights"] = None
     assert choose("training-domain", trials, evaluations).validation == 0.5
+
+
+def test_the_worst_source_domain_counts_at_its_best_step():
+    trials, evaluations = tiny([{0: (0.9, 0.2), 10: (0.5, 0.4), 20: (0.4, 0.9)}])
+    found = choose("worst-source-domain", trials, evaluations)
+    assert (found.step, found.validation) == (10, 0.4)
+    assert choose("training-domain", trials, evaluations).step == 20
+
+
+def test_the_last_step_speaks_whatever_was_better_before():
+    trials, evaluations = tiny([{0: (0.9, 0.9), 10: (0.3, 0.5)}, {0: (0.1, 0.1), 10: (0.5, 0.5)}])
+    found = choose("last-step", trials, evaluations)
+    assert (found.number, found.step, found.validation) == (1, 10, 0.5)
+
+
+@pytest.mark.parametrize(
+    "rule", [name for name, rule in RULES.items() if not rule.peeks and name != "last-step"]
+)
+def test_a_step_without_all_source_domains_is_passed_over(rule):
+    trials, evaluations = tiny([{0: (0.4, 0.4), 10: (0.9, 0.9)}])
+    evaluations = evaluations[~((evaluations["step"] == 10) & (evaluations["domain"] == "b"))]
+    assert choose(rule, trials, evaluations).step == 0
+    assert "at the last step" in choose("last-step", trials, evaluations)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.peeks])
+def test_an_honest_rule_never_looks_at_the_held_out_domain(rule):
+    trials, evaluations = tiny([{0: (0.3, 0.4), 5: (0.5, 0.2)}, {0: (0.2, 0.3), 5: (0.4, 0.5)}])
+    before = choose(rule, trials, evaluations)
+    held_out = evaluations["role"] == "held_out"
+    evaluations.loc[held_out, "accuracy"] = np.linspace(1.0, 0.0, held_out.sum())
+    after = choose(rule, trials, evaluations)
+    assert (before.trial, before.step) == (after.trial, after.step)
+    assert before.validation == after.validation
+
+
+def with_held_out(evaluations, accuracies):
+    """The out split of the held-out domain scored so at each step, the in split one tenth worse."""
+    evaluations = evaluations.copy()
+    for step, accuracy in accuracies.items():
+        for split, value in (("out", accuracy), ("in", accuracy - 0.1)):
+            place = (
+                (evaluations["role"] == "held_out")
+                & (evaluations["split"] == split)
+                & (evaluations["step"] == step)
+            )
+            evaluations.loc[place, "accuracy"] = value
+    return evaluations
+
+
+def test_the_oracle_of_swad_chooses_the_step_as_well():
+    trials, evaluations = tiny([{0: (0.1, 0.1), 10: (0.1, 0.1), 20: (0.9, 0.9)}])
+    evaluations = with_held_out(evaluations, {0: 0.3, 10: 0.8, 20: 0.8})
+    found = choose("oracle-best-step", trials, evaluations)
+    assert (found.step, found.validation, found.accuracy) == (10, 0.8, pytest.approx(0.7))
+    assert choose("oracle", trials, evaluations).step == 20
+
+
+def test_the_oracle_of_swad_takes_no_trial_that_was_scored_at_some_steps_only():
+    """The best of some steps would be a smaller number under the same name."""
+    frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6), 20: (0.1, 0.1)}], held_out_steps=[10, 20])
+    assert choose("oracle-best-step", *frames) == (
+        "no completed trial has the held-out domain's out split at every step "
+        "(training.evaluations: all)"
+    )
+
+
+def test_ties_and_candidates_and_failed_trials_are_counted():
+    states = ["completed", "completed", "failed", "completed", "pruned"]
+    values = [{0: (0.5, 0.5)}, {0: (0.2, 0.2)}, {0: (0.9, 0.9)}, {0: (0.4, 0.6)}, {0: (0.9, 0.9)}]
+    (found,) = select(*tiny(values, states)).itertuples()
+    assert (found.number, found.candidates, found.ties, found.failed) == (3, 3, 1, 1)

@@ -1,0 +1,44 @@
+"""The tables of one study, as small as a test wants them."""
+
+import pandas as pd
+
+
+def study_row(dataset, algorithm, held_out, seed):
+    return {
+        "sweep": "golden",
+        "study": f"{dataset}.m.{algorithm}.{held_out}.{seed}",
+        "dataset": dataset,
+        "model": "m",
+        "algorithm": algorithm,
+        "held_out": str(held_out),
+        "seed": seed,
+    }
+
+
+def tiny(validations, states=None, held_out_steps=None):
+    """A study with trials 0..n-1; `validations[n]` maps a step to the two source accuracies."""
+    study = study_row("D", "ERM", "h", 0)
+    trials, evaluations = [], []
+    for number, steps in enumerate(validations):
+        trial = f"{study['study']}.{number}"
+        state = states[number] if states else "completed"
+        trials.append({**study, "trial": trial, "number": number, "state": state, "hp_lr": number})
+        for step, accuracies in steps.items():
+            rows = [("a", "source", "out", accuracies[0]), ("b", "source", "out", accuracies[1])]
+            if held_out_steps is None or step in held_out_steps:
+                rows += [("h", "held_out", "in", 0.5), ("h", "held_out", "out", 0.9)]
+            evaluations += [
+                {
+                    "study": study["study"],
+                    "trial": trial,
+                    "step": step,
+                    "domain": domain,
+                    "role": role,
+                    "split": split,
+                    "accuracy": accuracy,
+                    "count": 300 if split == "in" else 100,
+                }
+                for domain, role, split, accuracy in rows
+            ]
+    columns = ["study", "trial", "step", "domain", "role", "split", "accuracy", "count"]
+    return pd.DataFrame(trials), pd.DataFrame(evaluations, columns=columns)
