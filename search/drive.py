@@ -13,6 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from search.actor import worker
 from search.cluster import Slots
 from search.config import Sweep
 from search.errors import UserError
@@ -21,7 +22,6 @@ from search.run_folder import RunFolder
 from search.scheduler import StudyScheduler
 from search.searcher import StudySearcher
 from search.trainable import run_trial
-from search.worker import worker
 
 
 class Stop(tune.Stopper):

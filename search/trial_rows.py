@@ -18,8 +18,8 @@ class Progress:
     domain.
 
     value: best value of the objective so far, None before the first evaluation; best_step: where.
-    started: seconds since the epoch. state: None while it goes on. note: what is to be logged. passes:
-    training.passes.Passes.spent so far.
+    started: seconds since the epoch. state: None while it goes on. note: what is to be logged.
+    passes: training.passes.Passes.spent so far.
     """
 
     step: int
