@@ -1,0 +1,146 @@
+"""What a reader came for: which method is best, by how much, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from search import paired
+from search.errors import UserError
+from search.report.varied import show, varied
+from search.summary import AVERAGE, Cell, ResultTable
+
+_TOLD = ("rho", "alpha", "lr")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences about one table of results: the first is the answer, the others weigh it."""
+
+    table: str
+    best: str | None
+    number: str
+    sentences: tuple[str, ...]
+
+
+def answers(tables: Sequence[ResultTable], selection: pd.DataFrame) -> list[Answer]:
+    """An answer for each table of a selection method; that of all datasets comes first.
+
+    `selection`: the rows of that method, with their `hp_` columns.
+    """
+    ordered = sorted(tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
+    return [_answer(table, selection) for table in ordered]
+
+
+def ranked(tables: Sequence[ResultTable], algorithms: Sequence[str]) -> list[str]:
+    """All algorithms, those with the highest mean of the tables' last columns first."""
+
+    def height(algorithm: str) -> float:
+        cells = [table.rows[algorithm] for table in tables if algorithm in table.rows]
+        # Where the average is not complete, what there is of it.
+        means = [c.mean for row in cells for c in (row[-1:] if row[-1].mean else row) if c.mean]
+        return -sum(means) / len(means) if means else 1.0
+
+    return sorted(algorithms, key=height)
+
+
+def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
+    last = {algorithm: cells[-1] for algorithm, cells in table.rows.items()}
+    complete = {algorithm: cell for algorithm, cell in last.items() if cell.complete}
+    order = sorted(complete, key=lambda algorithm: -_mean(complete[algorithm]))
+    column = table.columns[-1]
+    overall = column.dataset == AVERAGE
+    title = "All datasets" if overall else column.dataset
+    if not order:
+        return Answer(title, None, "", ("No algorithm has a result in all of its studies yet.",))
+    best = order[0]
+    rows = selection[(selection["model"] == table.model) & selection["accuracy"].notna()]
+    rows = rows if overall else rows[rows["dataset"] == column.dataset]
+    rivals = [*order[1:2], *(["ERM"] if "ERM" in order[2:] else [])]
+    margins = [_margin(rows, best, rival, complete) for rival in rivals]
+    sentences = [sentence for sentence, _ in margins]
+    if margins and not any(has_interval for _, has_interval in margins):
+        sentences.append(
+            f"With fewer than {paired.FEWEST} pairs of held-out domain and seed, nothing says "
+            "whether a difference is chance."
+        )
+    missing = [algorithm for algorithm in last if algorithm not in complete]
+    if missing:
+        sentences.append(f"Not compared, as results are missing: {', '.join(missing)}.")
+    if not overall:
+        winners = rows[rows["algorithm"] == best]
+        told = [f"{name} {values}" for name, values in spread(winners, _TOLD).items()]
+        if told:
+            studies = "its only study" if len(winners) == 1 else f"its {len(winners)} studies"
+            sentences.append(f"Selected in {studies}: {', '.join(told)}.")
+    if overall:
+        where = f"held-out accuracy, mean of {len(table.columns) - 1} datasets"
+    elif column.held_out == AVERAGE:
+        where = f"held-out accuracy, mean of {column.domains} domains"
+    else:
+        where = f"accuracy on the held-out domain {column.held_out}"
+    return Answer(title, best, f"{complete[best].text(' ± ')} % {where}", tuple(sentences))
+
+
+def spread(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
+    """Median and range of the selected values of each hyperparameter, as text."""
+    found = {}
+    for name in names:
+        values = rows.get(f"hp_{name}", pd.Series(dtype=float)).dropna()
+        if values.empty:
+            continue
+        if not pd.api.types.is_numeric_dtype(values):
+            found[name] = ", ".join(map(str, dict.fromkeys(values)))
+            continue
+        median = show(float(values.median()))
+        low, high = show(float(values.min())), show(float(values.max()))
+        found[name] = median if low == high else f"{median} ({low} to {high})"
+    return found
+
+
+def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what was selected by dataset and algorithm, of what the trials varied.
+
+    The first hyperparameters have columns; the others, which most algorithms lack, share the last.
+    """
+    names = [name for name in varied(trials) if f"hp_{name}" in chosen]
+    first = [name for name in _TOLD if name in names]
+    others = [name for name in names if name not in first]
+    several = chosen["dataset"].nunique() > 1
+    rows = []
+    keys = ["dataset", "algorithm"]
+    for (dataset, algorithm), group in chosen.groupby(keys, sort=False, observed=True):
+        told = spread(group, first)
+        more = ", ".join(f"{name} {values}" for name, values in spread(group, others).items())
+        where = [str(dataset)] * several
+        cells = [told.get(name, "") for name in first]
+        rows.append([str(algorithm), *where, str(len(group)), *cells, *[more] * bool(others)])
+    header = ["algorithm", *["dataset"] * several, "studies", *first]
+    return [*header, *["others"] * bool(others)], rows
+
+
+def _margin(
+    rows: pd.DataFrame, best: str, rival: str, cells: Mapping[str, Cell]
+) -> tuple[str, bool]:
+    """By how much the best is above another, and whether that has an interval."""
+    points = 100 * (_mean(cells[best]) - _mean(cells[rival]))
+    sentence = f"{points:.1f} points above {rival} ({cells[rival].text(' ± ')} %)"
+    try:
+        found = paired.compare(rows, [best], rival).iloc[-1]  # of all datasets, if they are several
+    except UserError:
+        return f"{sentence}.", False
+    if pd.isna(found["low"]):
+        return f"{sentence}.", False
+    ends = f"{_signed(found['low'])} to {_signed(found['high'])}"
+    chance = ", so it may be chance" if found["low"] <= 0 else ""
+    return f"{sentence}; 95 % interval over {found['pairs']} pairs {ends}{chance}.", True
+
+
+def _signed(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _mean(cell: Cell) -> float:
+    return 0.0 if cell.mean is None else cell.mean

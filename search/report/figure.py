@@ -1,0 +1,118 @@
+"""What the figures of a report share: how they are handed to the page, their looks, their marks.
+
+Colours are names of the style sheet (`var(--ink)`); the page puts in those of light or dark.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
+# After cividis, which is told apart also in print and by those who see few colours; the best
+# stands out most from the page, light or dark.
+SCALE = [[i / 4, f"var(--scale-{i})"] for i in range(5)]
+STAR = "star"
+
+COLOURS = 8  # var(--series-0) and on
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
+_MARGIN_PX = 90
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: one drawing, or several under names to choose from.
+
+    `text` says what is seen and how to read it, `left_out` what a bound on the size kept away.
+    """
+
+    id: str
+    title: str
+    text: str
+    drawings: Mapping[str, go.Figure]
+    left_out: str = ""
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """What plotly.js draws: data and layout of each drawing."""
+        return [json.loads(drawing.to_json()) for drawing in self.drawings.values()]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an algorithm is drawn, the same in all figures: never by its colour alone."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+
+def looks(algorithms: Sequence[str]) -> dict[str, Look]:
+    """A look for each algorithm; 32 differ from each other."""
+    return {
+        name: Look(
+            f"var(--series-{i % COLOURS})",
+            _DASHES[(i + i // COLOURS) % len(_DASHES)],
+            _SYMBOLS[i % len(_SYMBOLS)],
+        )
+        for i, name in enumerate(algorithms)
+    }
+
+
+def label(text: object) -> str:
+    """A name as plotly.js shows it: it would take `<b>` in it for a tag."""
+    return html.escape(str(text), quote=False)
+
+
+def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> go.Figure:
+    """An empty figure of panels, row by row; `height` of each in pixels."""
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    total = rows * height
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        subplot_titles=[label(title) for title in titles],
+        vertical_spacing=min(100 / total, 1 / max(rows - 1, 1)),
+        horizontal_spacing=0.11 if columns > 1 else 0,
+        **options,
+    )
+    return dress(figure, total + _MARGIN_PX)
+
+
+def dress(figure: go.Figure, height: int) -> go.Figure:
+    """Gives a drawing the looks of the page."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "size": 13, "family": "system-ui, sans-serif"},
+        hoverlabel={"bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": INK},
+        legend={"itemclick": "toggle", "itemdoubleclick": "toggleothers"},
+    )
+    lines = {"gridcolor": GRID, "linecolor": MUTED, "zerolinecolor": GRID, "tickcolor": MUTED}
+    figure.update_xaxes(**lines, ticks="outside", automargin=True, title_standoff=4)
+    figure.update_yaxes(**lines, automargin=True, title_standoff=4)
+    figure.update_annotations(font={"color": INK, "size": 13})
+    return figure
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """How plotly draws a logarithmic axis: ticks at 1, 2 and 5 while they have the room."""
+    form = "~e" if low < 1e-3 or high >= 1e5 else "~g"
+    return {"type": "log", "dtick": 1 if high > 50 * low else "D2", "tickformat": form}
+
+
+def place(panel: int, columns: int) -> dict[str, int]:
+    """Row and column of a panel, as plotly counts them."""
+    return {"row": panel // columns + 1, "col": panel % columns + 1}

@@ -1,0 +1,66 @@
+"""How much each hyperparameter explains of the search objective, as a table in colours."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from search.errors import UserError
+from search.importance import importance as importances
+from search.report.figure import INK, Figure, dress, label
+from search.report.run import Run
+
+
+def importance(run: Run) -> Figure | str:
+    """Algorithms down and hyperparameters across, for each dataset; a sentence if there is nothing
+    to learn them from."""
+    try:
+        found = importances(run.trials, {run.name: run.sweep})
+    except UserError as error:
+        return str(error)
+    drawings = {
+        label(dataset): _drawing(rows)
+        for dataset, rows in found.groupby("dataset", sort=False, observed=True)
+    }
+    computed = set(found["algorithm"])
+    without = [name for name in run.algorithms if name not in computed]
+    told = f"Too few completed trials for {', '.join(without)}." if without else ""
+    return Figure(
+        "importance",
+        "Importance of the hyperparameters",
+        "The share of the variance of validation accuracy that a hyperparameter explains (fANOVA), "
+        "from the completed trials of all studies of an algorithm, each less the mean of its "
+        "study. The shares of a row sum to 100. What pruners stopped early is not in it.",
+        drawings,
+        told,
+    )
+
+
+def _drawing(found: pd.DataFrame) -> go.Figure:
+    table = found.pivot_table(
+        index="algorithm", columns="hyperparameter", values="importance", sort=False, observed=True
+    )
+    table = table[table.sum().sort_values(ascending=False).index].iloc[::-1]  # upwards, as drawn
+    values = [[None if pd.isna(v) else round(v, 4) for v in row] for row in table.to_numpy()]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=[label(name) for name in table.columns],
+            y=[label(name) for name in table.index],
+            text=[["" if v is None else f"{100 * v:.0f}" for v in row] for row in values],
+            texttemplate="%{text}",
+            hovertemplate="%{y}, %{x}: %{z:.1%}<extra></extra>",
+            zmin=0,
+            zmax=1,
+            # From the page's own ground, so that the numbers can be read on it.
+            colorscale=[[0, "var(--heat-low)"], [1, "var(--heat-high)"]],
+            xgap=2,
+            ygap=2,
+            textfont={"color": INK},
+            colorbar={"tickformat": ".0%", "outlinewidth": 0, "thickness": 14},
+        )
+    )
+    dress(figure, 110 + 30 * len(table))
+    figure.update_xaxes(showgrid=False, ticks="", side="top", type="category")
+    figure.update_yaxes(showgrid=False, type="category")
+    return figure

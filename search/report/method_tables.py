@@ -1,0 +1,53 @@
+"""The result tables of every selection method, as `python -m search results` prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from search.document import Grid
+from search.report.run import MAIN_METHOD, Run
+from search.selection import rule_of
+from search.selection_rules import RULES
+from search.summary import AVERAGE, ResultTable, summarize
+from search.summary_document import document
+
+MOST_WINNERS = 1000
+
+
+@dataclass(frozen=True)
+class MethodTables:
+    """The tables of one selection method, and the same as text; `winners` is empty without any.
+
+    `peeks`: it looks at the held-out domain, and is an upper bound.
+    """
+
+    method: str
+    peeks: bool
+    tables: tuple[ResultTable, ...]
+    grids: tuple[Grid, ...]
+    winners: tuple[Grid, ...]
+
+    @property
+    def hidden(self) -> int:
+        """Winners that the page does not show."""
+        return sum(max(len(grid.rows) - MOST_WINNERS, 0) for grid in self.winners)
+
+
+def by_method(run: Run) -> tuple[list[MethodTables], list[str]]:
+    """Those of the methods that found a winner, the main one first, with or without; and the names
+    of the other methods."""
+    names = [str(name) for name in dict.fromkeys(run.selection["method"])]
+    found = set(run.selection.loc[run.selection["accuracy"].notna(), "method"])
+    shown = [MAIN_METHOD, *(name for name in names if name in found and name != MAIN_METHOD)]
+    return [_tables(run, name) for name in shown], [name for name in names if name not in shown]
+
+
+def _tables(run: Run, method: str) -> MethodTables:
+    summary = summarize(run.selection[run.selection["method"] == method])
+    # That of all datasets first.
+    tables = sorted(summary.tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
+    summary = replace(summary, tables=tuple(tables))
+    grids = document(summary).grids
+    count = len(summary.tables)
+    peeks = RULES[rule_of(method)[0]].peeks
+    return MethodTables(method, peeks, summary.tables, grids[:count], grids[count:])

@@ -1,0 +1,107 @@
+"""What a report is made of: the tables of a run, and what else its folder knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from search import results
+from search.errors import UserError
+from search.plain_sweep import Sweep, asked_studies
+from search.run_folder import MANIFEST, SWEEP, RunFolder
+from search.space import Choice, Interval, Range, parse_range
+
+# The honest rule of DomainBed: what the report answers by.
+MAIN_METHOD = "training-domain"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run at one moment. The frames have the columns of docs/files.md.
+
+    `selection` holds one or more methods, MAIN_METHOD among them, and a row for each study that the
+    sweep asks for. `sweep`: its sweep.yaml, `configuration` as text.
+    """
+
+    name: str
+    location: str
+    sweep: Sweep
+    configuration: str
+    manifest: Mapping[str, Any]
+    trials: pd.DataFrame
+    evaluations: pd.DataFrame
+    selection: pd.DataFrame
+    read: datetime
+
+    @property
+    def datasets(self) -> list[str]:
+        """In the order of the sweep."""
+        return [str(name) for name in dict.fromkeys(self.selection["dataset"])]
+
+    @property
+    def algorithms(self) -> list[str]:
+        """In the order of the sweep."""
+        return [str(name) for name in dict.fromkeys(self.selection["algorithm"])]
+
+    @property
+    def main(self) -> pd.DataFrame:
+        """The selection by MAIN_METHOD."""
+        return self.selection[self.selection["method"] == MAIN_METHOD]
+
+    @property
+    def chosen(self) -> pd.DataFrame:
+        """Its winners; a study without one has no row."""
+        return self.main[self.main["trial"].notna()]
+
+    @property
+    def planned(self) -> int:
+        """Trials that the sweep asks for."""
+        return sum(self._budget(study["algorithm"]) for study in asked_studies(self.sweep))
+
+    def space(self, algorithm: str) -> dict[str, Range]:
+        """The ranges of an algorithm's hyperparameters."""
+        written = self.sweep["search"]["space"].get(algorithm, {})
+        return {name: parse_range(range_) for name, range_ in written.items()}
+
+    def _budget(self, algorithm: str) -> int:
+        # As search.study_space.budget: a space of single values may have fewer points.
+        ranges = list(self.space(algorithm).values())
+        most = int(self.sweep["search"]["trials"])
+        if any(isinstance(range_, Interval) for range_ in ranges):
+            return most
+        points = 1
+        for range_ in ranges:
+            points *= len(range_.values) if isinstance(range_, Choice) else 1
+        return min(most, points)
+
+
+def read(location: str) -> Run:
+    """A run as it stands, complete or not. Raises UserError if there is none, or it is damaged."""
+    folder = RunFolder.existing(location)
+    found = results.load(location)
+    (sweep,) = found.sweeps.values()
+    return Run(
+        name=str(sweep["name"]),
+        location=folder.uri.partition("?")[0],
+        sweep=sweep,
+        configuration=folder.read_bytes(SWEEP).decode(),
+        manifest=_manifest(folder),
+        trials=found.trials,
+        evaluations=found.evaluations,
+        selection=found.selection,
+        read=datetime.now(UTC),
+    )
+
+
+def _manifest(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return dict(json.loads(folder.read_bytes(MANIFEST)))
+    except FileNotFoundError:
+        return {}  # nothing has begun
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder.path(MANIFEST)} is damaged: {error}; put a copy back") from error

@@ -1,0 +1,256 @@
+"""What stands on the page: the numbers of the tables, for every state that a run can be in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search import results
+from search.report.page import page
+from search.report.run import Run, read
+from search.report.scores import scores
+from search.run_folder import RunFolder
+from tests.search.command import steppe
+from tests.search.report.document import Page
+from tests.search.report.played_run import begin, play, several
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = RunFolder(tmp_path_factory.mktemp("played") / "run")
+    play(several(), folder)
+    return read(folder.uri)
+
+
+@pytest.fixture(scope="module")
+def shown(run: Run) -> Page:
+    return Page(page(run))
+
+
+def test_the_answer_is_the_highest_average_of_the_table(run, shown):
+    table = results.summary(results.load(run.location)).tables[0]
+    means = {name: cells[-1].mean for name, cells in table.rows.items()}
+    best = max(means, key=means.get)
+    before = shown.text.split("Are the differences more than chance?")[0]
+    lines = [line.strip() for line in before.splitlines() if line.strip()]
+    assert lines[lines.index("RotatedDigits") + 1] == best
+    assert f"{100 * means[best]:.1f} ± " in before
+    second = sorted(means.values())[-2]
+    assert f"{100 * (means[best] - second):.1f} points above" in before
+    assert "95 % interval" in before
+    assert "Selected in its 6 studies" in before
+
+
+def test_the_result_table_has_the_numbers_of_the_results_command(run, shown):
+    table = results.summary(results.load(run.location)).tables[0]
+    header, *rows = shown.tables[table.title]
+    assert header == ["", "0", "75", "Average"]
+    assert rows == [
+        [name, *(cell.text(" ± ") for cell in cells)] for name, cells in table.rows.items()
+    ]
+    assert sum(kind == "strong" for kind, text in shown.marked if " ± " in text) >= 3
+
+
+def test_each_selection_method_with_a_winner_has_its_table(run, shown):
+    for method in ("oracle", "last-step", "worst-source-domain"):
+        table = results.summary(results.load(run.location), methods=[method]).tables[0]
+        assert table.title in shown.tables
+    assert "looks at the held-out domain: an upper bound" in shown.text
+
+
+def test_a_curve_has_the_validation_of_the_selected_trial_and_a_star_at_its_step(run, shown):
+    winner = run.chosen.iloc[0]
+    rows = run.evaluations[run.evaluations["trial"] == winner["trial"]]
+    out = rows[(rows["role"] == "source") & (rows["split"] == "out")]
+    expected = out.groupby("step", observed=True)["accuracy"].mean().round(5)
+    (drawing,) = shown.figures["curves"]
+    told = f"{winner['algorithm']}, seed {winner['seed']}, trial {winner['number']}"
+    lines, stars = [], []
+    for trace in drawing["data"]:
+        for x, y, text in zip(trace["x"], trace["y"], trace["text"], strict=True):
+            if trace["xaxis"] == "x" and x is not None:
+                lines += [(x, y)] if text == told else []
+                stars += [(x, y)] if text == f"{told}, selected" else []
+    assert lines == list(expected.items())
+    assert stars == [(winner["step"], expected[winner["step"]])]
+
+
+def test_the_landscape_has_rho_and_alpha_where_an_algorithm_has_them(run, shown):
+    layout = shown.figures["landscape"][0]["layout"]
+    titles = {layout[f"xaxis{i or ''}"]["title"]["text"] for i in ("", 2, 3, 4)}
+    assert titles == {"lr", "rho"}
+    sagm = run.trials[(run.trials["algorithm"] == "SAGM") & (run.trials["state"] == "completed")]
+    drawn = {
+        (x, y)
+        for trace in shown.figures["landscape"][0]["data"]
+        for x, y in zip(trace["x"], trace["y"], strict=True)
+    }
+    expected = zip(sagm["hp_rho"], sagm["hp_alpha"], strict=True)
+    assert {(float(f"{x:.4g}"), float(f"{y:.4g}")) for x, y in expected} <= drawn
+
+
+def test_every_completed_trial_is_in_the_figure_of_trust_and_in_that_of_flatness(run, shown):
+    completed = int((run.trials["state"] == "completed").sum())
+    for name in ("trust", "flatness"):
+        (drawing,) = shown.figures[name]
+        assert sum(len(trace["x"]) for trace in drawing["data"]) == completed
+
+
+def test_the_price_of_choosing_by_validation_is_told(run, shown):
+    done = run.trials[run.trials["state"] == "completed"]
+    held_out = run.evaluations[run.evaluations["role"] == "held_out"]
+    held_out = held_out[held_out["split"] == "in"].set_index("trial")["accuracy"]
+    done = done.assign(accuracy=done["trial"].astype(object).map(held_out))
+    best = done.groupby("study", observed=True)["accuracy"].max()
+    chosen = run.chosen.set_index("study")
+    lost = best - chosen["accuracy"].reindex(best.index)
+    domains = chosen["held_out"].reindex(best.index)
+    _, *rows = shown.tables["Source validation as a guide to the held-out domain"]
+    for row in rows:
+        assert row[4] == f"{100 * lost[domains == row[1]].mean():.1f}"
+
+
+def test_failures_are_counted_with_their_reasons_and_no_markup_of_theirs_acts(run, shown):
+    _, *rows = shown.tables["Trials that failed or diverged"]
+    counts = run.trials["state"].value_counts()
+    assert sum(int(row[3]) for row in rows) == counts["failed"] + counts["diverged"]
+    assert "OSError: <script>alert('reason')</script> & more" in {row[4] for row in rows}
+
+
+def test_hours_add_up(run, shown):
+    *_, total = shown.tables["Trials and hours by algorithm"]
+    _, *studies = shown.tables["Trials and hours by study"]
+    assert len(studies) == 24
+    assert float(total[5]) == pytest.approx(run.trials["seconds"].sum() / 3600, rel=1e-2)
+    assert sum(int(row[1]) for row in studies) == int(total[1])
+
+
+def test_configuration_versions_and_fingerprints_are_there(run, shown):
+    assert run.configuration in shown.text
+    (session,) = json.loads((Path(run.location) / "manifest.json").read_text())["sessions"]
+    (_, row) = shown.tables["Sessions: each start of the driver"]
+    assert f"torch {session['packages']['torch']}" in row[-1]
+    assert run.manifest["datasets"]["RotatedDigits"] in shown.text
+
+
+def test_nothing_is_loaded_from_elsewhere(shown):
+    loads = {"src", "href", "action", "data", "poster", "srcset"}
+    elsewhere = [
+        a for a in shown.attributes if a[1] in loads and not a[2].startswith(("#", "data:"))
+    ]
+    assert not elsewhere
+    policy = [value for _, name, value in shown.attributes if name == "content"]
+    assert any("default-src 'none'" in value for value in policy)
+
+
+def test_names_with_markup_are_text(run):
+    evil = "</script><script>alert(1)</script><b>"
+    renamed = run.selection.assign(held_out=run.selection["held_out"].astype(str) + evil)
+    trials = run.trials.assign(held_out=run.trials["held_out"].astype(str) + evil)
+    html = page(dataclasses.replace(run, name=evil, selection=renamed, trials=trials))
+    assert "<script>alert(1)" not in html
+    shown = Page(html)
+    assert evil in shown.text
+    title = shown.figures["trust"][0]["layout"]["annotations"][0]["text"]
+    assert "<" not in title
+    assert "&lt;b&gt;" in title
+
+
+def test_a_run_without_an_ended_trial_says_so(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    begin(several(), folder)
+    done = steppe("report", folder.uri)
+    assert done.exit_code == 0, done.stderr
+    shown = Page((tmp_path / "run" / "report.html").read_text())
+    assert "No trial has finished yet" in shown.text
+    assert "No algorithm has a result" in shown.text
+    assert not shown.figures
+
+
+def test_a_run_that_goes_on_is_not_called_final(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    play(several(), folder, trials=30)
+    shown = Page(page(read(folder.uri)))
+    assert "Not final: 30 of 144 trials have ended." in " ".join(shown.text.split())
+    assert {"curves", "history", "trust"} <= shown.figures.keys()
+
+
+def test_one_trial_is_enough_for_a_page(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    play(several(algorithms=["SAM"], held_out=["0"], seeds=[0]), folder, trials=1)
+    shown = Page(page(read(folder.uri)))
+    assert {"curves", "history", "trust"} <= shown.figures.keys()
+    assert "accuracy on the held-out domain 0" in shown.text
+
+
+def test_several_datasets_have_an_answer_each_and_one_together(run):
+    def twice(frame: pd.DataFrame) -> pd.DataFrame:
+        texts = frame.astype(dict.fromkeys(frame.columns.intersection(names), object))
+        other = texts.replace({name: {"RotatedDigits": "Other"} for name in names}, regex=True)
+        return pd.concat([texts, other], ignore_index=True)
+
+    names = pd.Index(["dataset", "study", "trial"])
+    held_out = {"held_out": ["0", "75"]}
+    datasets = {"RotatedDigits": held_out, "Other": held_out}
+    both = dataclasses.replace(
+        run,
+        sweep={**run.sweep, "dataset": None, "datasets": datasets},
+        trials=twice(run.trials),
+        evaluations=twice(run.evaluations),
+        selection=twice(run.selection),
+    )
+    shown = Page(page(both))
+    answer = shown.text.split("Settings chosen by")[0]
+    assert answer.index("All datasets") < answer.index("RotatedDigits") < answer.index("Other")
+    assert len(shown.figures["curves"]) == 2
+    assert len(shown.figures["landscape"]) == 4
+
+
+def test_the_file_goes_where_the_user_says(run, tmp_path):
+    done = steppe("report", run.location, "--output", tmp_path / "here.html")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "here.html").read_text().startswith("<!DOCTYPE html>")
+    refused = steppe("report", run.location, "--output", tmp_path / "no" / "here.html")
+    assert refused.exit_code == 2
+    assert "cannot write the report to" in refused.stderr
+    assert "--output" in refused.stderr
+
+
+def test_a_missing_run_is_named_with_the_nearest_one(run):
+    refused = steppe("report", Path(run.location).parent / "rum")
+    assert refused.exit_code == 2
+    assert "did you mean run?" in refused.stderr
+
+
+def test_the_report_of_a_run_in_an_object_store_lies_beside_it_there():
+    store = pytest.importorskip("tests.search.store")
+    with store.serving() as (host, port), store.bucket_on(host, port) as bucket:
+        folder = RunFolder(f"{bucket}/runs/x")
+        play(several(algorithms=["SAM"], held_out=["0"], seeds=[0]), folder, trials=2)
+        done = steppe("report", folder.uri)
+        assert done.exit_code == 0, done.stderr
+        assert f"{bucket}/runs/x/report.html" in done.stdout
+        shown = Page(folder.read_bytes("report.html").decode())
+    assert "Not final: 2 of 6 trials" in " ".join(shown.text.split())
+    assert store.SECRET not in shown.text
+
+
+def test_tables_from_before_averages_and_flatness_are_read(run):
+    old = run.evaluations.drop(columns=["weights", "sharpness", "curvature"])
+    shown = Page(page(dataclasses.replace(run, evaluations=old)))
+    assert {"curves", "landscape", "trust"} <= shown.figures.keys()
+    assert "Flatness was not measured" in shown.text
+
+
+def test_an_average_speaks_for_its_trial_in_place_of_the_iterate_of_that_step(run):
+    winner = run.chosen.iloc[0]["trial"]
+    rows = run.evaluations[run.evaluations["trial"] == winner]
+    last = rows[(rows["step"] == 90) & (rows["role"] == "held_out")]
+    average = last.assign(weights="average", accuracy=0.123)
+    both = pd.concat([average, run.evaluations.astype({"weights": object})], ignore_index=True)
+    found = scores(run.trials, both).set_index("trial")
+    assert found.loc[winner, "accuracy"] == 0.123
