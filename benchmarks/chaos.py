@@ -34,8 +34,8 @@ import pandas as pd  # noqa: E402  (what follows is found once the checkout is o
 
 from benchmarks.local_cluster import Cluster, cluster  # noqa: E402
 from benchmarks.processes import command, started, wait_until  # noqa: E402
-from search import storage, tables  # noqa: E402
-from search.run_folder import RunFolder  # noqa: E402
+from search.run import storage, tables  # noqa: E402
+from search.run.run_folder import RunFolder  # noqa: E402
 
 KINDS = ("worker", "node", "driver", "cluster")
 # What differs between two runs of one sweep: when and where.

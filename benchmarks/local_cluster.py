@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.processes import MARK, Command, end_all, wait_until
-from search.cluster import ENVIRONMENT
+from search.driver.cluster import ENVIRONMENT
 
 
 @dataclass

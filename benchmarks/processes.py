@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.cluster import CHECKOUT, ENVIRONMENT
+from search.checkout import CHECKOUT
+from search.driver.cluster import ENVIRONMENT
 
 MARK = "STEPPE_TEST_PROCESS"
 

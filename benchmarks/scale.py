@@ -27,25 +27,26 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from search.cluster import prepare_environment  # noqa: E402  (found once the checkout is there)
+from search.driver.cluster import prepare_environment  # noqa: E402  (found once the checkout is there)
 
 prepare_environment()
 
 from ray import tune  # noqa: E402
 
 from datasets.splits import seed_hash  # noqa: E402
-from search import drive, storage, tables  # noqa: E402
 from search.config import Sweep  # noqa: E402
-from search.launch import launch  # noqa: E402
-from search.ledger import Ledger  # noqa: E402
-from search.limits import own_memory  # noqa: E402
-from search.load_config import checked  # noqa: E402
-from search.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
-from search.selection import METHODS, select  # noqa: E402
+from search.config.load_config import checked  # noqa: E402
+from search.driver import drive  # noqa: E402
+from search.driver.launch import launch  # noqa: E402
+from search.driver.ledger import Ledger  # noqa: E402
+from search.results.selection import METHODS, select  # noqa: E402
+from search.run import storage, tables  # noqa: E402
+from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
 from search.studies import asked_studies  # noqa: E402
 from search.study_space import column_types  # noqa: E402
-from search.trainable import assignment_of  # noqa: E402
-from search.trial_rows import Progress, evaluation_rows, trial_row  # noqa: E402
+from search.worker.limits import own_memory  # noqa: E402
+from search.worker.trainable import assignment_of  # noqa: E402
+from search.worker.trial_rows import Progress, evaluation_rows, trial_row  # noqa: E402
 from training.evaluation import Evaluation, Score  # noqa: E402
 
 DOMAINS = ("0", "15", "30", "45", "60", "75")

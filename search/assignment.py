@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from search import algorithm_names
 from search.config import Sweep
-from search.layers import batch_norm
-from search.one_dataset import of_dataset
+from search.config.layers import batch_norm
+from search.config.one_dataset import of_dataset
 from search.space import Value
 from search.studies import Study
 from training.run import Run

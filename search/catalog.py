@@ -12,9 +12,9 @@ from models.tuning import TUNINGS
 from search import algorithm_names
 from search import method_facts as facts
 from search.algorithm_names import AVERAGES
-from search.cluster import CHECKOUT
+from search.checkout import CHECKOUT
+from search.driver.live import console
 from search.errors import UserError
-from search.live import console
 from search.space import show_number
 
 COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWAD."

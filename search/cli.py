@@ -70,10 +70,10 @@ def launch(
     Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
     """
     with _user_errors():
-        from search.launch import default_output
-        from search.launch import launch as run
-        from search.load_config import load
-        from search.run_folder import RunFolder
+        from search.config.load_config import load
+        from search.driver.launch import default_output
+        from search.driver.launch import launch as run
+        from search.run.run_folder import RunFolder
 
         sweep = load(config, set_ or [])
         folder = RunFolder.create(output or default_output(sweep))
@@ -85,7 +85,7 @@ def launch(
 def resume(run: RunArgument, address: Address = None) -> None:
     """Goes on with a sweep that was stopped or killed; no trial is lost or counted twice."""
     with _user_errors():
-        from search.launch import resume as go_on
+        from search.driver.launch import resume as go_on
 
         folder, complete = go_on(run, address)
         _finish(folder.uri, complete)
@@ -122,8 +122,8 @@ def results(
     Example: `python -m search results runs/quickstart --format latex`
     """
     with _user_errors():
-        from search.print_results import print_results
-        from search.selection_rules import RULES
+        from search.results.print_results import print_results
+        from search.results.selection_rules import RULES
 
         methods = method or (list(RULES) if by is By.method else ["training-domain"])
         print_results(runs, methods, format_.value, by.value, published)
@@ -146,7 +146,7 @@ def compare(
     Example: `python -m search compare runs/pacs --against ERM`
     """
     with _user_errors():
-        from search.print_results import print_comparison
+        from search.results.print_results import print_comparison
 
         print_comparison(runs, against, method, format_.value)
 
@@ -161,7 +161,7 @@ def importance(
     Example: `python -m search importance runs/quickstart`
     """
     with _user_errors():
-        from search.print_results import print_importance
+        from search.results.print_results import print_importance
 
         print_importance(runs, format_.value)
 
@@ -270,9 +270,9 @@ def datasets() -> None:
 def _finish(location: str, complete: bool) -> None:
     """Prints what came out and ends with the status that says so."""
     uri = _short(location)
-    from search import tables
-    from search.print_results import print_results
-    from search.run_folder import RunFolder
+    from search.results.print_results import print_results
+    from search.run import tables
+    from search.run.run_folder import RunFolder
 
     if not complete:
         print(f"\nStopped. `python -m search resume {uri}` goes on.")

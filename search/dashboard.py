@@ -12,9 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from search import storage
 from search.errors import UserError
-from search.run_folder import RunFolder
+from search.run import storage
+from search.run.run_folder import RunFolder
 
 HOST = "127.0.0.1"
 # How often the driver writes a journal of blocks.

@@ -36,8 +36,8 @@ from datasets.cache import contents
 from datasets.domain_dataset import DomainDataset
 from datasets.download import download
 from datasets.mnist import FILES as MNIST_FILES
+from search.driver.live import console
 from search.errors import UserError
-from search.live import console
 from search.nearest import way_out
 
 INDEX = "index.parquet"

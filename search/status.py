@@ -9,12 +9,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from rich.filesize import decimal
 
-from search import lease, storage
-from search.kept_weights import WEIGHTS
-from search.live import Row, console, table
-from search.one_dataset import by_dataset
-from search.recorded import sweep_of
-from search.run_folder import CHECKPOINTS, RunFolder
+from search.config.one_dataset import by_dataset
+from search.driver.live import Row, console, table
+from search.run import lease, storage
+from search.run.kept_weights import WEIGHTS
+from search.run.recorded import sweep_of
+from search.run.run_folder import CHECKPOINTS, RunFolder
 from search.studies import Study, studies
 from search.study_space import budget
 from search.trial_state import state_of

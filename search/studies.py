@@ -7,8 +7,8 @@ from typing import Any
 
 import datasets
 from search.config import Sweep
+from search.config.one_dataset import OneDataset, by_dataset
 from search.errors import UserError
-from search.one_dataset import OneDataset, by_dataset
 from search.study import Study as Study
 
 

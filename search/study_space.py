@@ -8,7 +8,7 @@ import math
 from models import tuning
 from search import algorithm_names, averaging_ranges, tuning_ranges
 from search.config import Sweep
-from search.one_dataset import OneDataset
+from search.config.one_dataset import OneDataset
 from search.published import published
 from search.ranges import suggestions
 from search.space import Choice, Fixed, Interval, Range, Value, contains

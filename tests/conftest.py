@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from search.cluster import prepare_environment
+from search.driver.cluster import prepare_environment
 
 # Before any test imports ray.
 prepare_environment()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from search import results, tables
+from search import results
+from search.run import tables
 from tests.search.written_run import sweep, write
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,10 @@ import datasets
 import models
 from models import tuning
 from search.config import Model, OneOfSeveral, Resources, Search
-from search.selection_rules import RULES
+from search.config.training_keys import Training
+from search.results.selection_rules import RULES
+from search.run.tables import evaluations_schema, selection_schema, trials_schema
 from search.space import KINDS
-from search.tables import evaluations_schema, selection_schema, trials_schema
-from search.training_keys import Training
 from training import averaging
 from training.update import Update
 

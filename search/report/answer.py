@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from search import paired
 from search.errors import UserError
 from search.report.varied import show, varied
-from search.summary import AVERAGE, Cell, ResultTable
+from search.results import paired
+from search.results.summaries import AVERAGE, Cell, ResultTable
 
 _TOLD = ("rho", "alpha", "lr")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.report.run import Run
-from search.tables import STATES
+from search.run.tables import STATES
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.errors import UserError
-from search.importance import importance as importances
 from search.report.figure import INK, Figure, dress, label
 from search.report.run import Run
+from search.results.hyperparameter_importance import importance as importances
 
 
 def importance(run: Run) -> Figure | str:

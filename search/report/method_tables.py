@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from search.document import Grid
 from search.report.run import MAIN_METHOD, Run
-from search.selection import rule_of
-from search.selection_rules import RULES
-from search.summary import AVERAGE, ResultTable, summarize
-from search.summary_document import document
+from search.results.document import Grid
+from search.results.selection import rule_of
+from search.results.selection_rules import RULES
+from search.results.summaries import AVERAGE, ResultTable, summarize
+from search.results.summary_document import document
 
 MOST_WINNERS = 1000
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from search import comparison
-from search.document import Grid
 from search.errors import UserError
 from search.report.answer import answers, ranked, settings
 from search.report.cost import costs
@@ -25,6 +23,8 @@ from search.report.parallel import parallel
 from search.report.run import MAIN_METHOD, Run
 from search.report.scores import scores
 from search.report.trust import trust, trust_figure
+from search.results import comparison
+from search.results.document import Grid
 
 HERE = Path(__file__).parent
 

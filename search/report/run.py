@@ -12,8 +12,8 @@ import pandas as pd
 
 from search import results
 from search.errors import UserError
-from search.plain_sweep import Sweep, asked_studies
-from search.run_folder import MANIFEST, SWEEP, RunFolder
+from search.results.plain_sweep import Sweep, asked_studies
+from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.space import Choice, Interval, Range, parse_range
 
 # The honest rule of DomainBed: what the report answers by.

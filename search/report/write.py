@@ -7,7 +7,7 @@ from pathlib import Path
 from search.errors import UserError
 from search.report.page import page
 from search.report.run import read
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
 
 REPORT = "report.html"
 

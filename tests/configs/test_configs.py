@@ -6,9 +6,9 @@ import pytest
 
 from datasets.benchmarks import BENCHMARKS
 from search.algorithm_names import parts
-from search.load_config import load
-from search.one_dataset import by_dataset
-from search.resolved_config import as_yaml, differences
+from search.config.load_config import load
+from search.config.one_dataset import by_dataset
+from search.config.resolved_config import as_yaml, differences
 from search.studies import studies
 from search.study_space import budget, first_settings
 from training.algorithms import PARTS

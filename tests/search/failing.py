@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from search import trainable
 from search.config import Sweep
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
+from search.worker import trainable
 
 REPORT = tune.report
 FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES, TOO_BIG = range(6)

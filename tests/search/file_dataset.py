@@ -13,9 +13,9 @@ import numpy as np
 import datasets
 from datasets import Description, Domain, DomainDataset, Entry
 from datasets.domain_dataset import fingerprint
-from search import trainable
 from search.config import Sweep
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
+from search.worker import trainable
 
 NAME = "DigitsInAFile"
 SOURCE = datasets.load("RotatedDigits")

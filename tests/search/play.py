@@ -10,14 +10,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search import storage, tables
 from search.assignment import Assignment
 from search.config import Sweep
-from search.ledger import Ledger
-from search.load_config import checked
-from search.run_folder import RunFolder
+from search.config.load_config import checked
+from search.driver.ledger import Ledger
+from search.run import storage, tables
+from search.run.run_folder import RunFolder
 from search.study_space import column_types
-from search.trial_rows import Progress, trial_row
+from search.worker.trial_rows import Progress, trial_row
 
 SWEEP: dict[str, Any] = {
     "name": "played",

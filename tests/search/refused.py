@@ -2,8 +2,8 @@
 
 import pytest
 
+from search.config.load_config import checked
 from search.errors import UserError
-from search.load_config import checked
 
 SWEEP = {
     "name": "small",

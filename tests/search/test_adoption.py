@@ -7,10 +7,10 @@ import pytest
 from optuna.pruners import SuccessiveHalvingPruner
 
 from search import distributions
-from search import ledger as ledger_module
-from search.checkpoints import TrialCheckpoints
-from search.ledger import Ledger
-from search.run_folder import RunFolder
+from search.driver import ledger as ledger_module
+from search.driver.ledger import Ledger
+from search.run.checkpoints import TrialCheckpoints
+from search.run.run_folder import RunFolder
 from search.study_space import column_types
 from search.trial_state import REASON, state_of
 from tests.search.play import (

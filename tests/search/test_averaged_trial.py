@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from search import manifest, tables, trainable
 from search.assignment import Assignment, device, run_of
 from search.config import Sweep
-from search.load_config import checked
-from search.run_folder import RunFolder
-from search.selection import select
+from search.config.load_config import checked
+from search.results.selection import select
+from search.run import manifest, tables
+from search.run.run_folder import RunFolder
 from search.studies import studies
 from search.study_space import column_types
-from search.trainable import Trial
+from search.worker import trainable
+from search.worker.trainable import Trial
 from training.run import Run
 
 VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}

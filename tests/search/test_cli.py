@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import datasets
-from search import manifest
-from search.run_folder import RunFolder
-from search.selection import METHODS
+from search.results.selection import METHODS
+from search.run import manifest
+from search.run.run_folder import RunFolder
 from tests.search.command import CHECKOUT, command, steppe, write_yaml
 from tests.search.play import play, small_sweep
 from training.algorithms import PARTS

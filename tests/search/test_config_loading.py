@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from search.config.load_config import load
 from search.errors import UserError
-from search.load_config import load
 from search.space import Fixed, Interval
 
 SMALLEST = """\

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from search.config import Sweep, json_schema
-from search.load_config import checked, load
-from search.resolved_config import as_yaml, differences, resolved
+from search.config.load_config import checked, load
+from search.config.resolved_config import as_yaml, differences, resolved
 from search.study_space import first_settings, study_space
 
 SWEEP = {

@@ -4,7 +4,7 @@ import pytest
 
 from search import averaging_ranges
 from search.config import Sweep
-from search.load_config import checked
+from search.config.load_config import checked
 from search.published import PUBLISHED, published, reported
 from search.ranges import RANGES, suggestions
 from search.space import Choice, Fixed, Interval

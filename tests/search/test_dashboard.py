@@ -10,8 +10,8 @@ import pytest
 
 from search import dashboard
 from search.dashboard import WatchedJournal, application
-from search.run_folder import RunFolder
-from search.storage import JOURNAL
+from search.run.run_folder import RunFolder
+from search.run.storage import JOURNAL
 from tests.search.command import steppe
 from tests.search.play import open_ledger, play, small_sweep
 from tests.search.report.played_run import begin

@@ -15,12 +15,12 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from typer.testing import Result
 
-from search import drive
-from search.cluster import Slots
-from search.faults import Fault, error_of, fault_of
-from search.run_folder import RunFolder
-from search.scheduler import StudyScheduler
-from search.searcher import StudySearcher
+from search.driver import drive
+from search.driver.cluster import Slots
+from search.driver.faults import Fault, error_of, fault_of
+from search.driver.scheduler import StudyScheduler
+from search.driver.searcher import StudySearcher
+from search.run.run_folder import RunFolder
 from search.trial_state import REASON, state_of
 from tests.search import failing
 from tests.search.command import steppe, write_yaml

@@ -15,7 +15,7 @@ from typer.testing import Result
 import datasets
 from datasets.benchmarks import BENCHMARKS
 from search import yaml_file
-from search.load_config import load
+from search.config.load_config import load
 from search.studies import studies
 from tests.datasets.photos import jpeg, numbered, tree
 from tests.search.command import CHECKOUT, steppe, write_yaml

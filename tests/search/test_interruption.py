@@ -20,10 +20,10 @@ import pexpect
 import pytest
 from optuna.trial import TrialState
 
-from search import lease, tables
 from search.assignment import Assignment
-from search.checkpoints import TrialCheckpoints
-from search.run_folder import RunFolder
+from search.run import lease, tables
+from search.run.checkpoints import TrialCheckpoints
+from search.run.run_folder import RunFolder
 from search.studies import studies
 from search.trial_state import state_of
 from tests.search.command import (

@@ -12,17 +12,17 @@ from PIL import Image
 
 import models
 from search.assignment import Assignment, run_of
-from search.check_model import try_model
 from search.config import Model, Sweep
+from search.config.check_model import try_model
+from search.config.load_config import checked
+from search.config.one_dataset import of_dataset
+from search.config.resolved_config import as_yaml
+from search.driver.launch import launch
 from search.errors import UserError
-from search.launch import launch
-from search.load_config import checked
-from search.one_dataset import of_dataset
-from search.resolved_config import as_yaml
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
+from search.run.tables import read_trials
 from search.studies import studies
 from search.study_space import column_types, first_settings, study_space
-from search.tables import read_trials
 from tests.models.tiny_models import SHAPE
 from tests.search.refused import SWEEP, problems, space, the_problem
 from tests.training.photographs import photographs

@@ -16,11 +16,12 @@ import pytest
 from optuna.trial import FrozenTrial
 
 import datasets
-from search import drive, launch, tables
 from search.config import Sweep
-from search.run_folder import RunFolder
-from search.scheduler import StudyScheduler
-from search.searcher import PROGRESS
+from search.driver import drive, launch
+from search.driver.scheduler import StudyScheduler
+from search.driver.searcher import PROGRESS
+from search.run import tables
+from search.run.run_folder import RunFolder
 from tests.search import file_dataset
 from tests.search.play import small_sweep, stored
 

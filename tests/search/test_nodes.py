@@ -14,8 +14,8 @@ import pytest
 from benchmarks.local_cluster import Cluster, cluster
 from benchmarks.processes import command, started, wait_until
 from search.assignment import Assignment
-from search.checkpoints import TrialCheckpoints
-from search.run_folder import RunFolder
+from search.run.checkpoints import TrialCheckpoints
+from search.run.run_folder import RunFolder
 from search.studies import Study
 from search.trial_state import STATE
 from tests.search.command import write_yaml

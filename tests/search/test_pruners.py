@@ -6,8 +6,8 @@ import pytest
 
 from search import pruners
 from search.config import Search
-from search.ledger import grace_steps
-from search.run_folder import RunFolder
+from search.driver.ledger import grace_steps
+from search.run.run_folder import RunFolder
 from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)

@@ -9,13 +9,13 @@ from threading import Timer
 import pandas as pd
 import pytest
 
-from search import retries
+from search.driver.ledger import Ledger
 from search.errors import UserError
-from search.ledger import Ledger
-from search.retries import StoreError
-from search.run_folder import SWEEP, RunFolder
-from search.storage import begun, open_for_reading, open_for_writing
-from search.tables import read_trials, write_trial
+from search.run import retries
+from search.run.retries import StoreError
+from search.run.run_folder import SWEEP, RunFolder
+from search.run.storage import begun, open_for_reading, open_for_writing
+from search.run.tables import read_trials, write_trial
 from tests.search.play import play, small_sweep, stored
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving
 

@@ -11,7 +11,7 @@ from optuna.samplers import TPESampler
 import search
 from search import samplers
 from search.config import Search
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
 from search.space import contains
 from search.study_space import study_space
 from tests.search.play import open_ledger, play, quality, small_sweep

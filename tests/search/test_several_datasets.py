@@ -9,10 +9,10 @@ import yaml
 
 import datasets
 from search.assignment import Assignment, run_of
-from search.load_config import checked, load
-from search.one_dataset import by_dataset, place_in_file, place_in_part
-from search.resolved_config import as_yaml, differences
-from search.run_folder import RunFolder
+from search.config.load_config import checked, load
+from search.config.one_dataset import by_dataset, place_in_file, place_in_part
+from search.config.resolved_config import as_yaml, differences
+from search.run.run_folder import RunFolder
 from search.studies import studies
 from tests.search.play import SWEEP, carry_out, counts, open_ledger
 from tests.search.refused import problems, the_problem

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from search import lease
-from search.run_folder import SWEEP, RunFolder
+from search.run import lease
+from search.run.run_folder import SWEEP, RunFolder
 from search.status import print_status
 from tests.search.play import finish, open_ledger, play, said, small_sweep, write_row
 

@@ -4,8 +4,8 @@ import pytest
 
 import datasets
 from search.config import Sweep
+from search.config.load_config import checked
 from search.errors import UserError
-from search.load_config import checked
 from search.studies import Study, studies
 
 SWEEP = {

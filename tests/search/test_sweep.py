@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from search.run_folder import RunFolder
-from search.selection import METHODS
+from search.results.selection import METHODS
+from search.run.run_folder import RunFolder
 from tests.search.command import Command, command, end_all, steppe, wait_until, write_yaml
 from tests.search.play import stored
 

@@ -17,11 +17,12 @@ import pytest
 import torch
 from pyarrow import fs as arrow_fs
 
-from search import lease, trainable
-from search.run_folder import MANIFEST, RunFolder
-from search.searcher import progress_of
-from search.tables import read_evaluations, read_trials
+from search.driver.searcher import progress_of
+from search.run import lease
+from search.run.run_folder import MANIFEST, RunFolder
+from search.run.tables import read_evaluations, read_trials
 from search.trial_state import state_of
+from search.worker import trainable
 from tests.search.command import command, started, steppe, wait_until, write_yaml
 from tests.search.play import open_ledger, small_sweep, stored
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving

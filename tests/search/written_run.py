@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from search import tables
-from search.compaction import compact
-from search.plain_sweep import asked_studies
-from search.run_folder import SWEEP, RunFolder
+from search.results.plain_sweep import asked_studies
+from search.run import tables
+from search.run.compaction import compact
+from search.run.run_folder import SWEEP, RunFolder
 
 HP_TYPES = {"lr": float, "rho": float, "batch_size": int}
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-3]}, "batch_size": {"choice": [16, 32]}}

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import datasets
-from search import manifest, tables
 from search.config import Sweep
-from search.resolved_config import as_yaml
-from search.run_folder import SWEEP, RunFolder
+from search.config.resolved_config import as_yaml
+from search.run import manifest, tables
+from search.run.run_folder import SWEEP, RunFolder
 from tests.search.play import open_ledger, quality, said, small_sweep, write_row
 
 STEPS = (30, 60, 90)

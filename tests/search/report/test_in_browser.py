@@ -11,7 +11,7 @@ import pytest
 
 from search.report.page import page
 from search.report.run import read
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
 from tests.search.report.played_run import play, several
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")

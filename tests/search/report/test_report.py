@@ -13,7 +13,7 @@ from search import results
 from search.report.page import page
 from search.report.run import Run, read
 from search.report.scores import scores
-from search.run_folder import RunFolder
+from search.run.run_folder import RunFolder
 from tests.search.command import steppe
 from tests.search.report.document import Page
 from tests.search.report.played_run import begin, play, several

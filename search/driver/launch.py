@@ -1,0 +1,167 @@
+"""A sweep from its configuration to its tables; a resume is a launch on what is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import optuna
+
+from datasets.domain_dataset import DomainDataset
+from search.config import Sweep
+from search.config.check_model import try_model
+from search.config.one_dataset import by_dataset
+from search.config.resolved_config import as_yaml, differences
+from search.driver import live
+from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
+from search.driver.ledger import Ledger
+from search.errors import UserError
+from search.results.selection import METHODS, select
+from search.run import lease, manifest, storage, tables
+from search.run.driver_log import driver_log
+from search.run.recorded import sweep_of
+from search.run.run_folder import CHECKPOINTS, MANIFEST, SWEEP, TRIALS, RunFolder
+from search.run.storage import JOURNAL
+from search.studies import asked_studies
+
+log = logging.getLogger("steppe")
+
+
+def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
+    """Runs the sweep, or what is left of it; True when every trial has ended.
+
+    False: it was stopped, and a resume goes on. Raises UserError if the folder holds another
+    sweep, is in use by another driver, or cannot be written.
+    """
+    _check_same(sweep, folder)
+    found = _datasets(sweep)
+    try_model(sweep.model, found)
+    # ray is imported late, so that what a user got wrong is said at once.
+    prepare_environment()
+    from search.driver.drive import Stop, drive, stopping_on_signals
+
+    stop = Stop()
+    with (
+        stopping_on_signals(stop),
+        lease.Lease(folder, on_loss=stop.asked.set) as held,
+        _logging_to(folder),
+        _no_false_start(folder),
+    ):
+        if not folder.exists(SWEEP):
+            folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+        manifest.record(folder, found)
+        # A damaged table is better found now than after the last trial.
+        tables.read_trials(folder), tables.read_evaluations(folder)
+        stored = storage.open_for_writing(folder)
+        ledger = Ledger(sweep, folder, stored)
+        with live.progress(sweep, ledger, folder):
+            if ledger.left and not stop.asked.is_set():
+                # Again after Ray has started, as it sets a handler of its own for SIGTERM.
+                with ray_cluster(address), stopping_on_signals(stop):
+                    if not stop.asked.is_set():
+                        drive(sweep, folder, ledger, stop)
+        held.check()
+        stored.flush()
+        complete = all(book.done for book in ledger.books.values())
+        if complete:
+            folder.delete(CHECKPOINTS)
+            ledger.tidy()
+        finish(sweep, folder)
+    return complete
+
+
+def default_output(sweep: Sweep) -> Path:
+    """Where a run lies if nothing is said. Raises UserError where that would not last."""
+    if in_a_copy():
+        raise UserError(
+            "inside `ray job submit` the checkout is a copy that is deleted with the job: give the "
+            "run a place that all nodes see, such as /shared/runs/NAME or s3://bucket/runs/NAME, "
+            "with --output"
+        )
+    return Path("runs") / sweep.name
+
+
+def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
+    """Goes on with the sweep of a run folder. Raises UserError as `launch` does."""
+    folder = RunFolder.create(RunFolder.existing(location).uri)
+    return folder, launch(sweep_of(folder), folder, address)
+
+
+def finish(sweep: Sweep, folder: RunFolder) -> None:
+    """Writes the selection table from the trials so far."""
+    trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
+    chosen = select(trials, evaluations, tuple(METHODS), asked_studies(sweep))
+    tables.write_selection(folder, chosen)
+
+
+def _datasets(sweep: Sweep) -> list[DomainDataset]:
+    """Each dataset of the sweep, its cache built; raises what is wrong with any of them."""
+    from search.prepare import load  # late: most commands decode nothing
+
+    found, errors = [], []
+    for one in by_dataset(sweep).values():
+        given = one.dataset
+        try:
+            found.append(load(given.name, given.root, given.size, given.allow))
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("\n".join(errors))
+    return found
+
+
+def _check_same(sweep: Sweep, folder: RunFolder) -> None:
+    parts = {SWEEP: folder.exists(SWEEP), JOURNAL: storage.begun(folder)}
+    if folder.list(TRIALS) and not all(parts.values()):
+        missing = next(name for name, there in parts.items() if not there)
+        raise UserError(
+            f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
+            "another place with --output"
+        )
+    if not parts[SWEEP]:
+        return
+    found = differences(sweep, sweep_of(folder))
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise UserError(
+            f"{folder.uri} holds a run of another configuration: {'; '.join(found[:3])}{more}; "
+            "change `name`, or give another place with --output"
+        )
+
+
+@contextmanager
+def _no_false_start(folder: RunFolder) -> Iterator[None]:
+    """Removes what was written if an error ends the run before its first trial.
+
+    What is wrong will be put right in the configuration, which then differs from the one here.
+    """
+    new = not folder.exists(SWEEP)
+    try:
+        yield
+    except UserError:
+        with suppress(OSError):  # as when that is what ended it
+            hasty = folder.hasty()
+            if new and not storage.begun(hasty):
+                for name in (SWEEP, MANIFEST, JOURNAL):
+                    hasty.delete(name)
+        raise
+
+
+@contextmanager
+def _logging_to(folder: RunFolder) -> Iterator[None]:
+    """Steppe's own log, and Optuna's warnings, in the run folder instead of on the screen."""
+    handler = driver_log(folder)
+    optuna.logging.disable_default_handler()
+    sources = [log, logging.getLogger("optuna")]
+    for source in sources:
+        source.addHandler(handler)
+        source.propagate = False
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        for source in sources:
+            source.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,127 @@
+"""How a document is written: for the terminal, a paper, a spreadsheet or a program.
+
+Terminal, Markdown and LaTeX print the tables, marks included; CSV and JSON hold the frames, with
+fractions in full.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from search.results.document import Document, Text
+
+
+def write_table(document: Document, stream: TextIO) -> None:
+    """Tables for the terminal, in colour where `stream` is one."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text as Styled
+
+    styles = {"best": "bold", "second": "underline", None: ""}
+    # A pipe has no width: leave the cells whole instead of folding them at 80 characters.
+    console = Console(file=stream, width=None if stream.isatty() else 1000, highlight=False)
+    for grid in document.grids:
+        console.print(Styled(grid.title, style="bold"))
+        table = Table()
+        for column, name in enumerate(grid.header):
+            table.add_column(Styled(name), justify="left" if column < grid.left else "right")
+        for row in grid.rows:
+            # Assembled, so that the style ends with the number and leaves the padding alone.
+            table.add_row(*(Styled.assemble((cell.text, styles[cell.mark])) for cell in row))
+        if grid.apart:
+            table.add_section()
+        for row in grid.apart:
+            table.add_row(*(Styled(cell.text, style="dim") for cell in row))
+        console.print(table)
+        for note in grid.notes:
+            console.print(Styled(note, style="dim"))
+
+
+def write_markdown(document: Document, stream: TextIO) -> None:
+    """Tables in GitHub's Markdown: the second best in `<u>`, rows of other origin in italics."""
+    around = {"best": "**{}**", "second": "<u>{}</u>", None: "{}"}
+    parts = []
+    for grid in document.grids:
+        rows = [[around[cell.mark].format(cell.text) for cell in row] for row in grid.rows]
+        rows += [[f"*{cell.text}*" if cell.text else "" for cell in row] for row in grid.apart]
+        parts.append(f"### {grid.title}\n\n{_pipes([list(grid.header), *rows], grid.left)}")
+        if grid.notes:
+            parts.append("\n".join(f"- {note}" for note in grid.notes) + "\n")
+    stream.write("\n".join(parts))
+
+
+def write_latex(document: Document, stream: TextIO) -> None:
+    r"""LaTeX tables; the preamble needs `\usepackage{booktabs}`."""
+    for grid in document.grids:
+        rows = [_tex_line(row) for row in grid.rows]
+        if grid.apart:
+            rows += [r"\midrule", *(_tex_line(row) for row in grid.apart)]
+        align = "l" * grid.left + "c" * (len(grid.header) - grid.left)
+        body = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(grid.title)}}}",
+            rf"\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            _tex_line(map(Text, grid.header)),
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {_tex(note)}" for note in grid.notes),
+            r"\end{table}",
+        ]
+        stream.write("\n".join(body) + "\n\n")
+
+
+def write_csv(document: Document, stream: TextIO) -> None:
+    """The rows of the first frame; what is missing is empty."""
+    next(iter(document.frames.values())).to_csv(stream, index=False, lineterminator="\n")
+
+
+def write_json(document: Document, stream: TextIO) -> None:
+    """`{"results": [row, ...], "winners": [row, ...]}`, by frame; what is missing is null."""
+    content = {
+        name: frame.astype(object).where(frame.notna(), None).to_dict("records")
+        for name, frame in document.frames.items()
+    }
+    json.dump(content, stream, indent=2, ensure_ascii=False)
+    stream.write("\n")
+
+
+FORMATS: dict[str, Callable[[Document, TextIO], None]] = {
+    "table": write_table,
+    "markdown": write_markdown,
+    "latex": write_latex,
+    "csv": write_csv,
+    "json": write_json,
+}
+
+
+def _pipes(lines: list[list[str]], left: int) -> str:
+    rule = ["---" if column < left else "---:" for column in range(len(lines[0]))]
+    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [escaped[0], rule, *escaped[1:]])
+
+
+def _tex_line(row: Iterable[Text]) -> str:
+    around = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", None: "{}"}
+    # Escaped before the sign is put in, which is markup itself.
+    cells = (around[cell.mark].format(_tex(cell.text).replace(" ± ", r" $\pm$ ")) for cell in row)
+    return " & ".join(cells) + r" \\"
+
+
+_TEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
+
+def _tex(text: str) -> str:
+    return text.translate(_TEX)

@@ -1,0 +1,84 @@
+"""What the sweep.yaml of a run says, as it stands there.
+
+`launch` checked it and left nothing implicit, so reading results needs neither the datasets nor
+torch, which checking it again would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from search import yaml_file
+from search.errors import UserError
+from search.run.run_folder import SWEEP, RunFolder
+from search.study import Study
+
+Sweep = Mapping[str, Any]
+
+
+def read(folder: RunFolder) -> Sweep:
+    """The sweep of a run folder. Raises UserError for a file that `launch` did not write."""
+    source = folder.path(SWEEP)
+    data = yaml_file.parse(folder.read_bytes(SWEEP), source)
+    try:
+        asked_studies(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{source} is not a sweep as `launch` writes it ({type(error).__name__}: {error}); "
+            "put a copy back"
+        ) from None
+    return data
+
+
+def asked_studies(sweep: Sweep) -> list[dict[str, Any]]:
+    """The study columns of all tables, a mapping for each study of a sweep.
+
+    None for a dataset whose held-out domains are not written out.
+    """
+    studies = [
+        Study(dataset, sweep["model"]["name"], algorithm, str(domain), seed)
+        for dataset, held_out in _held_out(sweep)
+        for algorithm in sweep["algorithms"]
+        for domain in (held_out if held_out != "all" else ())
+        for seed in sweep["seeds"]
+    ]
+    return [{"sweep": sweep["name"], "study": study.id, **asdict(study)} for study in studies]
+
+
+def differences(sweeps: Mapping[str, Sweep], dataset: str) -> list[str]:
+    """How runs over one dataset were trained differently: `training.steps: 300 in a, 5000 in b`."""
+    leaves = {
+        run: {
+            **_keys("model", sweep["model"]),
+            **_keys("training", {**(sweep.get("training") or {}), **_own(sweep, dataset)}),
+        }
+        for run, sweep in sweeps.items()
+        if any(name == dataset for name, _ in _held_out(sweep))
+    }
+    found = []
+    for key in dict.fromkeys(key for values in leaves.values() for key in values):
+        values = {run: own.get(key) for run, own in leaves.items()}
+        if len({repr(value) for value in values.values()}) > 1:
+            found.append(f"{key}: {', '.join(f'{v} in {run}' for run, v in values.items())}")
+    return found
+
+
+def _held_out(sweep: Sweep) -> Iterator[tuple[str, Any]]:
+    """Each dataset and its held-out domains."""
+    if not sweep.get("datasets"):
+        yield sweep["dataset"]["name"], sweep["held_out"]
+        return
+    for name, given in sweep["datasets"].items():
+        yield name, (given or {}).get("held_out") or sweep["held_out"]
+
+
+def _own(sweep: Sweep, dataset: str) -> Mapping[str, Any]:
+    """The keys of `training` that a dataset has for itself."""
+    given = (sweep.get("datasets") or {}).get(dataset) or {}
+    return given.get("training") or {}
+
+
+def _keys(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{name}": value for name, value in values.items()}

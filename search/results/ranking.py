@@ -1,0 +1,108 @@
+"""The candidates of a study, ranked by a rule of selection.
+
+Candidates are the completed trials. A pruned trial was stopped because trials of its own study had
+a better best-so-far value at the same step, and the best of those goes on to the end: leaving the
+pruned ones out loses no winner of the search objective. A diverged trial (NaN) is not a usable
+setting, whatever it reached before. A failed one has no result.
+
+A trial with averaged weights speaks through these alone, whatever the weights on the way there
+scored: they are its result. Pruners compared the latter, so with averaging a pruned trial might
+have won.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from search.results.selection_rules import Rule
+
+_Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trial, the step that speaks for it, and its scores there (fractions).
+
+    `validation` ranked it. `accuracy` is the held-out domain's in split, as DomainBed reports it;
+    `accuracy_all` both its splits, weighted by their images. Where the trial was not scored on the
+    held-out domain at that step they are None and `reason` says so.
+    """
+
+    trial: str
+    number: int
+    step: int
+    validation: float
+    accuracy: float | None
+    accuracy_all: float | None
+    reason: str | None = None
+
+
+def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Choice]:
+    """All candidates of one study, best first; among equals the largest trial number is first.
+
+    `trials` and `evaluations` are the rows of that study.
+    """
+    candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
+    rows = speaking(evaluations[evaluations["trial"].isin(candidates["trial"])])
+    best = rule.best(rows)[["trial", "step", "validation"]]
+    best = candidates.astype({"trial": object}).merge(best.astype({"trial": object}), on="trial")
+    best = best.sort_values(["validation", "number"], ascending=False)
+    held_out = _held_out_scores(rows, best)
+    return [
+        _choice(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
+        for trial, number, step, validation in best[
+            ["trial", "number", "step", "validation"]
+        ].itertuples(index=False)
+    ]
+
+
+def speaking(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows that speak for their trials: of averaged weights, where a trial has such."""
+    if "weights" not in evaluations:
+        return evaluations
+    average = evaluations["weights"] == "average"
+    if not average.any():
+        return evaluations
+    averaged = evaluations.loc[average, "trial"].unique()
+    return evaluations[average | ~evaluations["trial"].isin(averaged)]
+
+
+def why_none(rule: Rule, trials: pd.DataFrame) -> str:
+    """Why a study with these trials has no candidate."""
+    states = trials["state"].value_counts()
+    states = states[states > 0]
+    if states.empty:
+        return "no trial has finished"
+    if "completed" in states.index:
+        return f"no completed trial has {rule.needs}"
+    if len(trials) == 1:
+        return f"the only trial {'was ' * ('pruned' in states.index)}{states.index[0]}"
+    if len(states) == 1:
+        return f"all {len(trials)} trials {'were ' * ('pruned' in states.index)}{states.index[0]}"
+    parts = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"none of {len(trials)} trials completed: {parts}"
+
+
+def _held_out_scores(rows: pd.DataFrame, best: pd.DataFrame) -> dict[str, _Scores]:
+    """Trial -> its scores on the held-out domain at its step in `best`."""
+    held_out = rows[(rows["role"] == "held_out") & rows["accuracy"].notna()]
+    step = held_out["trial"].astype(object).map(best.set_index("trial")["step"])
+    held_out = held_out[held_out["step"].to_numpy() == step.to_numpy()]
+    scores: dict[str, _Scores] = {}
+    for trial, split, accuracy, count in held_out[
+        ["trial", "split", "accuracy", "count"]
+    ].itertuples(index=False):
+        scores.setdefault(trial, {})[split] = (accuracy, count)
+    return scores
+
+
+def _choice(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Choice:
+    accuracy = scores["in"][0] if "in" in scores else None
+    accuracy_all = None
+    if scores.keys() >= {"in", "out"}:
+        (inside, many), (outside, few) = scores["in"], scores["out"]
+        accuracy_all = (inside * many + outside * few) / (many + few)
+    reason = f"trial {number} has no held-out accuracy at step {step}" if accuracy is None else None
+    return Choice(trial, number, step, validation, accuracy, accuracy_all, reason)

@@ -1,0 +1,281 @@
+"""From the winners to the field's tables: algorithms down; held-out domains, datasets or selection
+methods across.
+
+A cell is the mean over seeds of the winner's accuracy on the held-out domain's in split, with its
+standard error: population std / sqrt(seeds). The error of an average is taken over the average
+of each seed. So DomainBed's scripts/collect_results.py prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.results.selection import rule_of
+from search.results.summary_notes import about_methods, about_studies
+
+AVERAGE = "Average"
+BY = ("held-out", "dataset", "method")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, a fraction, with its error.
+
+    `error` is None with one seed. `note` says why the cell is empty, or what is missing from it
+    ("2 of 3 seeds").
+    """
+
+    mean: float | None
+    error: float | None
+    seeds: int
+    note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the number stands on all the seeds it should."""
+        return self.mean is not None and not self.note
+
+    def text(self, plus_minus: str = " +/- ") -> str:
+        """The number in percent, as the field prints it, and the note."""
+        if self.mean is None:
+            return self.note
+        number = f"{100 * self.mean:.1f}"
+        if self.error is not None:
+            number += f"{plus_minus}{100 * self.error:.1f}"
+        return f"{number} ({self.note})" if self.note else number
+
+
+@dataclass(frozen=True)
+class Column:
+    """Whose accuracy a column has; `dataset` and `held_out` may be `Average`.
+
+    domains: held-out domains that an average is over.
+    """
+
+    name: str
+    dataset: str
+    held_out: str
+    method: str
+    domains: int = 1
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of one model. Rows are algorithms.
+
+    `published`: rows of papers, by what they are called; they never compete with `rows`.
+    `notes`, a line each, say what is missing and what to mind.
+    """
+
+    title: str
+    model: str
+    columns: tuple[Column, ...]
+    rows: dict[str, tuple[Cell, ...]]
+    notes: tuple[str, ...] = ()
+    published: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The tables of a run, and the winners behind them (see `winners`)."""
+
+    tables: tuple[ResultTable, ...]
+    winners: pd.DataFrame
+
+    def frame(self) -> pd.DataFrame:
+        """A row per cell: method, dataset, model, algorithm, held_out, accuracy, error (fractions),
+        seeds, note, published (null in the run's own rows).
+
+        A cell that stands in several tables comes once.
+        """
+        rows = [row for table in self.tables for row in _cells(table)]
+        columns = ["method", "dataset", "model", "algorithm", "held_out"]
+        values = ["accuracy", "error", "seeds", "note", "published"]
+        found = pd.DataFrame(rows, columns=[*columns, *values])
+        found = found.astype({"accuracy": "float64", "error": "float64", "seeds": "int64"})
+        return found.drop_duplicates([*columns, "published"], ignore_index=True)
+
+
+def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
+    """The result tables of a selection, in order of appearance. `by` is what stands across:
+
+    held-out  a table per (method, model, dataset); with several datasets, also that by dataset
+    dataset   a table per (method, model) of the averages over held-out domains
+    method    a table per (model, dataset) of the same averages
+    """
+    domain_tables: dict[tuple[str, str], list[ResultTable]] = {}
+    for (method, model), group in selection.groupby(["method", "model"], sort=False, observed=True):
+        domain_tables[str(method), str(model)] = [
+            _domain_table(str(dataset), str(model), str(method), rows)
+            for dataset, rows in group.groupby("dataset", sort=False, observed=True)
+        ]
+    tables: list[ResultTable] = []
+    if by == "method":
+        models = dict.fromkeys(model for _, model in domain_tables)
+        for model in models:
+            of_model = [found for (_, other), found in domain_tables.items() if other == model]
+            tables += map(_by_method, zip(*of_model, strict=True))
+    else:
+        for found in domain_tables.values():
+            if by == "held-out":
+                tables += found
+            if by == "dataset" or len(found) > 1:
+                tables.append(_by_dataset(found))
+    return Summary(tuple(tables), winners(selection))
+
+
+def winners(selection: pd.DataFrame) -> pd.DataFrame:
+    """The hyperparameters behind a table: a row per study and method that has a winner.
+
+    Columns: method, dataset, model, algorithm, held_out, seed, number, step, validation, accuracy,
+    then the hyperparameters that any winner has, by name.
+    """
+    found = selection[selection["trial"].notna()]
+    columns = [
+        *("method", "dataset", "model", "algorithm", "held_out", "seed"),
+        *("number", "step", "validation", "accuracy"),
+    ]
+    used = [name for name in found if str(name).startswith("hp_") and found[name].notna().any()]
+    table = found[[*columns, *used]].rename(columns=lambda name: name.removeprefix("hp_"))
+    return table.reset_index(drop=True)
+
+
+def _domain_table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> ResultTable:
+    domains = list(dict.fromkeys(rows["held_out"]))
+    seeds = list(dict.fromkeys(rows["seed"]))
+    cells = {}
+    for algorithm, group in rows.groupby("algorithm", sort=False, observed=True):
+        # [seeds, domains]; NaN where a study has no result, and the reason beside it
+        accuracy = np.full((len(seeds), len(domains)), np.nan)
+        reasons = {(seed, domain): "no trial has finished" for seed in seeds for domain in domains}
+        for seed, domain, value, reason in group[
+            ["seed", "held_out", "accuracy", "reason"]
+        ].itertuples(index=False):
+            accuracy[seeds.index(seed), domains.index(domain)] = value
+            reasons[seed, domain] = reason if pd.isna(value) else ""
+        row = [
+            _cell(accuracy[:, column], [reasons[seed, domain] for seed in seeds])
+            for column, domain in enumerate(domains)
+        ]
+        cells[str(algorithm)] = tuple(row + _average(accuracy, row))
+    columns = [Column(str(domain), dataset, str(domain), method) for domain in domains]
+    if len(domains) > 1:
+        columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains)))
+    notes = (*about_methods([method]), *about_studies(rows))
+    title = f"{dataset}, {model}, {_chosen(method)}"
+    return ResultTable(title, model, tuple(columns), cells, notes)
+
+
+def _cell(accuracies: np.ndarray, reasons: Sequence[str]) -> Cell:
+    """A cell over seeds; NaN where a seed has no result."""
+    present = accuracies[~np.isnan(accuracies)]
+    if len(present) == 0:
+        different = set(reasons)
+        note = different.pop() if len(different) == 1 else f"0 of {len(reasons)} seeds"
+        return Cell(None, None, 0, note)
+    count = len(present)
+    error = float(np.std(present) / np.sqrt(count)) if count > 1 else None
+    note = "" if count == len(accuracies) else f"{count} of {len(accuracies)} seeds"
+    return Cell(float(np.mean(present)), error, count, note)
+
+
+def _average(accuracy: np.ndarray, row: Sequence[Cell]) -> list[Cell]:
+    """The average over domains, from the seeds that have all of them; none for one domain."""
+    if len(row) == 1:
+        return []
+    present = sum(cell.mean is not None for cell in row)
+    if present < len(row):
+        return [Cell(None, None, 0, f"{present} of {len(row)} domains")]
+    return [_cell(accuracy.mean(axis=1), ["no seed has all domains"] * len(accuracy))]
+
+
+def _by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
+    """The averages of the datasets; their own average only where all of them are complete."""
+    lasts = [table.columns[-1] for table in tables]
+    columns = [replace(last, name=last.dataset) for last in lasts]
+    rows = {}
+    for algorithm in _algorithms(tables):
+        cells = _last_cells(tables, algorithm)
+        if len(tables) > 1:
+            complete = [cell.mean for cell in cells if cell.mean is not None and not cell.note]
+            if len(complete) == len(cells):
+                average = Cell(float(np.mean(complete)), None, min(cell.seeds for cell in cells))
+            else:
+                average = Cell(None, None, 0, f"{len(complete)} of {len(cells)} datasets")
+            cells.append(average)
+        rows[algorithm] = tuple(cells)
+    method, model = columns[0].method, tables[0].model
+    named = {last.dataset: table for last, table in zip(lasts, tables, strict=True)}
+    notes = (*about_methods([method]), *_named(named))
+    if len(tables) > 1:
+        columns.append(Column(AVERAGE, AVERAGE, AVERAGE, method))
+    title = f"By dataset, {model}, {_chosen(method)}"
+    return ResultTable(title, model, tuple(columns), rows, notes)
+
+
+def _by_method(tables: Sequence[ResultTable]) -> ResultTable:
+    """The averages of one dataset, by one selection method after the other."""
+    lasts = [table.columns[-1] for table in tables]
+    columns = [replace(last, name=last.method) for last in lasts]
+    rows = {name: tuple(_last_cells(tables, name)) for name in _algorithms(tables)}
+    first = columns[0]
+    over = "average over held-out domains" if first.held_out == AVERAGE else first.held_out
+    title = f"{first.dataset}, {tables[0].model}, by selection method, {over}"
+    notes = (
+        *about_methods([column.method for column in columns]),
+        *_named({last.method: table for last, table in zip(lasts, tables, strict=True)}),
+    )
+    return ResultTable(title, tables[0].model, tuple(columns), rows, notes)
+
+
+def _named(tables: Mapping[str, ResultTable]) -> list[str]:
+    """What stands below several tables, with the names of those it does not stand below all of."""
+    names: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        own = about_methods([table.columns[0].method])
+        for note in table.notes:
+            if note not in own:
+                names.setdefault(note, []).append(name)
+    return [
+        note if len(of) == len(tables) else f"{', '.join(of)}: {note}" for note, of in names.items()
+    ]
+
+
+def _algorithms(tables: Sequence[ResultTable]) -> list[str]:
+    return list(dict.fromkeys(algorithm for table in tables for algorithm in table.rows))
+
+
+def _last_cells(tables: Sequence[ResultTable], algorithm: str) -> list[Cell]:
+    missing = Cell(None, None, 0, "no trial has finished")
+    return [table.rows[algorithm][-1] if algorithm in table.rows else missing for table in tables]
+
+
+def _chosen(method: str) -> str:
+    rule, once = rule_of(method)
+    scope = "one setting per dataset" if once else "per held-out domain and seed"
+    return f"{rule} selection, {scope}"
+
+
+def _cells(table: ResultTable) -> Iterator[dict[str, Any]]:
+    for published, rows in ((False, table.rows), (True, table.published)):
+        for algorithm, cells in rows.items():
+            for column, cell in zip(table.columns, cells, strict=True):
+                if published and cell.mean is None:
+                    continue
+                yield {
+                    "method": column.method,
+                    "dataset": column.dataset,
+                    "model": table.model,
+                    "algorithm": algorithm,
+                    "held_out": column.held_out,
+                    "accuracy": cell.mean,
+                    "error": cell.error,
+                    "seeds": cell.seeds,
+                    "note": cell.note,
+                    "published": published,
+                }

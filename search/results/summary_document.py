@@ -1,0 +1,87 @@
+"""A summary as a document: accuracies in percent, the best of a column marked, and the winners."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from search.results.document import Document, Grid, Mark, Text, texts
+from search.results.summaries import Cell, ResultTable, Summary
+
+_PERCENT = ("validation", "accuracy")
+
+
+def document(summary: Summary, winners: bool = True) -> Document:
+    """Tables and, if wanted, winners; as frames `results`, a row per cell, and `winners`."""
+    grids = [_grid(table) for table in summary.tables]
+    if winners and len(summary.winners):
+        grids.append(_winners(summary.winners))
+    return Document(tuple(grids), {"results": summary.frame(), "winners": summary.winners})
+
+
+def marks(table: ResultTable) -> dict[tuple[str, int], Mark]:
+    """(algorithm, column number) of the best and second best numbers of each column.
+
+    Only complete cells of the run compete, equal printed numbers share a mark, and a column with
+    one number has none.
+    """
+    found: dict[tuple[str, int], Mark] = {}
+    for column in range(len(table.columns)):
+        printed = {
+            algorithm: _printed(cells[column])
+            for algorithm, cells in table.rows.items()
+            if cells[column].complete
+        }
+        if len(printed) < 2:
+            continue
+        ranked = sorted(set(printed.values()), reverse=True)
+        names: tuple[Mark, Mark] = ("best", "second")
+        for algorithm, number in printed.items():
+            for value, name in zip(ranked, names, strict=False):
+                if number == value:
+                    found[algorithm, column] = name
+    return found
+
+
+def _printed(cell: Cell) -> float:
+    return float(f"{100 * (cell.mean or 0.0):.1f}")
+
+
+def _grid(table: ResultTable) -> Grid:
+    marked = marks(table)
+    rows = tuple(
+        (
+            Text(algorithm),
+            *(
+                Text(cell.text(" ± "), marked.get((algorithm, column)))
+                for column, cell in enumerate(cells)
+            ),
+        )
+        for algorithm, cells in table.rows.items()
+    )
+    published = tuple(
+        (Text(name), *(Text(cell.text(" ± ")) for cell in cells))
+        for name, cells in table.published.items()
+    )
+    header = ("", *(column.name for column in table.columns))
+    return Grid(table.title, header, rows, published, table.notes)
+
+
+def _winners(winners: pd.DataFrame) -> Grid:
+    """What is the same for all winners is said once, in the title."""
+    same = [name for name in winners if len(winners) > 1 and winners[name].nunique(False) == 1]
+    told = ", ".join(
+        f"{name} {_value(str(name), winners[name].iloc[0])}".removeprefix("method ")
+        for name in same
+        if name not in ("dataset", "model")
+    )
+    table = winners.drop(columns=same)
+    header = tuple("trial" if name == "number" else str(name) for name in table)
+    values = table.astype(object).where(table.notna(), None).to_dict("records")
+    rows = tuple(texts(_value(str(name), value) for name, value in row.items()) for row in values)
+    return Grid(f"Winners ({told})" if told else "Winners", header, rows, left=len(header))
+
+
+def _value(name: str, value: object) -> object:
+    if name in _PERCENT and value is not None:
+        return f"{100 * float(str(value)):.1f}"
+    return f"{value:.4g}" if isinstance(value, float) else value

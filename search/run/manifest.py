@@ -1,0 +1,126 @@
+"""What a run was made with: versions, code, hardware and data."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from datasets.domain_dataset import DomainDataset
+from search.checkout import CHECKOUT
+from search.errors import UserError
+from search.run.run_folder import MANIFEST, RunFolder
+
+PACKAGES = (
+    "numba",
+    "numpy",
+    "optuna",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "ray",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    # Where they are installed:
+    "open_clip_torch",
+    "timm",
+)
+
+
+def record(folder: RunFolder, datasets: Sequence[DomainDataset]) -> None:
+    """Writes the manifest, or adds a session to it when a run is taken up again.
+
+    Raises UserError if the run was made with other data under the same name.
+    """
+    try:
+        manifest = json.loads(folder.read_bytes(MANIFEST))
+        known = {dataset.name: str(manifest["datasets"][dataset.name]) for dataset in datasets}
+        sessions = [*manifest["sessions"], session()]
+    except FileNotFoundError:
+        known = {dataset.name: dataset.fingerprint for dataset in datasets}
+        sessions = [session()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
+            "in another folder"
+        ) from error
+    for dataset in datasets:
+        before, now = known[dataset.name], dataset.fingerprint
+        if before != now:
+            raise UserError(
+                f"{folder.uri} was made with other images of {dataset.name} (fingerprint "
+                f"{before[:12]}, now {now[:12]}); put the old ones back or launch under another "
+                "name"
+            )
+    sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
+    manifest = {"datasets": known, "sessions": sessions}
+    folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def fingerprints(folder: RunFolder) -> dict[str, str]:
+    """Those of the images that a run was made with, by dataset; none before it has begun."""
+    try:
+        return dict(json.loads(folder.read_bytes(MANIFEST))["datasets"])
+    except FileNotFoundError:
+        return {}
+
+
+def packages(folder: RunFolder) -> dict[str, str]:
+    """Versions by package that the run's latest driver has; none before it has begun."""
+    try:
+        return dict(json.loads(folder.read_bytes(MANIFEST))["sessions"][-1]["packages"])
+    except FileNotFoundError:
+        return {}
+
+
+def session() -> dict[str, Any]:
+    """This process's place and time."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "gpus": _gpus(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": versions(),
+        "commit": _commit(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Those of the packages of this process, by name; what is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _commit() -> str | None:
+    """The checkout's commit, `+changes` behind it if files differ; None if git cannot say."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}+changes" if _git("status", "--porcelain") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,251 @@
+"""The files of a run, on a local or network disk or in an object store, all through one class."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pyarrow import ArrowException
+from pyarrow import fs as arrow_fs
+
+from search.errors import UserError
+from search.nearest import nearest
+from search.run.retries import insist, reason
+
+SWEEP = "sweep.yaml"
+MANIFEST = "manifest.json"
+TRIALS = "trials"
+EVALUATIONS = "evaluations"
+CHECKPOINTS = "checkpoints"
+SELECTION = "selection.parquet"
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SECRET = re.compile(r"secret|password|token|signature|^sig$|key", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+class RunFolder:
+    """A folder that holds one run; names inside it are relative and use `/`.
+
+    `location` is a path (made absolute, `~` expanded) or a URI: `s3://bucket/runs/x`, `gs://...`,
+    `file:///...`. Another S3 endpoint is given by the URI (`?endpoint_override=http://host:port`)
+    or by AWS_ENDPOINT_URL; credentials come from the environment. Creating the object touches no
+    file. It pickles, endpoint included and credentials not.
+
+    A disk that is full, or a store that does not answer, is tried again for some minutes (see
+    `retries`); the methods raise StoreError after that, FileNotFoundError as documented.
+
+    Raises UserError if the location cannot be understood, or holds credentials.
+    """
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        text = os.fspath(location)
+        self._hasty = False
+        self._alive: Callable[[], object] | None = None
+        if _URI.match(text):
+            _check_no_secret(text)
+            try:
+                self.filesystem, root = arrow_fs.FileSystem.from_uri(_one_put(text))
+            except (ArrowException, OSError, ValueError) as error:
+                raise UserError(f"cannot use {text!r} as a run folder: {error}") from error
+            self.root: str = root.rstrip("/")
+            if not self.root:
+                raise UserError(f"cannot use {text!r} as a run folder: it names no folder")
+        else:
+            self.filesystem = arrow_fs.LocalFileSystem()
+            self.root = str(Path(text).expanduser().absolute())
+        self.local = isinstance(self.filesystem, arrow_fs.LocalFileSystem)
+        # A file:// URI becomes a plain path, which every tool and worker takes.
+        self.uri = self.root if self.local else text
+
+    @classmethod
+    def existing(cls, location: str | os.PathLike[str]) -> RunFolder:
+        """The folder of a run that was launched before.
+
+        Raises UserError if there is no such folder, if it holds no sweep.yaml, or if the store
+        cannot be reached: whoever asks is waiting, so nothing is tried again.
+        """
+        folder = cls(location)
+        hasty = folder.hasty()
+        try:
+            if hasty.exists(SWEEP):
+                return folder
+            is_folder = hasty.exists("")
+            runs = _runs_beside(folder)
+        except OSError as error:
+            raise UserError(f"cannot read the run {folder.uri}: {reason(error)}") from error
+        if is_folder:
+            raise UserError(f"{folder.uri} is not a run: it holds no {SWEEP}")
+        close = nearest(folder.name, runs)
+        hint = f"; did you mean {close}?" if close else ""
+        raise UserError(f"there is no run at {folder.uri}{hint}")
+
+    @classmethod
+    def create(cls, location: str | os.PathLike[str]) -> RunFolder:
+        """A folder that a sweep can write to; made if need be, files in it are kept.
+
+        Raises UserError if nothing can be written there; nothing is tried again.
+        """
+        folder = cls(location)
+        hasty = folder.hasty()
+        probe = f".{uuid.uuid4().hex}.partial"
+        try:
+            hasty.write_bytes(probe, b"?")
+            hasty.delete(probe)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the output {folder.uri}: {reason(error)}; give another place "
+                "with --output"
+            ) from error
+        return folder
+
+    @property
+    def name(self) -> str:
+        """The last part of the location."""
+        return self.root.rsplit("/", 1)[-1]
+
+    def path(self, name: str = "") -> str:
+        """The full path of `name` on `self.filesystem`."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def hasty(self) -> RunFolder:
+        """The same folder for one who cannot wait: each operation is tried once, and raises the
+        OSError that it met."""
+        folder = copy.copy(self)
+        folder._hasty = True
+        return folder
+
+    def telling(self, alive: Callable[[], object]) -> RunFolder:
+        """The same folder for one who is watched: `alive` is called before each wait."""
+        folder = copy.copy(self)
+        folder._alive = alive
+        return folder
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder `name`."""
+        info = self._try(lambda: self.filesystem.get_file_info(self.path(name)), "read", name)
+        return bool(info.type != arrow_fs.FileType.NotFound)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of a file. Raises FileNotFoundError."""
+
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(self.path(name)) as stream:
+                return bytes(stream.read())
+
+        return self._try(read, "read", name)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes or replaces a file, whole or not at all, and makes the folders above it.
+
+        A reader sees the old file or the new one, also if the writer dies.
+        """
+        write = self._replace if self.local else self._put
+        self._try(lambda: write(name, content), "write", name)
+
+    def list(self, name: str = "") -> list[str]:
+        """Names of the files directly in folder `name`, sorted; half-written ones are left out.
+
+        Empty if there is no such folder.
+        """
+        selector = arrow_fs.FileSelector(self.path(name), allow_not_found=True)
+        files = self._try(lambda: self.filesystem.get_file_info(selector), "list", name)
+        return sorted(
+            file.base_name
+            for file in files
+            if file.type == arrow_fs.FileType.File and not file.base_name.startswith(".")
+        )
+
+    def size(self, name: str = "") -> int:
+        """Bytes of all files in a folder and the folders in it; 0 if there is none."""
+        selector = arrow_fs.FileSelector(self.path(name), allow_not_found=True, recursive=True)
+        files = self._try(lambda: self.filesystem.get_file_info(selector), "list", name)
+        return sum(file.size or 0 for file in files)
+
+    def delete(self, name: str) -> None:
+        """Deletes a file, or a folder with all it holds; nothing happens if there is none."""
+        self._try(lambda: self._delete(name), "delete", name)
+
+    def _try(self, do: Callable[[], T], verb: str, name: str) -> T:
+        if self._hasty:
+            return do()
+        place = f"{self.uri.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
+        return insist(do, f"{verb} {place}", self.uri, self.local, self._alive)
+
+    def _put(self, name: str, content: bytes) -> None:
+        # An object appears when its upload is complete. No `with`: it would complete a broken one.
+        stream = self.filesystem.open_output_stream(self.path(name))
+        stream.write(content)
+        stream.close()
+
+    def _replace(self, name: str, content: bytes) -> None:
+        _replace(Path(self.path(name)), content)
+
+    def _delete(self, name: str) -> None:
+        path = self.path(name)
+        kind = self.filesystem.get_file_info(path).type
+        if kind == arrow_fs.FileType.Directory:
+            self.filesystem.delete_dir(path)
+        elif kind != arrow_fs.FileType.NotFound:
+            self.filesystem.delete_file(path)
+
+    def delete_partials(self) -> None:
+        """Deletes what writers that were killed left half-written; no one may be writing."""
+        if self.local:
+            for partial in Path(self.root).rglob(".*.partial"):
+                partial.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({self.uri!r})"
+
+
+def _check_no_secret(uri: str) -> None:
+    """Raises UserError, without the secret, for a URI that carries one: it is shown and logged."""
+    parts = urlsplit(uri)
+    before, at, _ = parts.netloc.rpartition("@")
+    # No bucket has these; a key with a slash in it ends the netloc before its @.
+    in_bucket = parts.scheme in ("s3", "gs", "gcs") and (at or ":" in parts.netloc)
+    in_query = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, True))
+    if in_bucket or ":" in before or in_query:
+        raise UserError(
+            f"the {parts.scheme}:// URI of the run folder holds a user, a password or a key; leave "
+            "them out, and give them by the store's own environment variables or files "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
+            "GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+
+
+def _one_put(uri: str) -> str:
+    """Asks Arrow to send small S3 objects in one request instead of a three-request upload."""
+    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Beside the file, so that the rename stays on one disk; dataset readers skip dotted names.
+    partial = path.parent / f".{uuid.uuid4().hex}.partial"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _runs_beside(folder: RunFolder) -> list[str]:
+    """Names of the runs in the folder that would hold this one (local disks only)."""
+    if not folder.local:
+        return []
+    return [sweep.parent.name for sweep in Path(folder.root).parent.glob(f"*/{SWEEP}")]

@@ -1,0 +1,1 @@
+"""What a Ray worker does with a trial."""

@@ -1,0 +1,164 @@
+"""What a Ray worker does with one trial. The only place where training and Ray meet."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from ray import tune
+
+from search.assignment import Assignment, run_of
+from search.config import Sweep
+from search.config.one_dataset import of_dataset
+from search.run import tables
+from search.run.checkpoints import TrialCheckpoints
+from search.run.compaction import ended_elsewhere
+from search.run.kept_weights import write_weights
+from search.run.run_folder import RunFolder
+from search.studies import Study
+from search.study_space import column_types
+from search.worker import leaving
+from search.worker.limits import HangLimit, MemoryLimit
+from search.worker.trial_rows import (
+    Progress,
+    evaluation_rows,
+    trial_row,
+)
+from search.worker.worker_data import load_dataset
+from search.worker.worker_node import check_node
+from training.evaluation import Evaluation
+from training.run import Run
+from training.train import Checkpoint, Interrupted, TrainResult, train
+
+
+def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+    """Carries out the assignment in `config`, from its checkpoint if there is one.
+
+    Every evaluation is written to the run folder before it is reported, and the trial's row before
+    its end is, so that whatever Ray forgets can be read there. Held-out scores go to the folder
+    only, never into a report.
+    """
+    assignment = assignment_of(config)
+    torch.set_num_threads(max(int(sweep.resources.cpu), 1))
+    run = run_of(sweep, assignment)
+    Trial(sweep, folder, assignment, run).carry_out()
+
+
+class Trial:
+    """One attempt at a trial."""
+
+    def __init__(self, sweep: Sweep, folder: RunFolder, assignment: Assignment, run: Run) -> None:
+        self._sweep = sweep
+        self._one = of_dataset(sweep, assignment.study.dataset)
+        self._hang = HangLimit(sweep.search.hang_seconds)
+        self._folder = folder = folder.telling(self._hang.alive)  # waiting for a store is no hang
+        self._assignment = assignment
+        self._run = run
+        self._evaluations: list[Evaluation] = []
+        self._best: Evaluation | None = None
+        self._checkpoints = TrialCheckpoints(folder, assignment)
+        self._memory = MemoryLimit(sweep.resources.memory)
+        self._known = 0  # step up to which the evaluations are written
+        self._started = time.time()
+        self._saved = time.monotonic()
+
+    def carry_out(self) -> None:
+        with leaving.at_work(), self._hang.watching():
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        resume = self._checkpoints.read()
+        if resume is not None:
+            self._started = resume["started"]
+            self._known = max((step for step, *_ in resume["evaluations"]), default=0)
+        check_node(self._folder)
+        dataset = load_dataset(self._one.dataset, self._folder)
+        keep = self._sweep.search.keep_weights
+        result = train(self._run, dataset, self._report, self._save, resume, self._leaving, keep)
+        self._check_still_wanted()
+        self._write_evaluations(result.evaluations)
+        if result.weights is not None:
+            write_weights(self._folder, self._assignment.trial, result.weights)
+        progress = self._progress(result.steps, result.seconds, result.passes, result)
+        row = trial_row(self._sweep, self._assignment, progress, result.state, result.reason)
+        tables.write_trial(self._folder, row, column_types(self._sweep))
+        tune.report(asdict(progress))
+
+    def _report(self, evaluation: Evaluation) -> None:
+        self._evaluations.append(evaluation)
+        if self._best is None or evaluation.validation > self._best.validation:
+            self._best = evaluation
+        if evaluation.step > self._known:  # else a resumed trial would take rows back
+            self._check_still_wanted()
+            self._write_evaluations(self._evaluations)
+        with self._hang.resting():  # for as long as the driver is busy with others
+            tune.report(
+                asdict(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+            )
+
+    def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        due = time.monotonic() - self._saved >= self._one.training.checkpoint_seconds
+        if due or leaving.asked():
+            self._checkpoints.write(checkpoint() | {"started": self._started})
+            self._saved = time.monotonic()
+
+    def _check_still_wanted(self) -> None:
+        """A worker that its driver lost sight of must not write over what came after it."""
+        study, trial = self._assignment.study.id, self._assignment.trial
+        if ended_elsewhere(self._folder, study, trial):
+            raise Interrupted(f"another attempt at {trial} has ended it")
+
+    def _leaving(self) -> bool:
+        self._memory.check()
+        return leaving.asked()
+
+    def _write_evaluations(self, evaluations: Any) -> None:
+        tables.write_evaluations(
+            self._folder,
+            self._sweep.name,
+            self._assignment.study.id,
+            self._assignment.trial,
+            evaluation_rows(evaluations),
+        )
+
+    def _progress(
+        self, step: int, seconds: float, passes: float, result: TrainResult | None = None
+    ) -> Progress:
+        best = self._best
+        value, best_step = (None, None) if best is None else (best.validation, best.step)
+        if result is not None:  # of averaged weights, it is none of those that were reported
+            value, best_step = result.validation, result.best_step
+        return Progress(
+            step=step,
+            value=value,
+            best_step=best_step,
+            seconds=seconds,
+            passes=passes,
+            started=self._started,
+            node=socket.gethostname(),
+            device=device_name(self._run.device),
+            state=None if result is None else result.state,
+            reason=None if result is None else result.reason or None,
+            note="; ".join(self._checkpoints.notes) or None,
+        )
+
+
+def assignment_of(config: dict[str, Any]) -> Assignment:
+    return Assignment(Study(**config["study"]), config["number"], config["values"])
+
+
+def config_of(assignment: Assignment) -> dict[str, Any]:
+    """The assignment as Ray carries it; `assignment_of` undoes this."""
+    return {
+        "study": asdict(assignment.study),
+        "number": assignment.number,
+        "values": dict(assignment.values),
+    }
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device

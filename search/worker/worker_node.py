@@ -1,0 +1,51 @@
+"""A node that takes part sees the run folder, and has the packages that the driver has."""
+
+from __future__ import annotations
+
+import socket
+from functools import cache
+
+from search.errors import UserError
+from search.run import manifest
+from search.run.run_folder import MANIFEST, RunFolder
+
+# Of the packages in the manifest, those that trials compute with.
+COMPUTING = {
+    "numba",
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "scikit-learn",
+    "timm",
+    "torch",
+    "torchvision",
+}
+
+
+def check_node(folder: RunFolder) -> None:
+    """Compares this worker's packages with the driver's, which are in the run's manifest.
+
+    Raises UserError that names the node and what is to be done: the run folder is not there, or
+    packages have other versions.
+    """
+    if not folder.exists(MANIFEST):
+        raise UserError(
+            f"node {socket.gethostname()} does not see the run in {folder.uri}: give a folder that "
+            "all nodes share at the same place, or an object store (s3://...), with --output"
+        )
+    drivers, own = manifest.packages(folder), _own()
+    other = [
+        f"{name} {own.get(name, 'missing')} instead of {version}"
+        for name, version in drivers.items()
+        if name in COMPUTING and own.get(name) != version
+    ]
+    if other:
+        raise UserError(
+            f"node {socket.gethostname()} has {', '.join(other)}, which the driver has: install "
+            f"the same there, or take the node away, and `python -m search resume {folder.uri}`"
+        )
+
+
+@cache
+def _own() -> dict[str, str]:
+    return manifest.versions()

@@ -1,0 +1,97 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from search.driver import live
+from search.driver.live import Clock, progress, rows_of, table
+from search.run.run_folder import RunFolder
+from tests.search.play import finish, open_ledger, small_sweep
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def text_of(renderable) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
+    sweep = small_sweep(algorithms=["ERM", "SAGM"])
+    ledger = open_ledger(sweep, folder)
+    assignments = [ledger.next() for _ in range(3)]
+    finish(ledger, sweep, folder, assignments[0], 0.8125)
+    ledger.fail(assignments[1], "no")
+    lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
+    erm, sagm = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines)
+    assert erm == ["ERM", "0", "0", "1/4", "1", "0", "0", "1", "81.2"]
+    assert sagm == ["SAGM", "0", "0", "1/4", "0", "0", "1", "", ""]
+
+
+def test_many_studies_are_drawn_as_a_line_per_algorithm(folder):
+    sweep = small_sweep(algorithms=["ERM", "SAGM"], held_out="all", seeds=[0, 1, 2])
+    ledger = open_ledger(sweep, folder)
+    finish(ledger, sweep, folder, ledger.next(), 0.5)
+    ledger.next()
+    lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
+    assert len(lines) == 2
+    erm = [cell.strip() for cell in lines[0].split("│")[1:-1]]
+    assert erm == ["ERM", "6 domains", "3", "1/72", "1", "0", "0", "1", ""]
+
+
+def test_what_is_drawn_does_not_change_while_the_ledger_counts_on(folder):
+    sweep = small_sweep()
+    ledger = open_ledger(sweep, folder)
+    (row,) = rows_of(ledger)
+    finish(ledger, sweep, folder, ledger.next(), 0.5)
+    assert row.count == 0
+    assert rows_of(ledger)[0].count == 1
+
+
+def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    sweep = small_sweep(search={"trials": 10})
+    ledger = open_ledger(sweep, folder)
+    for _ in range(4):
+        finish(ledger, sweep, folder, ledger.next(), 0.5)
+    resumed = open_ledger(sweep, folder)
+    clock = Clock(resumed)
+    assert clock.line() == "4 of 10 trials ended, 0 running, 0:00:00 elapsed"
+    for _ in range(2):
+        finish(resumed, sweep, folder, resumed.next(), 0.5)
+    resumed.next()
+    now[0] += 3700.0
+    line = "6 of 10 trials ended, 1 running, 1:01:40 elapsed, about 2:03:20 left"
+    assert clock.line() == line
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, capsys):
+    monkeypatch.setattr(live, "LINE_SECONDS", 0.05)
+    sweep = small_sweep()
+    ledger = open_ledger(sweep, folder)
+    with progress(sweep, ledger, folder):
+        finish(ledger, sweep, folder, ledger.next(), 0.5)
+        time.sleep(0.3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("played: 0 of 4 trials ended, 0 running, ")
+    assert lines[0].endswith(f", in {folder.uri}")
+    assert len(lines) >= 3
+    assert all(" of 4 trials ended, " in line for line in lines)
+    assert lines[-1].startswith("1 of 4 trials ended")
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_the_line_stops_when_the_sweep_fails(folder, monkeypatch, capsys):
+    monkeypatch.setattr(live, "LINE_SECONDS", 0.01)
+    sweep = small_sweep()
+    with pytest.raises(ZeroDivisionError), progress(sweep, open_ledger(sweep, folder), folder):
+        _ = 1 / 0
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,122 @@
+"""The commands that print results: what they print, and what they refuse."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from search.results.selection import METHODS
+from search.results.selection_rules import RULES
+from tests.search.command import steppe
+from tests.search.written_run import sweep, write
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = write(
+        tmp_path_factory.mktemp("runs") / "written",
+        sweep(held_out=["photo", "sketch"]),
+        states=lambda a, h, s, n: "failed" if (a, h, s) == ("SAM", "sketch", 1) else "completed",
+    )
+    return folder.uri
+
+
+def printed(*arguments):
+    done = steppe(*arguments)
+    assert (done.exit_code, done.stderr) == (0, ""), done.exception
+    return done.stdout
+
+
+def refused(*arguments):
+    done = steppe(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_table_marks_and_says_what_is_missing(run):
+    text = printed("results", run, "--format", "latex")
+    erm, sam, sagm = (
+        next(line for line in text.splitlines() if line.startswith(name))
+        for name in ("ERM &", "SAM &", "SAGM &")
+    )
+    assert sagm.count(r"\textbf{") == 3
+    # SAM is not complete on sketch, so ERM is the second there and on average.
+    assert (sam.count(r"\underline{"), erm.count(r"\underline{")) == (1, 2)
+    assert "(2 of 3 seeds)" in text
+    assert "SAM, sketch, seed 1: all 4 trials failed" in text
+    assert r"trials that failed, and could not be chosen: SAM 4" in text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_table_that_says_how_it_chose(run, method):
+    text = printed("results", run, "--method", method)
+    title = text.splitlines()[0]
+    rule, once = method.removesuffix("-per-dataset"), method.endswith("-per-dataset")
+    assert f"{rule} selection, " in title
+    assert title.endswith("one setting per dataset" if once else "per held-out domain and seed")
+
+
+def test_by_method_the_honest_rules_and_the_oracles_stand_side_by_side(run):
+    text = printed("results", run, "--by", "method", "--format", "csv")
+    assert [row["method"] for row in rows(text) if row["algorithm"] == "ERM"] == list(RULES)
+    shown = printed("results", run, "--by", "method")
+    assert "oracle and oracle-best-step look at the held-out domain" in shown
+    assert "Winners" not in shown
+
+
+def test_published_numbers_stand_apart(run):
+    text = printed("results", run, "--by", "dataset", "--published", "--format", "markdown")
+    assert "| *SAGM (published, Wang 2023)* | *86.6* |" in text
+    assert "**86.6" not in text
+    assert "the average on PACS is over 2 held-out domains here, and over 4 in the papers" in text
+    found = rows(printed("results", run, "--published", "--format", "csv"))
+    own = [row for row in found if row["published"] == "False"]
+    assert own == rows(printed("results", run, "--format", "csv"))
+    assert {row["held_out"] for row in found if row["published"] == "True"} == {"Average"}
+
+
+def test_json_holds_the_winners_whatever_is_printed(run):
+    content = json.loads(printed("results", run, "--by", "dataset", "--format", "json"))
+    assert len(content["winners"]) == 3 * 2 * 3 - 1
+    assert content["winners"][0]["rho"] is None
+
+
+def test_the_comparison_has_differences_and_ranks(run):
+    text = printed("compare", run)
+    assert "PACS, resnet50, training-domain selection: difference to ERM" in text
+    assert "5 of 6" in text
+    assert "too few pairs" in text
+    assert "mean ranks take at least 6" in text  # SAM lacks one of the six
+    others = {row["a"] for row in rows(printed("compare", run, "--format", "csv"))}
+    assert others == {"SAM", "SAGM"}
+
+
+def test_importance_is_printed_for_every_algorithm(run):
+    text = printed("importance", run)
+    assert "written, PACS, resnet50, SAGM" in text
+    assert "from 24 trials of 6 studies" in text
+    assert {row["algorithm"] for row in rows(printed("importance", run, "--format", "csv"))} == {
+        "ERM",
+        "SAM",
+        "SAGM",
+    }
+
+
+def test_what_a_user_gets_wrong_is_said_in_one_sentence(run, tmp_path):
+    assert "did you mean SAGM?" in refused("compare", run, "--against", "SAGN")
+    assert "did you mean oracle?" in refused("compare", run, "--method", "orcale")
+    assert "both hold the study" in refused("results", run, run)
+    assert "there is no run at" in refused("results", run, tmp_path / "nothing")
+    small = write(tmp_path / "small", sweep(seeds=[0], held_out=["photo"])).uri
+    assert "a bootstrap interval takes at least 6" in refused("compare", small)
+    assert "importance takes at least 20 completed trials" in refused("importance", small)
+    alone = write(tmp_path / "alone", sweep(algorithms=["SAM"], held_out=["photo"])).uri
+    assert "SAM is the only algorithm here" in refused("compare", alone)
+    assert steppe("results", run, "--by", "seed").exit_code == 2

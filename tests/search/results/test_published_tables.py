@@ -1,0 +1,79 @@
+import pytest
+
+from datasets.benchmarks import BENCHMARKS
+from search.algorithm_names import parts
+from search.results.published_tables import beside, content
+from search.results.summaries import AVERAGE, Cell, Column, ResultTable
+from search.results.summary_document import marks
+
+FIVE = ["PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet"]
+
+
+def table(columns, method="training-domain"):
+    cells = (Cell(0.5, None, 1),) * len(columns)
+    made = tuple(Column(d if h == AVERAGE else h, d, h, method, n) for d, h, n in columns)
+    return ResultTable("title", "resnet50", made, {"ERM": cells, "SAM": cells}, ("a note",))
+
+
+PACS = [("PACS", "photo", 1), ("PACS", "sketch", 1), ("PACS", AVERAGE, 2)]
+
+
+def test_every_row_has_a_source_and_fits_its_average():
+    data = content()
+    assert len(data["rows"]) > 20
+    for row in data["rows"]:
+        assert data["sources"][row["source"]].keys() == {"paper", "place"}
+        mean = sum(row[name] for name in FIVE) / 5
+        # Sources average before they round; a digit that was copied wrong is off by more.
+        assert row["average"] == pytest.approx(mean, abs=0.15), row
+    keys = [(row["algorithm"], row["source"]) for row in data["rows"]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_datasets_are_those_of_the_benchmarks_with_all_their_domains():
+    assert {name: len(BENCHMARKS[name].domains) for name in FIVE} == content()["domains"]
+
+
+def test_algorithms_are_called_as_a_sweep_calls_them():
+    names = {row["algorithm"] for row in content()["rows"]} - {"MIRO", "MIRO+SWAD"}
+    for name in names:
+        assert parts(name) or name in ("ERM", "SWAD")
+
+
+def test_published_numbers_stand_below_the_average_with_their_sources():
+    found = beside(table(PACS))
+    row = found.published["SAGM (published, Wang 2023)"]
+    assert [cell.mean for cell in row] == [None, None, pytest.approx(0.866)]
+    assert found.rows == table(PACS).rows
+    assert found.notes[0] == "a note"
+    assert "they take no part in the marks" in found.notes[1]
+    assert found.notes[2] == (
+        "the average on PACS is over 2 held-out domains here, and over 4 in the papers"
+    )
+    assert any(note.startswith("Wang 2023: ") and "arXiv" in note for note in found.notes)
+
+
+def test_published_numbers_never_take_part_in_the_marks():
+    assert marks(beside(table(PACS))) == marks(table(PACS))
+
+
+def test_the_average_over_datasets_is_the_sources_own():
+    columns = [(name, AVERAGE, 4) for name in FIVE] + [(AVERAGE, AVERAGE, 1)]
+    row = beside(table(columns)).published["SAGM (published, Wang 2023)"]
+    assert [cell.text() for cell in row] == ["86.6", "80.0", "70.1", "48.8", "45.0", "66.1"]
+    some = beside(table([*columns[:2], columns[-1]])).published["SAGM (published, Wang 2023)"]
+    assert [cell.text() for cell in some] == ["86.6", "80.0", ""]
+
+
+@pytest.mark.parametrize(
+    ("columns", "method"),
+    [
+        (PACS, "oracle"),
+        ([("RotatedDigits", "0", 1), ("RotatedDigits", AVERAGE, 2)], "training-domain"),
+        ([("PACS", "photo", 1)], "training-domain"),
+    ],
+)
+def test_a_table_without_published_numbers_says_so(columns, method):
+    found = beside(table(columns, method))
+    assert found.published == {}
+    assert found.notes[-1].startswith("there are no published numbers for this table")

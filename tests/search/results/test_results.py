@@ -1,0 +1,192 @@
+"""Results as a user of pandas gets them."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search import results
+from search.errors import UserError
+from search.results.selection import METHODS
+from search.run import tables
+from search.run.run_folder import RunFolder
+from tests.search.command import steppe
+from tests.search.store import bucket_on, serving
+from tests.search.written_run import noisy, sweep, write
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return results.load(write(tmp_path_factory.mktemp("runs") / "written").uri)
+
+
+def test_the_frames_have_categories_in_the_order_of_the_sweep(found):
+    assert list(found.trials["algorithm"].cat.categories) == ["ERM", "SAM", "SAGM"]
+    assert list(found.trials["held_out"].cat.categories)[:2] == ["art_painting", "cartoon"]
+    assert list(found.selection["method"].cat.categories) == list(METHODS)
+    assert list(found.evaluations["split"].cat.categories) == ["in", "out"]
+    types = found.trials.dtypes.astype(str)
+    assert (types["seed"], types["steps"], types["hp_lr"]) == ("int64", "Int64", "float64")
+    assert types["started"] == "datetime64[us, UTC]"
+    assert len(found.trials) == 3 * 4 * 3 * 4
+    assert len(found.selection) == 3 * 4 * 3 * len(METHODS)
+
+
+def test_the_selection_is_the_one_that_the_sweep_records(found, tmp_path):
+    folder = RunFolder(tmp_path)
+    tables.write_selection(folder, results.select(found, "training-domain"))
+    recorded = tables.read_selection(folder)
+    chosen = found.selection[found.selection["method"] == "training-domain"]
+    pd.testing.assert_frame_equal(
+        recorded, chosen.reset_index(drop=True), check_dtype=False, check_categorical=False
+    )
+
+
+def test_the_summary_is_that_of_the_selection(found):
+    frame = results.summary(found, methods=["training-domain", "oracle"]).frame()
+    cell = frame.query("method == 'oracle' and algorithm == 'SAGM' and held_out == 'photo'")
+    chosen = results.select(found, "oracle").query("algorithm == 'SAGM' and held_out == 'photo'")
+    assert cell["accuracy"].item() == pytest.approx(chosen["accuracy"].mean())
+    assert cell["seeds"].item() == 3
+
+
+def test_results_need_neither_ray_nor_optuna_nor_torch(tmp_path):
+    write(tmp_path / "run", sweep(held_out=["photo", "sketch"]), trials=2)
+    code = f"""
+import sys
+from search import results
+found = results.load({str(tmp_path / "run")!r})
+for by in ("held-out", "dataset", "method"):
+    results.summary(found, by, found.selection["method"].cat.categories, published=True)
+results.select(found, "oracle"), results.compare(found, "SAGM", "ERM"), results.ranks(found)
+print({{"ray", "optuna", "torch", "pydantic"}} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_several_runs_are_read_as_one(tmp_path):
+    write(tmp_path / "a", sweep(name="a", algorithms=["ERM"]), trials=2)
+    write(tmp_path / "b", sweep(name="b", algorithms=["SAM"]), trials=2)
+    both = results.load(tmp_path / "a", tmp_path / "b")
+    assert set(both.trials["sweep"]) == {"a", "b"}
+    assert both.evaluations["trial"].dtype == "category"
+    assert len(both.evaluations) == 2 * len(results.load(tmp_path / "a").evaluations)
+    [table] = results.summary(both).tables
+    assert list(table.rows) == ["ERM", "SAM"]
+    assert table.notes == ()
+
+
+def test_seeds_may_come_from_several_runs(tmp_path):
+    for seed in (0, 1, 2):
+        write(tmp_path / str(seed), sweep(name=str(seed), seeds=[seed]), trials=2)
+    [table] = results.summary(results.load(*(tmp_path / str(seed) for seed in (0, 1, 2)))).tables
+    assert {cell.seeds for cells in table.rows.values() for cell in cells} == {3}
+
+
+def test_runs_that_were_trained_differently_say_so_below_the_table(tmp_path):
+    short = {"steps": 50, "evaluate_every": 100}
+    write(tmp_path / "a", sweep(algorithms=["ERM"]), trials=1)
+    write(tmp_path / "b", sweep(algorithms=["SAM"], training=short), trials=1)
+    [table] = results.summary(results.load(tmp_path / "a", tmp_path / "b")).tables
+    assert table.notes == ("trained differently on PACS: training.steps: 200 in a, 50 in b",)
+
+
+def test_two_runs_with_the_same_study_are_not_mixed(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, sweep(name=name, held_out=["photo"], seeds=[0]), trials=1)
+    with pytest.raises(UserError, match=r"both hold the study PACS\.resnet50\.ERM\.photo\.0"):
+        results.load(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(UserError, match="both hold the study"):
+        results.load(tmp_path / "a", tmp_path / "a")
+
+
+def test_a_run_that_is_going_on_is_not_final(tmp_path):
+    write(tmp_path / "run", sweep(), trials=2, unfinished=["SAGM"])
+    [table] = results.summary(results.load(tmp_path / "run")).tables
+    assert table.notes == ("not final: 12 of 36 studies have not ended",)
+
+
+def test_a_comparison_says_the_same_of_its_runs(tmp_path):
+    folder = write(tmp_path / "run", sweep(), trials=2, unfinished=["SAGM"])
+    text = steppe("compare", folder.uri, "--method", "oracle").stdout
+    assert "not final: 12 of 36 studies have not ended" in text
+    assert "an upper bound, no result" in text
+
+
+@pytest.mark.parametrize("scheme", ["s3", "file"])
+def test_a_run_is_read_from_a_uri(scheme, tmp_path):
+    data = sweep(held_out=["photo"], seeds=[0])
+    with ExitStack() as stack:
+        place = f"file://{tmp_path}"
+        if scheme == "s3":
+            place = stack.enter_context(bucket_on(*stack.enter_context(serving())))
+        write(f"{place}/runs/written", data, trials=2)
+        found = results.load(f"{place}/runs/written")
+        assert len(found.trials) == 6
+        assert found.selection["accuracy"].notna().all()
+        assert not found.unfinished
+
+
+def test_a_run_without_trials_has_all_columns_and_says_what_is_missing(tmp_path):
+    write(tmp_path / "run", sweep(algorithms=["ERM"]), trials=0)
+    empty = results.load(tmp_path / "run")
+    assert len(empty.trials) == len(empty.evaluations) == 0
+    assert {"study", "state", "objective"} <= set(empty.trials)
+    assert set(empty.selection["reason"]) == {"no trial has finished"}
+
+
+def test_a_trial_without_a_row_does_not_count(tmp_path):
+    folder = write(tmp_path / "run", sweep(algorithms=["ERM"], seeds=[0]), trials=2)
+    row = {
+        "step": 0, "domain": "a", "role": "source", "split": "out",
+        "accuracy": 1.0, "loss": 0.0, "count": 1,
+    }  # fmt: skip
+    study = "PACS.resnet50.ERM.photo.0"
+    before = results.select(results.load(folder.uri))
+    tables.write_evaluations(folder, "written", study, "another.trial", [row])
+    pd.testing.assert_frame_equal(results.select(results.load(folder.uri)), before)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: x\n", "is not a sweep as `launch` writes it"),
+        (b"", "is empty"),
+        (b"name: [", "sweep.yaml"),
+        (b"{name: x, model: 3, algorithms: [], seeds: [], held_out: []}", "put a copy back"),
+    ],
+)
+def test_a_damaged_sweep_file_is_named(tmp_path, content, message):
+    (tmp_path / "sweep.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        results.load(tmp_path)
+
+
+def test_what_is_unknown_is_refused_with_the_nearest(found):
+    with pytest.raises(UserError, match="did you mean worst-source-domain"):
+        results.select(found, "worst-source")
+    with pytest.raises(UserError, match="did you mean held-out"):
+        results.summary(found, by="held_out")
+    with pytest.raises(UserError, match="did you mean SAGM"):
+        results.compare(found, "SAGN", "ERM")
+    with pytest.raises(UserError, match="name at least one run"):
+        results.load()
+
+
+def test_a_held_out_domain_of_a_dataset_among_several_is_asked_for(tmp_path):
+    data = sweep(
+        datasets={"PACS": {"held_out": ["photo"]}, "VLCS": None}, held_out=["SUN09"], seeds=[0]
+    )
+    del data["dataset"]
+    folder = write(tmp_path / "run", data, noisy, trials=1)
+    *own, overview = results.summary(results.load(folder.uri)).tables
+    assert [column.dataset for column in overview.columns] == ["PACS", "VLCS", "Average"]
+    assert [table.columns[0].name for table in own] == ["photo", "SUN09"]

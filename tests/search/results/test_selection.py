@@ -1,0 +1,310 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from search.errors import UserError
+from search.results.ranking import Choice, rank, why_none
+from search.results.selection import select
+from search.results.selection_rules import RULES
+from tests.search.tiny_study import study_row, tiny
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "model_selection.json").read_text())
+OURS = {"iid": "training-domain", "oracle": "oracle"}
+
+
+def golden_frames():
+    """DomainBed's runs with one test domain, as the two tables of a Steppe run."""
+    trials, evaluations = [], []
+    for run in GOLDEN["runs"]:
+        if len(run["test_envs"]) != 1:
+            continue
+        [held_out] = run["test_envs"]
+        study = study_row(run["dataset"], run["algorithm"], held_out, run["trial_seed"])
+        trial = f"{study['study']}.{run['hparams_seed']}"
+        number = run["hparams_seed"]
+        lr = run["hparams"]["lr"]
+        trials.append(
+            {**study, "trial": trial, "number": number, "state": "completed", "hp_lr": lr}
+        )
+        for record in run["records"]:
+            for domain in range(len(record["in"])):
+                for split in ("in", "out"):
+                    evaluations.append(
+                        {
+                            "study": study["study"],
+                            "trial": trial,
+                            "step": record["step"],
+                            "domain": str(domain),
+                            "role": "held_out" if domain == held_out else "source",
+                            "split": split,
+                            "accuracy": record[split][domain],
+                            "count": 400 if split == "in" else 100,
+                        }
+                    )
+    return pd.DataFrame(trials), pd.DataFrame(evaluations)
+
+
+def choose(rule, trials, evaluations):
+    """The winner of a study, or why it has none."""
+    ranking = rank(RULES[rule], trials, evaluations)
+    return ranking[0] if ranking else why_none(RULES[rule], trials)
+
+
+def rows_of(study, trials, evaluations):
+    return trials[trials["study"] == study], evaluations[evaluations["study"] == study]
+
+
+def expected(method):
+    return [entry for entry in GOLDEN["expected"] if entry["method"] == method]
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_every_ranking_of_domainbed_is_reproduced(method):
+    trials, evaluations = golden_frames()
+    assert len(expected(method)) == 8
+    for entry in expected(method):
+        study = study_row(
+            entry["dataset"], entry["algorithm"], entry["test_env"], entry["trial_seed"]
+        )["study"]
+        found = rank(RULES[OURS[method]], *rows_of(study, trials, evaluations))
+        assert [choice.number for choice in found] == [
+            candidate["hparams_seed"] for candidate in entry["ranking"]
+        ]
+        # Bit for bit: a sum in another order could break a tie the other way.
+        assert [choice.validation for choice in found] == [
+            candidate["val_acc"] for candidate in entry["ranking"]
+        ]
+        assert [choice.accuracy for choice in found] == [
+            candidate["test_acc"] for candidate in entry["ranking"]
+        ]
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_every_sweep_accuracy_of_domainbed_is_reproduced(method):
+    selection = select(*golden_frames(), [OURS[method]])
+    found = {
+        (row.dataset, row.algorithm, row.seed, int(row.held_out)): row.accuracy
+        for row in selection.itertuples()
+    }
+    assert found == {
+        (entry["dataset"], entry["algorithm"], entry["trial_seed"], entry["test_env"]): entry[
+            "sweep_acc"
+        ]
+        for entry in expected(method)
+    }
+
+
+def test_a_trial_speaks_through_its_first_best_step():
+    found = choose("training-domain", *tiny([{0: (0.1, 0.1), 10: (0.6, 0.8), 20: (0.8, 0.6)}]))
+    assert isinstance(found, Choice)
+    assert (found.step, found.validation) == (10, pytest.approx(0.7))
+
+
+@pytest.mark.parametrize("method", RULES)
+def test_among_equal_trials_the_largest_number_wins(method):
+    frames = tiny([{5: (0.5, 0.5)}] * 12)
+    found = rank(RULES[method], *frames)
+    assert [choice.number for choice in found] == list(range(11, -1, -1))
+
+
+def test_domains_weigh_the_same_whatever_their_size():
+    trials, evaluations = tiny([{0: (0.2, 0.8)}])
+    evaluations.loc[evaluations["domain"] == "a", "count"] = 10_000
+    assert choose("training-domain", trials, evaluations).validation == pytest.approx(0.5)
+
+
+def test_the_oracle_looks_at_the_last_step_only():
+    trials, evaluations = tiny([{0: (0.9, 0.9), 10: (0.1, 0.1)}])
+    at_first = (evaluations["step"] == 0) & (evaluations["role"] == "held_out")
+    evaluations.loc[at_first, "accuracy"] = 1.0
+    found = choose("oracle", trials, evaluations)
+    assert (found.step, found.validation, found.accuracy) == (10, 0.9, 0.5)
+
+
+@pytest.mark.parametrize("state", ["pruned", "diverged", "failed"])
+@pytest.mark.parametrize("method", RULES)
+def test_only_completed_trials_are_candidates(method, state):
+    frames = tiny([{0: (0.4, 0.4)}, {0: (0.9, 0.9)}], states=["completed", state])
+    assert choose(method, *frames).number == 0
+
+
+def test_the_accuracy_of_both_splits_is_weighted_by_images():
+    found = choose("training-domain", *tiny([{0: (0.4, 0.4)}]))
+    assert found.accuracy == 0.5
+    assert found.accuracy_all == pytest.approx((0.5 * 300 + 0.9 * 100) / 400)
+
+
+def test_a_winner_that_was_not_scored_on_the_held_out_domain_says_so():
+    frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6)}], held_out_steps=[0])
+    found = choose("training-domain", *frames)
+    assert found == Choice(
+        frames[0]["trial"][0],
+        0,
+        10,
+        pytest.approx(0.6),
+        None,
+        None,
+        "trial 0 has no held-out accuracy at step 10",
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        (["failed", "failed"], "all 2 trials failed"),
+        (["pruned", "pruned"], "all 2 trials were pruned"),
+        (["pruned"], "the only trial was pruned"),
+        (
+            ["diverged", "diverged", "failed"],
+            "none of 3 trials completed: 2 diverged, 1 failed",
+        ),
+    ],
+)
+def test_a_study_without_a_winner_says_why(states, reason):
+    frames = tiny([{0: (0.4, 0.4)}] * len(states), states=states)
+    assert choose("training-domain", *frames) == reason
+
+
+def test_a_method_without_its_evaluations_says_which_it_needs():
+    frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6)}], held_out_steps=[0])
+    assert choose("oracle", *frames) == (
+        "no completed trial has the held-out domain's out split at the last step"
+    )
+
+
+def test_an_unknown_method_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean training-domain"):
+        select(*tiny([{0: (0.4, 0.4)}]), ["train-domain"])
+
+
+def test_the_selection_holds_the_winners_hyperparameters_and_the_studies_without_one():
+    won = tiny([{0: (0.4, 0.4)}, {0: (0.5, 0.5)}])
+    lost = tiny([{0: (0.4, 0.4)}], states=["failed"])
+    other = study_row("D", "SAM", "h", 0)
+    lost_trials = lost[0].assign(trial=f"{other['study']}.0", **other)
+    missing = study_row("D", "SAGM", "h", 0)
+    trials = pd.concat([won[0], lost_trials], ignore_index=True)
+
+    selection = select(trials, won[1], ["training-domain"], [missing, other])
+
+    assert list(selection["algorithm"]) == ["SAGM", "SAM", "ERM"]
+    assert list(selection["reason"].fillna("")) == [
+        "no trial has finished",
+        "the only trial failed",
+        "",
+    ]
+    assert list(selection["trial"].notna()) == [False, False, True]
+    assert selection["hp_lr"].iloc[2] == 1
+    assert selection["number"].dtype == "Int64"
+
+
+def with_average(evaluations, trial, step, source, held_out):
+    """The evaluations and one more of a trial's averaged weights."""
+    last = evaluations[(evaluations["trial"] == trial) & (evaluations["step"] == step)]
+    average = last.assign(
+        weights="average",
+        accuracy=[source if role == "source" else held_out for role in last["role"]],
+    )
+    return pd.concat([evaluations.assign(weights="iterate"), average], ignore_index=True)
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize("method", ["training-domain", "oracle"])
+def test_averaged_weights_alone_speak_for_their_trial(method, categorical):
+    trials, evaluations = tiny([{0: (0.9, 0.9), 10: (0.2, 0.2)}])
+    evaluations = with_average(evaluations, trials["trial"][0], 10, source=0.4, held_out=0.7)
+    if categorical:
+        evaluations["weights"] = evaluations["weights"].astype("category")
+    (selected,) = select(trials, evaluations, [method]).itertuples()
+    for found in (choose(method, trials, evaluations), selected):
+        assert (found.step, found.accuracy, found.accuracy_all) == (10, 0.7, pytest.approx(0.7))
+        assert found.validation == (0.4 if method == "training-domain" else 0.7)
+
+
+def test_a_trial_without_an_average_speaks_as_ever():
+    trials, evaluations = tiny([{0: (0.5, 0.5), 10: (0.2, 0.2)}, {0: (0.9, 0.9), 10: (0.2, 0.2)}])
+    evaluations = with_average(evaluations, trials["trial"][1], 10, source=0.4, held_out=0.7)
+    first, second = rank(RULES["training-domain"], trials, evaluations)
+    assert (first.number, first.step, first.validation) == (0, 0, 0.5)
+    assert (second.number, second.step, second.validation) == (1, 10, 0.4)
+
+
+def test_a_table_from_before_averaging_has_nothing_but_iterates():
+    trials, evaluations = tiny([{0: (0.5, 0.5)}])
+    evaluations["weights"] = None
+    assert choose("training-domain", trials, evaluations).validation == 0.5
+
+
+def test_the_worst_source_domain_counts_at_its_best_step():
+    trials, evaluations = tiny([{0: (0.9, 0.2), 10: (0.5, 0.4), 20: (0.4, 0.9)}])
+    found = choose("worst-source-domain", trials, evaluations)
+    assert (found.step, found.validation) == (10, 0.4)
+    assert choose("training-domain", trials, evaluations).step == 20
+
+
+def test_the_last_step_speaks_whatever_was_better_before():
+    trials, evaluations = tiny([{0: (0.9, 0.9), 10: (0.3, 0.5)}, {0: (0.1, 0.1), 10: (0.5, 0.5)}])
+    found = choose("last-step", trials, evaluations)
+    assert (found.number, found.step, found.validation) == (1, 10, 0.5)
+
+
+@pytest.mark.parametrize(
+    "rule", [name for name, rule in RULES.items() if not rule.peeks and name != "last-step"]
+)
+def test_a_step_without_all_source_domains_is_passed_over(rule):
+    trials, evaluations = tiny([{0: (0.4, 0.4), 10: (0.9, 0.9)}])
+    evaluations = evaluations[~((evaluations["step"] == 10) & (evaluations["domain"] == "b"))]
+    assert choose(rule, trials, evaluations).step == 0
+    assert "at the last step" in choose("last-step", trials, evaluations)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.peeks])
+def test_an_honest_rule_never_looks_at_the_held_out_domain(rule):
+    trials, evaluations = tiny([{0: (0.3, 0.4), 5: (0.5, 0.2)}, {0: (0.2, 0.3), 5: (0.4, 0.5)}])
+    before = choose(rule, trials, evaluations)
+    held_out = evaluations["role"] == "held_out"
+    evaluations.loc[held_out, "accuracy"] = np.linspace(1.0, 0.0, held_out.sum())
+    after = choose(rule, trials, evaluations)
+    assert (before.trial, before.step) == (after.trial, after.step)
+    assert before.validation == after.validation
+
+
+def with_held_out(evaluations, accuracies):
+    """The out split of the held-out domain scored so at each step, the in split one tenth worse."""
+    evaluations = evaluations.copy()
+    for step, accuracy in accuracies.items():
+        for split, value in (("out", accuracy), ("in", accuracy - 0.1)):
+            place = (
+                (evaluations["role"] == "held_out")
+                & (evaluations["split"] == split)
+                & (evaluations["step"] == step)
+            )
+            evaluations.loc[place, "accuracy"] = value
+    return evaluations
+
+
+def test_the_oracle_of_swad_chooses_the_step_as_well():
+    trials, evaluations = tiny([{0: (0.1, 0.1), 10: (0.1, 0.1), 20: (0.9, 0.9)}])
+    evaluations = with_held_out(evaluations, {0: 0.3, 10: 0.8, 20: 0.8})
+    found = choose("oracle-best-step", trials, evaluations)
+    assert (found.step, found.validation, found.accuracy) == (10, 0.8, pytest.approx(0.7))
+    assert choose("oracle", trials, evaluations).step == 20
+
+
+def test_the_oracle_of_swad_takes_no_trial_that_was_scored_at_some_steps_only():
+    """The best of some steps would be a smaller number under the same name."""
+    frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6), 20: (0.1, 0.1)}], held_out_steps=[10, 20])
+    assert choose("oracle-best-step", *frames) == (
+        "no completed trial has the held-out domain's out split at every step "
+        "(training.evaluations: all)"
+    )
+
+
+def test_ties_and_candidates_and_failed_trials_are_counted():
+    states = ["completed", "completed", "failed", "completed", "pruned"]
+    values = [{0: (0.5, 0.5)}, {0: (0.2, 0.2)}, {0: (0.9, 0.9)}, {0: (0.4, 0.6)}, {0: (0.9, 0.9)}]
+    (found,) = select(*tiny(values, states)).itertuples()
+    assert (found.number, found.candidates, found.ties, found.failed) == (3, 3, 1, 1)

@@ -1,0 +1,166 @@
+"""When a study has ended its part files become one, at whatever moment a driver dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search.driver.ledger import Ledger
+from search.run import compaction, tables
+from search.run.compaction import ended_elsewhere
+from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from tests.search.play import finish, open_ledger, play, said, small_sweep
+
+SWEEP = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
+ERM, SAGM = "RotatedDigits.mlp.ERM.0.0", "RotatedDigits.mlp.SAGM.0.0"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def write_evaluations(folder: RunFolder, trial: str, steps=(10, 20)) -> None:
+    rows = [
+        {"step": step, "weights": "iterate", "domain": "15", "role": "source", "split": "out",
+         "accuracy": 0.5, "loss": 1.0, "count": 10, "seconds": 0.1}
+        for step in steps
+    ]  # fmt: skip
+    tables.write_evaluations(folder, SWEEP.name, trial.rpartition(".")[0], trial, rows)
+
+
+def play_all(folder: RunFolder, ledger: Ledger | None = None) -> None:
+    ledger = ledger or open_ledger(SWEEP, folder)
+    while assignment := ledger.next():
+        write_evaluations(folder, assignment.trial)
+        finish(ledger, SWEEP, folder, assignment, 0.5)
+
+
+def read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return tables.read_trials(folder), tables.read_evaluations(folder)
+
+
+def test_a_study_is_one_file_of_each_table_once_its_last_trial_has_ended(folder):
+    ledger = open_ledger(SWEEP, folder)
+    for _ in range(5):
+        assignment = ledger.next()
+        write_evaluations(folder, assignment.trial)
+        finish(ledger, SWEEP, folder, assignment, 0.5)
+    assert folder.list(TRIALS) == [
+        f"{ERM}.parquet", f"{SAGM}.0.parquet", f"{SAGM}.1.parquet"
+    ]  # fmt: skip
+    assert folder.list(EVALUATIONS) == folder.list(TRIALS)
+    play_all(folder, ledger)
+    assert folder.list(TRIALS) == folder.list(EVALUATIONS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
+
+
+def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_compact", lambda *_: None)
+        play_all(folder)
+    assert len(folder.list(TRIALS)) == len(folder.list(EVALUATIONS)) == 6
+    before = read(folder)
+    open_ledger(SWEEP, folder)  # as a resume does
+    assert len(folder.list(TRIALS)) == len(folder.list(EVALUATIONS)) == 2
+    for then, now in zip(before, read(folder), strict=True):
+        pd.testing.assert_frame_equal(then, now)
+    plain = pd.read_parquet(folder.path(TRIALS)).sort_values(["study", "number"])
+    assert list(plain["trial"]) == list(before[0]["trial"])
+
+
+@pytest.mark.parametrize("survives", range(8))
+def test_a_driver_that_dies_while_it_compacts_leaves_every_row_once(folder, monkeypatch, survives):
+    """Cut off after each of the writes and deletions of a compaction, in their order."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_compact", lambda *_: None)
+        play_all(folder)
+    before = read(folder)
+    done = []
+
+    def until(name):
+        real = getattr(RunFolder, name)
+
+        def cut(self, *arguments):
+            if len(done) >= survives:
+                raise KeyboardInterrupt
+            done.append(name)
+            return real(self, *arguments)
+
+        return cut
+
+    with monkeypatch.context() as patch:
+        for name in ("write_bytes", "delete"):
+            patch.setattr(RunFolder, name, until(name))
+        trials = [f"{ERM}.{number}" for number in range(3)]
+        with pytest.raises(KeyboardInterrupt):
+            compaction.compact(folder, ERM, trials)
+    for _ in ("as it was left", "after a resume"):
+        for then, now in zip(before, read(folder), strict=True):
+            then, now = (
+                frame.sort_values("trial", kind="stable", ignore_index=True)
+                for frame in (then, now)
+            )
+            pd.testing.assert_frame_equal(then, now, check_categorical=False)
+        open_ledger(SWEEP, folder)
+    assert len(folder.list(TRIALS)) == 2
+
+
+def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
+    ledger = open_ledger(SWEEP, folder)
+    first = ledger.next()
+    study, trial = first.study.id, first.trial
+    assert not ended_elsewhere(folder, study, trial)
+    finish(ledger, SWEEP, folder, first, 0.5)
+    assert ended_elsewhere(folder, study, trial)
+    play_all(folder, ledger)
+    assert not Path(folder.path(f"{TRIALS}/{trial}.parquet")).exists()
+    assert ended_elsewhere(folder, study, trial)
+
+
+def test_the_part_of_a_late_writer_does_not_count_and_is_put_away(folder):
+    play_all(folder)
+    before = tables.read_evaluations(folder)
+    write_evaluations(folder, f"{ERM}.1", steps=(10,))
+    pd.testing.assert_frame_equal(tables.read_evaluations(folder), before)
+    open_ledger(SWEEP, folder)
+    assert folder.list(EVALUATIONS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
+
+
+def test_a_damaged_part_stops_no_sweep_and_is_named_when_the_tables_are_read(folder):
+    ledger = open_ledger(SWEEP, folder)
+    play(SWEEP, folder, 1, ledger)
+    folder.write_bytes(f"{TRIALS}/{ERM}.0.parquet", b"PAR1 no more")
+    play_all(folder, ledger)
+    assert f"{ERM}.0.parquet" in folder.list(TRIALS)
+    assert f"{SAGM}.parquet" in folder.list(TRIALS)
+    with pytest.raises(tables.UserError, match=rf"{ERM}\.0\.parquet"):
+        tables.read_trials(folder)
+
+
+def test_a_study_in_which_no_trial_got_to_an_evaluation_has_its_rows(folder):
+    ledger = open_ledger(SWEEP, folder)
+    while assignment := ledger.next():
+        ledger.report(assignment, said(10, 0.5))
+        ledger.fail(assignment, "no images")
+    assert folder.list(TRIALS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
+    assert folder.list(EVALUATIONS) == []
+    assert len(tables.read_trials(folder)) == 6
+
+
+def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_compact", lambda *_: None)
+        play_all(folder)
+    before = read(folder)
+    listed = RunFolder.list
+
+    def then_compacted(self, name=""):
+        files = listed(self, name)
+        monkeypatch.setattr(RunFolder, "list", listed)
+        compaction.compact(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
+        return files  # which are no longer there
+
+    monkeypatch.setattr(RunFolder, "list", then_compacted)
+    pd.testing.assert_frame_equal(tables.read_trials(folder), before[0])

@@ -1,0 +1,59 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+import datasets
+from search.errors import UserError
+from search.run import manifest
+from search.run.run_folder import MANIFEST, RunFolder
+
+DIGITS = datasets.load("RotatedDigits")
+
+
+def read(folder: RunFolder) -> dict:
+    return json.loads(folder.read_bytes(MANIFEST))
+
+
+def test_each_session_is_added_to_those_before(tmp_path):
+    folder = RunFolder(tmp_path)
+    manifest.record(folder, [DIGITS])
+    first = read(folder)
+    assert first["datasets"] == {"RotatedDigits": DIGITS.fingerprint}
+    manifest.record(folder, [DIGITS])
+    second = read(folder)
+    assert second["datasets"] == first["datasets"]
+    assert second["sessions"][:1] == first["sessions"]
+    assert len(second["sessions"]) == 2
+
+
+def test_a_session_names_the_versions_the_code_and_the_machine():
+    session = manifest.session()
+    assert set(session["packages"]) == set(manifest.PACKAGES)
+    assert all(session["packages"].values())
+    assert set(session) >= {"started", "host", "cpus", "gpus", "platform", "python", "commit"}
+
+
+def test_without_git_the_commit_is_unknown_and_nothing_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(manifest, "CHECKOUT", tmp_path)
+    assert manifest.session()["commit"] is None
+    monkeypatch.setenv("PATH", "")
+    assert manifest.session()["commit"] is None
+
+
+def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
+    folder = RunFolder(tmp_path)
+    manifest.record(folder, [DIGITS])
+    before = folder.read_bytes(MANIFEST)
+    with pytest.raises(UserError, match=r"was made with other images of RotatedDigits .* launch"):
+        manifest.record(folder, [replace(DIGITS, fingerprint="0" * 64)])
+    assert folder.read_bytes(MANIFEST) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}", b'{"datasets": {}}', b"\xff"])
+def test_a_damaged_manifest_is_named_and_kept(tmp_path, content):
+    folder = RunFolder(tmp_path)
+    folder.write_bytes(MANIFEST, content)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged: .*; put a copy back"):
+        manifest.record(folder, [DIGITS])
+    assert folder.read_bytes(MANIFEST) == content

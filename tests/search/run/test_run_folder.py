@@ -1,0 +1,155 @@
+import os
+import pickle
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from search.errors import UserError
+from search.run.run_folder import SWEEP, RunFolder
+
+
+def test_a_local_path_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder("runs/x")
+    monkeypatch.chdir("/")
+    folder.write_bytes("a/b", b"1")
+    assert (tmp_path / "runs" / "x" / "a" / "b").read_bytes() == b"1"
+    assert folder.uri == str(tmp_path / "runs" / "x")
+    assert folder.name == "x"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFolder("~/runs/x").uri == str(tmp_path / "runs" / "x")
+
+
+def test_a_file_uri_is_the_same_folder_as_its_path(tmp_path):
+    RunFolder(tmp_path).write_bytes("a", b"1")
+    folder = RunFolder(tmp_path.as_uri() + "/")
+    assert folder.read_bytes("a") == b"1"
+    assert folder.uri == str(tmp_path)
+
+
+def test_files_are_written_replaced_listed_and_deleted(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.list("trials") == []
+    folder.write_bytes("trials/b", b"1")
+    folder.write_bytes("trials/a", b"old")
+    folder.write_bytes("trials/a", b"new")
+    assert folder.list("trials") == ["a", "b"]
+    assert folder.list() == []  # files only
+    assert folder.read_bytes("trials/a") == b"new"
+    folder.delete("trials/a")
+    folder.delete("trials/a")
+    assert folder.list("trials") == ["b"]
+    folder.delete("trials")
+    assert not folder.exists("trials")
+    with pytest.raises(FileNotFoundError):
+        folder.read_bytes("trials/b")
+
+
+def test_a_writer_that_dies_leaves_the_old_file_and_nothing_listed(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.write_bytes("part", b"old")
+    seen = []
+
+    def die(descriptor):
+        seen.extend(folder.list())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", die)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write_bytes("part", b"new")
+    assert seen == ["part"]
+    assert folder.read_bytes("part") == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["part"]
+
+
+def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    folder.write_bytes("part", b"12345")
+    assert sizes == [5]
+
+
+def test_files_have_the_permissions_of_the_users_mask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        RunFolder(tmp_path).write_bytes("part", b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "part").stat().st_mode) == 0o640
+
+
+def test_a_missing_run_is_refused_with_the_nearest_run(tmp_path):
+    RunFolder(tmp_path / "pacs-sharpness").write_bytes(SWEEP, b"")
+    (tmp_path / "pacs-sharpnes").mkdir()  # nearer, but no run
+    with pytest.raises(UserError, match=r"no run at .*; did you mean pacs-sharpness\?"):
+        RunFolder.existing(tmp_path / "pacs-sharpnss")
+
+
+def test_a_folder_without_a_sweep_is_not_a_run(tmp_path):
+    with pytest.raises(UserError, match=r"is not a run: it holds no sweep\.yaml"):
+        RunFolder.existing(tmp_path)
+
+
+def test_an_existing_run_opens(tmp_path):
+    (tmp_path / SWEEP).write_text("name: x")
+    assert RunFolder.existing(tmp_path).read_bytes(SWEEP) == b"name: x"
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write to the output .*file/run"):
+        RunFolder.create(tmp_path / "file" / "run")
+
+
+def test_creating_leaves_an_empty_folder(tmp_path):
+    RunFolder.create(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x"])
+def test_a_location_that_no_store_understands_is_refused(location):
+    with pytest.raises(UserError, match="cannot use"):
+        RunFolder(location)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://AKIA:hushhush@bucket/runs/x",
+        "s3://AKIA:hush/hush@bucket/runs/x",
+        "s3://hushhush@bucket/runs/x",
+        "s3://bucket/x?access_key=AKIA&secret_key=hushhush",
+        "gs://hushhush@bucket/x",
+        "abfs://container:hushhush@account.dfs.core.windows.net/x",
+        "abfs://container@account.dfs.core.windows.net/x?sv=1&sig=hushhush",
+        "hdfs://me:hushhush@host:8020/x",
+    ],
+)
+def test_a_location_with_credentials_is_refused_without_repeating_them(location):
+    with pytest.raises(
+        UserError, match=r"leave them out, and give them by .* environment"
+    ) as error:
+        RunFolder(location)
+    assert "hush" not in str(error.value)
+    assert "AKIA" not in str(error.value)
+
+
+def test_a_run_folder_travels_to_workers(tmp_path):
+    folder = pickle.loads(pickle.dumps(RunFolder(tmp_path)))
+    folder.write_bytes("a", b"1")
+    assert (Path(folder.uri) / "a").read_bytes() == b"1"
+
+
+def test_many_writers_may_write_one_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    contents = [bytes([number]) * 10_000 for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(folder.write_bytes, ["part"] * 40, contents))
+    assert folder.read_bytes("part") in contents
+    assert [file.name for file in tmp_path.iterdir()] == ["part"]

@@ -1,0 +1,89 @@
+"""Workers train on the images that the driver recorded, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import datasets
+from search.config import Dataset
+from search.driver import launch
+from search.driver.launch import launch as run
+from search.driver.launch import resume
+from search.errors import UserError
+from search.run import manifest
+from search.run.run_folder import RunFolder
+from search.worker.worker_data import load_dataset
+from tests.datasets.photos import jpeg, tree
+from tests.search.play import small_sweep
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.delenv("STEPPE_CACHE", raising=False)
+    tree(tmp_path / "mine", ["day", "night"], ["cat", "dog"])
+    return Dataset(name="ImageFolders", root=tmp_path / "mine", size=8)
+
+
+def record(given: Dataset, folder: RunFolder) -> None:
+    manifest.record(folder, [datasets.load(given.name, given.root, given.size)])
+
+
+def test_the_drivers_images_are_taken_also_where_no_cache_is_yet(mine, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    record(mine, folder)
+    shutil.rmtree(tmp_path / "mine" / ".steppe-cache")
+    dataset = load_dataset(mine, folder)
+    assert dataset.fingerprint == manifest.fingerprints(folder)["ImageFolders"]
+    assert (tmp_path / "mine" / ".steppe-cache").is_dir()
+
+
+def test_other_images_are_refused_with_both_fingerprints_the_node_and_the_way_out(
+    mine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("socket.gethostname", lambda: "node-7")
+    folder = RunFolder(tmp_path / "run")
+    record(mine, folder)
+    theirs = manifest.fingerprints(folder)["ImageFolders"][:12]
+    shutil.copytree(tmp_path / "mine", tmp_path / "there")
+    (tmp_path / "there" / "night" / "dog" / "pic_001.jpg").write_bytes(jpeg(99))
+    there = mine.model_copy(update={"root": tmp_path / "there"})
+    here = datasets.load(there.name, there.root, there.size).fingerprint[:12]
+    with pytest.raises(UserError) as error:
+        load_dataset(there, folder)
+    sentence = str(error.value)
+    assert sentence.startswith(f"node node-7 has other images of ImageFolders in {there.root} (")
+    assert f"(fingerprint {here}) than the driver (fingerprint {theirs})" in sentence
+    assert f"`python -m search resume {folder.uri}`" in sentence
+
+
+def test_a_node_without_the_images_is_named(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "node-7")
+    gone = mine.model_copy(update={"root": tmp_path / "gone"})
+    with pytest.raises(UserError, match=r"^node node-7: dataset.root of ImageFolders is no folder"):
+        load_dataset(gone, RunFolder(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_workers_have_other_images_stops_says_so_and_can_be_resumed(
+    two_cpus, tmp_path, monkeypatch
+):
+    """The driver is told that its images are others; its workers see what is there."""
+    sweep = small_sweep(search={"trials": 2}, training={"steps": 4, "evaluate_every": 2})
+    folder = RunFolder.create(tmp_path / "run")
+    mine = datasets.load("RotatedDigits")
+    others = replace(mine, fingerprint="0" * 64)
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "_datasets", lambda sweep: [others])
+        with pytest.raises(UserError, match="has other images of RotatedDigits"):
+            run(sweep, folder)
+    # The driver's images are put right: here, what it recorded of them.
+    written = folder.read_bytes("manifest.json").replace(b"0" * 64, mine.fingerprint.encode())
+    folder.write_bytes("manifest.json", written)
+    assert resume(folder.uri)[1]
+    trials = pd.read_parquet(f"{folder.uri}/trials")
+    assert trials["state"].tolist() == ["completed"] * 2
