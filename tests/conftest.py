@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from search.driver.cluster import prepare_environment
 
+# Before any test imports torch: its threads cost small models more than they bring, and two
+# processes run tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# pytest-xdist's word on the terminal is not that of the terminals that tests open.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 # Before any test imports ray.
 prepare_environment()
 

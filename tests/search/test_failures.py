@@ -175,7 +175,8 @@ def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(
     in_the_way.mkdir(parents=True)
     done = launch(sweep, tmp_path)
     assert done.exit_code == 2
-    assert f"cannot write {folder.uri}/trials/" in done.stderr
+    assert done.stderr.startswith("error: cannot ")
+    assert str(in_the_way) in done.stderr
     assert f"when this is mended, `python -m search resume {folder.uri}` goes on" in done.stderr
     in_the_way.rmdir()
     resumed = steppe("resume", folder.uri)
