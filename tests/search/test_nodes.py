@@ -23,12 +23,13 @@ from tests.search.play import small_sweep, stored
 
 pytestmark = pytest.mark.slow
 
-STEPS = 3000
+# Enough to do until all has been done to the nodes.
+TRIALS, STEPS = 8, 3000
 SWEEP = small_sweep(
     algorithms=["SAGM"],
     # No checkpoints but those that a worker makes when it is asked to go.
     training={"steps": STEPS, "evaluate_every": 100, "checkpoint_seconds": 1000},
-    search={"trials": 4},
+    search={"trials": TRIALS},
 )
 STUDY = Study("RotatedDigits", "mlp", "SAGM", "0", 0)
 
@@ -46,9 +47,10 @@ class Ran:
         return Path(self.folder.path("driver.log")).read_text()
 
 
-def saved(folder: RunFolder) -> list[int]:
-    found = [TrialCheckpoints(folder, Assignment(STUDY, n, {})).read() for n in range(4)]
-    return [checkpoint["step"] for checkpoint in found if checkpoint]
+def saved(folder: RunFolder) -> set[tuple[int, int]]:
+    """Trials that have a checkpoint, and its step."""
+    found = ((n, TrialCheckpoints(folder, Assignment(STUDY, n, {})).read()) for n in range(TRIALS))
+    return {(number, checkpoint["step"]) for number, checkpoint in found if checkpoint}
 
 
 def at_work(held: Cluster, name: str, folder: RunFolder) -> int:
@@ -80,12 +82,13 @@ def ran(tmp_path_factory) -> Ran:
         with started(launch) as driver:
             os.kill(at_work(held, "one", folder), signal.SIGTERM)
             wait_until(lambda: saved(folder), 30, "the worker saves")
-            steps["SIGTERM to a worker"] = saved(folder)
+            first = saved(folder)
+            steps["SIGTERM to a worker"] = [step for _, step in first]
             at_work(held, "two", folder)
             held.start("three", 1)
             os.kill(held.first_process("two"), signal.SIGTERM)
-            wait_until(lambda: len(saved(folder)) > 1, 30, "the drained node's trial saves")
-            steps["SIGTERM to a node"] = saved(folder)
+            wait_until(lambda: saved(folder) - first, 30, "the drained node's trial saves")
+            steps["SIGTERM to a node"] = [step for _, step in saved(folder) - first]
             wait_until(lambda: not held.nodes["two"].processes(), 60, "the drained node ends")
             at_work(held, "three", folder)
             held.kill("three")
@@ -95,13 +98,13 @@ def ran(tmp_path_factory) -> Ran:
 
 def test_the_sweep_ends_well(ran):
     assert (ran.code, ran.errors) == (0, "")
-    assert "4 of 4 trials ended" in ran.output
+    assert f"{TRIALS} of {TRIALS} trials ended" in ran.output
     trials = pd.read_parquet(ran.folder.path("trials"))
-    assert list(trials["state"]) == ["completed"] * 4
+    assert list(trials["state"]) == ["completed"] * TRIALS
     assert set(trials["steps"]) == {STEPS}
     (found,) = stored(ran.folder).values()
-    assert [trial.number for trial in found] == [0, 1, 2, 3]
-    assert [trial.user_attrs[STATE] for trial in found] == ["completed"] * 4
+    assert [trial.number for trial in found] == list(range(TRIALS))
+    assert [trial.user_attrs[STATE] for trial in found] == ["completed"] * TRIALS
 
 
 def test_a_worker_that_is_asked_to_go_saves_at_the_step_where_it_stands(ran):
@@ -111,15 +114,16 @@ def test_a_worker_that_is_asked_to_go_saves_at_the_step_where_it_stands(ran):
 
 
 def test_a_node_that_is_asked_to_go_lets_its_trial_save(ran):
-    assert len(ran.saved["SIGTERM to a node"]) == 2
-    assert all(0 < step < STEPS for step in ran.saved["SIGTERM to a node"])
+    (step,) = ran.saved["SIGTERM to a node"]
+    assert 0 < step < STEPS
+    assert f"asked to leave at step {step}" in ran.log
 
 
 def test_a_node_that_dies_takes_nothing_with_it(ran):
     assert "actor" in ran.log.split("asked to leave at step")[-1]
     evaluations = pd.read_parquet(ran.folder.path("evaluations"))
     steps = evaluations[evaluations["role"] == "source"].groupby("trial")["step"].nunique()
-    assert list(steps) == [STEPS // 100] * 4
+    assert list(steps) == [STEPS // 100] * TRIALS
 
 
 def test_the_checkout_travels_without_data_and_runs(ran):
