@@ -204,7 +204,7 @@ def compare(run: Path, reference: Path) -> dict[str, int]:
     )
     # Only a disturbed sweep has something to say in its log.
     found["files too many or too few"] = len((files ^ expected) - {Path("driver.log")})
-    return found
+    return {what: int(count) for what, count in found.items()}  # numpy's are no JSON
 
 
 def main() -> None:
