@@ -190,7 +190,7 @@ def compare(run: Path, reference: Path) -> dict[str, int]:
         for study in stored.get_all_studies()
         for trial in stored.get_all_trials(study._study_id)
     }
-    rows = tables.read_trials(RunFolder(run)).set_index("trial")
+    rows = tables.read_trials(RunFolder(run)).drop_duplicates("trial").set_index("trial")
     found["trials that Optuna lacks or has too many"] = len(told.keys() ^ set(rows.index))
     found["trials left running in Optuna"] = sum(
         not trial.state.is_finished() for trial in told.values()
