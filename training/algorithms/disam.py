@@ -15,7 +15,7 @@ from training.update import Step, Update
 class DISAM:
     """An ascent that climbs less for domains whose loss is already high.
 
-    e = rho g_DI / |g_DI|,  g_DI = grad [L - lambda V](w),  V the variance of the domain losses
+    e = rho g_DI / |g_DI|,  g_DI = grad (L - lambda V)(w),  V the variance of the domain losses
 
     The descent follows L alone. lambda: weight of the variance; 0 leaves the ascent as it is.
     Shapes the climb of SAM, GSAM or SAGM. Zhang et al., ICLR 2024, arXiv 2405.18861, equation 7.
