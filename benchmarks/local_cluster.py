@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmarks.processes import MARK, Command, end_all, wait_until
 from search.driver.cluster import ENVIRONMENT
 
+STARTED = "Ray runtime started."  # what `ray start` says then
+
 
 @dataclass
 class Cluster:
@@ -48,15 +50,31 @@ class Cluster:
             ],
             {**self.environment, MARK: uuid.uuid4().hex},
         )
-        log = (self.place / f"{name}.log").open("w")
-        process = subprocess.Popen(
-            node.arguments, env=node.environment, stdout=log, stderr=log, text=True
-        )
+        # One that starts while the machine is busy may find itself too slow, and gives up.
+        if not any(self._comes_up(name, node) for _ in range(3)):
+            raise AssertionError(f"node {name} does not start: {self._log(name).read_text()}")
+        self.nodes[name] = node
+        return node
+
+    def _comes_up(self, name: str, node: Command) -> bool:
+        with self._log(name).open("w") as log:
+            process = subprocess.Popen(
+                node.arguments, env=node.environment, stdout=log, stderr=log, text=True
+            )
         self._stack.callback(process.wait)
         self._stack.callback(end_all, node)
-        self.nodes[name] = node
-        wait_until(lambda: _raylet(node), 60, f"node {name} starts")
-        return node
+        wait_until(
+            lambda: process.poll() is not None or STARTED in self._log(name).read_text(),
+            120,
+            f"node {name} starts",
+        )
+        if process.poll() is None:
+            return True
+        end_all(node)
+        return False
+
+    def _log(self, name: str) -> Path:
+        return self.place / f"{name}.log"
 
     def kill(self, name: str) -> None:
         """All processes of a node at once, as when its power goes."""
@@ -69,11 +87,6 @@ class Cluster:
 
     def workers(self, name: str) -> list[int]:
         return [pid for pid, line in self.nodes[name].processes().items() if "TrialWorker" in line]
-
-
-def _raylet(node: Command) -> int | None:
-    found = [pid for pid, line in node.processes().items() if "/raylet/raylet" in line]
-    return found[0] if found else None
 
 
 @contextmanager
