@@ -83,7 +83,10 @@ def launch(
 
 @app.command()
 def resume(run: RunArgument, address: Address = None) -> None:
-    """Goes on with a sweep that was stopped or killed; no trial is lost or counted twice."""
+    """Goes on with a sweep that was stopped or killed; no trial is lost or counted twice.
+
+    Example: `python -m search resume runs/quickstart`
+    """
     with _user_errors():
         from search.driver.launch import resume as go_on
 
@@ -93,7 +96,10 @@ def resume(run: RunArgument, address: Address = None) -> None:
 
 @app.command()
 def status(run: RunArgument) -> None:
-    """Shows how far a sweep is, also while it runs."""
+    """Shows how far a sweep is, also while it runs.
+
+    Example: `python -m search status runs/quickstart`
+    """
     with _user_errors():
         from search.status import print_status
 
@@ -238,7 +244,10 @@ def prepare(
 def algorithms(
     name: Annotated[str | None, typer.Argument(help="One algorithm: `SAGM`, `DISAM+GSAM`.")] = None,
 ) -> None:
-    """Lists the algorithms: hyperparameters, defaults, search ranges, cost and paper."""
+    """Lists the algorithms: hyperparameters, defaults, search ranges, cost and paper.
+
+    Example: `python -m search algorithms DISAM+SAGM`
+    """
     with _user_errors():
         from search import catalog
 
@@ -251,7 +260,10 @@ def models(
         str | None, typer.Argument(help="One model, `timm/resnet34`, or a family, `timm`.")
     ] = None,
 ) -> None:
-    """Lists the models and the weights that they may start from."""
+    """Lists the models and the weights that they may start from.
+
+    Example: `python -m search models resnet50`
+    """
     with _user_errors():
         from search import catalog
 
@@ -260,7 +272,10 @@ def models(
 
 @app.command()
 def datasets() -> None:
-    """Lists the datasets and their domains."""
+    """Lists the datasets and their domains.
+
+    Example: `python -m search datasets`
+    """
     with _user_errors():
         from search import catalog
 

@@ -147,7 +147,9 @@ def test_a_location_that_names_no_folder_is_refused(file):
 # Runs that are not there, or only in part.
 
 
-@pytest.mark.parametrize("verb", ["resume", "status", "results"])
+@pytest.mark.parametrize(
+    "verb", ["resume", "status", "results", "compare", "importance", "report", "dashboard"]
+)
 def test_a_missing_run_is_named_with_the_nearest_one(verb, played):
     assert refuse(verb, played.parent / "rum") == (
         f"there is no run at {played.parent}/rum; did you mean run?"
