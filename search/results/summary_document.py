@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from search.results.document import Document, Grid, Mark, Text, texts
 from search.results.summaries import Cell, ResultTable, Summary
 
+MOST_WINNERS = 64  # more than these nobody reads below a table
 _PERCENT = ("validation", "accuracy")
 
 
 def document(summary: Summary, winners: bool = True) -> Document:
     """Tables and, if wanted, winners; as frames `results`, a row per cell, and `winners`."""
     grids = [_grid(table) for table in summary.tables]
-    if winners and len(summary.winners):
+    chosen = len(summary.winners)
+    if winners and 0 < chosen <= MOST_WINNERS:
         grids.append(_winners(summary.winners))
+    elif winners and chosen:
+        note = f"the {chosen} chosen settings are in selection.parquet, and in --format json"
+        grids[-1] = replace(grids[-1], notes=(*grids[-1].notes, note))
     return Document(tuple(grids), {"results": summary.frame(), "winners": summary.winners})
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from search.results import summary_document
 from search.results.selection import METHODS
 from search.results.selection_rules import RULES
 from tests.search.command import steppe
@@ -86,6 +87,14 @@ def test_json_holds_the_winners_whatever_is_printed(run):
     content = json.loads(printed("results", run, "--by", "dataset", "--format", "json"))
     assert len(content["winners"]) == 3 * 2 * 3 - 1
     assert content["winners"][0]["rho"] is None
+
+
+def test_winners_too_many_to_be_read_are_said_to_be_elsewhere(run, monkeypatch):
+    assert "Winners" in printed("results", run)
+    monkeypatch.setattr(summary_document, "MOST_WINNERS", 16)
+    text = printed("results", run)
+    assert "Winners" not in text
+    assert "the 17 chosen settings are in selection.parquet" in text
 
 
 def test_the_comparison_has_differences_and_ranks(run):
