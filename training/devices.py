@@ -19,3 +19,8 @@ def device_of(name: str) -> torch.device:
     if not available[name]:
         raise ValueError(f"device is {name!r}, but torch finds none on this machine; use cpu")
     return torch.device(name)
+
+
+def device_name(name: str) -> str:
+    """What the device is called: a GPU by its model."""
+    return torch.cuda.get_device_name() if name == "cuda" else name

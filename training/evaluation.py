@@ -15,7 +15,8 @@ from datasets.domain_dataset import Domain, DomainDataset
 from datasets.splits import split
 from datasets.views import Block, View, as_stored
 
-Role = Literal["source", "held_out"]
+# left_out: the second domain that a fold is not trained on (training.run).
+Role = Literal["source", "held_out", "left_out"]
 SplitName = Literal["in", "out"]
 # Those that training has come to, or an average of those that it passed through.
 WhichWeights = Literal["iterate", "average"]
@@ -79,16 +80,28 @@ class Evaluation:
 
 
 def parts_of(
-    dataset: DomainDataset, held_out: str, seed: int, view: View = as_stored
+    dataset: DomainDataset,
+    held_out: str,
+    seed: int,
+    view: View = as_stored,
+    left_out: str | None = None,
 ) -> list[Part]:
     """Both splits of every domain, which depend on the seed and the domain's index alone.
 
-    Raises ValueError for an unknown held-out domain or one too small to validate on.
+    Raises ValueError for an unknown domain to hold or leave out, for one too small to validate on,
+    and if no domain is left to train on.
     """
-    index_of_held_out = dataset.index(held_out)
+    roles: dict[int, Role] = {dataset.index(held_out): "held_out"}
+    if left_out is not None:
+        roles.setdefault(dataset.index(left_out), "left_out")
+        if len(roles) == 1 or len(dataset.domains) < 3:
+            raise ValueError(
+                f"without {held_out!r} and {left_out!r}, {dataset.name} has no two domains to "
+                "leave out and one to train on"
+            )
     parts = []
     for index, domain in enumerate(dataset.domains):
-        role: Role = "held_out" if index == index_of_held_out else "source"
+        role = roles.get(index, "source")
         halves = split(len(domain), seed, index)
         if not len(halves.out):
             raise ValueError(
@@ -105,11 +118,10 @@ def evaluate(
 ) -> tuple[Score, ...]:
     """A score for each part, in order; the model is left in the mode it was in.
 
-    batch_size: by default 1024, fewer for large images (167 of 224x224).
+    batch_size: by default that of `batch_size_for`.
     """
     if batch_size is None:
-        _, height, width, _ = parts[0].domain.images.shape
-        batch_size = max(16, min(1024, 2**23 // (height * width)))
+        batch_size = batch_size_for(parts)
     was_training = model.training
     model.eval()
     losses, hits = [], []
@@ -135,6 +147,12 @@ def evaluate(
         )
         for part, size, loss, hit in zip(parts, sizes, loss_of, hits_of, strict=True)
     )
+
+
+def batch_size_for(parts: Sequence[Part]) -> int:
+    """How many samples a model scores at once: 1024, fewer of large images (167 of 224x224)."""
+    _, height, width, _ = parts[0].domain.images.shape
+    return int(max(16, min(1024, 2**23 // (height * width))))
 
 
 def chunks(

@@ -9,12 +9,16 @@ from typing import Any, Literal
 
 from datasets.splits import seed_hash
 
+Evaluations = Literal["needed", "held_out", "all"]
+
 
 @dataclass(frozen=True)
 class Run:
     """Everything that the numbers of one training run depend on.
 
-    held_out: name of the domain that is never trained on. steps: updates in all; evaluate_every:
+    held_out: name of the domain that is never trained on. left_out: one more, in a fold of
+    leave-one-domain-out cross-validation; the fold is scored on the in splits of these two, and
+    which of them is called which makes no difference to it. steps: updates in all; evaluate_every:
     updates between two evaluations. hyperparameters: lr, weight_decay, dropout, batch_size (per
     source domain), the algorithm's own, those of the averaging (training.averaging) and of the
     tuning. weights: what the model starts from (models.build); None is random. tuning: which part
@@ -23,8 +27,8 @@ class Run:
     lr_*: how lr changes, and rho_* how rho does; rho_schedule `lr`: as lr (training.schedules).
     clip_norm: longest final gradient (training.clipping). micro_batches: pieces of a batch
     (training.micro_batches). bn `frozen`: batch norm keeps its running statistics and uses them.
-    evaluations: `needed` scores what selection uses, `all` every split of every domain at every
-    evaluation, as DomainBed does.
+    evaluations: `needed` scores what selection uses, `held_out` the held-out domain's out split
+    besides, `all` every split of every domain at every evaluation, as DomainBed does.
 
     flatness: what is measured of the loss around the selected weights, in a ball of flatness_rho,
     on flatness_samples of each domain (training.flatness); `curvature` includes the sharpness.
@@ -42,6 +46,7 @@ class Run:
     steps: int
     evaluate_every: int
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    left_out: str | None = None
     weights: str | None = None
     tuning: Literal["full", "head", "lora"] = "full"
     optimizer: str = "adam"
@@ -60,7 +65,7 @@ class Run:
     bn: Literal["updated", "frozen"] = "updated"
     bn_second_pass: Literal["frozen", "updated"] = "frozen"
     augmentation: str = "auto"
-    evaluations: Literal["needed", "all"] = "needed"
+    evaluations: Evaluations = "needed"
     flatness: Literal["none", "sharpness", "curvature"] = "none"
     flatness_rho: float = 0.05
     flatness_samples: int = 512
@@ -78,7 +83,12 @@ class Run:
         The same for every algorithm and trial of a (dataset, held-out domain, seed), so that
         their differences are those of method and hyperparameters, not of luck.
         """
-        return seed_hash("steppe", self.dataset, self.held_out, self.seed)
+        return seed_hash("steppe", self.dataset, *self.unseen, self.seed)
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The domains that are not trained on, in an order of their own."""
+        return tuple(sorted({self.held_out, self.left_out or self.held_out}))
 
     @property
     def root_path(self) -> Path | None:

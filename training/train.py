@@ -28,11 +28,12 @@ class Interrupted(Exception):
 class TrainResult:
     """How a run ended: its evaluations in order, and the step of the one that speaks for it.
 
-    That is the best one, and with averaging the last, which is of the averaged weights and stands
-    beside that of the latest ones. Held-out scores stand in it, and without averaging at the last
-    step too. passes: what its steps cost, in forwards and backwards over a batch (Passes.spent).
-    state `diverged`: the loss stopped being a finite number; `reason` says when. weights:
-    the model's state dict on the CPU, if it was asked for.
+    That is the one with the best validation, or the one that `train` was told to prefer, and with
+    averaging the last, which is of the averaged weights and stands beside that of the latest ones;
+    validation is its own. Held-out scores stand in it, and without averaging at the step with the
+    best validation and at the last step too. passes: what its steps cost, in forwards and backwards
+    over a batch (Passes.spent). state `diverged`: the loss stopped being a finite number; `reason`
+    says when. weights: the model's state dict on the CPU, if it was asked for.
     """
 
     state: Literal["completed", "diverged"]
@@ -53,19 +54,24 @@ def train(
     save: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     leaving: Callable[[], bool] = lambda: False,
-    keep: Literal["none", "best", "last"] = "none",
+    keep: Literal["none", "best", "last"] | int = "none",
+    held_out_at: int | None = None,
+    prefers: Callable[[Evaluation, Evaluation], bool] | None = None,
 ) -> TrainResult:
     """Trains, evaluating every `run.evaluate_every` steps and after the last.
 
-    `report` gets each evaluation of the source domains (with `run.evaluations == "all"` the
-    held-out domain's too); those before a resume are reported again. Before it, `save` gets a
+    `report` gets each evaluation of the source domains (the held-out domain's too if
+    `run.evaluations` says so); those before a resume are reported again. Before it, `save` gets a
     function that makes a checkpoint which includes it. Whatever either raises ends the run and
     passes through. `leaving` is asked before every step; when it says so, `save` is called and the
     run ends. The held-out domain is scored once at the end, with the best and with the last
-    weights, or with the averaged ones. An average that more steps would not change ends the run as
-    completed; the evaluation that says so is in the result only, so that nothing stops the run
-    where it stops by itself. `keep`: which weights are in the result, those that speak for the run
-    (best) or the last; a run that diverged has none.
+    weights, or with the averaged ones, and on the way at the step `held_out_at`. An average that
+    more steps would not change ends the run as completed; the evaluation that says so is in the
+    result only, so that nothing stops the run where it stops by itself. `prefers(new, old)`:
+    whether an evaluation takes the place of an earlier one as the one that speaks for the run; by
+    default if it validates better. `keep`: which weights are in the result, those that speak for
+    the run (best), the last, or those of a step that is evaluated after any resume; a run that
+    diverged has none. A fold (Run.left_out) has no best step, and no weights that speak for it.
 
     Raises ValueError as Trainer does, and Interrupted when it leaves.
     """
@@ -75,6 +81,7 @@ def train(
             trainer.restore(resume)
             for evaluation in trainer.evaluations[: -1 if trainer.dead else None]:
                 report(evaluation)
+        kept = None
         while not trainer.over:
             start = trainer.step - trainer.step % run.evaluate_every
             end = min(start + run.evaluate_every, run.steps)
@@ -82,14 +89,16 @@ def train(
                 if save is not None:
                     save(trainer.checkpoint)
                 raise Interrupted(f"asked to leave at step {trainer.step}")
-            if not _evaluate(trainer):
+            if not _evaluate(trainer, held_out_at, prefers):
                 between = f"between steps {start} and {end}"
                 return _result(trainer, f"the loss stopped being finite {between}")
+            if trainer.step == keep:
+                kept = _state(trainer)
             if save is not None:
                 save(trainer.checkpoint)
             if not trainer.dead:
                 report(trainer.evaluations[-1])
-        return _result(trainer, keep=keep)
+        return _result(trainer, keep=keep, kept=kept)
 
 
 def _train_until(trainer: Trainer, end: int, leaving: Callable[[], bool]) -> bool:
@@ -105,30 +114,62 @@ def _train_until(trainer: Trainer, end: int, leaving: Callable[[], bool]) -> boo
     return True
 
 
-def _evaluate(trainer: Trainer) -> bool:
+def _evaluate(
+    trainer: Trainer,
+    held_out_at: int | None,
+    prefers: Callable[[Evaluation, Evaluation], bool] | None,
+) -> bool:
     """Scores the weights as they stand; False if the loss left the finite numbers since the last
     time."""
     began = time.perf_counter() - trainer.seconds
-    scores = _source_scores(trainer)
+    fold = trainer.run.left_out is not None
+    scores = _fold_scores(trainer) if fold else _source_scores(trainer)
     trainer.seconds = time.perf_counter() - began
     total = trainer.loss.clone()
     trainer.loss.zero_()
-    if not _finite(total, scores):
+    if not _finite(total, scores) or (fold and not trainer.weights.flat.isfinite().all()):
         return False
+    if trainer.step == held_out_at:
+        scores += _rest_of_held_out(trainer, scores)
     evaluation = Evaluation(trainer.step, scores, trainer.seconds, passes=trainer.passes)
     trainer.evaluations.append(evaluation)
     if trainer.average is not None:
         trainer.average.evaluated(evaluation.validation_loss)
-    elif trainer.best is None or evaluation.validation > trainer.best.validation:
-        kept = [tensor.clone() for tensor in trainer.tensors()]
-        trainer.best = Best(evaluation.step, evaluation.validation, kept)
+    elif not fold:
+        _keep(trainer, evaluation, prefers)
     return True
 
 
+def _keep(
+    trainer: Trainer,
+    evaluation: Evaluation,
+    prefers: Callable[[Evaluation, Evaluation], bool] | None,
+) -> None:
+    """Copies the weights if the evaluation is the best so far, or preferred to those before."""
+    better = trainer.best is None or evaluation.validation > trainer.best.validation
+    old = None if trainer.preferred is None else _at(trainer, trainer.preferred.step)
+    preferred = prefers is not None and (old is None or prefers(evaluation, old))
+    if better or preferred:
+        kept = [tensor.clone() for tensor in trainer.tensors()]
+        best = Best(evaluation.step, evaluation.validation, kept)
+        trainer.best = best if better else trainer.best
+        trainer.preferred = best if preferred else trainer.preferred
+
+
+def _at(trainer: Trainer, step: int) -> Evaluation:
+    return next(evaluation for evaluation in trainer.evaluations if evaluation.step == step)
+
+
 def _source_scores(trainer: Trainer) -> tuple[Score, ...]:
-    """What selection needs of the source domains, or everything if the run asks for it."""
+    """What selection needs of the source domains, and what else the run asks for."""
     everything = trainer.run.evaluations == "all"
-    return trainer.scores(lambda p: everything or (p.role == "source" and p.split == "out"))
+    roles = ["source", *(["held_out"] if trainer.run.evaluations == "held_out" else [])]
+    return trainer.scores(lambda p: everything or (p.role in roles and p.split == "out"))
+
+
+def _fold_scores(trainer: Trainer) -> tuple[Score, ...]:
+    """Of the two domains that are not trained on: the fold is one of either's study."""
+    return trainer.scores(lambda p: p.role != "source" and p.split == "in")
 
 
 def _finite(total: Tensor, scores: tuple[Score, ...]) -> bool:
@@ -136,13 +177,18 @@ def _finite(total: Tensor, scores: tuple[Score, ...]) -> bool:
     return bool(total.isfinite()) and bool(losses.isfinite().all())
 
 
-def _result(trainer: Trainer, diverged: str = "", keep: str = "none") -> TrainResult:
+def _result(
+    trainer: Trainer,
+    diverged: str = "",
+    keep: str | int = "none",
+    kept: dict[str, Tensor] | None = None,
+) -> TrainResult:
     """The result of a run that is over; `diverged` says why it ended early."""
-    last = _state(trainer) if keep == "last" else None
+    last = _state(trainer) if keep == "last" else kept
     if trainer.average is None:
         evaluations = _with_flatness(trainer, _with_held_out(trainer, last=not diverged))
-        best_step = trainer.best.step if trainer.best else None
-        validation = trainer.best.validation if trainer.best else None
+        best_step = trainer.speaking.step if trainer.speaking else None
+        validation = trainer.speaking.validation if trainer.speaking else None
     elif diverged:
         evaluations, best_step, validation = tuple(trainer.evaluations), None, None
     else:
@@ -165,8 +211,8 @@ def _result(trainer: Trainer, diverged: str = "", keep: str = "none") -> TrainRe
 def _selected_state(trainer: Trainer) -> dict[str, Tensor]:
     """Of the averaged weights, which have been loaded, or of the best ones."""
     if trainer.average is None:
-        assert trainer.best is not None
-        trainer.load_tensors(trainer.best.tensors)
+        assert trainer.speaking is not None
+        trainer.load_tensors(trainer.speaking.tensors)
     return _state(trainer)
 
 
@@ -179,28 +225,38 @@ def _state(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def _with_held_out(trainer: Trainer, last: bool) -> tuple[Evaluation, ...]:
-    """The evaluations, with held-out scores at the best step and, if `last`, at the last."""
+    """The evaluations, with held-out scores at the best steps and, if `last`, at the last."""
     if trainer.run.evaluations == "all" or trainer.best is None:
         return tuple(trainer.evaluations)
     held_out = {}
     if last:
-        held_out[trainer.step] = trainer.scores(lambda p: p.role == "held_out")
-    if trainer.best.step not in held_out:
-        trainer.load_tensors(trainer.best.tensors)
-        held_out[trainer.best.step] = trainer.scores(lambda p: p.role == "held_out")
+        held_out[trainer.step] = _rest_of_held_out(trainer, _at(trainer, trainer.step).scores)
+    for best in (trainer.best, trainer.preferred):
+        if best is not None and best.step not in held_out:
+            trainer.load_tensors(best.tensors)
+            held_out[best.step] = _rest_of_held_out(trainer, _at(trainer, best.step).scores)
     return tuple(
         replace(e, scores=e.scores + held_out.get(e.step, ())) for e in trainer.evaluations
     )
 
 
+def _rest_of_held_out(trainer: Trainer, scores: tuple[Score, ...]) -> tuple[Score, ...]:
+    """Scores of the held-out domain's splits that these scores lack."""
+    scored = {s.split for s in scores if s.role == "held_out"}
+    if len(scored) == 2:
+        return ()
+    return trainer.scores(lambda p: p.role == "held_out" and p.split not in scored)
+
+
 def _with_flatness(trainer: Trainer, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
     """The evaluations, with the flatness at the best weights in the best one."""
-    if trainer.run.flatness == "none" or trainer.best is None:
+    speaking = trainer.speaking
+    if trainer.run.flatness == "none" or speaking is None:
         return evaluations
-    trainer.load_tensors(trainer.best.tensors)
+    trainer.load_tensors(speaking.tensors)
     measured = trainer.scores_and_flatness()
     return tuple(
-        replace(e, scores=_merged(e.scores, measured)) if e.step == trainer.best.step else e
+        replace(e, scores=_merged(e.scores, measured)) if e.step == speaking.step else e
         for e in evaluations
     )
 
@@ -218,7 +274,7 @@ def _averaged(trainer: Trainer) -> Evaluation:
     scores = _source_scores(trainer)
     trainer.seconds = time.perf_counter() - began
     if trainer.run.evaluations != "all":
-        scores += trainer.scores(lambda p: p.role == "held_out")
+        scores = _merged(scores, trainer.scores(lambda p: p.role == "held_out"))
     if trainer.run.flatness != "none":
         scores = _merged(scores, trainer.scores_and_flatness())
     return Evaluation(trainer.step, scores, trainer.seconds, "average", trainer.passes)

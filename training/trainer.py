@@ -39,7 +39,7 @@ Checkpoint = dict[str, Any]
 
 @dataclass(frozen=True)
 class Best:
-    """The weights of the best evaluation so far: the first among equals."""
+    """The weights of the best evaluation so far, and what it validated at."""
 
     step: int
     validation: float
@@ -93,6 +93,11 @@ class Trainer:
             run.momentum,
         )
         self.average = averaging.build(run.averaging, numbers)
+        if self.average is not None and run.left_out is not None:
+            raise ValueError(
+                f"averaging {run.averaging!r} has one result at the end of a run, and a fold (left "
+                f"out: {run.left_out!r}) is scored step by step"
+            )
         colours = self.model.colours
         in_training, in_evaluation = views(
             dataset,
@@ -100,7 +105,7 @@ class Trainer:
             self.device,
             InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
         )
-        self.parts = parts_of(dataset, run.held_out, run.seed, in_evaluation)
+        self.parts = parts_of(dataset, run.held_out, run.seed, in_evaluation, run.left_out)
         sources = [p for p in self.parts if p.role == "source" and p.split == "in"]
         self.batches = Batches(
             [(p.domain, p.indices) for p in sources],
@@ -117,11 +122,17 @@ class Trainer:
         self.seconds = 0.0
         self.passes = 0.0  # Passes.spent of all steps
         self.evaluations: list[Evaluation] = []
-        self.best: Best | None = None
+        self.best: Best | None = None  # by validation; the first among equals
+        self.preferred: Best | None = None  # by whoever asked for the run, if they said
         if run.compile:
             self.learn()
             with autocast(run.precision, self.device):
                 self.model.featurizer = compiled(self.model.featurizer, self.batches(0).x)
+
+    @property
+    def speaking(self) -> Best | None:
+        """The weights that speak for the run so far; with averaging there are none yet."""
+        return self.preferred or self.best
 
     @property
     def over(self) -> bool:
@@ -223,6 +234,7 @@ class Trainer:
             "loss": self.loss.clone(),
             "average": self.average and self.average.state(),
             "best": vars(self.best) if self.best else None,
+            "preferred": vars(self.preferred) if self.preferred else None,
             "evaluations": [
                 (e.step, [tuple(vars(s).values()) for s in e.scores], e.seconds, e.passes)
                 for e in self.evaluations
@@ -246,11 +258,15 @@ class Trainer:
         self.loss.copy_(checkpoint["loss"])
         if self.average is not None:
             self.average.restore(checkpoint["average"], self.device)
-        best = checkpoint["best"]
-        self.best = best and Best(
-            best["step"], best["validation"], [t.to(self.device) for t in best["tensors"]]
-        )
+        self.best = self._best(checkpoint["best"])
+        self.preferred = self._best(checkpoint.get("preferred"))
         self.evaluations = [
             Evaluation(step, tuple(Score(*score) for score in scores), seconds, passes=passes)
             for step, scores, seconds, passes in checkpoint["evaluations"]
         ]
+
+    def _best(self, saved: Checkpoint | None) -> Best | None:
+        if saved is None:
+            return None
+        tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
+        return Best(saved["step"], saved["validation"], tensors)

@@ -37,3 +37,10 @@ def test_what_is_averaged_over_has_seeds_of_its_own(other):
 def test_the_root_is_a_path_where_there_is_one():
     assert RUN.root_path is None
     assert replace(RUN, root="data").root_path == Path("data")
+
+
+def test_a_fold_has_a_seed_of_its_own_whichever_of_its_domains_is_called_held_out():
+    fold = replace(RUN, held_out="0", left_out="15")
+    assert fold.random_seed == replace(RUN, held_out="15", left_out="0").random_seed
+    others = [RUN, replace(RUN, held_out="15"), replace(fold, left_out="30"), replace(fold, seed=1)]
+    assert fold.random_seed not in [other.random_seed for other in others]

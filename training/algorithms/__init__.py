@@ -119,6 +119,11 @@ def compares_domains(name: str) -> bool:
     return any(PARTS[part].compares_domains for part in parse(name))
 
 
+def passes_per_step(name: str) -> float:
+    """Forwards and backwards over a batch of an ordinary step; those of GGA's window cost more."""
+    return max((float(PARTS[part].cost.split(";")[0]) for part in parse(name)), default=1.0)
+
+
 def works_on_features(name: str) -> tuple[str, ...]:
     """The algorithm's parts that do nothing if the features cannot change."""
     return tuple(part for part in parse(name) if part in ON_FEATURES)
