@@ -81,6 +81,7 @@ def build(
     shape: Shape,
     dropout: float = 0.0,
     weights: str | None = None,
+    load: bool = True,
 ) -> Network:
     """A model whose fresh weights are drawn from torch's global generator.
 
@@ -94,6 +95,8 @@ def build(
             ones, which are downloaded into the cache of torch.hub or of the Hugging Face hub,
             once; or the path of a state dict, of the featurizer or of a whole model, whose last
             layer is then left out.
+        load: False leaves the weights unread: the model is the one that they are for, its own
+            weights fresh.
 
     Raises:
         ValueError: no model has this name or such weights (names the nearest one), dropout is not
@@ -105,12 +108,12 @@ def build(
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
     family, own_name = _family(name)
     if family is not None:
-        wide = width(name, lambda: family.featurizer(own_name, shape, None), shape)
-        features = family.featurizer(own_name, shape, weights)
+        wide = width(name, lambda: family.featurizer(own_name, shape, None, False), shape)
+        features = family.featurizer(own_name, shape, weights, load)
         colours = family.colours(own_name, weights)
     else:
         entry, colours = MODELS[name], IMAGENET
-        if weights is None:
+        if weights is None or not load:
             features, wide = entry.featurizer(shape)
         else:
             with torch.device("meta"):  # no numbers: to draw them takes longer than to load them

@@ -41,7 +41,7 @@ def colours(name: str, weights: str | None) -> Colours:
     return Colours(tuple(config["mean"]), tuple(config["std"]))
 
 
-def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
+def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.Module:
     """The image tower with its projection into the space that it shares with texts, not normalised.
 
     Position embeddings are resampled to the images' size, as open_clip does it. The activation is
@@ -61,7 +61,7 @@ def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
         weights in published(name) and _tag(name, weights).get("quick_gelu")
     )
     clip = open_clip.CLIP(config["embed_dim"], vision, NO_TEXT, quick)
-    if weights is not None:
+    if weights is not None and load:
         path = pretrained.check(model, weights, published(name))
         if path is None:
             path = _published_file(

@@ -23,8 +23,8 @@ class Family:
     names      of all models
     published  name -> names of the weights that it may start from
     colours    name, weights or None -> what the featurizer expects
-    featurizer name, (C, H, W), weights or None -> the module; ValueError and FileNotFoundError as
-               of models.build
+    featurizer name, (C, H, W), weights or None, whether to load them -> the module; ValueError and
+               FileNotFoundError as of models.build
     """
 
     package: str
@@ -33,7 +33,7 @@ class Family:
     names: Callable[[], Sequence[str]]
     published: Callable[[str], Sequence[str]]
     colours: Callable[[str, str | None], Colours]
-    featurizer: Callable[[str, Shape, str | None], nn.Module]
+    featurizer: Callable[[str, Shape, str | None, bool], nn.Module]
 
 
 def require(family: Family, model: str) -> None:

@@ -41,7 +41,7 @@ def colours(name: str, weights: str | None) -> Colours:
     return Colours(tuple(config.mean), tuple(config.std))
 
 
-def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
+def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.Module:
     """The model without its classifier, from which timm returns pooled features [N, width].
 
     Position embeddings are resampled to the images' size, as timm does it.
@@ -52,8 +52,9 @@ def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
     options: dict[str, Any] = {"num_classes": 0}
     if config.fixed_input_size:
         options["img_size"] = shape[1:]
-    if weights is None:
-        return without_chance(timm.create_model(name, **options))
+    if weights is None or not load:
+        known = weights if weights in published(name) else None
+        return without_chance(timm.create_model(_tagged(name, known), **options))
     path = pretrained.check(model, weights, published(name))
     if path is None:
         what = f"the weights {weights!r} of model {model!r}"
@@ -64,10 +65,12 @@ def featurizer(name: str, shape: Shape, weights: str | None) -> nn.Module:
         # So timm takes them for weights of just this model, and refuses others.
         own = {"num_classes": 0, "label_offset": 0}
     overlay = {"state_dict": state, "custom_load": False, **own}
-    tagged = name if path else f"{name}.{weights}"
     try:
         network: nn.Module = timm.create_model(
-            tagged, pretrained=True, pretrained_cfg_overlay=overlay, **options
+            _tagged(name, None if path else weights),
+            pretrained=True,
+            pretrained_cfg_overlay=overlay,
+            **options,
         )
     except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:400]
@@ -84,6 +87,10 @@ def _config(name: str, weights: str | None = None) -> Any:
 
     known = weights is not None and weights in published(name)
     return timm.models.get_pretrained_cfg(f"{name}.{weights}" if known else name)
+
+
+def _tagged(name: str, tag: str | None) -> str:
+    return name if tag is None else f"{name}.{tag}"
 
 
 def _published_file(config: Any, what: str) -> Path:
