@@ -40,6 +40,7 @@ from search.run.run_folder import RunFolder  # noqa: E402
 KINDS = ("worker", "node", "driver", "cluster")
 # What differs between two runs of one sweep: when and where.
 OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
+EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
 PATIENCE = 180.0  # seconds without progress after which the sweep has come to a standstill
 
 
@@ -160,7 +161,7 @@ def _progress(run: Path, process: subprocess.Popen[str], seconds: float) -> bool
 def compare(run: Path, reference: Path) -> dict[str, int]:
     """Counts of everything in which a run is not its undisturbed reference; all must be 0."""
     found: dict[str, int] = {}
-    keys = {"trials": ["trial"], "evaluations": ["trial", "step", "weights", "domain", "split"]}
+    keys = {"trials": ["trial"], "evaluations": EVALUATION}
     read: dict[str, Callable[[RunFolder], pd.DataFrame]] = {
         "trials": tables.read_trials,
         "evaluations": tables.read_evaluations,

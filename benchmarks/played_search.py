@@ -1,0 +1,129 @@
+"""A study's search, its trials trained in this process instead of on Ray."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+
+from benchmarks.learning_curves import Curve, Curves
+from search.assignment import Assignment, run_of
+from search.config import Sweep
+from search.driver.ledger import Ledger
+from search.run import storage, tables
+from search.run.run_folder import RunFolder
+from search.study_space import column_types
+from search.worker.trial_rows import Progress, trial_row
+
+
+@dataclass
+class Played:
+    """What a search of one study spent, and what its choice was after each evaluation.
+
+    passes: spent by all trials until then. validation, held_out: of the best evaluation so far (of
+    equal trials, the last; of equal steps, the first). stopped: trials stopped early; missed: the
+    most that one of them would have come to, had it gone on.
+    """
+
+    passes: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    trials: int = 0
+    stopped: int = 0
+    missed: float = 0.0
+
+    def note(self, passes: float, leader: tuple[float, int, float]) -> None:
+        validation, _, held_out = leader
+        self.passes.append(passes)
+        self.validation.append(validation)
+        self.held_out.append(held_out)
+
+    @property
+    def spent(self) -> float:
+        return self.passes[-1]
+
+    def at(self, passes: float) -> int:
+        """The evaluation that it had come to with so many passes, or else its first."""
+        return max(bisect_right(self.passes, passes + 1e-6) - 1, 0)
+
+    def until(self, curve: list[float], goal: float) -> float | None:
+        """Passes until `curve` (validation or held_out) has come to the goal, None if it has not.
+
+        A held-out accuracy can fall again when the choice changes: it counts from where it stays.
+        """
+        below = [at for at, value in enumerate(curve) if value < goal]
+        first = below[-1] + 1 if below else 0
+        return self.passes[first] if first < len(curve) else None
+
+
+def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = True) -> Played:
+    """Searches the sweep's one study, with its ledger.
+
+    As on Ray, a trial reports its best value so far at each evaluation and is stopped when the
+    ledger says so. most: passes after which the search ends. noise: whether trials say on how many
+    images they are measured.
+    """
+    played = Played()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = RunFolder.create(scratch)
+        ledger = Ledger(sweep, folder, storage.open_for_writing(folder))
+        spent, leader = 0.0, (0.0, -1, 0.0)  # (validation, trial, held-out accuracy) of the choice
+        while most is None or spent < most:
+            assignment = ledger.next()
+            if assignment is None:
+                break
+            curve = curves.of(run_of(sweep, assignment))
+            if not noise:
+                curve = replace(curve, images=0)
+            best, stopped = -1.0, False
+            for at, validation in enumerate(curve.validation):
+                if validation > best and not curve.diverged:
+                    best = validation
+                    leader = max(leader, (best, assignment.number, curve.held_out[at]))
+                played.note(spent + curve.passes[at], leader)
+                stopped = ledger.report(assignment, said(curve, at))
+                if stopped:
+                    break
+            if stopped:
+                ledger.prune(assignment)
+                spent = played.passes[-1]
+                played.stopped += 1
+                if not curve.diverged:
+                    played.missed = max(played.missed, *curve.validation)
+            else:
+                spent += curve.spent
+                played.note(spent, leader)
+                finish(ledger, sweep, folder, assignment, curve)
+            played.trials += 1
+    return played
+
+
+def said(curve: Curve, at: int, state: str | None = None) -> Progress:
+    """What a trial says of itself at an evaluation; before its first, `at` is -1."""
+    seen = curve.validation[: at + 1]
+    value = max(seen, default=None)
+    return Progress(
+        step=curve.steps[at] if seen else 0,
+        value=value,
+        best_step=None if value is None else curve.steps[seen.index(value)],
+        seconds=0.0,
+        started=time.time(),
+        node="here",
+        device="cpu",
+        state=state,
+        reason=curve.diverged or None,
+        passes=curve.passes[at] if seen else 0.0,
+        images=curve.images,
+    )
+
+
+def finish(
+    ledger: Ledger, sweep: Sweep, folder: RunFolder, assignment: Assignment, curve: Curve
+) -> None:
+    state = "diverged" if curve.diverged else "completed"
+    end = said(curve, len(curve.steps) - 1, state)
+    tables.write_trial(
+        folder, trial_row(sweep, assignment, end, state, end.reason), column_types(sweep)
+    )
+    ledger.finish(assignment, end)
