@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from search import algorithm_names
 from search.config import Sweep
 from search.config.layers import batch_norm
 from search.config.one_dataset import of_dataset
+from search.objectives import peeking
 from search.space import Value
 from search.studies import Study
-from training.run import Run
+from training.run import Evaluations, Run
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,19 @@ def run_of(sweep: Sweep, assignment: Assignment) -> Run:
         weights=sweep.model.weights,
         hyperparameters=dict(assignment.values),  # type: ignore[arg-type]
         tuning=sweep.model.tuning,
-        **{name: getattr(training, name) for name in fields - {"averaging", "bn", "device"}},
+        **{
+            name: getattr(training, name)
+            for name in fields - {"averaging", "bn", "device", "evaluations"}
+        },
+        evaluations=_evaluations(sweep, training.evaluations),
         bn="frozen" if batch_norm(one, training) == "frozen" else "updated",
         averaging=average or training.averaging,
         device=device(one),
     )
+
+
+def _evaluations(sweep: Sweep, asked: Literal["needed", "all"]) -> Evaluations:
+    return "held_out" if asked == "needed" and peeking(sweep.search.objectives) else asked
 
 
 def device(one: Sweep) -> str:

@@ -11,6 +11,15 @@ from typing import Annotated
 
 import typer
 
+from search.arguments import (
+    AddressOption,
+    Format,
+    FormatOption,
+    MethodOption,
+    PassesOption,
+    RunArgument,
+    RunsArgument,
+)
 from search.errors import UserError
 
 app = typer.Typer(
@@ -20,17 +29,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-COMPLETE, TRIALS_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+# Exit statuses; 0: done.
+TRIALS_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+DIFFERS = 1  # what is repeated gives other numbers
 
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    table = "table"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
+# What `--help` lists the commands under.
+SWEEPS, RESULTS, AGAIN, THERE_IS = "Sweeps", "Results", "A trial again", "What there is"
 
 
 class By(StrEnum):
@@ -41,24 +45,14 @@ class By(StrEnum):
     method = "method"
 
 
-Address = Annotated[
-    str | None,
-    typer.Option(help="A Ray cluster to run on, from one of its nodes: `auto` or `host:6379`."),
-]
-RunsArgument = Annotated[
-    list[str], typer.Argument(metavar="RUN", help="The folder or URI of a run; or of several.")
-]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder: `runs/NAME`.")]
-
-
-@app.command()
+@app.command(rich_help_panel=SWEEPS)
 def launch(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep file, see `configs/`.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value: `search.trials=8`."),
     ] = None,
-    address: Address = None,
+    address: AddressOption = None,
     output: Annotated[
         str | None, typer.Option(help="The run's folder. Without it: `runs/NAME`.")
     ] = None,
@@ -81,8 +75,8 @@ def launch(
         _finish(folder.uri, complete)
 
 
-@app.command()
-def resume(run: RunArgument, address: Address = None) -> None:
+@app.command(rich_help_panel=SWEEPS)
+def resume(run: RunArgument, address: AddressOption = None) -> None:
     """Goes on with a sweep that was stopped or killed; no trial is lost or counted twice.
 
     Example: `python -m search resume runs/quickstart`
@@ -94,7 +88,7 @@ def resume(run: RunArgument, address: Address = None) -> None:
         _finish(folder.uri, complete)
 
 
-@app.command()
+@app.command(rich_help_panel=SWEEPS)
 def status(run: RunArgument) -> None:
     """Shows how far a sweep is, also while it runs.
 
@@ -106,20 +100,21 @@ def status(run: RunArgument) -> None:
         print_status(run)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def results(
     runs: RunsArgument,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="A selection method: `training-domain` (default), `oracle`, ...; again for more."
+            help="A selection method, again for more. Without it: that of the search's objective."
         ),
     ] = None,
     by: Annotated[By, typer.Option(help="What stands across.")] = By.held_out,
     published: Annotated[
         bool, typer.Option("--published", help="Sets the numbers of papers beside the run's own.")
     ] = False,
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    passes: PassesOption = None,
+    format_: FormatOption = Format.table,
 ) -> None:
     """Prints the accuracy on each held-out domain of the settings that validation chose.
 
@@ -131,11 +126,11 @@ def results(
         from search.results.print_results import print_results
         from search.results.selection_rules import RULES
 
-        methods = method or (list(RULES) if by is By.method else ["training-domain"])
-        print_results(runs, methods, format_.value, by.value, published)
+        methods = method or (list(RULES) if by is By.method else None)
+        print_results(runs, methods, format_.value, by.value, published, passes)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def compare(
     runs: RunsArgument,
     against: Annotated[
@@ -144,8 +139,9 @@ def compare(
             metavar="ALGORITHM", help="What the others are compared with; else the first."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="A selection method.")] = "training-domain",
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    method: MethodOption = None,
+    passes: PassesOption = None,
+    format_: FormatOption = Format.table,
 ) -> None:
     """Says whether algorithms differ: paired differences with intervals, and mean ranks.
 
@@ -154,13 +150,13 @@ def compare(
     with _user_errors():
         from search.results.print_results import print_comparison
 
-        print_comparison(runs, against, method, format_.value)
+        print_comparison(runs, against, method, format_.value, passes)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def importance(
     runs: RunsArgument,
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    format_: FormatOption = Format.table,
 ) -> None:
     """Says how much of the variation of the objective each hyperparameter explains (fANOVA).
 
@@ -172,9 +168,24 @@ def importance(
         print_importance(runs, format_.value)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
+def pareto(
+    runs: RunsArgument,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Prints the trials of a search with two objectives that no other beats in both.
+
+    Example: `python -m search pareto runs/two-objectives`
+    """
+    with _user_errors():
+        from search.results.print_results import print_pareto
+
+        print_pareto(runs, format_.value)
+
+
+@app.command(rich_help_panel=RESULTS)
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run.")],
+    run: RunArgument,
     output: Annotated[
         Path | None, typer.Option(help="The file to write. Without it: `report.html` in the run.")
     ] = None,
@@ -191,9 +202,9 @@ def report(
         print(f"Report: {_short(write(run, output))}")
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def dashboard(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run.")],
+    run: RunArgument,
     port: Annotated[int, typer.Option(help="Where it is served on 127.0.0.1; 0: any.")] = 8080,
 ) -> None:
     """Opens Optuna's dashboard on the studies of a run, also while it runs.
@@ -208,7 +219,103 @@ def dashboard(
         serve(run, port)
 
 
-@app.command()
+@app.command(rich_help_panel=AGAIN)
+def rerun(
+    run: RunArgument,
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="Its name in the tables, or enough of its end."),
+    ],
+) -> None:
+    """Repeats one trial and says whether its numbers are those of the tables, to the last bit.
+
+    Exit status 0: they agree; 1: they differ. Nothing in the run is changed.
+
+    Example: `python -m search rerun runs/quickstart RotatedDigits.cnn.SAM.0.0.3`
+    """
+    with _user_errors():
+        from search.reproduce.rerun import rerun as repeat
+
+        if not repeat(run, trial):
+            raise typer.Exit(DIFFERS)
+
+
+@app.command(rich_help_panel=AGAIN)
+def export(
+    run: RunArgument,
+    trial: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TRIAL",
+            help="A trial, or a study, whose winner is taken; not needed if the run has one study.",
+        ),
+    ] = None,
+    method: MethodOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write. Without it: `exported/TRIAL`.")
+    ] = None,
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Writes what it says of every sample beside it."),
+    ] = False,
+) -> None:
+    """Writes the selected model of a trial, as safetensors and a YAML file that builds it.
+
+    The weights are those that the run kept (`search.keep_weights`); else the trial is repeated.
+    Exit status 1: the numbers are not those of the tables.
+
+    Example: `python -m search export runs/quickstart RotatedDigits.cnn.SAM.0.0 --predictions`
+    """
+    with _user_errors():
+        from search.reproduce.export import export as write
+
+        if not write(run, trial, method, output, predictions):
+            raise typer.Exit(DIFFERS)
+
+
+@app.command(rich_help_panel=THERE_IS)
+def algorithms(
+    name: Annotated[str | None, typer.Argument(help="One algorithm: `SAGM`, `DISAM+GSAM`.")] = None,
+) -> None:
+    """Lists the algorithms: hyperparameters, defaults, search ranges, cost and paper.
+
+    Example: `python -m search algorithms DISAM+SAGM`
+    """
+    with _user_errors():
+        from search import catalog
+
+        catalog.print_algorithms(name)
+
+
+@app.command(rich_help_panel=THERE_IS)
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="One model, `timm/resnet34`, or a family, `timm`.")
+    ] = None,
+) -> None:
+    """Lists the models and the weights that they may start from.
+
+    Example: `python -m search models resnet50`
+    """
+    with _user_errors():
+        from search import catalog
+
+        catalog.print_models(name)
+
+
+@app.command(rich_help_panel=THERE_IS)
+def datasets() -> None:
+    """Lists the datasets and their domains.
+
+    Example: `python -m search datasets`
+    """
+    with _user_errors():
+        from search import catalog
+
+        catalog.print_datasets()
+
+
+@app.command(rich_help_panel=THERE_IS)
 def prepare(
     dataset: Annotated[
         str, typer.Argument(metavar="DATASET", help="A dataset of `python -m search datasets`.")
@@ -238,48 +345,6 @@ def prepare(
         from search.prepare import prepare as run
 
         run(dataset, source, root, size, allow or [])
-
-
-@app.command()
-def algorithms(
-    name: Annotated[str | None, typer.Argument(help="One algorithm: `SAGM`, `DISAM+GSAM`.")] = None,
-) -> None:
-    """Lists the algorithms: hyperparameters, defaults, search ranges, cost and paper.
-
-    Example: `python -m search algorithms DISAM+SAGM`
-    """
-    with _user_errors():
-        from search import catalog
-
-        catalog.print_algorithms(name)
-
-
-@app.command()
-def models(
-    name: Annotated[
-        str | None, typer.Argument(help="One model, `timm/resnet34`, or a family, `timm`.")
-    ] = None,
-) -> None:
-    """Lists the models and the weights that they may start from.
-
-    Example: `python -m search models resnet50`
-    """
-    with _user_errors():
-        from search import catalog
-
-        catalog.print_models(name)
-
-
-@app.command()
-def datasets() -> None:
-    """Lists the datasets and their domains.
-
-    Example: `python -m search datasets`
-    """
-    with _user_errors():
-        from search import catalog
-
-        catalog.print_datasets()
 
 
 def _finish(location: str, complete: bool) -> None:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from search.space import Choice, Fixed, Interval, Range, Value
 
@@ -20,3 +26,14 @@ def suggest(trial: optuna.Trial, name: str, range_: Range) -> Value:
             return cast(Value, trial.suggest_categorical(name, values))
         case Fixed(value):
             return value
+
+
+def distribution(range_: Interval | Choice) -> BaseDistribution:
+    """What `suggest` draws from, as Optuna knows it."""
+    match range_:
+        case Interval(low, high, log, whole):
+            if whole:
+                return IntDistribution(int(low), int(high), log=log)
+            return FloatDistribution(low, high, log=log)
+        case Choice(values):
+            return CategoricalDistribution(values)

@@ -1,4 +1,4 @@
-"""Optuna's pruners by the names of a sweep file."""
+"""What stops trials early, by the names of a sweep file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
     NopPruner,
-    SuccessiveHalvingPruner,
 )
+
+from search.rung_pruner import RungPruner
 
 
 def build(name: str, steps: int, grace_steps: int, reduction_factor: int) -> BasePruner:
@@ -24,9 +25,7 @@ def build(name: str, steps: int, grace_steps: int, reduction_factor: int) -> Bas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return {
-            "asha": lambda: SuccessiveHalvingPruner(
-                min_resource=grace_steps, reduction_factor=reduction_factor
-            ),
+            "asha": lambda: RungPruner(steps, grace_steps, reduction_factor),
             "hyperband": lambda: HyperbandPruner(
                 min_resource=grace_steps, max_resource=steps, reduction_factor=reduction_factor
             ),
@@ -36,6 +35,6 @@ def build(name: str, steps: int, grace_steps: int, reduction_factor: int) -> Bas
 
 
 def default_grace(steps: int, evaluate_every: int, reduction_factor: int) -> int:
-    """Two rungs before the end: steps / factor^2, rounded up to an evaluation."""
-    evaluations = math.ceil(steps / reduction_factor**2 / evaluate_every)
+    """Three rungs, the last at two thirds of the way, each rounded up to an evaluation."""
+    evaluations = math.ceil(2 / 3 * steps / reduction_factor**2 / evaluate_every)
     return min(evaluations * evaluate_every, steps)

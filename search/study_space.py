@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
 from models import tuning
 from search import algorithm_names, averaging_ranges, tuning_ranges
@@ -62,11 +63,15 @@ def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
 
 def budget(one: OneDataset, algorithm: str) -> int:
     """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
-    space = study_space(one, algorithm)
-    if any(isinstance(range_, Interval) for range_ in space.values()):
-        return one.search.trials
     # The same seed makes the same run of a setting: trying it again would tell nothing.
-    return min(one.search.trials, grid_size(space))
+    most = different_settings(study_space(one, algorithm))
+    return one.search.trials if most is None else min(one.search.trials, most)
+
+
+def different_settings(space: dict[str, Range]) -> int | None:
+    """How many a space has; None with an interval in it."""
+    intervals = any(isinstance(range_, Interval) for range_ in space.values())
+    return None if intervals else grid_size(space)
 
 
 def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
@@ -77,9 +82,11 @@ def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     return ranges | own if isinstance(own, dict) else ranges
 
 
-def first_settings(one: OneDataset, algorithm: str) -> list[dict[str, Value]]:
-    """What a study tries first: the setting published for its dataset, then the sweep's first
-    trials.
+def first_settings(
+    one: OneDataset, algorithm: str, earlier: Sequence[Mapping[str, Value]] = ()
+) -> list[dict[str, Value]]:
+    """What a study tries first: the setting published for its dataset, then those of earlier
+    runs, then the sweep's first trials.
 
     Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
     to draw. Empty for a grid, which comes to each of its points anyway.
@@ -94,7 +101,7 @@ def first_settings(one: OneDataset, algorithm: str) -> list[dict[str, Value]]:
         | averaging_ranges.published(dataset, averaging_of(one, algorithm))
         | tuning_ranges.published(one.model.tuning)
     )
-    for wanted in (reported, *one.search.first_trials):
+    for wanted in (reported, *earlier, *one.search.first_trials):
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
             if name in wanted and not isinstance(range_, Fixed):

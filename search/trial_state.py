@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 STATE = "state"
 REASON = "reason"
 FAILURES = "failures"  # attempts that failed since it last came further than before
+IMAGES = "images"  # what it reports is measured on
 
 
 def state_of(trial: FrozenTrial) -> str | None:

@@ -12,7 +12,10 @@ import datasets
 import models
 from models import tuning
 from search.config import Model, OneOfSeveral, Resources, Search
+from search.config.budget_keys import Budget, StudyBudget
+from search.config.track_key import TRACKERS
 from search.config.training_keys import Training
+from search.reproduce import predictions
 from search.results.selection_rules import RULES
 from search.run.tables import evaluations_schema, selection_schema, trials_schema
 from search.space import KINDS
@@ -28,6 +31,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
         ("## trials", trials_schema({})),
         ("## evaluations", evaluations_schema()),
         ("## selection", selection_schema({})),
+        ("## predictions", predictions.SCHEMA),
     ],
 )
 def test_every_column_of_a_table_is_documented(heading, schema):
@@ -67,6 +71,12 @@ def test_every_key_of_the_search_and_of_resources_is_documented_with_its_default
             assert not [choice for choice in choices if choice not in line]
 
 
+def test_every_budget_is_documented():
+    text = (DOCS / "budgets.md").read_text()
+    for section, model in (("budget", Budget), ("study_budget", StudyBudget)):
+        assert not [key for key in model.model_fields if f"`{section}.{key}`" not in text]
+
+
 def test_every_kind_of_range_is_documented():
     text = (DOCS / "search.md").read_text()
     assert not [kind for kind in KINDS if f"`{{{kind}: [" not in text]
@@ -97,6 +107,15 @@ def test_the_examples_of_models_are_models():
     for example in map(yaml.safe_load, examples):
         models.check_weights(example["name"], example["weights"])
         tuning.check(models.outline(example["name"]), example.get("tuning", "full"))
+
+
+def test_every_tracker_is_documented_with_its_extra():
+    text = (DOCS / "trackers.md").read_text()
+    assert not [name for name in TRACKERS if f"| `{name}` | " not in text]
+    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    for name in TRACKERS:
+        assert f"pip install '.[{name}]'" in text
+        assert name in extras["optional-dependencies"]
 
 
 def test_every_extra_is_in_that_of_the_tests():

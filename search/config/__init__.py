@@ -16,10 +16,15 @@ from pydantic import (
     PlainValidator,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 
+from search.config.budget_keys import Budget, StudyBudget
+from search.config.objective_keys import ObjectiveNames, without_pruning
 from search.config.section import Real, Section, Whole
+from search.config.track_key import Track
 from search.config.training_keys import Training
+from search.config.warm_start import WarmStart
 from search.nearest import nearest
 from search.space import INTERVALS, KINDS, parse_range, plain, plain_value
 
@@ -166,13 +171,24 @@ class Model(Section):
 
 class Search(Section):
     trials: Whole = Field(default=20, ge=1, description="Trials of each study.")
-    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc", "grid"] = "tpe"
+    sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "random", "qmc", "grid"] = "tpe"
     scheduler: Literal["asha", "median", "hyperband", "none"] = Field(
-        default="asha", description="What stops trials that fall behind."
+        default="asha",
+        description="What stops trials that fall behind; with two objectives there is none.",
     )
-    objective: Literal["training-domain"] = Field(
+    objective: ObjectiveNames = Field(
         default="training-domain",
-        description="What the search maximizes; never sees the held-out domain.",
+        description="What the search maximizes, one objective or a list of two. Only oracles see "
+        "the held-out domain.",
+    )
+    allow_oracle: bool = Field(
+        default=False,
+        description="Whether the objective may see the held-out domain, which every table then "
+        "says.",
+    )
+    compare_at: Literal["steps", "passes"] = Field(
+        default="steps",
+        description="What trials have spent alike when the scheduler compares them.",
     )
     seed: Whole = Field(default=0, ge=0, description="Seed of the sampler.")
     grace_steps: Whole | None = Field(
@@ -180,6 +196,21 @@ class Search(Section):
     )
     reduction_factor: Whole = Field(
         default=3, ge=2, description="asha and hyperband go on with one in this many trials."
+    )
+    budget: Budget = Field(
+        default=Budget(), description="What the whole sweep may spend; then it ends."
+    )
+    study_budget: StudyBudget = Field(
+        default=StudyBudget(), description="What each study may spend; then it ends."
+    )
+    terminator: Literal["none", "stagnation"] = Field(
+        default="none",
+        description="What stops a study that no longer improves; others get its trials.",
+    )
+    patience: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="Trials without a better one after which a study stagnates.",
     )
     max_failures: Whole = Field(
         default=3,
@@ -205,6 +236,29 @@ class Search(Section):
     first_trials: tuple[dict[str, WrittenValue], ...] = Field(
         default=(), description="Settings tried first, after the published one."
     )
+    warm_start: WarmStart | None = Field(
+        default=None,
+        description="Earlier runs whose best settings are tried right after the published one.",
+        examples=["runs/first"],
+    )
+    share: Literal["none", "seeds", "domains"] = Field(
+        default="none",
+        description="Whose best settings a study tries while both search: those of its other "
+        "seeds, or also of other held-out domains, which every table then says.",
+    )
+    seed_reduction: Whole | None = Field(
+        default=None,
+        ge=2,
+        description="The first seed searches; one in this many of its settings, the best, is tried "
+        "with the second, and so on.",
+    )
+
+    _scheduler = model_validator(mode="before")(without_pruning)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """One or two; the first chooses each trial's step, and ranks trials where one must."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
 
 
 class Resources(Section):
@@ -252,6 +306,9 @@ class Sweep(Section):
     training: Training = Training()
     search: Search = Search()
     resources: Resources = Resources()
+    track: Track = Field(
+        default=(), description="Who else is told of trials while they run; one, or a list."
+    )
 
 
 def json_schema() -> dict[str, Any]:

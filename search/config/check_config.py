@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import datasets
 from search import algorithm_names
+from search.config.check_early_settings import check_early_settings
+from search.config.check_folds import check_folds
 from search.config.check_model import check_model
+from search.config.check_objectives import check_objectives
 from search.config.check_space import check_space
 from search.config.idle_keys import SWITCHES, idle_keys
 from search.config.one_dataset import OneDataset
@@ -33,6 +36,8 @@ def check_one(
         problems += _steps(sweep)
     if whole(("model",), ("dataset", "size")):
         problems += check_model(sweep)
+    if whole(*(("search", key) for key in ("objective", "allow_oracle", "sampler", "scheduler"))):
+        problems += [*check_objectives(sweep.search), *check_early_settings(sweep.search)]
     domains = _domains(sweep) if whole(("dataset",)) else []
     algorithms = _unusable(sweep)
     problems += domains + algorithms
@@ -40,7 +45,7 @@ def check_one(
     if not algorithms and whole(("algorithms",)):
         problems += _same(sweep)
         if not domains and whole(("dataset",)):
-            problems += _too_few_sources(sweep)
+            problems += [*_too_few_sources(sweep), *check_folds(sweep)]
         if whole(("search", "space"), ("training", "steps")):
             problems += check_space(sweep)
         if whole(*SWITCHES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from search.config import Sweep
+from search.config.check_budget import check_budget
 from search.config.check_config import check_one
 from search.config.one_dataset import by_dataset, own_training, place_in_file, place_in_part
 from search.config.problems import Path, Problem, show
@@ -33,6 +34,8 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
         problems.append(Problem(problem.path, text))
     # What acts for one dataset is not in vain.
     problems += [those[0] for path, those in idle.items() if len(those) == _readers(sweep, path)]
+    if not problems and not broken:
+        problems += check_budget(sweep)
     return [problem for problem in problems if problem.path not in broken]
 
 

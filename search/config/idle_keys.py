@@ -13,6 +13,9 @@ from search.assignment import device
 from search.config.layers import batch_norm, has_layer
 from search.config.one_dataset import OneDataset
 from search.config.problems import Path, Problem, show
+from search.config.section import Section
+from search.folds import makes_folds
+from search.objectives import peeking
 from training.algorithms import hyperparameters
 
 # A key acts if all of these hold; the first that does not says why it does not.
@@ -31,6 +34,8 @@ SWITCHES: tuple[Path, ...] = (
     ("training", "flatness"),
     ("search", "sampler"),
     ("search", "scheduler"),
+    ("search", "objective"),
+    ("search", "terminator"),
     ("resources", "gpu"),
 )
 
@@ -105,6 +110,24 @@ def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
         "only asha and hyperband use it": lambda: search.scheduler in ("asha", "hyperband")
     }
     stops: Conditions = {"no scheduler stops trials": lambda: search.scheduler != "none"}
+    several_seeds: Conditions = {"there is one seed": lambda: len(sweep.seeds) > 1}
+    siblings: Conditions = {
+        "one domain is held out; seeds does the same": lambda: (
+            search.share != "domains" or sweep.held_out == "all" or len(sweep.held_out) > 1
+        ),
+        "there is one seed": lambda: search.share != "seeds" or len(sweep.seeds) > 1,
+        "with search.seed_reduction later seeds wait for the first": lambda: (
+            search.share != "seeds" or search.seed_reduction is None
+        ),
+    }
+    within_a_run: Conditions = {
+        "leave-one-domain-out stops trials after a fold, the first or a later one": lambda: (
+            not makes_folds(search)
+        )
+    }
+    peeks: Conditions = {
+        "the objective does not see the held-out domain": lambda: bool(peeking(search.objectives))
+    }
     samples: Conditions = {"a grid visits all its points": lambda: search.sampler != "grid"}
     return {
         ("training", "momentum"): sgd,
@@ -124,8 +147,14 @@ def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
         ("training", "flatness_rho"): measures,
         ("training", "flatness_samples"): measures,
         ("search", "reduction_factor"): halves,
-        ("search", "grace_steps"): stops,
+        ("search", "grace_steps"): stops | within_a_run,
+        ("search", "compare_at"): stops | within_a_run,
+        ("search", "allow_oracle"): peeks,
         ("search", "first_trials"): samples,
+        ("search", "warm_start"): samples,
+        ("search", "share"): samples | siblings,
+        ("search", "seed_reduction"): several_seeds,
+        ("search", "patience"): {"search.terminator is none": lambda: search.terminator != "none"},
     }
 
 
@@ -135,6 +164,8 @@ def _resizes(dataset: str) -> bool:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
     if not isinstance(value, tuple):
         return value
     return [dict(entry) if isinstance(entry, dict) else entry for entry in value]

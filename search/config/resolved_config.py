@@ -15,6 +15,9 @@ from search.space import KINDS, plain
 from search.studies import held_out_domains
 from search.study_space import given_ranges, study_space
 
+# What a configuration may differ in from that of its run.
+FREE = ("search.budget.", "search.study_budget.", "track")
+
 
 def resolved(sweep: Sweep) -> dict[str, Any]:
     """The sweep as a file with every key: defaults, held-out domains and all ranges written out.
@@ -58,13 +61,23 @@ def as_yaml(sweep: Sweep) -> str:
 
 
 def differences(here: Sweep, there: Sweep) -> list[str]:
-    """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`."""
+    """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
+
+    Budgets may: they are not what a run is, but how far it goes for now. So may who is told of it.
+    """
+    return [text for key, text in _differences(here, there) if not key.startswith(FREE)]
+
+
+def changed(here: Sweep, there: Sweep) -> bool:
+    """Whether they differ at all."""
+    return any(_differences(here, there))
+
+
+def _differences(here: Sweep, there: Sweep) -> Iterator[tuple[str, str]]:
     ours, theirs = dict(_leaves(resolved(here))), dict(_leaves(resolved(there)))
-    return [
-        f"{key}: {_shown(ours, key)} here, {_shown(theirs, key)} in the run"
-        for key in {**ours, **theirs}
-        if key not in ours or key not in theirs or ours[key] != theirs[key]
-    ]
+    for key in {**ours, **theirs}:
+        if key not in ours or key not in theirs or ours[key] != theirs[key]:
+            yield key, f"{key}: {_shown(ours, key)} here, {_shown(theirs, key)} in the run"
 
 
 class _Dumper(yaml.SafeDumper):

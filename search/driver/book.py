@@ -29,8 +29,12 @@ class Book:
     study: Study
     space: dict[str, Range]
     budget: int
+    # The study that comes before it: this one waits for it to end and tries its best settings.
+    after: Book | None = None
     optuna: optuna.Study | None = None
     asked: int = 0
+    # Whether its budget is spent, or that of the sweep: see Purse.
+    closed: bool = False
     running: dict[str, Running] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     # Best value of a completed trial, and the trial's number; of equals, the later one's.
@@ -45,13 +49,24 @@ class Book:
         return self.leader and f"{self.study.id}.{self.leader[1]}"
 
     @property
+    def ready(self) -> bool:
+        """Whether it may begin."""
+        return self.after is None or self.after.done
+
+    @property
     def open(self) -> bool:
         """Whether more trials may be asked for."""
-        return self.asked < self.budget
+        return self.ready and not self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether it has had all the trials that it may have, or spent what it may spend."""
+        return self.closed or self.asked >= self.budget
 
     @property
     def done(self) -> bool:
-        return self.ended.total() >= self.budget
+        """Whether no trial of it is at work or to come."""
+        return self.full and self.ended.total() >= self.asked
 
     def trials(self) -> list[str]:
         """Names of all its trials, in order."""

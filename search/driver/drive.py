@@ -18,6 +18,8 @@ from search.driver.cluster import Slots
 from search.driver.ledger import Ledger
 from search.driver.scheduler import StudyScheduler
 from search.driver.searcher import StudySearcher
+from search.driver.trackers import trackers
+from search.driver.tracking import telling
 from search.errors import UserError
 from search.run.run_folder import RunFolder
 from search.worker.actor import worker
@@ -58,7 +60,10 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
     searcher = StudySearcher(ledger, slots, stop.asked.set, sweep.search.hang_seconds)
     scheduler = StudyScheduler(searcher)
     carry_out = tune.with_parameters(run_trial, sweep=sweep, folder=folder)
-    with tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
+        telling(sweep, folder, trackers(sweep, folder)) as callbacks,
+    ):
         tuner = tune.Tuner(
             worker(carry_out, needs),
             tune_config=tune.TuneConfig(
@@ -75,6 +80,7 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
                 # The ledger hands out again what has failed, and counts.
                 failure_config=tune.FailureConfig(max_failures=0),
                 stop=stop,
+                callbacks=callbacks,
                 verbose=0,
             ),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import optuna
@@ -13,29 +13,43 @@ from datasets.domain_dataset import DomainDataset
 from search.config import Sweep
 from search.config.check_model import try_model
 from search.config.one_dataset import by_dataset
-from search.config.resolved_config import as_yaml, differences
-from search.driver import live
+from search.config.resolved_config import as_yaml, changed, differences
+from search.driver import live, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
+from search.driver.trackers import require, trackers
 from search.errors import UserError
+from search.results.origins import saw_held_out, untried
 from search.results.selection import METHODS, select
 from search.run import lease, manifest, storage, tables
 from search.run.driver_log import driver_log
 from search.run.recorded import sweep_of
-from search.run.run_folder import CHECKPOINTS, MANIFEST, SWEEP, TRIALS, RunFolder
+from search.run.run_folder import (
+    CHECKPOINTS,
+    FOLDS,
+    MANIFEST,
+    SWEEP,
+    TRIALS,
+    WARM_START,
+    RunFolder,
+)
 from search.run.storage import JOURNAL
+from search.run.wall_clock import WALL_CLOCK, WallClock
 from search.studies import asked_studies
 
 log = logging.getLogger("steppe")
 
 
 def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
-    """Runs the sweep, or what is left of it; True when every trial has ended.
+    """Runs the sweep, or what is left of it; True when it has come to its end, or its budget's.
 
-    False: it was stopped, and a resume goes on. Raises UserError if the folder holds another
-    sweep, is in use by another driver, or cannot be written.
+    False: it was stopped, and a resume goes on. So does a launch with a larger budget; a trial that
+    was at work when the wall hours were over goes on then, from its checkpoint. Raises UserError
+    if the folder holds another sweep, is in use by another driver, or cannot be written.
     """
     _check_same(sweep, folder)
+    require(sweep.track)
+    begin_with = None if folder.exists(WARM_START) else warm_start.find(sweep)
     found = _datasets(sweep)
     try_model(sweep.model, found)
     # ray is imported late, so that what a user got wrong is said at once.
@@ -49,14 +63,18 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         _logging_to(folder),
         _no_false_start(folder),
     ):
-        if not folder.exists(SWEEP):
+        if not folder.exists(SWEEP) or changed(sweep, sweep_of(folder)):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-        manifest.record(folder, found)
+        warm_start.record(folder, begin_with)
+        manifest.record(folder, found, saw_held_out(sweep.model_dump(mode="json")))
         # A damaged table is better found now than after the last trial.
         tables.read_trials(folder), tables.read_evaluations(folder)
         stored = storage.open_for_writing(folder)
         ledger = Ledger(sweep, folder, stored)
-        with live.progress(sweep, ledger, folder):
+        for tracker in trackers(sweep, folder):
+            print(f"Tracked: {tracker.sentence}", flush=True)
+        clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
+        with live.progress(sweep, ledger, folder), clock if ledger.left else nullcontext():
             if ledger.left and not stop.asked.is_set():
                 # Again after Ray has started, as it sets a handler of its own for SIGTERM.
                 with ray_cluster(address), stopping_on_signals(stop):
@@ -67,9 +85,10 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         complete = all(book.done for book in ledger.books.values())
         if complete:
             folder.delete(CHECKPOINTS)
+            folder.delete(FOLDS)
             ledger.tidy()
         finish(sweep, folder)
-    return complete
+    return complete or clock.over
 
 
 def default_output(sweep: Sweep) -> Path:
@@ -92,7 +111,10 @@ def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder,
 def finish(sweep: Sweep, folder: RunFolder) -> None:
     """Writes the selection table from the trials so far."""
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
-    chosen = select(trials, evaluations, tuple(METHODS), asked_studies(sweep))
+    asked = asked_studies(sweep)
+    ended = {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
+    why = untried(sweep.model_dump(mode="json"), asked, trials, ended)
+    chosen = select(trials, evaluations, tuple(METHODS), asked, why)
     tables.write_selection(folder, chosen)
 
 
@@ -114,6 +136,8 @@ def _datasets(sweep: Sweep) -> list[DomainDataset]:
 
 def _check_same(sweep: Sweep, folder: RunFolder) -> None:
     parts = {SWEEP: folder.exists(SWEEP), JOURNAL: storage.begun(folder)}
+    if sweep.search.warm_start is not None:
+        parts[WARM_START] = folder.exists(WARM_START)
     if folder.list(TRIALS) and not all(parts.values()):
         missing = next(name for name, there in parts.items() if not there)
         raise UserError(
@@ -144,7 +168,7 @@ def _no_false_start(folder: RunFolder) -> Iterator[None]:
         with suppress(OSError):  # as when that is what ended it
             hasty = folder.hasty()
             if new and not storage.begun(hasty):
-                for name in (SWEEP, MANIFEST, JOURNAL):
+                for name in (SWEEP, WARM_START, MANIFEST, JOURNAL, WALL_CLOCK):
                     hasty.delete(name)
         raise
 

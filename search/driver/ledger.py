@@ -6,10 +6,15 @@ told what to run and reports back, and may die at any time.
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 from collections import deque
+from collections.abc import Sequence
 
 import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from datasets.splits import seed_hash
@@ -18,19 +23,27 @@ from search.assignment import Assignment
 from search.config import Sweep
 from search.config.one_dataset import OneDataset, by_dataset
 from search.distributions import suggest
+from search.driver import share
 from search.driver.book import Book, Running
-from search.errors import UserError
+from search.driver.first_trials import FirstTrials
+from search.driver.purse import Purse
+from search.driver.report_steps import step_of, unit, whole
+from search.driver.seeds import LaterSeeds
+from search.driver.study_files import StudyFiles
+from search.driver.termination import Terminator
+from search.folds import makes_folds
+from search.objectives import best_so_far
 from search.run import tables
 from search.run.checkpoints import delete_checkpoints
-from search.run.compaction import compact
 from search.run.kept_weights import delete_weights, keep_only
-from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.run_folder import RunFolder
+from search.run.shared_folds import delete_folds, group
 from search.run.storage import SweepStorage
 from search.space import Value
 from search.studies import Study, studies
-from search.study_space import budget, column_types, first_settings, grid, study_space
-from search.trial_state import FAILURES, REASON, STATE, state_of
-from search.worker.trial_rows import Progress, trial_row
+from search.study_space import budget, column_types, study_space
+from search.trial_state import FAILURES, IMAGES, REASON, STATE, state_of
+from search.worker.trial_rows import Progress, trial_row, values_of
 
 log = logging.getLogger("steppe")
 
@@ -50,20 +63,34 @@ class Ledger:
         self._orphans: deque[tuple[Book, int, Progress | None]] = deque()
         self._parts = by_dataset(sweep)
         self._pruners = {
-            dataset: pruners.build(
+            (dataset, algorithm): pruners.build(
                 one.search.scheduler,
-                one.training.steps,
-                grace_steps(one),
+                int(whole(one) * unit(one, algorithm)),
+                int(grace_steps(one) * unit(one, algorithm)),
                 one.search.reduction_factor,
             )
             for dataset, one in self._parts.items()
+            for algorithm in sweep.algorithms
         }
+        self._first = FirstTrials(sweep, folder)
         self.books = {study.id: self._book(study) for study in studies(sweep)}
+        self._later_seeds = LaterSeeds(
+            self.books,
+            sweep.seeds,
+            sweep.search.seed_reduction,
+            lambda book: tables.write_none(folder, book.study.id, self._hp_types),
+        )
+        self._purse = Purse(sweep)
+        self._terminator = Terminator(sweep, self.books)
+        self._files = StudyFiles(folder, storage)
         self._adopt()
+        self._terminator.recall()
+        self._purse.recall(folder)
+        self._close()
         self.tidy()
 
     def next(self) -> Assignment | None:
-        """A trial to carry out; None if every study has asked for all of its trials.
+        """A trial to carry out; None if no study may ask for another.
 
         Adopted trials come first. Then the study with the fewest trials at work, and among those
         with the fewest so far, so that each sampler sees most of its results before it suggests.
@@ -74,12 +101,22 @@ class Ledger:
             assignment = self._start(book, optuna.trial.Trial(book.optuna, trial_id))
             book.running[assignment.trial].progress = progress
             return assignment
-        waiting = [book for book in self.books.values() if book.open]
-        if not waiting:
-            return None
-        book = min(waiting, key=lambda book: (len(book.running), book.asked))
+        self._close()
+        chosen = self._choose()
+        return None if chosen is None else self._ask(chosen)
+
+    def _choose(self) -> Book | None:
+        while waiting := [book for book in self.books.values() if book.open]:
+            book = min(waiting, key=lambda book: (len(book.running), book.asked))
+            if not self._terminator.stops(book):
+                return book
+        return None
+
+    def _ask(self, book: Book) -> Assignment:
+        self._files.part(book)
         if book.optuna is None:
             book.optuna = self._begin(book, new=True)
+        share.offer(book, self.books.values(), self._sweep.search.share)
         book.asked += 1
         return self._start(book, book.optuna.ask())
 
@@ -87,42 +124,58 @@ class Ledger:
         """Records an evaluation; True if the trial is to be stopped.
 
         A trial that was resumed reports again what is known; only its newest report decides, and
-        one that has done all its steps is let finish.
+        one that has done all its steps is let finish. With folds it is the report at the end of one
+        that counts, at as many steps as folds have, and the value may fall from one to the next.
         """
         book = self.books[assignment.study.id]
         running = book.running[assignment.trial]
         if progress.note and progress.note != (running.progress and running.progress.note):
             log.warning("%s: %s", assignment.trial, progress.note)
         running.progress = progress
+        one = self._parts[book.study.dataset]
+        step = step_of(one, progress)
+        if step is None:
+            return False
         assert progress.value is not None
         known = self._storage.get_trial(running.trial_id).intermediate_values
-        if progress.step not in known:
-            self._storage.set_trial_intermediate_value(
-                running.trial_id, progress.step, progress.value
-            )
+        if step not in known:
+            if progress.images and (not known or progress.folds):  # each fold brings more
+                self._storage.set_trial_user_attr(running.trial_id, IMAGES, progress.images)
+            # Optuna takes no such value of two objectives; TPE would take one of them for a rank.
+            value = progress.value if len(one.search.objectives) == 1 else math.nan
+            self._storage.set_trial_intermediate_value(running.trial_id, step, value)
             if self._storage.get_trial(running.trial_id).user_attrs.get(FAILURES):
                 self._storage.set_trial_user_attr(running.trial_id, FAILURES, 0)
-        elif progress.step < max(known):
+        elif step < max(known):
             return False
-        if progress.step >= self._parts[book.study.dataset].training.steps:
+        trial = self._storage.get_trial(running.trial_id)
+        if progress.folds is None and progress.step >= one.training.steps:
             return False
+        if not best_so_far(one.search.objectives):
+            # The best of them all, which pruners may go by, is not what the trial is worth.
+            trial = copy.copy(trial)  # the storage's own
+            trial.intermediate_values = {step: trial.intermediate_values[step]}
         assert book.optuna is not None
-        return self._pruners[book.study.dataset].prune(
-            book.optuna, self._storage.get_trial(running.trial_id)
-        )
+        return self._pruner(book).prune(book.optuna, trial)
 
     def finish(self, assignment: Assignment, progress: Progress) -> None:
         """A trial came to its end, completed or diverged, and has written its rows."""
         assert progress.state is not None
-        self._end(assignment, progress.state, progress.reason, progress.value)
+        self._purse.pay(assignment.study.id, progress.seconds, progress.passes)
+        self._end(assignment, progress.state, progress.reason, progress.values)
 
     def prune(self, assignment: Assignment) -> None:
         """A trial was stopped because others do better; writes its row."""
         running = self.books[assignment.study.id].running[assignment.trial]
-        step = running.progress.step if running.progress else 0
-        reason = f"{self._sweep.search.scheduler}: behind other trials at step {step}"
+        said = running.progress
+        where = f"at step {said.step if said else 0}"
+        if said and said.folds:
+            where = "after 1 fold" if said.folds == 1 else f"after {said.folds} folds"
+        if said and self._sweep.search.compare_at == "passes":
+            where += f" ({said.passes:g} passes)"
+        reason = f"{self._sweep.search.scheduler}: behind other trials {where}"
         self._write_row(running, "pruned", reason)
-        self._end(assignment, "pruned", reason, None)
+        self._end(assignment, "pruned", reason)
 
     def lose(self, assignment: Assignment, reason: str, counts: bool) -> None:
         """An attempt at a trial came to no end: it will be handed out again, before anything new.
@@ -134,7 +187,8 @@ class Ledger:
         running = self.books[assignment.study.id].running[assignment.trial]
         row = tables.read_trial(self._folder, assignment.trial)
         if row is not None:
-            self._end(assignment, row["state"], row["reason"], row["objective"])
+            self._purse.pay(assignment.study.id, row["seconds"], row["passes"])
+            self._end(assignment, row["state"], row["reason"], values_of(row))
             return
         known = self._storage.get_trial(running.trial_id).user_attrs
         failures = known.get(FAILURES, 0) + counts
@@ -150,7 +204,7 @@ class Ledger:
     def fail(self, assignment: Assignment, reason: str) -> None:
         """A trial crashed more often than it may; writes its row."""
         self._write_row(self.books[assignment.study.id].running[assignment.trial], "failed", reason)
-        self._end(assignment, "failed", reason, None)
+        self._end(assignment, "failed", reason)
 
     def is_running(self, assignment: Assignment) -> bool:
         return assignment.trial in self.books[assignment.study.id].running
@@ -160,17 +214,18 @@ class Ledger:
 
         To be called while no trial is being carried out.
         """
-        there = {*self._folder.list(TRIALS), *self._folder.list(EVALUATIONS)}
+        self._files.look(self.books.values())
         for book in self.books.values():
-            if book.done and any(f"{trial}.parquet" in there for trial in book.trials()):
-                self._compact(book)
+            if book.done:
+                self._delete_folds(book)
         keep_only(self._folder, [book.leading for book in self.books.values() if book.leading])
         self._folder.delete_partials()
 
     @property
     def left(self) -> int:
         """Trials still to hand out."""
-        return len(self._orphans) + sum(max(b.budget - b.asked, 0) for b in self.books.values())
+        to_come = (book.budget - book.asked for book in self.books.values() if not book.full)
+        return len(self._orphans) + sum(to_come)
 
     def _book(self, study: Study) -> Book:
         one = self._parts[study.dataset]
@@ -178,22 +233,21 @@ class Ledger:
 
     def _begin(self, book: Book, new: bool) -> optuna.Study:
         """Makes or loads the Optuna study and queues what it tries first and has not queued yet."""
-        name, pruner = book.study.id, self._pruners[book.study.dataset]
+        name, pruner = book.study.id, self._pruner(book)
+        directions = [StudyDirection.MAXIMIZE] * len(self._sweep.search.objectives)
         if new:
             study = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", pruner=pruner
+                storage=self._storage, study_name=name, directions=directions, pruner=pruner
             )
         else:
             study = optuna.load_study(storage=self._storage, study_name=name, pruner=pruner)
-        if self._sweep.search.sampler == "grid":
-            points = grid(book.space)
-            seed = seed_hash(self._sweep.search.seed, book.study.id)
-            first = samplers.shuffled(points, seed)[: book.budget]
-        else:
-            first = first_settings(self._parts[book.study.dataset], book.study.algorithm)
-        for setting in first:
-            study.enqueue_trial(setting, skip_if_exists=True)
+        self._first.queue(book, study)
         return study
+
+    def _pruner(self, book: Book) -> BasePruner:
+        # What has earned another seed is worth a result on it: settings are compared over seeds.
+        key = book.study.dataset, book.study.algorithm
+        return NopPruner() if book.after else self._pruners[key]
 
     def _start(self, book: Book, trial: optuna.Trial) -> Assignment:
         values = self._values(book, trial)
@@ -206,7 +260,7 @@ class Ledger:
         search, study_id = self._sweep.search, book.study.id
         seed = seed_hash(search.seed, study_id, trial.number)
         trial.study.sampler = samplers.build(
-            search.sampler, seed, seed_hash(search.seed, study_id), search.trials
+            search.sampler, seed, seed_hash(search.seed, study_id), search.trials, book.space
         )
         try:
             return {name: suggest(trial, name, range_) for name, range_ in book.space.items()}
@@ -215,26 +269,38 @@ class Ledger:
         except Exception:
             # A model that cannot be fitted must not end a sweep of days.
             log.exception("sampler %s failed in %s; drawn at random", search.sampler, study_id)
-            trial.study.sampler = samplers.build("random", seed, seed, search.trials)
+            trial.study.sampler = samplers.build("random", seed, seed, search.trials, book.space)
             return {name: suggest(trial, name, range_) for name, range_ in book.space.items()}
 
     def _write_row(self, running: Running, state: str, reason: str) -> None:
         row = trial_row(self._sweep, running.assignment, running.progress, state, reason)
+        self._purse.pay(row["study"], row.get("seconds"), row.get("passes"))
         tables.write_trial(self._folder, row, self._hp_types)
 
     def _end(
-        self, assignment: Assignment, state: str, reason: str | None, value: float | None
+        self,
+        assignment: Assignment,
+        state: str,
+        reason: str | None,
+        values: Sequence[float] = (),
     ) -> None:
         """Tells Optuna of a trial whose row is written, in this order: see `_adopt`."""
         book = self.books[assignment.study.id]
         running, overtaken = book.running.pop(assignment.trial), book.leading
-        self._tell(book, running.trial_id, assignment.number, state, reason, value)
+        self._tell(book, running.trial_id, assignment.number, state, reason, values)
         delete_checkpoints(self._folder, assignment)
         if self._sweep.search.keep_weights != "none":
             for trial in {overtaken, assignment.trial} - {book.leading, None}:
                 delete_weights(self._folder, str(trial))
         if book.done:
-            self._compact(book)
+            self._files.join(book)
+            self._delete_folds(book)
+            self._later_seeds.settle()
+
+    def _close(self) -> None:
+        """Notes which studies may spend no more, and what follows from it."""
+        self._purse.close(self.books, ((book, said) for book, _, said in self._orphans))
+        self._later_seeds.settle()
 
     def _tell(
         self,
@@ -243,33 +309,31 @@ class Ledger:
         number: int,
         state: str,
         reason: str | None,
-        value: float | None,
+        values: Sequence[float],
     ) -> None:
         assert book.optuna is not None
         self._storage.set_trial_user_attr(trial_id, STATE, state)
         if reason:
             self._storage.set_trial_user_attr(trial_id, REASON, reason)
         if state == "completed":
-            book.optuna.tell(number, value)
+            book.optuna.tell(number, values)
         else:
             # Samplers rank a pruned trial behind the completed ones: the right place for a setting
             # that diverged, which they would suggest again if it were reported as failed.
             ended = TrialState.FAIL if state == "failed" else TrialState.PRUNED
             book.optuna.tell(number, state=ended)
-        self._count(book, number, state, value)
+        self._count(book, number, state, values)
 
-    def _compact(self, book: Book) -> None:
-        try:
-            self._storage.flush()  # a trial without a part is not looked for in the whole
-            compact(self._folder, book.study.id, book.trials())
-        except UserError as error:
-            # Nothing is lost: whoever reads the tables is told the same.
-            log.warning("the tables of %s stay in parts: %s", book.study.id, error)
+    def _delete_folds(self, book: Book) -> None:
+        """Of studies that share them, once all have ended."""
+        sharing = [b for b in self.books.values() if group(b.study) == group(book.study)]
+        if makes_folds(self._sweep.search) and all(other.done for other in sharing):
+            delete_folds(self._folder, book.study)
 
-    def _count(self, book: Book, number: int, state: str, value: float | None) -> None:
+    def _count(self, book: Book, number: int, state: str, values: Sequence[float]) -> None:
         book.ended[state] += 1
-        if state == "completed" and value is not None:
-            book.leader = max(book.leader or (value, number), (value, number))
+        if state == "completed" and values:
+            book.leader = max(book.leader or (values[0], number), (values[0], number))
 
     def _adopt(self) -> None:
         """Takes over what is in the storage.
@@ -288,19 +352,21 @@ class Ledger:
                 book.asked += 1
                 state = state_of(trial)
                 if state is not None:
-                    self._count(book, trial.number, state, trial.value)
+                    self._count(book, trial.number, state, trial.values or ())
                     continue
                 row = tables.read_trial(self._folder, f"{book.study.id}.{trial.number}")
                 if row is None:
                     self._orphans.append((book, trial._trial_id, None))
                 else:
-                    ended = row["state"], row["reason"], row["objective"]
+                    ended = row["state"], row["reason"], values_of(row)
                     self._tell(book, trial._trial_id, trial.number, *ended)
 
 
 def grace_steps(one: OneDataset) -> int:
     """Steps before which no trial of a dataset is stopped."""
     training, search = one.training, one.search
+    if makes_folds(search):
+        return training.steps
     if search.grace_steps is not None:
         return search.grace_steps
     return pruners.default_grace(training.steps, training.evaluate_every, search.reduction_factor)

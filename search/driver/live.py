@@ -93,8 +93,9 @@ class Clock:
         elapsed = time.monotonic() - self._began
         text = f"{ended} of {total} trials ended, {running} running, {_clock(elapsed)} elapsed"
         new = ended - self._ended_before
-        if new and ended < total:
-            text += f", about {_clock(elapsed / new * (total - ended))} left"
+        left = running + self._ledger.left
+        if new and left:
+            text += f", about {_clock(elapsed / new * left)} left"
         return text
 
 

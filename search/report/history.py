@@ -6,6 +6,7 @@ import pandas as pd
 
 from search.report.figure import Figure, label, looks, panels, place
 from search.report.run import Run
+from search.results.origins import objectives
 
 COLUMNS = 2
 
@@ -52,9 +53,10 @@ def history(run: Run, ranked: list[str]) -> Figure | None:
     return Figure(
         "history",
         "History of the search",
-        "The best validation accuracy after each number of trials, mean over the studies of an "
-        "algorithm (held-out domains and seeds), as far as all that have begun have come. The axis "
-        "begins below the lowest end of a line; one that still rises there asks for more trials.",
+        f"The best value of the objective ({objectives(run.sweep['search'])[0]}) after each number "
+        "of trials, mean over the studies of an algorithm (held-out domains and seeds), as far as "
+        "all that have begun have come. The axis begins below the lowest end of a "
+        "line; one that still rises there asks for more trials.",
         {"": figure},
     )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from search.report.run import MAIN_METHOD, Run
+from search.report.run import Run
 from search.results.document import Grid
+from search.results.endings import about_ending
+from search.results.origins import about_origins
+from search.results.plain_sweep import asked_studies
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
@@ -38,14 +41,18 @@ def by_method(run: Run) -> tuple[list[MethodTables], list[str]]:
     of the other methods."""
     names = [str(name) for name in dict.fromkeys(run.selection["method"])]
     found = set(run.selection.loc[run.selection["accuracy"].notna(), "method"])
-    shown = [MAIN_METHOD, *(name for name in names if name in found and name != MAIN_METHOD)]
+    shown = [run.method, *(name for name in names if name in found and name != run.method)]
     return [_tables(run, name) for name in shown], [name for name in names if name not in shown]
 
 
 def _tables(run: Run, method: str) -> MethodTables:
     summary = summarize(run.selection[run.selection["method"] == method])
+    notes = about_origins(run.name, run.sweep, run.trials)
+    studies = asked_studies(run.sweep)
+    notes += about_ending(run.name, run.sweep, studies, run.unfinished, run.trials, run.budget)
+    noted = [replace(table, notes=(*table.notes, *notes)) for table in summary.tables]
     # That of all datasets first.
-    tables = sorted(summary.tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
+    tables = sorted(noted, key=lambda table: table.columns[-1].dataset != AVERAGE)
     summary = replace(summary, tables=tuple(tables))
     grids = document(summary).grids
     count = len(summary.tables)

@@ -15,16 +15,18 @@ from search.report.curves import curves
 from search.report.failures import failures
 from search.report.figure import Figure
 from search.report.flatness import flatness
+from search.report.front import front
 from search.report.history import history
 from search.report.importance import importance
 from search.report.landscape import landscape
 from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.parallel import parallel
-from search.report.run import MAIN_METHOD, Run
+from search.report.run import Run
 from search.report.scores import scores
 from search.report.trust import trust, trust_figure
 from search.results import comparison
 from search.results.document import Grid
+from search.results.origins import about_origins, saw_held_out
 
 HERE = Path(__file__).parent
 
@@ -44,13 +46,15 @@ def page(run: Run) -> str:
         "parallel": parallel(run, reached),
         "importance": importance(run),
         "history": history(run, order),
+        "front": front(run),
         "trust": trust_figure(run, reached, trusted),
         "flatness": flatness(run, reached),
     }
     return _template().render(
         run=run,
         ended=len(run.trials),
-        main_method=MAIN_METHOD,
+        main_method=run.method,
+        saw_held_out=saw_held_out(run.sweep),
         answers=answers(tables, run.main),
         settings=settings(run.chosen, run.trials),
         methods=methods,
@@ -73,7 +77,8 @@ def page(run: Run) -> str:
 def _compared(run: Run) -> tuple[Grid, ...] | str:
     """Paired differences and ranks, or why there are none."""
     try:
-        return comparison.document(run.main, None, MAIN_METHOD).grids
+        notes = about_origins(run.name, run.sweep, run.trials)
+        return comparison.document(run.main, None, run.method, notes).grids
     except UserError as error:
         return str(error)
 

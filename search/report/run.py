@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,19 +12,18 @@ import pandas as pd
 
 from search import results
 from search.errors import UserError
+from search.promotion import most_settings
 from search.results.plain_sweep import Sweep, asked_studies
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.space import Choice, Interval, Range, parse_range
-
-# The honest rule of DomainBed: what the report answers by.
-MAIN_METHOD = "training-domain"
+from search.spending import Limit
 
 
 @dataclass(frozen=True)
 class Run:
     """A run at one moment. The frames have the columns of docs/files.md.
 
-    `selection` holds one or more methods, MAIN_METHOD among them, and a row for each study that the
+    `selection` holds one or more methods, `method` among them, and a row for each study that the
     sweep asks for. `sweep`: its sweep.yaml, `configuration` as text.
     """
 
@@ -36,7 +35,10 @@ class Run:
     trials: pd.DataFrame
     evaluations: pd.DataFrame
     selection: pd.DataFrame
+    method: str
     read: datetime
+    unfinished: frozenset[str]
+    budget: Sequence[Limit]
 
     @property
     def datasets(self) -> list[str]:
@@ -50,8 +52,8 @@ class Run:
 
     @property
     def main(self) -> pd.DataFrame:
-        """The selection by MAIN_METHOD."""
-        return self.selection[self.selection["method"] == MAIN_METHOD]
+        """The selection by `method`, which is what the report answers by."""
+        return self.selection[self.selection["method"] == self.method]
 
     @property
     def chosen(self) -> pd.DataFrame:
@@ -60,8 +62,15 @@ class Run:
 
     @property
     def planned(self) -> int:
-        """Trials that the sweep asks for."""
-        return sum(self._budget(study["algorithm"]) for study in asked_studies(self.sweep))
+        """Trials that the sweep asks for; of studies that have ended, those they had."""
+        had = self.trials["study"].value_counts()
+        seeds, factor = list(self.sweep["seeds"]), self.sweep["search"].get("seed_reduction")
+        return sum(
+            most_settings(self._budget(study["algorithm"]), factor, seeds.index(study["seed"]))
+            if study["study"] in self.unfinished
+            else int(had.get(study["study"], 0))
+            for study in asked_studies(self.sweep)
+        )
 
     def space(self, algorithm: str) -> dict[str, Range]:
         """The ranges of an algorithm's hyperparameters."""
@@ -94,7 +103,10 @@ def read(location: str) -> Run:
         trials=found.trials,
         evaluations=found.evaluations,
         selection=found.selection,
+        method=found.method,
         read=datetime.now(UTC),
+        unfinished=found.unfinished,
+        budget=next(iter(found.budgets.values())),
     )
 
 

@@ -10,10 +10,11 @@ _FLATNESS = ["sharpness", "curvature"]
 def scores(trials: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
     """The completed trials, with scores of their selected weights added.
 
-    Columns added: validation (as `objective`) and its distance `below` the best of the study's
-    completed trials (<= 0); accuracy on the held-out domain's in split and its distance
-    `accuracy_below`; sharpness and curvature, means over source domains. NaN where not measured.
-    Fractions. Weights are those at `best_step`; with averaging, the average.
+    Columns added: validation, the mean accuracy over the source domains' out splits, and its
+    distance `below` the best of the study's completed trials (<= 0); accuracy on the held-out
+    domain's in split and its distance `accuracy_below`; sharpness and curvature, means over source
+    domains. NaN where not measured. Fractions. Weights are those at `best_step`; with
+    averaging, the average.
     """
     done = trials[trials["state"] == "completed"].copy()
     rows = evaluations[evaluations["trial"].isin(done["trial"])]
@@ -23,7 +24,9 @@ def scores(trials: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
     source = spoken(rows[(rows["role"] == "source") & (rows["split"] == "in")])
     flatness = source.reindex(columns=_FLATNESS).groupby(source["trial"].astype(object)).mean()
     names = done["trial"].astype(object)
-    done["validation"] = done["objective"]
+    validated = spoken(rows[(rows["role"] == "source") & (rows["split"] == "out")])
+    accuracy = validated.groupby(validated["trial"].astype(object))["accuracy"].mean()
+    done["validation"] = names.map(accuracy)
     done["accuracy"] = names.map(held_out.set_index("trial")["accuracy"].astype(float))
     for column in _FLATNESS:
         done[column] = names.map(flatness[column])

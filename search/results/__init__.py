@@ -8,6 +8,8 @@
     results.compare(found, "SAGM", "ERM")          # paired differences
     results.ranks(found)                           # mean ranks
     results.importance(found)                      # which hyperparameter matters
+    results.pareto(found)                          # the fronts of a search with two objectives
+    results.at_cost(found, 5000)                   # the same runs, each cut off at 5000 passes
 
 Only `importance` needs Optuna.
 """
@@ -25,11 +27,14 @@ import pandas as pd
 from search.errors import UserError
 from search.nearest import way_out
 from search.results import plain_sweep, published_tables, selection
+from search.results.endings import about_ending, spent
+from search.results.origins import about_origins, main_method, untried
 from search.results.plain_sweep import Sweep
 from search.results.result_frames import categorical, joined
 from search.results.summaries import BY, Summary, summarize
 from search.run import tables
 from search.run.run_folder import TRIALS, RunFolder
+from search.spending import Limit
 
 if TYPE_CHECKING:
     from search.results.mean_ranks import Ranks
@@ -41,13 +46,21 @@ class Results:
 
     trials, evaluations: as docs/files.md has them; texts that repeat are categories, in the order
     of the sweep. sweeps: each run's sweep.yaml, by the run's name. unfinished: studies that have
-    not ended.
+    not ended. budgets: by run, the limits of its budget. passes: the cost at which every training
+    run is cut off, None if it is not: see `at_cost`.
     """
 
     trials: pd.DataFrame
     evaluations: pd.DataFrame
     sweeps: Mapping[str, Sweep]
     unfinished: frozenset[str]
+    budgets: Mapping[str, Sequence[Limit]]
+    passes: float | None = None
+
+    @property
+    def method(self) -> str:
+        """The selection method where none is named: that of the search's objective."""
+        return main_method(self.sweeps.values())
 
     @cached_property
     def selection(self) -> pd.DataFrame:
@@ -65,6 +78,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         raise UserError("name at least one run, such as runs/quickstart")
     sweeps: dict[str, Sweep] = {}
     holder: dict[str, str] = {}
+    budgets: dict[str, Sequence[Limit]] = {}
     trials, evaluations, ended = [], [], set[str]()
     for run in runs:
         folder = RunFolder.existing(run)
@@ -76,32 +90,47 @@ def load(*runs: str | os.PathLike[str]) -> Results:
                     f"{study['study']}, and two searches are not mixed; load one at a time"
                 )
         holder |= {study["study"]: folder.uri for study in plain_sweep.asked_studies(sweep)}
-        sweeps[folder.name if folder.name not in sweeps else folder.uri] = sweep
+        name = folder.name if folder.name not in sweeps else folder.uri
+        sweeps[name] = sweep
         ended |= {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
         # In this order: a trial in `trials` has all of its evaluations.
         trials.append(tables.read_trials(folder))
         evaluations.append(tables.read_evaluations(folder))
+        budgets[name] = spent(folder, sweep, trials[-1])
     asked = _asked(sweeps)
     return Results(
         categorical(joined(trials), asked),
         categorical(joined(evaluations), asked),
         sweeps,
         frozenset(study["study"] for study in asked if study["study"] not in ended),
+        budgets,
     )
 
 
-def select(results: Results, method: str = "training-domain") -> pd.DataFrame:
+def at_cost(results: Results, passes: float) -> Results:
+    """The results as if each training run had ended after so many passes (equal_cost.py).
+
+    Raises UserError for tables without passes.
+    """
+    from search.results.equal_cost import cut
+
+    return replace(results, evaluations=cut(results.evaluations, passes), passes=passes)
+
+
+def select(results: Results, method: str | None = None) -> pd.DataFrame:
     """The winner of every study by one selection method: the columns of selection.parquet.
+
+    Without a method by `results.method`, here as below.
 
     Raises UserError for an unknown method.
     """
-    return _select(results, [method])
+    return _select(results, [method or results.method])
 
 
 def summary(
     results: Results,
     by: str = "held-out",
-    methods: Sequence[str] = ("training-domain",),
+    methods: Sequence[str] | None = None,
     published: bool = False,
 ) -> Summary:
     """The result tables, with held-out domains, datasets or selection methods across (`by`).
@@ -111,7 +140,7 @@ def summary(
     """
     if by not in BY:
         raise UserError(f"results are not listed by {by!r}: {way_out(by, BY)}")
-    found = summarize(_select(results, methods), by)
+    found = summarize(_select(results, [results.method] if methods is None else methods), by)
     noted = tuple(
         replace(
             table,
@@ -127,18 +156,33 @@ def summary(
 def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
     """What a table over these datasets must say of the runs that it is made from."""
     notes = []
+    if results.passes is not None:
+        notes.append(
+            f"at equal cost: of each completed trial, what it had reached after {results.passes:g} "
+            "forward and backward passes"
+        )
     datasets = dict.fromkeys(datasets)
     studies = [study for study in _asked(results.sweeps) if study["dataset"] in datasets]
-    going_on = sum(study["study"] in results.unfinished for study in studies)
+    going_on = 0
+    for name, sweep in results.sweeps.items():
+        own = results.trials[results.trials["sweep"] == sweep["name"]]
+        here = [s for s in plain_sweep.asked_studies(sweep) if s["dataset"] in datasets]
+        if not here:
+            continue
+        notes += about_origins(name, sweep, own)
+        budget = results.budgets[name]
+        notes += about_ending(name, sweep, here, results.unfinished, own, budget)
+        if not any(limit.reached for limit in budget):
+            going_on += sum(study["study"] in results.unfinished for study in here)
     if going_on:
-        notes.append(f"not final: {going_on} of {len(studies)} studies have not ended")
+        notes.insert(0, f"not final: {going_on} of {len(studies)} studies have not ended")
     for dataset in datasets:
         for difference in plain_sweep.differences(results.sweeps, dataset):
             notes.append(f"trained differently on {dataset}: {difference}")
     return notes
 
 
-def compare(results: Results, a: str, b: str, method: str = "training-domain") -> pd.DataFrame:
+def compare(results: Results, a: str, b: str, method: str | None = None) -> pd.DataFrame:
     """By how much algorithm `a` is better than `b`, in pairs: see search.results.paired.
 
     Raises UserError for an algorithm that is not there, and if there are too few pairs.
@@ -148,7 +192,7 @@ def compare(results: Results, a: str, b: str, method: str = "training-domain") -
     return paired.compare(select(results, method), [a], b)
 
 
-def ranks(results: Results, method: str = "training-domain") -> Ranks:
+def ranks(results: Results, method: str | None = None) -> Ranks:
     """The mean ranks of all algorithms and whether they differ: see search.results.mean_ranks.
 
     Raises UserError if there are too few algorithms or too few studies.
@@ -166,12 +210,39 @@ def importance(results: Results) -> pd.DataFrame:
     """
     from search.results.hyperparameter_importance import importance as found  # late: Optuna
 
+    _check_whole(results)
     return found(results.trials, results.sweeps)
+
+
+def pareto(results: Results) -> pd.DataFrame:
+    """The front of each study of a search with two objectives: see search.results.fronts.
+
+    Raises UserError if there is none.
+    """
+    from search.results.fronts import pareto as found
+
+    _check_whole(results)
+    return found(results.trials, results.sweeps)
+
+
+def _check_whole(results: Results) -> None:
+    if results.passes is not None:
+        raise UserError("values of the objective are of whole trials; ask without a limit of cost")
 
 
 def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     asked = _asked(results.sweeps)
-    found = selection.select(results.trials, results.evaluations, methods, asked)
+    ended = {study["study"] for study in asked} - results.unfinished
+    why: dict[str, str] = {}
+    for sweep in results.sweeps.values():
+        why |= untried(sweep, plain_sweep.asked_studies(sweep), results.trials, ended)
+    found = selection.select(results.trials, results.evaluations, methods, asked, why)
+    if results.passes is not None:
+        within = f" within {results.passes:g} passes"
+        found["reason"] = [
+            reason + within if str(reason).startswith("no completed trial has") else reason
+            for reason in found["reason"]
+        ]
     return categorical(found, asked)
 
 

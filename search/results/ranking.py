@@ -2,7 +2,8 @@
 
 Candidates are the completed trials. A pruned trial was stopped because trials of its own study had
 a better best-so-far value at the same step, and the best of those goes on to the end: leaving the
-pruned ones out loses no winner of the search objective. A diverged trial (NaN) is not a usable
+pruned ones out loses no winner of the search objective. (By leave-one-domain-out, fewer folds than
+all have decided, and it might have won over all.) A diverged trial (NaN) is not a usable
 setting, whatever it reached before. A failed one has no result.
 
 A trial with averaged weights speaks through these alone, whatever the weights on the way there

@@ -15,11 +15,12 @@ _ORDERS: dict[str, Sequence[str]] = {
     "state": STATES,
     "method": METHODS,
     "weights": ("iterate", "average"),
-    "role": ("source", "held_out"),
+    "role": ("source", "held_out", "left_out"),
     "split": ("in", "out"),
 }
 _CATEGORIES = (
-    *("sweep", "study", "dataset", "model", "algorithm", "held_out", "domain", "node", "device"),
+    *("sweep", "study", "dataset", "model", "algorithm", "held_out", "fold", "domain"),
+    *("node", "device"),
     *_ORDERS,
 )
 

@@ -44,12 +44,14 @@ def select(
     evaluations: pd.DataFrame,
     methods: Sequence[str] = ("training-domain",),
     studies: Iterable[Mapping[str, Any]] = (),
+    untried: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The winner of every study by every method: the table `selection`.
 
     A study without a winner has a row too: `trial` is null, `reason` says why. `studies` are those
     the sweep asks for, keyed by the study columns, in the order the result is to have; without
-    them a study that has no trial yet has no row. Raises UserError for an unknown method.
+    them a study that has no trial yet has no row. `untried`: why a study will never have one
+    (search.results.origins). Raises UserError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
@@ -67,7 +69,11 @@ def select(
             for choice in rank(RULES[rule], own_trials, own):
                 ranking[study_of[choice.trial]].append(choice)
     why = {
-        rule: {key: why_none(RULES[rule], groups[key]) for key in ranking if not ranking[key]}
+        rule: {
+            key: (untried or {}).get(key) or why_none(RULES[rule], groups[key])
+            for key in ranking
+            if not ranking[key]
+        }
         for rule, ranking in rankings.items()
     }
     settings = settings_of(trials) if any(once for _, once in rules.values()) else {}

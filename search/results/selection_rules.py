@@ -36,7 +36,22 @@ def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization (ICLR 2021), section 3;
     DomainBed, model_selection.py, IIDAccuracySelectionMethod.
     """
-    return _first_best(_by_step(evaluations, np.mean))
+    return _first_best(_by_step(_source_out(evaluations), np.mean))
+
+
+def leave_one_domain_out(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Leave-one-domain-out cross-validation: honest, the held-out domain has no part in it.
+
+    validation(step) = mean over source domains d of accuracy(d, in split) in the fold of d, a run
+    of the same setting that is trained without d as well; a trial speaks through its first best
+    step. A step at which a fold was not evaluated does not count, nor a trial that lacks a fold.
+    Source: as `training_domain`, section 3; DomainBed, model_selection.py,
+    LeaveOneOutSelectionMethod.
+    """
+    rows = evaluations[(evaluations["role"] == "left_out") & (evaluations["split"] == "in")]
+    if set(evaluations.loc[evaluations["role"] == "source", "domain"]) - set(rows["domain"]):
+        return _NOTHING
+    return _first_best(_by_step(rows, np.mean))
 
 
 def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +62,7 @@ def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: the worst-group validation accuracy of Sagawa et al., Distributionally Robust Neural
     Networks for Group Shifts (ICLR 2020), with domains as groups.
     """
-    return _first_best(_by_step(evaluations, np.min))
+    return _first_best(_by_step(_source_out(evaluations), np.min))
 
 
 def last_step(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +73,7 @@ def last_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: the row `last` of the released code of SWAD, trainer.py (Cha et al., NeurIPS 2021).
     """
     last = _last_step(evaluations)
-    scores = _by_step(evaluations, np.mean)
+    scores = _by_step(_source_out(evaluations), np.mean)
     at_last: pd.DataFrame = scores[
         scores["step"].to_numpy() == scores["trial"].map(last).to_numpy()
     ]
@@ -87,7 +102,7 @@ def oracle_best_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: the row `oracle` of the released code of SWAD, trainer.py (Cha et al., NeurIPS 2021).
     """
     rows = _held_out(evaluations)
-    steps = evaluations.groupby("trial", observed=True)["step"].nunique()
+    steps = _own(evaluations).groupby("trial", observed=True)["step"].nunique()
     scored = rows.groupby("trial", observed=True)["step"].nunique()
     whole = scored.index[scored == steps.reindex(scored.index)]
     return _first_best(rows[rows["trial"].isin(whole)].sort_values("step", kind="stable"))
@@ -96,6 +111,10 @@ def oracle_best_step(evaluations: pd.DataFrame) -> pd.DataFrame:
 RULES: dict[str, Rule] = {
     "training-domain": Rule(
         training_domain, needs="the out split of every source domain at one step"
+    ),
+    "leave-one-domain-out": Rule(
+        leave_one_domain_out,
+        needs="a fold for each source domain (search.objective: leave-one-domain-out makes them)",
     ),
     "worst-source-domain": Rule(
         worst_source_domain, needs="the out split of every source domain at one step"
@@ -110,12 +129,11 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _by_step(evaluations: pd.DataFrame, reduce: Callable[..., np.ndarray]) -> pd.DataFrame:
-    """The out-split accuracies of all source domains reduced to one score for each trial and step.
+def _by_step(rows: pd.DataFrame, reduce: Callable[..., np.ndarray]) -> pd.DataFrame:
+    """The accuracies of all domains reduced to one score for each trial and step.
 
-    By trial in order of appearance, and step. Steps without all source domains are left out.
+    By trial in order of appearance, and step. Steps without all domains are left out.
     """
-    rows = evaluations[(evaluations["role"] == "source") & (evaluations["split"] == "out")]
     if rows.empty:
         return _NOTHING
     domain, domains = pd.factorize(rows["domain"])
@@ -137,6 +155,15 @@ def _by_step(evaluations: pd.DataFrame, reduce: Callable[..., np.ndarray]) -> pd
     return frame.dropna(subset="validation")
 
 
+def _own(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the trials' own runs, without those of their folds."""
+    return evaluations[evaluations["role"] != "left_out"]
+
+
+def _source_out(evaluations: pd.DataFrame) -> pd.DataFrame:
+    return evaluations[(evaluations["role"] == "source") & (evaluations["split"] == "out")]
+
+
 def _held_out(evaluations: pd.DataFrame) -> pd.DataFrame:
     """trial, step and, as validation, the accuracy on the held-out domain's out split."""
     rows = evaluations[(evaluations["role"] == "held_out") & (evaluations["split"] == "out")]
@@ -145,7 +172,7 @@ def _held_out(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last_step(evaluations: pd.DataFrame) -> pd.Series:
-    return evaluations.groupby("trial", sort=False, observed=True)["step"].max()
+    return _own(evaluations).groupby("trial", sort=False, observed=True)["step"].max()
 
 
 def _first_best(scores: pd.DataFrame) -> pd.DataFrame:

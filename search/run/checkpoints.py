@@ -34,7 +34,7 @@ class TrialCheckpoints:
             except TornCheckpoint as error:
                 self.notes.append(f"{name}: {error}")
                 continue
-            if newest is None or found["step"] > newest["step"]:
+            if newest is None or _place(found) > _place(newest):
                 newest, self._newest = found, name
         if self.notes:
             on = "anew" if newest is None else f"from step {newest['step']}, of {self._newest}"
@@ -45,6 +45,11 @@ class TrialCheckpoints:
         name = self._names[1] if self._newest == self._names[0] else self._names[0]
         self._folder.write_bytes(name, to_bytes(checkpoint))
         self._newest = name
+
+
+def _place(checkpoint: Checkpoint) -> tuple[int, int]:
+    """How far its trial had come: the runs before this one (its folds), and the step."""
+    return checkpoint.get("run", 0), checkpoint["step"]
 
 
 def delete_checkpoints(folder: RunFolder, assignment: Assignment) -> None:

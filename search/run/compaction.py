@@ -28,6 +28,19 @@ def compact(folder: RunFolder, study: str, trials: Iterable[str]) -> None:
             folder.delete(tables.part(table, trial))
 
 
+def unpack(folder: RunFolder, study: str) -> None:
+    """Makes a study's files parts again, a file for each trial, as it is to have more of them.
+
+    Readers pass over the parts until the whole file is gone. Doing it again, after a crash, changes
+    no row. Raises UserError if a file is damaged.
+    """
+    whole = [table for table in (TRIALS, EVALUATIONS) if folder.exists(tables.part(table, study))]
+    for table in whole:
+        tables.split(folder, table, study)
+    for table in whole:
+        folder.delete(tables.part(table, study))
+
+
 def ended_elsewhere(folder: RunFolder, study: str, trial: str) -> bool:
     """Whether a trial has its row in the tables: whoever is still carrying it out may stop."""
     return any(folder.exists(tables.part(TRIALS, name)) for name in (trial, study))

@@ -35,8 +35,12 @@ PACKAGES = (
 )
 
 
-def record(folder: RunFolder, datasets: Sequence[DomainDataset]) -> None:
+def record(
+    folder: RunFolder, datasets: Sequence[DomainDataset], saw_held_out: Sequence[str] = ()
+) -> None:
     """Writes the manifest, or adds a session to it when a run is taken up again.
+
+    saw_held_out: why settings of the run were shaped by labels of its held-out domains.
 
     Raises UserError if the run was made with other data under the same name.
     """
@@ -62,6 +66,8 @@ def record(folder: RunFolder, datasets: Sequence[DomainDataset]) -> None:
             )
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
     manifest = {"datasets": known, "sessions": sessions}
+    if saw_held_out:
+        manifest["saw_held_out"] = list(saw_held_out)
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 
 

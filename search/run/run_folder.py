@@ -23,7 +23,9 @@ MANIFEST = "manifest.json"
 TRIALS = "trials"
 EVALUATIONS = "evaluations"
 CHECKPOINTS = "checkpoints"
+FOLDS = "folds"
 SELECTION = "selection.parquet"
+WARM_START = "warm_start.json"
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRET = re.compile(r"secret|password|token|signature|^sig$|key", re.IGNORECASE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import dataset as ds
 
@@ -42,7 +43,8 @@ _TRIAL_FIELDS = [
     pa.field("reason", pa.string()),  # why a trial is not completed
     pa.field("steps", pa.int64()),  # training steps done
     pa.field("best_step", pa.int64()),
-    pa.field("objective", pa.float64()),  # best value of the search objective, at best_step
+    pa.field("objective", pa.float64()),  # value of the search objective, at best_step
+    pa.field("objective_2", pa.float64()),  # of the second one there, if the search has two
     pa.field("seconds", pa.float64()),
     pa.field("passes", pa.float64()),  # forwards and backwards over a batch; a forward is 1/3
     pa.field("started", _TIME),
@@ -57,8 +59,9 @@ _EVALUATION_FIELDS = [
     pa.field("trial", pa.string(), nullable=False),
     pa.field("step", pa.int64(), nullable=False),
     pa.field("weights", pa.string()),  # iterate, average; null in tables without averaging
+    pa.field("fold", pa.string()),  # the domain that a fold leaves out; null in the trial's own run
     pa.field("domain", pa.string(), nullable=False),
-    pa.field("role", pa.string(), nullable=False),  # source, held_out
+    pa.field("role", pa.string(), nullable=False),  # source, held_out, left_out
     pa.field("split", pa.string(), nullable=False),  # in, out
     pa.field("accuracy", pa.float64()),
     pa.field("loss", pa.float64()),
@@ -85,7 +88,9 @@ _SELECTION_FIELDS = [
 ]
 
 # Few different strings in millions of rows: categories take a quarter of the memory.
-_EVALUATION_CATEGORIES = ["sweep", "study", "trial", "weights", "domain", "role", "split"]
+_EVALUATION_CATEGORIES = [
+    *("sweep", "study", "trial", "weights", "fold", "domain", "role", "split")
+]
 
 
 def trials_schema(hp_types: HpTypes) -> pa.Schema:
@@ -94,7 +99,7 @@ def trials_schema(hp_types: HpTypes) -> pa.Schema:
 
 
 def evaluations_schema() -> pa.Schema:
-    """Columns of `evaluations`: a row per (step, weights, domain, split)."""
+    """Columns of `evaluations`: a row per (step, weights, fold, domain, split)."""
     return _schema(_EVALUATION_FIELDS, {})
 
 
@@ -135,13 +140,19 @@ def write_evaluations(
 ) -> None:
     """Writes all evaluations of a trial so far, or replaces them.
 
-    Each row holds step, weights, domain, role, split, accuracy, loss, count and seconds, in the
-    order of the steps and, within a step, of the dataset's domains. Raises ValueError for another
-    column.
+    Each row holds step, weights, fold, domain, role, split, accuracy, loss, count and seconds, in
+    the order of the runs, of their steps and, within a step, of the dataset's domains. Raises
+    ValueError for another column.
     """
     known = {"sweep": sweep, "study": study, "trial": trial}
     table = _table([{**known, **row} for row in rows], evaluations_schema())
     folder.write_bytes(part(EVALUATIONS, trial), _parquet(table))
+
+
+def write_none(folder: RunFolder, study: str, hp_types: HpTypes) -> None:
+    """Writes that a study has ended without a trial."""
+    if not folder.exists(part(TRIALS, study)):
+        folder.write_bytes(part(TRIALS, study), _parquet(trials_schema(hp_types).empty_table()))
 
 
 def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:
@@ -265,6 +276,17 @@ def merge(folder: RunFolder, table: str, trials: Sequence[str], study: str) -> N
     except OSError as error:
         raise _damaged(folder, error) from error
     folder.write_bytes(part(table, study), _parquet(rows))
+
+
+def split(folder: RunFolder, table: str, study: str) -> None:
+    """Writes the rows of a study's own file into a part for each of its trials; the file stays."""
+    try:
+        rows = _read_files(folder, [folder.path(part(table, study))], [])
+    except OSError as error:
+        raise _damaged(folder, error) from error
+    for trial in rows["trial"].unique().to_pylist():
+        own = rows.filter(pc.equal(rows["trial"], trial))
+        folder.write_bytes(part(table, trial), _parquet(own))
 
 
 def _counting(files: Sequence[str]) -> list[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from ray import tune
 
+from datasets.domain_dataset import DomainDataset
 from search.assignment import Assignment, run_of
 from search.config import Sweep
 from search.config.one_dataset import of_dataset
+from search.folds import folds_of, makes_folds
+from search.objectives import of_own_run, preference
 from search.run import tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.compaction import ended_elsewhere
@@ -22,6 +25,7 @@ from search.run.run_folder import RunFolder
 from search.studies import Study
 from search.study_space import column_types
 from search.worker import leaving
+from search.worker.folds import TrialFolds
 from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.trial_rows import (
     Progress,
@@ -30,6 +34,7 @@ from search.worker.trial_rows import (
 )
 from search.worker.worker_data import load_dataset
 from search.worker.worker_node import check_node
+from training.devices import device_name
 from training.evaluation import Evaluation
 from training.run import Run
 from training.train import Checkpoint, Interrupted, TrainResult, train
@@ -59,10 +64,13 @@ class Trial:
         self._assignment = assignment
         self._run = run
         self._evaluations: list[Evaluation] = []
-        self._best: Evaluation | None = None
+        self._objectives = of_own_run(sweep.search.objectives)
+        self._best: Evaluation | None = None  # by the first of them
         self._checkpoints = TrialCheckpoints(folder, assignment)
         self._memory = MemoryLimit(sweep.resources.memory)
         self._known = 0  # step up to which the evaluations are written
+        self._folds = TrialFolds(folder, assignment)
+        self._at: dict[str, Any] = {}  # the run that is being carried out, for its checkpoints
         self._started = time.time()
         self._saved = time.monotonic()
 
@@ -74,11 +82,9 @@ class Trial:
         resume = self._checkpoints.read()
         if resume is not None:
             self._started = resume["started"]
-            self._known = max((step for step, *_ in resume["evaluations"]), default=0)
         check_node(self._folder)
         dataset = load_dataset(self._one.dataset, self._folder)
-        keep = self._sweep.search.keep_weights
-        result = train(self._run, dataset, self._report, self._save, resume, self._leaving, keep)
+        result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
         self._check_still_wanted()
         self._write_evaluations(result.evaluations)
         if result.weights is not None:
@@ -88,22 +94,74 @@ class Trial:
         tables.write_trial(self._folder, row, column_types(self._sweep))
         tune.report(asdict(progress))
 
+    def _carry_out_folds(
+        self, dataset: DomainDataset, resume: Checkpoint | None
+    ) -> TrainResult | None:
+        """The runs that come before the trial's own; returns the one that ends it by diverging."""
+        if not makes_folds(self._sweep.search):
+            return None
+        domains = [domain.name for domain in dataset.domains]
+        for number, run in enumerate(folds_of(self._run, domains)):
+            if not self._folds.take(run):
+                own = self._begin(number, run, resume)
+                result = train(run, dataset, self._alive, self._save, own, self._leaving)
+                if result.state == "diverged":
+                    reason = f"in the fold without {run.left_out}: {result.reason}"
+                    return replace(result, reason=reason, evaluations=())
+                self._folds.carried_out(run, result.evaluations)
+            if resume is None or _number(resume) <= number:  # else rows of later runs are there
+                self._check_still_wanted()
+                self._write_evaluations(())
+            progress = self._progress(0, 0.0, 0.0)
+            self._say(replace(progress, folds=number + 1, images=self._folds.images))
+        return None
+
+    def _carry_out_own_run(self, dataset: DomainDataset, resume: Checkpoint | None) -> TrainResult:
+        own = self._begin(len(self._folds.ended), self._run, resume)
+        if own is not None:
+            self._known = max((step for step, *_ in own["evaluations"]), default=0)
+        keep, step = self._sweep.search.keep_weights, self._folds.best[1]
+        return train(
+            self._run,
+            dataset,
+            self._report,
+            self._save,
+            own,
+            self._leaving,
+            keep,
+            step,
+            preference(self._sweep.search.objectives),
+        )
+
+    def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:
+        """Notes which of its runs the trial is at, and returns the checkpoint if it is of that."""
+        self._at = {"run": number, "left_out": run.left_out}
+        if resume is None or (_number(resume), resume.get("left_out")) != (number, run.left_out):
+            return None
+        return resume
+
+    def _alive(self, evaluation: Evaluation) -> None:
+        """An evaluation of a fold: a sign of life, and no news before the fold has ended."""
+        self._check_still_wanted()
+        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+
     def _report(self, evaluation: Evaluation) -> None:
         self._evaluations.append(evaluation)
-        if self._best is None or evaluation.validation > self._best.validation:
+        if self._best is None or self._objectives[0].prefers(evaluation, self._best):
             self._best = evaluation
         if evaluation.step > self._known:  # else a resumed trial would take rows back
             self._check_still_wanted()
             self._write_evaluations(self._evaluations)
+        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+
+    def _say(self, progress: Progress) -> None:
         with self._hang.resting():  # for as long as the driver is busy with others
-            tune.report(
-                asdict(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
-            )
+            tune.report(asdict(progress))
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
         due = time.monotonic() - self._saved >= self._one.training.checkpoint_seconds
         if due or leaving.asked():
-            self._checkpoints.write(checkpoint() | {"started": self._started})
+            self._checkpoints.write(checkpoint() | {"started": self._started} | self._at)
             self._saved = time.monotonic()
 
     def _check_still_wanted(self) -> None:
@@ -122,33 +180,44 @@ class Trial:
             self._sweep.name,
             self._assignment.study.id,
             self._assignment.trial,
-            evaluation_rows(evaluations),
+            self._folds.rows() + evaluation_rows(evaluations),
         )
 
     def _progress(
         self, step: int, seconds: float, passes: float, result: TrainResult | None = None
     ) -> Progress:
         best = self._best
-        value, best_step = (None, None) if best is None else (best.validation, best.step)
         if result is not None:  # of averaged weights, it is none of those that were reported
-            value, best_step = result.validation, result.best_step
+            best = next((e for e in result.evaluations[::-1] if e.step == result.best_step), None)
+        values = [] if best is None else [objective.value(best) for objective in self._objectives]
+        value, second = [*values, None, None][:2]
+        best_step = None if best is None else best.step
+        if makes_folds(self._sweep.search):
+            value, best_step = self._folds.best
         return Progress(
-            step=step,
+            step=self._folds.steps + step,
             value=value,
             best_step=best_step,
-            seconds=seconds,
-            passes=passes,
+            seconds=self._folds.seconds + seconds,
+            passes=self._folds.passes + passes,
             started=self._started,
             node=socket.gethostname(),
             device=device_name(self._run.device),
             state=None if result is None else result.state,
             reason=None if result is None else result.reason or None,
             note="; ".join(self._checkpoints.notes) or None,
+            second=second,
+            images=0 if best is None else self._objectives[0].images(best),
         )
 
 
 def assignment_of(config: dict[str, Any]) -> Assignment:
     return Assignment(Study(**config["study"]), config["number"], config["values"])
+
+
+def _number(checkpoint: Checkpoint) -> int:
+    """Of the run that a checkpoint is of, among its trial's."""
+    return int(checkpoint.get("run", 0))
 
 
 def config_of(assignment: Assignment) -> dict[str, Any]:
@@ -158,7 +227,3 @@ def config_of(assignment: Assignment) -> dict[str, Any]:
         "number": assignment.number,
         "values": dict(assignment.values),
     }
-
-
-def device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else device

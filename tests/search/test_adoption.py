@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from optuna.pruners import SuccessiveHalvingPruner
 
 from search import distributions
 from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
+from search.rung_pruner import RungPruner
 from search.study_space import column_types
 from search.trial_state import REASON, state_of
 from tests.search.play import (
@@ -59,7 +59,7 @@ def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder, 
     # Ahead at 10, behind at 20: the report that prunes is the one at 20.
     assert not ledger.report(other, said(10, 0.95))
     with monkeypatch.context() as patch:
-        patch.setattr(SuccessiveHalvingPruner, "prune", die)
+        patch.setattr(RungPruner, "prune", die)
         crash(ledger, lambda: ledger.report(other, said(20, 0.8)))
 
     resumed = open_ledger(sweep, folder)

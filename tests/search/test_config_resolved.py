@@ -98,6 +98,7 @@ def test_the_schema_names_every_key_and_its_choices():
         "tpe",
         "gp",
         "cmaes",
+        "nsgaii",
         "random",
         "qmc",
         "grid",

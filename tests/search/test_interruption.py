@@ -259,6 +259,7 @@ def test_the_last_resume_finishes_the_sweep(story):
         "selection.parquet",
         "optuna.journal",
         "driver.log",
+        "wall_clock.json",
     }
 
 

@@ -1,5 +1,6 @@
 import random
 import statistics
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -109,7 +110,7 @@ def test_asha_stops_at_its_rungs_only(tmp_path):
 @pytest.mark.parametrize(
     ("steps", "every", "factor", "grace"),
     [
-        (5000, 200, 3, 600),  # 5000 / 9 = 556, rounded up to an evaluation
+        (5000, 200, 3, 400),  # 2/3 * 5000 / 9 = 370, rounded up to an evaluation
         (300, 50, 3, 50),
         (90, 10, 3, 10),
         (1800, 200, 3, 200),
@@ -119,13 +120,52 @@ def test_asha_stops_at_its_rungs_only(tmp_path):
         (1, 1, 3, 1),
     ],
 )
-def test_the_default_grace_leaves_two_rungs_before_the_end(steps, every, factor, grace):
+def test_the_default_grace_has_a_third_rung_at_two_thirds(steps, every, factor, grace):
     assert pruners.default_grace(steps, every, factor) == grace
 
 
 def test_a_grace_in_the_sweep_file_holds_over_the_default():
     assert grace_steps(sweep_of("asha")) == 10
     assert grace_steps(sweep_of("asha", search={"grace_steps": 35})) == 35
+
+
+def test_asha_stops_nobody_that_is_behind_by_no_more_than_the_noise_of_its_images(tmp_path):
+    """0.80 of 300 images is known to 0.023, the difference of two such to 0.033: twice 0.066."""
+    for images, value, stopped in (
+        (300, 0.74, False),
+        (300, 0.72, True),
+        (30_000, 0.74, True),
+        (0, 0.799, True),
+    ):
+        folder = RunFolder(tmp_path / f"{images}-{value}")
+        ledger = open_ledger(sweep_of("asha", trials=2), folder)
+        for quality in (0.8, value):
+            decision = ledger.report(ledger.next(), replace(said(10, quality), images=images))
+        assert decision == stopped
+
+
+def test_asha_decides_once_at_each_rung(tmp_path):
+    """A trial that was let go on is not stopped between rungs by those that come after it."""
+    sweep = sweep_of("asha", trials=2, search={"grace_steps": 20})
+    ledger = open_ledger(sweep, RunFolder(tmp_path))
+    early, late = ledger.next(), ledger.next()
+    assert not ledger.report(early, said(20, 0.5))
+    assert not ledger.report(late, said(20, 0.9))
+    for step in (30, 40, 50):
+        assert not ledger.report(early, said(step, 0.5))
+    assert not ledger.report(late, said(60, 0.9))
+    assert ledger.report(early, said(60, 0.5))
+
+
+def test_a_rung_between_two_evaluations_is_at_the_later_one(tmp_path):
+    ledger = open_ledger(
+        sweep_of("asha", trials=2, search={"grace_steps": 15}), RunFolder(tmp_path)
+    )
+    good, bad = ledger.next(), ledger.next()
+    for step in (10, 20):
+        assert not ledger.report(good, said(step, 0.9))
+    assert not ledger.report(bad, said(10, 0.3))
+    assert ledger.report(bad, said(20, 0.3))
 
 
 @pytest.mark.parametrize("scheduler", PRUNING)

@@ -42,7 +42,7 @@ POINTS = {
 
 
 def sweep_of(sampler, trials=16, **changes):
-    """Four trials at random, then the sampler's model: a quarter of 16."""
+    """At least four trials at random, then the sampler's model."""
     space, algorithm = (POINTS, "SAM") if sampler == "grid" else (SPACE, "GGA+SAM")
     search = {"sampler": sampler, "trials": trials, "space": space, **changes.pop("search", {})}
     return small_sweep(algorithms=[algorithm], search=search, **changes)
@@ -124,6 +124,18 @@ def test_the_history_changes_what_a_model_suggests(sampler, played, tmp_path, mo
 def test_no_trial_comes_twice_also_across_restarts(sampler, played):
     values = played[sampler]
     assert len({json.dumps(v) for v in values}) == len(values)
+
+
+@pytest.mark.parametrize("sampler", MODELLED)
+def test_of_single_values_no_setting_comes_twice(sampler, tmp_path):
+    sweep = small_sweep(
+        algorithms=["SAM"], search={"sampler": sampler, "trials": 40, "space": POINTS}
+    )
+    ledger = open_ledger(sweep, RunFolder(tmp_path))
+    assert ledger.left == 12
+    values = suggested(play(sweep, RunFolder(tmp_path), 6, ledger))
+    values += suggested(play(sweep, RunFolder(tmp_path), 6))
+    assert len({json.dumps(v) for v in values}) == 12
 
 
 def test_studies_and_seeds_differ_in_what_they_draw(tmp_path):

@@ -83,3 +83,30 @@ def test_a_driver_at_work_is_named_and_one_that_is_gone_too(folder, shown):
     folder.write_bytes(lease.LEASE, json.dumps(asdict(gone)).encode())
     _, below = shown()
     assert "its driver, process 7 on elsewhere, is gone; nobody is at work on it" in below
+
+
+def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
+    sweep = small_sweep(
+        algorithms=["ERM", "SAGM"],
+        search={
+            "trials": 3,
+            "terminator": "stagnation",
+            "patience": 1,
+            "budget": {"trials": 5},
+            "study_budget": {"cpu_hours": 1},
+        },
+    )
+    folder = RunFolder(tmp_path / "run")
+    folder.write_bytes(SWEEP, yaml.safe_dump(sweep.model_dump(mode="json")).encode())
+    ledger = open_ledger(sweep, folder)
+    while (assignment := ledger.next()) is not None:
+        rising = 0.1 * assignment.number if assignment.study.algorithm == "SAGM" else 0.5
+        finish(ledger, sweep, folder, assignment, rising)
+    print_status(folder.uri)
+    text = capsys.readouterr().out
+    assert "│ ERM       │ 0        │    0 │    2/2 │" in text
+    assert "│ SAGM      │ 0        │    0 │    3/4 │" in text
+    assert "5 of 6 trials ended" in text
+    assert "studies stopped, as they no longer improved: 1" in text
+    assert "search.budget.trials: 5 of 5 spent" in text
+    assert "ended by its budget: `launch` with more search.budget.trials goes on" in text

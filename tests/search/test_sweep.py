@@ -118,6 +118,7 @@ def test_the_folder_holds_what_is_documented_and_nothing_else(launched):
         "evaluations",
         "selection.parquet",
         "optuna.journal",
+        "wall_clock.json",
     }
     parts = {path.name for path in (launched.folder / "trials").iterdir()}
     assert parts == {path.name for path in (launched.folder / "evaluations").iterdir()}

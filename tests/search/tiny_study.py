@@ -16,7 +16,8 @@ def study_row(dataset, algorithm, held_out, seed):
 
 
 def tiny(validations, states=None, held_out_steps=None):
-    """A study with trials 0..n-1; `validations[n]` maps a step to the two source accuracies."""
+    """A study with trials 0..n-1; `validations[n]` maps a step to the two source accuracies, which
+    are those of the folds as well."""
     study = study_row("D", "ERM", "h", 0)
     trials, evaluations = [], []
     for number, steps in enumerate(validations):
@@ -24,7 +25,11 @@ def tiny(validations, states=None, held_out_steps=None):
         state = states[number] if states else "completed"
         trials.append({**study, "trial": trial, "number": number, "state": state, "hp_lr": number})
         for step, accuracies in steps.items():
-            rows = [("a", "source", "out", accuracies[0]), ("b", "source", "out", accuracies[1])]
+            rows = [
+                (domain, role, split, accuracy)
+                for role, split in (("left_out", "in"), ("source", "out"))
+                for domain, accuracy in zip(("a", "b"), accuracies, strict=True)
+            ]
             if held_out_steps is None or step in held_out_steps:
                 rows += [("h", "held_out", "in", 0.5), ("h", "held_out", "out", 0.9)]
             evaluations += [

@@ -61,7 +61,8 @@ def write(
     """A run of `trials` trials per study.
 
     Settings are the same in all studies of an algorithm. Source domains score alike but for the
-    first, which is 0.1 worse. `states`: (algorithm, held-out domain, seed, number) -> state.
+    first, which is 0.1 worse, and as in the folds without them.
+    `states`: (algorithm, held-out domain, seed, number) -> state.
     `unfinished`: algorithms whose studies have not ended.
     """
     data = data or sweep()
@@ -91,13 +92,19 @@ def _write_trial(
     rows = []
     for step in STEPS:
         source, held_out = accuracy(*own, step)
-        scores = [(d, "source", "out", source - 0.1 * (d == domains[0])) for d in domains]
+        scores = [
+            (d, role, split, source - 0.1 * (d == domains[0]))
+            for role, split in (("left_out", "in"), ("source", "out"))
+            for d in domains
+        ]
         scores += [(study["held_out"], "held_out", split, held_out) for split in ("in", "out")]
         rows += [
             {
                 "step": step, "weights": "iterate", "domain": domain, "role": role,
+                "fold": domain if role == "left_out" else None,
                 "split": split, "accuracy": value, "loss": 1 - value,
                 "count": 400 if split == "in" else 100, "seconds": step / 10,
+                "passes": float(step if own[0] == "ERM" else 2 * step),
             }
             for domain, role, split, value in scores
         ]  # fmt: skip

@@ -12,12 +12,36 @@ from search.results.selection_rules import RULES
 from tests.search.tiny_study import study_row, tiny
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "model_selection.json").read_text())
-OURS = {"iid": "training-domain", "oracle": "oracle"}
+OURS = {"iid": "training-domain", "leave_one_out": "leave-one-domain-out", "oracle": "oracle"}
+
+
+def setting(run, test_envs):
+    """What the runs of a cross-validation share, and the domains that this one is without."""
+    return (
+        run["dataset"],
+        run["algorithm"],
+        run["trial_seed"],
+        run["hparams_seed"],
+        tuple(test_envs),
+    )
+
+
+def row(own, record, domain, role, split):
+    return {
+        **own,
+        "step": record["step"],
+        "domain": str(domain),
+        "role": role,
+        "split": split,
+        "accuracy": record[split][domain],
+        "count": 400 if split == "in" else 100,
+    }
 
 
 def golden_frames():
     """DomainBed's runs with one test domain, as the two tables of a Steppe run."""
     trials, evaluations = [], []
+    without = {setting(run, run["test_envs"]): run["records"] for run in GOLDEN["runs"]}
     for run in GOLDEN["runs"]:
         if len(run["test_envs"]) != 1:
             continue
@@ -29,21 +53,21 @@ def golden_frames():
         trials.append(
             {**study, "trial": trial, "number": number, "state": "completed", "hp_lr": lr}
         )
-        for record in run["records"]:
-            for domain in range(len(record["in"])):
-                for split in ("in", "out"):
-                    evaluations.append(
-                        {
-                            "study": study["study"],
-                            "trial": trial,
-                            "step": record["step"],
-                            "domain": str(domain),
-                            "role": "held_out" if domain == held_out else "source",
-                            "split": split,
-                            "accuracy": record[split][domain],
-                            "count": 400 if split == "in" else 100,
-                        }
-                    )
+        own = {"study": study["study"], "trial": trial}
+        domains = range(len(run["records"][0]["in"]))
+        for left_out in domains:
+            fold = without.get(setting(run, sorted({held_out, left_out})), [])
+            evaluations += [
+                row(own, record, left_out, "left_out", "in")
+                for record in fold
+                if left_out != held_out
+            ]
+        evaluations += [
+            row(own, record, domain, "held_out" if domain == held_out else "source", split)
+            for record in run["records"]
+            for domain in domains
+            for split in ("in", "out")
+        ]
     return pd.DataFrame(trials), pd.DataFrame(evaluations)
 
 
@@ -95,6 +119,30 @@ def test_every_sweep_accuracy_of_domainbed_is_reproduced(method):
         ]
         for entry in expected(method)
     }
+
+
+def test_folds_alone_decide_in_leave_one_domain_out_and_have_no_part_in_other_rules():
+    trials, evaluations = tiny([{5: (0.3, 0.4), 10: (0.6, 0.8)}, {5: (0.5, 0.5), 10: (0.4, 0.4)}])
+    folds = evaluations["role"] == "left_out"
+    before = {rule: choose(rule, trials, evaluations[~folds]) for rule in RULES}
+    assert before.pop("leave-one-domain-out") == (
+        "no completed trial has a fold for each source domain "
+        "(search.objective: leave-one-domain-out makes them)"
+    )
+    evaluations.loc[folds, "accuracy"] = np.linspace(1.0, 0.0, folds.sum())
+    evaluations.loc[folds & (evaluations["step"] == 10), "step"] = 20  # no other rule looks there
+    after = {rule: choose(rule, trials, evaluations) for rule in RULES}
+    chosen = after.pop("leave-one-domain-out")
+    assert (chosen.number, chosen.step) == (0, 5)
+    assert after == before
+
+
+def test_a_trial_without_one_of_its_folds_is_no_candidate_by_leave_one_domain_out():
+    trials, evaluations = tiny([{5: (0.3, 0.3)}, {5: (0.9, 0.9)}])
+    of_b = (evaluations["role"] == "left_out") & (evaluations["domain"] == "b")
+    last = evaluations["trial"] == trials["trial"][1]
+    assert choose("leave-one-domain-out", trials, evaluations[~(of_b & last)]).number == 0
+    assert isinstance(choose("leave-one-domain-out", trials, evaluations[~of_b]), str)
 
 
 def test_a_trial_speaks_through_its_first_best_step():

@@ -69,3 +69,10 @@ def test_a_trial_that_ends_leaves_none(folder):
     written(folder, 10, 20)
     delete_checkpoints(folder, TRIAL)
     assert folder.list(CHECKPOINTS) == []
+
+
+def test_the_newest_checkpoint_is_that_of_the_latest_run_whatever_its_step(folder):
+    checkpoints = TrialCheckpoints(folder, TRIAL)
+    checkpoints.write({"run": 0, "step": 400})
+    checkpoints.write({"run": 1, "step": 100})
+    assert TrialCheckpoints(folder, TRIAL).read() == {"run": 1, "step": 100}

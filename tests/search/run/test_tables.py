@@ -68,7 +68,7 @@ def test_the_columns_of_the_tables():
         "finished node device hp_rho"
     )
     assert " ".join(evaluations_schema().names) == (
-        "sweep study trial step weights domain role split accuracy loss count "
+        "sweep study trial step weights fold domain role split accuracy loss count "
         "sharpness curvature seconds passes"
     )
     assert " ".join(selection_schema({"rho": float}).names) == (
@@ -132,7 +132,7 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["started", "finished"], "datetime64[us, UTC]"),
     }
     assert dict(read_evaluations(folder).dtypes.astype(str)) == {
-        **dict.fromkeys(["sweep", "study", "trial", "weights"], "category"),
+        **dict.fromkeys(["sweep", "study", "trial", "weights", "fold"], "category"),
         **dict.fromkeys(["domain", "role", "split"], "category"),
         **dict.fromkeys(["step", "count"], "int64"),
         **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature"], "float64"),

@@ -1,0 +1,188 @@
+"""The best settings of earlier runs, found before the first trial and recorded in this one.
+
+Only what a search itself may see is read of an earlier run: the objective of its completed trials.
+What was found is written down once, `warm_start.json`, and queued from there, so that a resume
+queues the same whatever has become of the earlier run. The trials themselves are not handed to the
+sampler: they are another run's, maybe of another length, and would count as this study's own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from search.config import Sweep
+from search.config.one_dataset import by_dataset
+from search.config.warm_start import WarmStart
+from search.errors import UserError
+from search.results import plain_sweep
+from search.results.origins import saw_held_out
+from search.run import tables
+from search.run.run_folder import WARM_START, RunFolder
+from search.space import Fixed, Range, Value, show_value, text
+from search.studies import Study, studies
+from search.study_space import first_settings, placed, study_space
+
+log = logging.getLogger("steppe")
+
+Setting = dict[str, Value]
+
+
+@dataclass
+class Found:
+    """A setting of earlier trials, and how far each was behind the best of its study."""
+
+    setting: Setting
+    behind: list[float] = field(default_factory=list)
+    objectives: list[float] = field(default_factory=list)
+    trials: list[str] = field(default_factory=list)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Best first: the least behind, on average over the studies that tried it."""
+        count = len(self.behind)
+        return sum(self.behind) / count, -sum(self.objectives) / count
+
+
+def find(sweep: Sweep) -> dict[str, Any] | None:
+    """What each study takes from earlier runs, as `warm_start.json` has it; None without any.
+
+    Raises UserError for a run that does not exist, maximized something else, has nothing for any
+    study of the sweep, or whose settings were shaped by the held-out domains where only `any`
+    may be.
+    """
+    asked = sweep.search.warm_start
+    if asked is None:
+        return None
+    trials = [_read(run, sweep, asked) for run in asked.runs]
+    parts, found = by_dataset(sweep), {}
+    fits = dict.fromkeys(asked.runs, 0)
+    misfits: dict[str, dict[str, int]] = {run: {} for run in asked.runs}
+    for study in studies(sweep):
+        one = parts[study.dataset]
+        space = study_space(one, study.algorithm)
+        ranked: dict[tuple[tuple[str, Value], ...], Found] = {}
+        for run, frame in zip(asked.runs, trials, strict=True):
+            for row, behind in _matching(frame, study, asked):
+                setting, why = _setting(row, space)
+                if setting is None:
+                    misfits[run][why] = misfits[run].get(why, 0) + 1
+                    continue
+                fits[run] += 1
+                same = ranked.setdefault(tuple(setting.items()), Found(setting))
+                same.behind.append(behind)
+                same.objectives.append(float(row["objective"]))
+                same.trials.append(f"{run}: {row['trial']}")
+        known = first_settings(one, study.algorithm)
+        new = [f for f in sorted(ranked.values(), key=lambda f: f.rank) if f.setting not in known]
+        found[study.id] = [
+            {"setting": f.setting, "behind": f.rank[0], "trials": f.trials}
+            for f in new[: asked.settings]
+        ]
+    for run, frame in zip(asked.runs, trials, strict=True):
+        if not fits[run]:
+            raise _nothing(run, frame, misfits[run])
+        for why, count in misfits[run].items():
+            log.warning("%s: %d settings are not taken over: %s", run, count, why)
+    return {"runs": list(asked.runs), "held_out": asked.held_out, "studies": found}
+
+
+def record(folder: RunFolder, found: Mapping[str, Any] | None) -> None:
+    """Writes down what `find` found, if anything was asked for."""
+    if found is not None:
+        folder.write_bytes(WARM_START, json.dumps(found, indent=2).encode())
+
+
+def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
+    """The settings of each study, by its name, best first; none without a warm start.
+
+    Raises UserError for a damaged file.
+    """
+    try:
+        studies = json.loads(folder.read_bytes(WARM_START))["studies"]
+        return {study: [entry["setting"] for entry in found] for study, found in studies.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{folder.path(WARM_START)} is damaged: {error!r}; put a copy back"
+        ) from error
+
+
+def _read(run: str, sweep: Sweep, asked: WarmStart) -> pd.DataFrame:
+    """The completed trials of a run."""
+    try:
+        folder = RunFolder.existing(run)
+        written = plain_sweep.read(folder)
+        trials = tables.read_trials(folder)
+    except UserError as error:
+        raise UserError(f"search.warm_start: {error}") from error
+    theirs = (written.get("search") or {}).get("objective", "training-domain")
+    theirs = [theirs] if isinstance(theirs, str) else theirs
+    ours = list(sweep.search.objectives)
+    if theirs != ours:
+        raise UserError(
+            f"search.warm_start: {run} maximized {' and '.join(theirs)}, and this sweep maximizes "
+            f"{' and '.join(ours)}; name a run with the same search.objective"
+        )
+    shaped = saw_held_out(written)
+    if shaped and asked.held_out == "same":
+        raise UserError(
+            f"search.warm_start: the settings of {run} were shaped by labels of its held-out "
+            f"domains ({shaped[0]}); write {{runs: [{run}], held_out: any}} to take them, which "
+            "every table will say, or name another run"
+        )
+    return trials[(trials["state"] == "completed") & trials["objective"].notna()]
+
+
+def _matching(
+    trials: pd.DataFrame, study: Study, asked: WarmStart
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """Rows of the earlier trials that speak to a study, and how far each is behind the best of its
+    own study."""
+    keys = ["dataset", "model", "algorithm", *(["held_out"] if asked.held_out == "same" else [])]
+    alike = trials
+    for key in keys:
+        alike = alike[alike[key] == getattr(study, key)]
+    best = alike.groupby("study")["objective"].transform("max")
+    yield from zip(alike.to_dict("records"), best - alike["objective"], strict=True)
+
+
+def _setting(row: Mapping[str, Any], space: Mapping[str, Range]) -> tuple[Setting | None, str]:
+    """The values that a study searches, as its ranges hold them; None and why, if one does not.
+
+    What is fixed here stays so, and what the row lacks is left to the sampler.
+    """
+    setting: Setting = {}
+    for name, range_ in space.items():
+        value = row.get(f"hp_{name}")
+        if isinstance(range_, Fixed) or pd.isna(value):
+            continue
+        inside = placed(range_, value)
+        if inside is None:
+            shown = show_value(value)
+            return None, f"{name} is outside of {text(range_)}, such as {shown}"
+        setting[name] = inside
+    return (setting or None), "they have no hyperparameter that is searched here"
+
+
+def _nothing(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> UserError:
+    if misfits:
+        why = max(misfits, key=lambda why: misfits[why])
+        return UserError(
+            f"search.warm_start: no setting of {run} fits the space of this sweep ({why}); widen "
+            "search.space or name another run"
+        )
+    held = trials[["algorithm", "dataset", "model", "held_out"]].drop_duplicates()
+    listed = [f"{a} on {d}, {m}, held out {h}" for a, d, m, h in held.itertuples(index=False)]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    has = f"it has {'; '.join(listed[:3])}{more}" if listed else "none of its trials completed"
+    return UserError(
+        f"search.warm_start: {run} has no completed trial of a dataset, model, algorithm and "
+        f"held-out domain of this sweep ({has}); name another run"
+    )

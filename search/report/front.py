@@ -1,0 +1,88 @@
+"""A search with two objectives: what it gained in one by giving up some of the other."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from search.report.by_domain import MOST_POINTS, crowded
+from search.report.figure import INK, STAR, Figure, label, looks, panels, place
+from search.report.run import Run
+from search.results.fronts import VALUES, on_front, two_objectives
+from search.results.origins import objectives
+
+COLUMNS = 3
+
+
+def front(run: Run) -> Figure | None:
+    """Both values of every completed trial, a panel per held-out domain, and the front of each
+    study; None for a search with one objective, or without any such trial."""
+    if not two_objectives(run.sweep):
+        return None
+    done = run.trials[run.trials["state"] == "completed"].dropna(subset=VALUES)
+    if done.empty:
+        return None
+    done = done.assign(front=on_front(done))
+    names = objectives(run.sweep["search"])
+    drawings = {
+        label(dataset): _drawing(run, rows, names)
+        for dataset, rows in done.groupby("dataset", sort=False, observed=True)
+    }
+    return Figure(
+        "front",
+        "The two objectives",
+        "A point is a completed trial, at the step that the first objective chose. Those with a "
+        "line through them are on the front of their study: no other of its trials is better in "
+        f"both. A star was selected by {run.method} validation.",
+        drawings,
+        crowded(done),
+    )
+
+
+def _drawing(run: Run, rows: pd.DataFrame, names: list[str]) -> go.Figure:
+    looks_ = looks(run.algorithms)
+    selected = set(run.chosen["trial"])
+    domains = list(dict.fromkeys(rows["held_out"]))
+    columns = min(COLUMNS, len(domains))
+    figure = panels([f"{domain} held out" for domain in domains], columns, 300)
+    named: set[str] = set()
+    for panel, domain in enumerate(domains):
+        here = rows[rows["held_out"] == domain]
+        some = here[here["front"] | (here["number"] % -(-len(here) // MOST_POINTS) == 0)]
+        for (algorithm, _), study in some.groupby(
+            ["algorithm", "study"], sort=False, observed=True
+        ):
+            for points, line in ((study[~study["front"]], False), (study[study["front"]], True)):
+                if points.empty:
+                    continue
+                points = points.sort_values("objective")
+                look = looks_[algorithm]
+                stars = [trial in selected for trial in points["trial"]]
+                figure.add_scatter(
+                    x=points["objective"].round(5).tolist(),
+                    y=points["objective_2"].round(5).tolist(),
+                    mode="lines+markers" if line else "markers",
+                    line={"color": look.colour, "dash": look.dash, "width": 1.5, "shape": "vh"},
+                    marker={
+                        "color": look.colour,
+                        "symbol": [STAR if star else look.symbol for star in stars],
+                        "size": [14 if star else 8 if line else 6 for star in stars],
+                        "line": {"color": INK, "width": [1 if star else 0 for star in stars]},
+                    },
+                    opacity=1 if line else 0.5,
+                    name=label(algorithm),
+                    legendgroup=algorithm,
+                    showlegend=line and algorithm not in named,
+                    text=[
+                        label(f"{algorithm}, seed {seed}, trial {number}")
+                        for seed, number in zip(points["seed"], points["number"], strict=True)
+                    ],
+                    hovertemplate="%{text}<br>%{x:.1%}, %{y:.1%}<extra></extra>",
+                    **place(panel, columns),
+                )
+                named |= {algorithm} if line else set()
+    figure.update_xaxes(title_text=names[0], tickformat=".0%", nticks=6)
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(title_text=names[1], col=1)
+    figure.update_layout(showlegend=True)
+    return figure

@@ -1,0 +1,136 @@
+"""A trial as the tables of its run have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from search.assignment import Assignment, run_of
+from search.config import Dataset, Sweep
+from search.config.one_dataset import of_dataset
+from search.errors import UserError
+from search.nearest import nearest
+from search.run import lease, tables
+from search.run.recorded import sweep_of
+from search.run.run_folder import RunFolder
+from search.studies import Study
+from training.run import Run
+
+KEYS = ["step", "weights", "domain", "split"]
+
+
+@dataclass(frozen=True)
+class RecordedTrial:
+    """A trial that has ended: what it was told, and its rows.
+
+    row: of `trials`. evaluations: of its own run, not of its folds; `weights` is never null.
+    """
+
+    sweep: Sweep
+    assignment: Assignment
+    row: Mapping[str, Any]
+    evaluations: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        return self.assignment.trial
+
+    @property
+    def run(self) -> Run:
+        return run_of(self.sweep, self.assignment)
+
+    @property
+    def dataset(self) -> Dataset:
+        return of_dataset(self.sweep, self.assignment.study.dataset).dataset
+
+    @property
+    def averaged(self) -> bool:
+        """Whether its result is an average of its weights."""
+        return bool((self.evaluations["weights"] == "average").any())
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that no driver is at work on, and its tables."""
+
+    folder: RunFolder
+    sweep: Sweep
+    trials: pd.DataFrame
+    evaluations: pd.DataFrame
+
+    def full_name(self, given: str, kinds: Iterable[str] = ("trial",)) -> str:
+        """The trial, or what else of `kinds` (columns of `trials`), that `given` names or ends.
+
+        Raises UserError if none does, or more than one.
+        """
+        known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
+        if given in known:
+            return given
+        ending = [name for name in known if name.endswith(f".{given}")]
+        if len(ending) == 1:
+            return ending[0]
+        words = " or ".join(kinds)
+        if ending:
+            more = f" and {len(ending) - 3} more" if len(ending) > 3 else ""
+            raise UserError(
+                f"{given} is the end of {', '.join(ending[:3])}{more}; give more of the name"
+            )
+        if given in set(self.evaluations["trial"]):
+            raise UserError(
+                f"{given} has not ended: `python -m search resume {self.folder.uri}` goes on with "
+                "it"
+            )
+        close = nearest(given, known) or nearest(given, [_short(name) for name in known])
+        hint = f"did you mean {close}?" if close else f"there are {len(known)}, such as {known[0]}"
+        raise UserError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
+
+    def trial(self, name: str) -> RecordedTrial:
+        """The trial of a full name."""
+        row = _row(self.trials[self.trials["trial"] == name].iloc[0])
+        study = Study(*(row[field] for field in Study.__dataclass_fields__))
+        # Tables carry doubles and 64-bit integers: the values are the ones that were suggested.
+        values = {
+            key.removeprefix("hp_"): value
+            for key, value in row.items()
+            if key.startswith("hp_") and value is not None
+        }
+        assignment = Assignment(study, row["number"], values)
+        own = self.evaluations[self.evaluations["trial"] == name]
+        if "fold" in own:
+            own = own[own["fold"].isna()]
+        own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
+        return RecordedTrial(self.sweep, assignment, row, own)
+
+
+def ended_run(run: str) -> EndedRun:
+    """The run of a folder or URI.
+
+    Raises UserError if there is none, if a driver is at work on it, or if it cannot be read.
+    """
+    folder = RunFolder.existing(run)
+    holder = lease.read(folder)
+    if holder is not None and holder.alive:
+        raise UserError(
+            f"{folder.uri} is going on, driven by process {holder.pid} on {holder.host}; wait for "
+            "its end, or stop it first"
+        )
+    trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
+    if trials.empty:
+        raise UserError(f"no trial of {folder.uri} has ended")
+    return EndedRun(folder, sweep_of(folder), trials, evaluations)
+
+
+def _short(name: str) -> str:
+    """A name without dataset and model."""
+    return name.split(".", 2)[-1]
+
+
+def _row(row: pd.Series[Any]) -> dict[str, Any]:
+    """Plain values by column; what is null is None."""
+    return {
+        str(key): None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+        for key, value in row.items()
+    }

@@ -1,0 +1,55 @@
+"""The trials of a search with two objectives that no other trial of their study beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from search.errors import UserError
+from search.results.origins import objectives
+from search.results.plain_sweep import Sweep
+
+VALUES = ["objective", "objective_2"]
+_COLUMNS = [
+    *("sweep", "dataset", "model", "algorithm", "held_out", "seed", "study"),
+    *("trial", "number", "best_step", *VALUES),
+]
+
+
+def pareto(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFrame:
+    """The front of each study: completed trials, by falling first objective.
+
+    Columns: those of `trials` up to the two values, which are of the weights at best_step, then the
+    hyperparameters that any of these trials has. Raises UserError if no search has two objectives,
+    or none of its trials is completed.
+    """
+    if not any(two_objectives(sweep) for sweep in sweeps.values()):
+        raise UserError(
+            f"{', '.join(sweeps)}: the search has one objective, and one best trial; with "
+            "search.objective: [training-domain, worst-source-domain] there is a front"
+        )
+    done = trials[(trials["state"] == "completed") & trials[VALUES].notna().all(axis=1)]
+    if done.empty:
+        raise UserError(f"{', '.join(sweeps)}: no trial is completed, so there is no front")
+    found = done[on_front(done)].sort_values(["study", "objective"], ascending=[True, False])
+    used = [name for name in found if str(name).startswith("hp_") and found[name].notna().any()]
+    return found[[*_COLUMNS, *used]].reset_index(drop=True)
+
+
+def two_objectives(sweep: Sweep) -> bool:
+    return len(objectives(sweep.get("search") or {})) == 2
+
+
+def on_front(trials: pd.DataFrame) -> pd.Series:
+    """Whether each of these trials is on the front of its study; equals are on it together."""
+    found = pd.Series(False, index=trials.index)
+    for _, study in trials.groupby("study", observed=True):
+        best: tuple[float, float] | None = None
+        ordered = study.sort_values(VALUES, ascending=False)
+        for trial, *values in ordered[VALUES].itertuples():
+            first, second = values
+            if best is None or second > best[1] or (first, second) == best:
+                best = first, second
+                found[trial] = True
+    return found

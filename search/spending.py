@@ -1,0 +1,77 @@
+"""What a sweep has spent of what it may spend: trials, hours of devices, passes, wall time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+BUDGET, STUDY_BUDGET = "search.budget", "search.study_budget"
+WALL_HOURS = f"{BUDGET}.wall_hours"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some trials have cost: their number, seconds of training, and training passes."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    passes: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.trials + other.trials, self.seconds + other.seconds, self.passes + other.passes
+        )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget of the sweep file, such as `search.budget.passes`, and what is spent of it."""
+
+    key: str
+    most: float
+    spent: float
+
+    @property
+    def reached(self) -> bool:
+        return self.spent >= self.most
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.spent)} of {_short(self.most)} spent"
+
+
+def _short(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.4g}"
+
+
+def limits(
+    key: str,
+    budget: Mapping[str, float | None],
+    resources: Mapping[str, float | None],
+    cost: Cost,
+    wall_hours: float = 0.0,
+) -> list[Limit]:
+    """Each limit that the budget under `key` sets; `resources`: those that one trial occupies."""
+    hours = cost.seconds / 3600
+    spent = {
+        "trials": cost.trials,
+        "gpu_hours": hours * (resources["gpu"] or 0.0),
+        "cpu_hours": hours * (resources["cpu"] or 0.0),
+        "passes": cost.passes,
+        "wall_hours": wall_hours,
+    }
+    return [
+        Limit(f"{key}.{name}", most, spent[name])
+        for name, most in budget.items()
+        if most is not None
+    ]
+
+
+def costs(trials: pd.DataFrame) -> dict[str, Cost]:
+    """What the trials of a table cost, by study."""
+    found = {}
+    for study, rows in trials.groupby("study", sort=False, observed=True):
+        passes = rows["passes"].sum() if "passes" in rows else 0.0  # old tables have none
+        found[str(study)] = Cost(len(rows), float(rows["seconds"].sum()), float(passes))
+    return found

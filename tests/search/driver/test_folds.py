@@ -1,0 +1,173 @@
+"""Trials with folds, as the driver sees them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.config.one_dataset import of_dataset
+from search.driver.report_steps import whole
+from search.run.run_folder import RunFolder
+from search.run.shared_folds import SharedFolds
+from search.trial_state import IMAGES
+from search.worker.folds import TrialFolds
+from tests.search.play import (
+    finish,
+    open_ledger,
+    rows,
+    said,
+    small_sweep,
+    states,
+    stored,
+    write_row,
+)
+from training.evaluation import Evaluation, Score
+from training.run import Run
+
+FOLD = Run("RotatedDigits", None, "mlp", "SAGM", "0", 0, 90, 10, {"lr": 1e-3}, left_out="15")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def sweep(held_out=("0",), **search: Any):
+    search = {"objective": "leave-one-domain-out", "trials": 2, **search}
+    return small_sweep(held_out=list(held_out), search=search)
+
+
+def after(folds: int, value: float, steps: int | None = None):
+    """What a trial says at the end of a fold."""
+    return replace(said(90 * folds if steps is None else steps, value), folds=folds)
+
+
+def test_a_trial_is_known_by_the_ends_of_its_folds_whose_value_may_fall(folder):
+    mine = sweep()
+    ledger = open_ledger(mine, folder)
+    trial = ledger.next()
+    assert not ledger.report(trial, replace(said(10, 0), value=None, best_step=None))
+    for folds, value in enumerate((0.9, 0.7, 0.8, 0.6, 0.5), start=1):
+        assert not ledger.report(trial, after(folds, value))
+        assert not ledger.report(trial, said(90 * folds + 10, value))  # a sign of life
+    finish(ledger, mine, folder, trial, 0.5)
+    ((known, *_),) = stored(folder).values()
+    assert known.intermediate_values == {90: 0.9, 180: 0.7, 270: 0.8, 360: 0.6, 450: 0.5}
+    assert known.value == 0.5
+    assert ledger.books[trial.study.id].best == 0.5
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
+def test_nothing_is_stopped_within_a_run(folder, scheduler):
+    mine = sweep(scheduler=scheduler, trials=8)
+    ledger = open_ledger(mine, folder)
+    for _ in range(6):
+        trial = ledger.next()
+        for folds in range(1, 6):
+            assert not ledger.report(trial, after(folds, 0.9))
+        finish(ledger, mine, folder, trial, 0.9)
+    trial = ledger.next()
+    assert not ledger.report(trial, replace(said(80, 0), value=None))
+    assert not ledger.report(trial, said(460, 0.1))
+
+
+def test_a_trial_that_falls_behind_after_a_fold_is_spared_the_others(folder):
+    mine = sweep(scheduler="asha")
+    ledger = open_ledger(mine, folder)
+    good, bad = ledger.next(), ledger.next()
+    assert not ledger.report(good, after(1, 0.9))
+    assert ledger.report(bad, after(1, 0.3))
+    ledger.prune(bad)
+    row = rows(folder)[bad.trial]
+    assert (row["state"], row["steps"]) == ("pruned", 90)
+    assert np.isnan(row["objective"])  # other trials' are of all folds
+    assert row["reason"] == "asha: behind other trials after 1 fold"
+    assert states(stored(folder)[bad.study.id]) == ["RUNNING", "PRUNED"]
+
+
+def test_trials_are_compared_after_the_same_folds_whoever_carried_them_out(folder):
+    ledger = open_ledger(sweep(scheduler="asha"), folder)
+    good, lucky = ledger.next(), ledger.next()
+    assert not ledger.report(good, after(1, 0.9))
+    assert ledger.report(lucky, after(1, 0.3, steps=0))  # its fold was there already
+
+
+def test_the_median_goes_by_the_newest_value_and_not_by_the_best_which_is_of_easier_folds(folder):
+    mine = sweep(scheduler="median", trials=8)
+    ledger = open_ledger(mine, folder)
+    for _ in range(5):
+        trial = ledger.next()
+        for folds, value in enumerate((0.9, 0.6, 0.6, 0.6, 0.6), start=1):
+            assert not ledger.report(trial, after(folds, value))
+        finish(ledger, mine, folder, trial, 0.6)
+    trial = ledger.next()
+    assert not ledger.report(trial, after(1, 0.95))
+    assert ledger.report(trial, after(2, 0.2))
+
+
+def test_a_fold_that_is_behind_by_less_than_its_noise_stops_nothing(folder):
+    ledger = open_ledger(sweep(scheduler="asha"), folder)
+    good, close = ledger.next(), ledger.next()
+    assert not ledger.report(good, replace(after(1, 0.61), images=100))
+    assert not ledger.report(close, replace(after(1, 0.6), images=100))
+    assert stored(folder)[close.study.id][1].user_attrs[IMAGES] == 100
+    # Measured on more, the same distance is clear.
+    for folds in (2, 3):
+        assert not ledger.report(good, replace(after(folds, 0.61), images=10**4 * folds))
+    assert not ledger.report(close, replace(after(2, 0.6), images=2 * 10**4))  # no rung
+    assert ledger.report(close, replace(after(3, 0.6), images=3 * 10**4))
+
+
+def test_a_resumed_trial_is_judged_by_its_newest_fold_only(folder):
+    mine = sweep(scheduler="asha")
+    ledger = open_ledger(mine, folder)
+    trial = ledger.next()
+    for folds, value in ((1, 0.9), (2, 0.3)):
+        ledger.report(trial, after(folds, value))
+    again = open_ledger(mine, folder)
+    assert again.next() == trial
+    assert not again.report(trial, after(1, 0.9))
+    assert not again.report(trial, after(2, 0.3))
+    assert stored(folder)[trial.study.id][0].intermediate_values == {90: 0.9, 180: 0.3}
+
+
+def test_a_whole_trial_has_a_fold_for_each_source_domain_and_its_own_run():
+    assert whole(of_dataset(sweep(), "RotatedDigits")) == 6 * 90
+    assert whole(of_dataset(small_sweep(), "RotatedDigits")) == 90
+
+
+def test_a_trial_may_be_spared_its_own_run_after_the_last_fold(folder):
+    mine = sweep(scheduler="asha", reduction_factor=5)
+    ledger = open_ledger(mine, folder)
+    good, bad = ledger.next(), ledger.next()
+    for folds in range(1, 6):
+        assert not ledger.report(good, after(folds, 0.9))
+    for folds in range(1, 5):
+        assert not ledger.report(bad, after(folds, 0.9))
+    assert ledger.report(bad, after(5, 0.2))
+
+
+def fold_of(folder: RunFolder, assignment: Any) -> None:
+    scores = tuple(Score(name, "left_out", "in", 0.5, 1.0, 9) for name in ("0", "15"))
+    TrialFolds(folder, assignment).carried_out(FOLD, [Evaluation(90, scores, 1.0)])
+
+
+def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
+    mine = sweep(held_out=("0", "15"), trials=1)
+    ledger = open_ledger(mine, folder)
+    first, second = ledger.next(), ledger.next()
+    fold_of(folder, first)
+    write_row(mine, folder, first, said(90, 0.5, "completed"))
+    ledger.finish(first, said(90, 0.5, "completed"))
+    shared = SharedFolds(folder, second.study)
+    assert shared.read(replace(FOLD, held_out="15", left_out="0")) is not None
+    assert shared.read(replace(FOLD, seed=1)) is None
+    finish(ledger, mine, folder, second, 0.5)
+    assert shared.read(FOLD) is None
+    fold_of(folder, first)  # by a worker that nobody waits for any more
+    open_ledger(mine, folder)
+    assert shared.read(FOLD) is None
+    assert folder.size("folds") == 0

@@ -1,0 +1,217 @@
+"""Later seeds try the best settings of the seeds before them."""
+
+import pytest
+
+from search.config.resolved_config import as_yaml
+from search.driver import launch
+from search.driver import ledger as ledger_module
+from search.report.run import read
+from search.results import load, summary
+from search.run.run_folder import SWEEP, RunFolder
+from search.status import print_status
+from tests.search.play import (
+    carry_out,
+    counts,
+    finish,
+    open_ledger,
+    play,
+    quality,
+    rows,
+    said,
+    small_sweep,
+    stored,
+    write_row,
+)
+
+REDUCED = {"trials": 5, "seed_reduction": 2}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def study(seed, held_out="0"):
+    return f"RotatedDigits.mlp.SAGM.{held_out}.{seed}"
+
+
+def play_out(ledger, sweep, folder, value=quality, end="completed"):
+    """All that the ledger has; each trial is worth `value` of its setting."""
+    names = []
+    while (assignment := ledger.next()) is not None:
+        last = said(sweep.training.steps, value(assignment.values), end)
+        write_row(sweep, folder, assignment, last)
+        ledger.finish(assignment, last)
+        names.append(assignment.trial)
+    return names
+
+
+def params(folder, seed, held_out="0"):
+    return [trial.params for trial in stored(folder)[study(seed, held_out)]]
+
+
+def ranked(folder, seed, held_out="0"):
+    completed = [t for t in stored(folder)[study(seed, held_out)] if t.value is not None]
+    return [trial.params for trial in sorted(completed, key=lambda t: t.value, reverse=True)]
+
+
+def test_a_setting_earns_its_second_and_third_seed(folder):
+    sweep = small_sweep(seeds=[3, 1, 2], held_out=["0", "75"], search=REDUCED)
+    ledger = open_ledger(sweep, folder)
+    assert ledger.left == 2 * (5 + 3 + 2)
+    assert len(play_out(ledger, sweep, folder)) == 20
+    assert ledger.left == 0
+    for held_out in ("0", "75"):
+        first = ranked(folder, 3, held_out)
+        assert params(folder, 1, held_out) == first[:3]
+        assert params(folder, 2, held_out) == first[:2]
+    assert params(folder, 1, "0") != params(folder, 1, "75")
+
+
+def test_a_later_seed_waits_for_the_one_before_and_holds_nobody_up(folder):
+    sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search=REDUCED)
+    ledger = open_ledger(sweep, folder)
+    handed = [ledger.next() for _ in range(10)]
+    assert {assignment.study.seed for assignment in handed} == {0}
+    assert ledger.next() is None  # all that may begin is at work
+    assert ledger.left == 6
+    last = handed.pop()
+    for assignment in handed:
+        finish(ledger, sweep, folder, assignment, 0.5)
+    begun = ledger.next()  # that of the domain whose first seed is done
+    assert (begun.study.seed, begun.study.held_out) == (1, "0")
+    assert last.study.held_out == "75"
+    finish(ledger, sweep, folder, last, 0.5)
+    finish(ledger, sweep, folder, begun, 0.5)
+    assert len(play_out(ledger, sweep, folder)) == 5
+    assert all(book.done for book in ledger.books.values())
+
+
+def test_a_later_seed_takes_what_there_is(folder):
+    """Two of five completed; one setting is not earned twice."""
+    space = {"lr": {"choice": [0.001, 0.002]}, "rho": 0.05, "alpha": 0.001}
+    sweep = small_sweep(
+        seeds=[0, 1], search={**REDUCED, "space": {**space, "weight_decay": 0, "dropout": 0}}
+    )
+    assert open_ledger(sweep, folder).left == 2 + 1
+    sweep = small_sweep(seeds=[0, 1], search=REDUCED)
+    other = RunFolder(folder.path("other"))
+    ledger = open_ledger(sweep, other)
+    for number in range(5):
+        if number in (1, 3):
+            play(sweep, other, 1, ledger)
+        else:
+            ledger.fail(ledger.next(), "no")
+    assert ledger.left == 2
+    assert len(play_out(ledger, sweep, other)) == 2
+    assert ledger.next() is None
+    assert params(other, 1) == ranked(other, 0)
+
+
+@pytest.mark.parametrize("end", ["diverged", "failed", "pruned"])
+def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, capsys):
+    sweep = small_sweep(seeds=[0, 1, 2], search={"trials": 2, "seed_reduction": 2})
+    ledger = open_ledger(sweep, folder)
+    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    for _ in range(2):
+        assignment = ledger.next()
+        if end == "failed":
+            ledger.fail(assignment, "no")
+        elif end == "pruned":
+            ledger.prune(assignment)
+        else:
+            last = said(20, 0.4, "diverged", "why")
+            write_row(sweep, folder, assignment, last)
+            ledger.finish(assignment, last)
+    for now in (ledger, open_ledger(sweep, folder)):
+        assert (now.left, now.next()) == (0, None)
+        assert all(book.done for book in now.books.values())
+    launch.finish(sweep, folder)
+    found = load(folder.uri)
+    assert not found.unfinished
+    reasons = {row["seed"]: row["reason"] for row in found.selection.to_dict("records")}
+    assert reasons[1] == "seed 0 completed no trial, so no setting was tried again"
+    assert reasons[2] == "seed 1 completed no trial, so no setting was tried again"
+    assert read(folder.uri).planned == 2
+    print_status(folder.uri)
+    said_ = capsys.readouterr().out
+    assert "2 of 2 trials ended" in said_
+    assert "complete" in said_
+
+
+def test_what_earned_a_seed_is_not_stopped_on_it(folder):
+    pruned = {"scheduler": "asha", "grace_steps": 10, "sampler": "random"}
+    sweep = small_sweep(seeds=[0, 1], search={"trials": 6, "seed_reduction": 2, **pruned})
+    ledger = open_ledger(sweep, folder)
+    ended = {0: [], 1: []}
+    while (assignment := ledger.next()) is not None:
+        level = 0.9 - 0.1 * assignment.number
+        at = carry_out(ledger, sweep, folder, assignment, lambda step, level=level: level)
+        ended[assignment.study.seed].append(at)
+    assert any(ended[0])
+    assert ended[1]
+    assert not any(ended[1])
+
+
+def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypatch):
+    """Each trial by a driver of its own; one dies while it queues what a later seed tries."""
+    sweep = small_sweep(seeds=[0, 1, 2], search=REDUCED)
+    alone = RunFolder(folder.path("alone"))
+    play_out(open_ledger(sweep, alone), sweep, alone)
+    queue = ledger_module.optuna.Study.enqueue_trial
+    died = []
+
+    def dying(of, setting, **options):
+        queue(of, setting, **options)
+        if of.study_name == study(1) and len(died) < 2:
+            died.append(setting)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module.optuna.Study, "enqueue_trial", dying)
+        for _ in range(30):
+            try:
+                ledger = open_ledger(sweep, folder)
+                assignment = ledger.next()
+            except KeyboardInterrupt:
+                continue
+            if assignment is None:
+                break
+            finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    assert len(died) == 2
+    for seed in (0, 1, 2):
+        assert params(folder, seed) == params(alone, seed)
+    assert counts(ledger) == {"SAGM": {"completed": 2}}  # of the last seed
+    assert len(rows(folder)) == 5 + 3 + 2
+
+
+def test_status_knows_how_many_settings_a_later_seed_tries(folder, capsys):
+    sweep = small_sweep(seeds=[0, 1], search={"trials": 4, "seed_reduction": 2})
+    ledger = open_ledger(sweep, folder)
+    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    play(sweep, folder, 1, ledger)
+    for _ in range(2):
+        ledger.fail(ledger.next(), "no")
+    print_status(folder.uri)
+    assert "3 of 6 trials ended" in capsys.readouterr().out
+    ledger.fail(ledger.next(), "no")
+    print_status(folder.uri)
+    assert "4 of 5 trials ended" in capsys.readouterr().out
+
+
+def test_the_tables_say_how_many_settings_each_seed_tried(folder):
+    space = {"lr": {"choice": [1e-4, 1e-3, 1e-2, 0.1]}, "weight_decay": 0, "dropout": 0}
+    sweep = small_sweep(
+        algorithms=["ERM"],
+        seeds=[0, 1],
+        search={"trials": 4, "sampler": "grid", "seed_reduction": 2, "space": space},
+    )
+    ledger = open_ledger(sweep, folder)
+    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    play_out(ledger, sweep, folder)
+    found = load(folder.uri)
+    for by in ("held-out", "method"):
+        for table in summary(found, by=by, methods=["training-domain-per-dataset"]).tables:
+            (note,) = [note for note in table.notes if "tries again" in note]
+            assert "(most in a study: seed 0 4, seed 1 2)" in note
+            assert "leave out the luck of the search" in note

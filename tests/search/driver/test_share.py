@@ -1,0 +1,104 @@
+"""Sibling studies tell each other of their best settings."""
+
+import pytest
+
+from search.driver import share
+from search.run.run_folder import RunFolder
+from tests.search.play import finish, open_ledger, quality, small_sweep, stored
+
+NINE = {"trials": 10, "sampler": "random"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def values(assignment):
+    """Seed 0 finds what is good elsewhere, too; domain 75 does better than domain 0."""
+    bonus = 0.2 * (assignment.study.held_out == "75") + 0.1 * assignment.study.seed
+    return quality(assignment.values) / 2 + bonus
+
+
+def played(folder, **search):
+    sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search={**NINE, **search})
+    ledger = open_ledger(sweep, folder)
+    while (assignment := ledger.next()) is not None:
+        finish(ledger, sweep, folder, assignment, values(assignment))
+    return stored(folder)
+
+
+def taken(trials):
+    return [trial for trial in trials if share.FROM in trial.user_attrs]
+
+
+def test_by_default_nothing_is_shared(folder):
+    assert not any(taken(trials) for trials in played(folder).values())
+
+
+@pytest.mark.parametrize("kind", ["seeds", "domains"])
+def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
+    found = played(folder, share=kind)
+    for name, trials in found.items():
+        shared = taken(trials)
+        assert len(shared) == share.most_shared(10) == 2
+        assert all(trial.number >= share.enough(10) - 1 for trial in shared)
+        for trial in shared:
+            origin, _, number = trial.user_attrs[share.FROM].rpartition(".")
+            assert origin != name
+            # What a study was told by a sibling is that sibling's own setting.
+            earlier = found[origin][int(number)]
+            assert (earlier.params, earlier.state.name) == (trial.params, "COMPLETE")
+            assert [t.params for t in trials].count(trial.params) == 1
+            same_domain = origin.split(".")[3] == name.split(".")[3]
+            assert same_domain or kind == "domains"
+    if kind == "domains":
+        origins = {t.user_attrs[share.FROM] for trials in found.values() for t in taken(trials)}
+        assert len({origin.split(".")[3] for origin in origins}) == 2
+
+
+def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(folder):
+    sweep = small_sweep(algorithms=["SAM", "ASAM"], seeds=[0, 1], search={**NINE, "share": "seeds"})
+    ledger = open_ledger(sweep, folder)
+    handed = [ledger.next() for _ in range(12)]
+    for assignment in handed[:8]:  # two of each study: not enough to tell the good from the lucky
+        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    handed += [ledger.next() for _ in range(4)]
+    assert not any(taken(trials) for trials in stored(folder).values())
+    for assignment in handed[8:]:
+        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    while (assignment := ledger.next()) is not None:
+        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    for name, trials in stored(folder).items():
+        for trial in taken(trials):
+            assert trial.user_attrs[share.FROM].split(".")[2] == name.split(".")[2]
+    assert any(taken(trials) for trials in stored(folder).values())
+
+
+def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, monkeypatch):
+    """Every trial by a driver of its own, the first of them killed between offer and question."""
+    search = {**NINE, "share": "seeds"}
+    sweep = small_sweep(seeds=[0, 1], search=search)
+    ask, died = share.offer, []
+
+    def dying(book, *rest):
+        before = len(taken(book.optuna.get_trials()))
+        ask(book, *rest)
+        if len(taken(book.optuna.get_trials())) > before:
+            died.append(book.study.id)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(share, "offer", dying)
+    for _ in range(60):
+        try:
+            ledger = open_ledger(sweep, folder)
+            assignment = ledger.next()
+        except KeyboardInterrupt:
+            continue
+        if assignment is None:
+            break
+        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    assert assignment is None
+    for name, trials in stored(folder).items():
+        assert len(trials) == 10
+        assert len(taken(trials)) == died.count(name) == 2

@@ -1,0 +1,262 @@
+"""Trackers hear of trials by their own names, once, and can neither slow nor end a sweep."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ray.air.integrations import wandb
+from ray.tune.logger import LoggerCallback
+
+from search.assignment import Assignment
+from search.driver import trackers, tracking
+from search.driver.trackers import Tracker, metrics
+from search.driver.tracking import telling
+from search.errors import UserError
+from search.run import manifest
+from search.run.run_folder import RunFolder
+from search.studies import studies
+from search.worker.trainable import config_of
+from tests.search.command import steppe, write_yaml
+from tests.search.play import said, small_sweep
+
+VALUES = {"lr": 1e-3, "batch_size": 8}
+SECRET = "planted-secret"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    manifest.record(folder, [])
+    return folder
+
+
+def attempt(number: int = 0) -> SimpleNamespace:
+    """What Tune calls a trial."""
+    assignment = Assignment(studies(small_sweep())[0], number, VALUES)
+    return SimpleNamespace(config=config_of(assignment))
+
+
+def sweep(*names: str):
+    return small_sweep(track=list(names))
+
+
+def reports(callbacks, trial, *steps: tuple[int, float], end: str | None = None) -> None:
+    """A trial's attempt: it begins, reports, and ends unless `end` is None."""
+    for callback in callbacks:
+        callback.on_trial_start(0, [], trial)
+        for step, value in steps:
+            callback.on_trial_result(0, [], trial, vars(said(step, value)))
+        if end == "completed":
+            callback.on_trial_result(0, [], trial, vars(said(*steps[-1], "completed")))
+            callback.on_trial_complete(0, [], trial)
+        if end == "died":
+            callback.on_trial_error(0, [], trial)
+
+
+class Recorder(LoggerCallback):
+    """A logger that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+
+    def log_trial_start(self, trial) -> None:
+        self.told.append(("start", str(trial)))
+
+    def log_trial_result(self, iteration, trial, result) -> None:
+        self.told.append((result["training_iteration"], result["objective"]))
+
+    def log_trial_end(self, trial, failed=False) -> None:
+        self.told.append(("failed" if failed else "end", str(trial)))
+
+
+def tracker(logger: object, name: str = "mine") -> Tracker:
+    return Tracker(name, lambda: logger, "", lambda trial: Path(trial))
+
+
+def test_a_trial_whose_attempts_die_is_one_trial_and_says_nothing_twice(folder):
+    mine = Recorder()
+    with telling(sweep(), folder, [tracker(mine)]) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="died")
+        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), (30, 0.6), end="completed")
+        reports(callbacks, attempt(1), (10, 0.4))  # still at work when the sweep is stopped
+    name = "RotatedDigits.mlp.SAGM.0.0"
+    assert mine.told == [
+        ("start", f"{name}.0"), (10, 0.5), (20, 0.6), (30, 0.6), ("end", f"{name}.0"),
+        ("start", f"{name}.1"), (10, 0.4), ("failed", f"{name}.1"),
+    ]  # fmt: skip
+
+
+def test_what_is_told_is_known_without_the_held_out_domain():
+    assert set(metrics(said(10, 0.5))) == {
+        "training_iteration", "objective", "best_step", "seconds", "passes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["logger", "setup", "log_trial_start", "log_trial_result"])
+def test_a_tracker_that_fails_is_told_no_more_and_the_log_says_so_once(folder, caplog, where):
+    def fail(*_, **__):
+        raise SystemExit("no login")
+
+    bad, good = Recorder(), Recorder()
+    setattr(bad, where, fail)
+    broken = Tracker("bad", fail if where == "logger" else lambda: bad, "", Path)
+    with (
+        caplog.at_level(logging.WARNING, "steppe"),
+        telling(sweep(), folder, [broken, tracker(good)]) as callbacks,
+    ):
+        for number in range(3):
+            reports(callbacks, attempt(number), (10, 0.5), (20, 0.6), end="completed")
+    assert len(good.told) == 12
+    (record,) = caplog.records
+    assert "bad is told no more; the sweep and its tables go on" in record.getMessage()
+    assert "no login" in record.getMessage()
+
+
+def test_a_tracker_that_hangs_is_not_waited_for(folder, caplog, monkeypatch):
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(tracking, "MOST_WAITING", 3)
+    slow, released = Recorder(), threading.Event()
+    slow.setup = lambda *_, **__: released.wait()  # type: ignore[method-assign]
+    with telling(sweep(), folder, [tracker(slow)]) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
+    assert slow.told == []
+    assert "3 messages wait for it" in caplog.text
+    monkeypatch.setattr(tracking, "MOST_WAITING", 100)
+    with telling(sweep(), folder, [tracker(slow)]) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5))
+    assert "did not take all of it within 0.05 s" in caplog.text
+    released.set()
+
+
+def events(file: Path) -> Iterator[tuple[int, str, float]]:
+    """(step, tag, value) of an event file of TensorBoard."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    content, at = file.read_bytes(), 0
+    while at < len(content):
+        (size,) = struct.unpack("<Q", content[at : at + 8])
+        event = Event.FromString(content[at + 12 : at + 12 + size])
+        yield from ((event.step, v.tag, round(v.simple_value, 6)) for v in event.summary.value)
+        at += 16 + size
+
+
+def objectives(place: Path) -> list[tuple[int, float]]:
+    found = [event for file in sorted(place.iterdir()) for event in events(file)]
+    return [(step, value) for step, tag, value in found if tag == "ray/tune/objective"]
+
+
+def test_tensorboard_has_a_folder_for_each_trial_and_a_resume_doubles_nothing(folder):
+    one = sweep("tensorboard")
+    own = trackers.trackers(one, folder)
+    with telling(one, folder, own) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
+        reports(callbacks, attempt(1), (10, 0.4))
+    with telling(one, folder, own) as callbacks:  # what another driver does
+        reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
+    place = Path(folder.root) / "tensorboard"
+    assert [p.name for p in sorted(place.iterdir())] == [
+        f"RotatedDigits.mlp.SAGM.0.0.{number}" for number in (0, 1)
+    ]
+    assert [objectives(p) for p in sorted(place.iterdir())] == [
+        [(10, 0.5), (20, 0.6)],
+        [(10, 0.4), (20, 0.7)],
+    ]
+    assert own[0].sentence == f"tensorboard --logdir {place}"
+
+
+def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    one = sweep("mlflow")
+    own = trackers.trackers(one, folder)
+    with telling(one, folder, own) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
+        reports(callbacks, attempt(1), (10, 0.4))
+    with telling(one, folder, own) as callbacks:
+        reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
+    client = mlflow.tracking.MlflowClient(f"sqlite:///{folder.root}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == one.name]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == [f"RotatedDigits.mlp.SAGM.0.0.{number}" for number in (0, 1)]
+    run = runs["RotatedDigits.mlp.SAGM.0.0.1"]
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "0.001", "batch_size": "8"}
+    assert (run.data.tags["algorithm"], run.data.tags["held_out"]) == ("SAGM", "0")
+    history = client.get_metric_history(run.info.run_id, "objective")
+    assert [(m.step, m.value) for m in history] == [(10, 0.4), (20, 0.7)]
+
+
+def test_mlflow_is_at_the_users_address_whose_password_is_not_shown(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{SECRET}@example.org")
+    (found,) = trackers.trackers(sweep("mlflow"), folder)
+    assert found.sentence == "mlflow, at MLFLOW_TRACKING_URI"
+
+
+def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
+    made = []
+
+    class Wandb(Recorder):
+        def __init__(self, **options) -> None:
+            super().__init__()
+            made.append(options)
+
+        def log_trial_start(self, trial) -> None:
+            made.append((trial.trial_id, trial.config))
+
+    monkeypatch.setattr(wandb, "WandbLoggerCallback", Wandb)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    one = sweep("wandb")
+    for _ in range(2):  # the second is a resume
+        with telling(one, folder, trackers.trackers(one, folder)) as callbacks:
+            reports(callbacks, attempt(), (10, 0.5))
+    options, (first, config), _, (second, _) = made
+    assert options["project"] == "steppe"
+    assert options["group"] == one.name
+    assert (options["mode"], options["resume"], options["dir"]) == ("offline", "allow", folder.root)
+    assert first == second
+    assert config["lr"] == 1e-3
+    assert config["algorithm"] == "SAGM"
+    assert SECRET not in str(made)
+    other = RunFolder(Path(folder.root).parent / "other")
+    other.write_bytes(
+        "manifest.json", folder.read_bytes("manifest.json").replace(b'"host": "', b'"host": "x')
+    )
+    with telling(one, other, trackers.trackers(one, other)) as callbacks:
+        reports(callbacks, attempt(), (10, 0.5))
+    assert made[-1][0] != first  # another run of the same name
+
+
+def test_of_a_run_in_a_store_the_trackers_files_lie_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (found,) = trackers.trackers(sweep("tensorboard"), RunFolder("gs://bucket/runs/x"))
+    assert found.trial_place("t") == tmp_path / "runs" / "played" / "tensorboard" / "t"
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"^track: wandb needs wandb, .*: pip install '.\[wandb\]'$"
+    ):
+        trackers.require(("wandb",))
+    trackers.require(())
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_tracked_ends_as_ever(two_cpus, tmp_path):
+    data = sweep("tensorboard").model_dump(mode="json")
+    data["search"]["trials"] = 2
+    data["training"] |= {"steps": 20, "evaluate_every": 10}
+    done = steppe("launch", write_yaml(tmp_path / "s.yaml", data), "--output", tmp_path / "run")
+    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
+    assert f"Tracked: tensorboard --logdir {tmp_path}/run/tensorboard" in done.stdout
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
+    for place in (tmp_path / "run" / "tensorboard").iterdir():
+        assert [step for step, _ in objectives(place)] == [10, 20]
+    assert not (tmp_path / "run" / "driver.log").exists()

@@ -1,0 +1,192 @@
+"""A search that begins with the best settings of earlier runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from search.config.resolved_config import as_yaml
+from search.driver import warm_start
+from search.errors import UserError
+from search.results import load, summary
+from search.run.run_folder import SWEEP, WARM_START, RunFolder
+from tests.search.play import finish, open_ledger, said, small_sweep, stored, write_row
+
+SPACE = {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0}
+
+
+def study(seed=0, held_out="0", algorithm="SAGM"):
+    return f"RotatedDigits.mlp.{algorithm}.{held_out}.{seed}"
+
+
+def earlier(place, objectives, search=None, states=None, **changes):
+    """A run whose trials, in every study, are worth `objectives` of their study and number."""
+    trials = 4
+    given = {"trials": trials, "space": SPACE, **(search or {})}
+    sweep = small_sweep(name="earlier", search=given, **changes)
+    folder = RunFolder(place)
+    ledger = open_ledger(sweep, folder)
+    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    while (assignment := ledger.next()) is not None:
+        state = (states or {}).get(assignment.number, "completed")
+        end = said(90, objectives(assignment.study, assignment.number), state)
+        write_row(sweep, folder, assignment, end)
+        ledger.finish(assignment, end)
+    return folder
+
+
+def rising(study, number):
+    return 0.1 * number
+
+
+def later(folder, **search):
+    runs = search.pop("warm_start", folder.uri)
+    changes = search.pop("changes", {})
+    given = {"trials": 6, "space": SPACE, "warm_start": runs, **search}
+    return small_sweep(name="later", search=given, **changes)
+
+
+def launched(sweep, folder):
+    warm_start.record(folder, warm_start.find(sweep))
+    return open_ledger(sweep, folder)
+
+
+def settings(found, name):
+    return [entry["setting"] for entry in found["studies"][name]]
+
+
+def params(folder, name, *numbers):
+    trials = stored(folder)[name]
+    return [trials[number].params for number in numbers]
+
+
+def test_the_best_settings_come_right_after_the_published_one(tmp_path):
+    run = earlier(tmp_path / "earlier", rising)
+    first = {"rho": 0.123}
+    sweep = later(run, first_trials=[first], warm_start={"runs": [run.uri], "settings": 2})
+    folder = RunFolder(tmp_path / "later")
+    ledger = launched(sweep, folder)
+    given = [ledger.next().values for _ in range(5)]
+    assert (given[0]["lr"], given[0]["rho"]) == (5e-5, 0.05)
+    best = params(run, study(), 3, 2)
+    assert [{name: v[name] for name in best[0]} for v in given[1:3]] == best
+    assert given[3]["rho"] == 0.123
+    assert given[4]["rho"] not in {values["rho"] for values in given[:4]}
+
+
+def test_those_that_did_not_complete_and_the_published_one_are_passed_over(tmp_path):
+    run = earlier(
+        tmp_path / "earlier",
+        lambda study, number: 0.9 - 0.1 * number,  # the published one is the best
+        states={1: "diverged"},
+    )
+    found = warm_start.find(later(run))
+    assert settings(found, study()) == params(run, study(), 2, 3)
+
+
+def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_best(tmp_path):
+    """Seed 1 has easier splits: by their objectives alone, all of its settings would be ahead."""
+    run = earlier(
+        tmp_path / "earlier",
+        lambda study, number: 0.5 * study.seed + (0.0, 0.125, 0.375, 0.25)[number],
+        seeds=[0, 1],
+        held_out=["0", "75"],
+    )
+    sweep = later(run, changes={"held_out": ["0", "15"]})
+    found = warm_start.find(sweep)
+    best = [*params(run, study(1), 2), *params(run, study(0), 2), *params(run, study(1), 3)]
+    assert settings(found, study()) == best
+    assert found["studies"][study()][0]["behind"] == 0
+    assert found["studies"][study()][0]["trials"] == [f"{run.uri}: {study(1)}.2"]
+    # Nothing was searched for this domain, and what was for others has seen its labels.
+    assert settings(found, study(held_out="15")) == []
+
+
+def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_says_so(tmp_path):
+    run = earlier(tmp_path / "earlier", rising, held_out=["0"])
+    elsewhere = {"held_out": ["15"]}
+    with pytest.raises(UserError, match="has no completed trial of a dataset, model, algorithm"):
+        warm_start.find(later(run, changes=elsewhere))
+    asked = {"runs": [run.uri], "held_out": "any"}
+    marked = later(run, warm_start=asked, changes=elsewhere)
+    found = warm_start.find(marked)
+    assert settings(found, study(held_out="15")) == params(run, study(), 3, 2, 1)
+
+    folder = RunFolder(tmp_path / "later")
+    ledger = launched(marked, folder)
+    folder.write_bytes(SWEEP, as_yaml(marked).encode())
+    finish(ledger, marked, folder, ledger.next(), 0.5)
+    for table in summary(load(folder.uri), methods=["training-domain", "last-step"]).tables:
+        (note,) = [note for note in table.notes if "not the honest protocol" in note]
+        assert "trained and validated on the domain that it holds out" in note
+
+    # What was shaped by those labels stays so in whatever begins with it.
+    with pytest.raises(UserError, match="were shaped by labels of its held-out domains"):
+        warm_start.find(later(folder, changes=elsewhere))
+    again = {"runs": [folder.uri], "held_out": "any"}
+    assert warm_start.find(later(folder, warm_start=again, changes=elsewhere))
+
+
+def test_a_run_that_shared_across_domains_is_marked_too(tmp_path):
+    run = earlier(tmp_path / "earlier", rising, {"share": "domains"}, held_out=["0", "75"])
+    with pytest.raises(UserError, match="share: domains"):
+        warm_start.find(later(run))
+
+
+def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_so(tmp_path, caplog):
+    run = earlier(tmp_path / "earlier", rising)
+    known = params(run, study(), 1, 2, 3)
+    low, middle, high = sorted(known, key=lambda setting: setting["lr"])
+    narrow = {"log_uniform": [low["lr"], (middle["lr"] * high["lr"]) ** 0.5]}
+    sweep = later(run, space={**SPACE, "lr": narrow, "alpha": 0.001})
+    found = settings(warm_start.find(sweep), study())
+    inside = [s for s in reversed(known) if s is not high]
+    assert found == [{"lr": s["lr"], "rho": s["rho"]} for s in inside]
+    assert "settings are not taken over: lr is outside of log" in caplog.text
+    nowhere = later(run, space={**SPACE, "lr": {"log_uniform": [0.5, 1]}})
+    with pytest.raises(UserError, match=r"no setting of .* fits the space of this sweep"):
+        warm_start.find(nowhere)
+
+
+def test_a_hyperparameter_that_the_earlier_run_lacked_is_drawn(tmp_path):
+    run = earlier(tmp_path / "earlier", rising)
+    sweep = later(run, changes={"training": {"averaging": "ema"}})
+    found = settings(warm_start.find(sweep), study())
+    assert found == params(run, study(), 3, 2, 1)
+    ledger = launched(sweep, RunFolder(tmp_path / "later"))
+    ledger.next()
+    values = ledger.next().values
+    assert {name: values[name] for name in found[0]} == found[0]
+    assert values["ema_decay"] in (0.99, 0.999)
+
+
+def test_a_resume_queues_the_same_whatever_became_of_the_earlier_run(tmp_path):
+    run = earlier(tmp_path / "earlier", rising)
+    sweep = later(run, changes={"algorithms": ["SAGM"], "seeds": [0, 1]})
+    folder = RunFolder(tmp_path / "later")
+    ledger = launched(sweep, folder)
+    assert ledger.next().study.seed == 0  # that of seed 1 has not begun
+    shutil.rmtree(run.root)
+    resumed = open_ledger(sweep, folder)
+    given = [resumed.next() for _ in range(8)]
+    for seed in (0, 1):
+        written = json.loads(folder.read_bytes(WARM_START))
+        own = [a.values for a in given if a.study.seed == seed]
+        for values, setting in zip(own[1:4], settings(written, study(seed)), strict=True):
+            assert {name: values[name] for name in setting} == setting
+
+
+def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
+    run = earlier(tmp_path / "earlier", rising)
+    other = RunFolder(tmp_path / "none").uri
+    with pytest.raises(UserError, match=r"search\.warm_start: there is no run at"):
+        warm_start.find(later(run, warm_start=[run.uri, other]))
+    written = Path(run.path(SWEEP))
+    written.write_text(written.read_text().replace("objective: training-domain", "objective: x"))
+    with pytest.raises(UserError, match="maximized x, and this sweep maximizes training-domain"):
+        warm_start.find(later(run))
+    folder = RunFolder(tmp_path / "damaged")
+    folder.write_bytes(WARM_START, b"{}")
+    with pytest.raises(UserError, match=r"warm_start\.json is damaged"):
+        warm_start.recorded(folder)

@@ -1,0 +1,59 @@
+"""Runs of one study whose trials were trained in this process, as workers train them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from search.assignment import Assignment, run_of
+from search.config import Sweep
+from search.run import tables
+from search.run.run_folder import RunFolder
+from search.studies import studies
+from search.worker import trainable
+from search.worker.trainable import Trial
+from tests.search.play import said, small_sweep, write_row
+from tests.search.report.played_run import begin
+
+VALUES = {"lr": 1e-3 / 3, "weight_decay": 0.0, "dropout": 0.1, "batch_size": 8, "rho": 0.1 / 3}
+STUDY = "RotatedDigits.mlp.SAM.0.0"
+
+
+def sam_sweep(**changes: Any) -> Sweep:
+    """SAM for 30 steps, whose best is not the last when lr is large."""
+    training = {"steps": 30, "evaluate_every": 10, "optimizer": "sgd"}
+    changes["training"] = training | changes.get("training", {})
+    return small_sweep(**{"algorithms": ["SAM"], **changes})
+
+
+def train(sweep: Sweep, folder: RunFolder, *settings: dict[str, Any]) -> list[Assignment]:
+    """Begins the run and carries out a trial of its first study for each setting."""
+    begin(sweep, folder)
+    study = studies(sweep)[0]
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainable.tune, "report", lambda _: None)
+        for number, own in enumerate(settings):
+            assignment = Assignment(study, number, VALUES | own)
+            Trial(sweep, folder, assignment, run_of(sweep, assignment)).carry_out()
+            found.append(assignment)
+    return found
+
+
+def rewrite(folder: RunFolder, trial: str, change: Any) -> None:
+    """Puts `change(rows)` in the place of the evaluations of a trial."""
+    table = tables.read_evaluations(folder)
+    own = table[table["trial"] == trial].astype(object)
+    rows = own.where(own.notna(), None).to_dict("records")
+    known = {key: rows[0][key] for key in ("sweep", "study", "trial")}
+    changed = [{k: v for k, v in row.items() if k not in known} for row in change(rows)]
+    tables.write_evaluations(folder, **known, rows=changed)
+
+
+def stop(sweep: Sweep, folder: RunFolder, assignment: Assignment, state: str, step: int) -> None:
+    """Makes a completed trial one that was stopped after `step`, or never came to a step."""
+    rewrite(folder, assignment.trial, lambda rows: [
+        row for row in rows if row["step"] <= step and row["role"] == "source"
+    ])  # fmt: skip
+    write_row(sweep, folder, assignment, said(step, 0.5, state, "the reason"))

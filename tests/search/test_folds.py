@@ -1,0 +1,103 @@
+"""A sweep whose objective is leave-one-domain-out, with a worker that dies in a fold."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from search.config import Sweep
+from search.driver import drive
+from search.results import load, select
+from search.run.run_folder import RunFolder
+from search.worker import trainable
+from tests.search.command import steppe, write_yaml
+from tests.search.play import small_sweep, stored
+
+pytestmark = pytest.mark.slow
+
+REPORT = trainable.tune.report
+
+
+def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+    """Dies at the second evaluation of the second fold, the first time."""
+    died = Path(f"{folder.root}-died")
+    trainable.tune.report = REPORT
+    if config["study"]["held_out"] == "0" and not died.exists():
+
+        def report(progress: dict[str, Any]) -> None:
+            if progress["step"] == 30 and progress["folds"] is None:
+                died.touch()
+                os._exit(1)
+            REPORT(progress)
+
+        trainable.tune.report = report
+    trainable.run_trial(config, sweep, folder)
+
+
+@dataclass
+class Ran:
+    folder: RunFolder
+    output: str
+
+
+@pytest.fixture(scope="module")
+def ran(two_cpus, tmp_path_factory) -> Ran:
+    place = tmp_path_factory.mktemp("folds")
+    sweep = small_sweep(
+        algorithms=["ERM"],
+        held_out=["0", "30"],
+        training={"steps": 20, "evaluate_every": 10, "checkpoint_seconds": 0},
+        search={
+            "objective": "leave-one-domain-out",
+            "trials": 1,
+            "space": {"lr": 1e-2, "weight_decay": 0, "dropout": 0},
+        },
+        resources={"cpu": 1},
+    )
+    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drive, "run_trial", run_trial)
+        done = steppe("launch", file, "--output", place / "run")
+    assert done.exit_code == 0, done.output
+    return Ran(RunFolder(place / "run"), done.output)
+
+
+def test_every_trial_ends_with_all_of_its_folds_whatever_died(ran):
+    assert Path(f"{ran.folder.root}-died").exists()
+    found = load(ran.folder.uri)
+    assert set(found.trials["state"]) == {"completed"}
+    folds = found.evaluations[found.evaluations["fold"].notna()]
+    assert (folds.groupby("trial", observed=True)["fold"].nunique() == 5).all()
+    assert len(folds) == 2 * 5 * 2
+    for trials in stored(ran.folder).values():
+        for trial in trials:
+            assert list(trial.intermediate_values) == [20, 40, 60, 80, 100]
+            assert trial.value == trial.intermediate_values[100]
+
+
+def test_the_best_of_the_search_is_the_one_that_the_rule_selects(ran):
+    found = load(ran.folder.uri)
+    chosen = select(found, "leave-one-domain-out")
+    best = found.trials.groupby("study", observed=True)["objective"].max()
+    assert dict(zip(chosen["study"], chosen["validation"], strict=True)) == best.to_dict()
+    assert chosen["accuracy"].notna().all()
+    printed = steppe(
+        "results", ran.folder.uri, "--method", "leave-one-domain-out", "--format", "json"
+    )
+    assert printed.exit_code == 0
+    assert json.loads(printed.stdout)
+
+
+def test_folds_are_gone_when_the_sweep_is_complete_and_their_rows_stay(ran):
+    assert not Path(ran.folder.path("folds")).exists()
+    assert not Path(ran.folder.path("checkpoints")).exists()
+    plain = pd.read_parquet(ran.folder.path("evaluations"))
+    assert set(plain.loc[plain["fold"].notna(), "role"]) == {"left_out"}
+    status = steppe("status", ran.folder.uri)
+    assert "complete" in status.stdout

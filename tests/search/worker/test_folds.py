@@ -1,0 +1,302 @@
+"""What a trial with folds does, writes and says, without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import datasets
+from search.assignment import Assignment, run_of
+from search.config import Sweep
+from search.folds import Fold, best, folds_of
+from search.results.ranking import rank
+from search.results.selection_rules import RULES
+from search.run import manifest, tables
+from search.run.checkpoints import TrialCheckpoints
+from search.run.run_folder import RunFolder
+from search.run.shared_folds import SharedFolds, group
+from search.studies import studies
+from search.worker import trainable
+from search.worker.trainable import Trial
+from tests.search.play import small_sweep
+from training.evaluation import Evaluation, Score
+from training.train import train
+
+DOMAINS = ("0", "15", "30", "45", "60", "75")
+VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
+OF_TIME = ["seconds", "started", "finished"]
+
+
+class Killed(BaseException):
+    """What no trial can catch."""
+
+
+def sweep(**training: Any) -> Sweep:
+    return small_sweep(
+        algorithms=["ERM"],
+        held_out=["30", "60"],
+        training={"steps": 12, "evaluate_every": 4, "checkpoint_seconds": 0, **training},
+        search={"objective": "leave-one-domain-out", "space": {}},
+    )
+
+
+@dataclass
+class Carried:
+    """A run folder, and what its trials said and trained."""
+
+    folder: RunFolder
+    monkeypatch: pytest.MonkeyPatch
+    said: list[dict[str, Any]] = field(default_factory=list)
+    trained: list[tuple[str, str | None]] = field(default_factory=list)
+    die_at: int | None = None  # the report that is the last
+
+    def __post_init__(self) -> None:
+        manifest.record(self.folder, [])
+
+        def report(progress: dict[str, Any]) -> None:
+            self.said.append(progress)
+            if len(self.said) == self.die_at:
+                raise Killed
+
+        def noted(run: Any, *rest: Any) -> Any:
+            self.trained.append((run.held_out, run.left_out))
+            return train(run, *rest)
+
+        self.monkeypatch.setattr(trainable.tune, "report", report)
+        self.monkeypatch.setattr(trainable, "train", noted)
+
+    def out(self, held_out: str, number: int = 0, **values: Any) -> Assignment:
+        """Carries out a trial."""
+        mine = sweep()
+        (study,) = (study for study in studies(mine) if study.held_out == held_out)
+        assignment = Assignment(study, number, VALUES | values)
+        Trial(mine, self.folder, assignment, run_of(mine, assignment)).carry_out()
+        return assignment
+
+    def evaluations(self, assignment: Assignment) -> pd.DataFrame:
+        frame = tables.read_evaluations(self.folder)
+        frame = frame[frame["trial"] == assignment.trial].drop(columns=OF_TIME[:1])
+        texts = frame.select_dtypes("category").columns
+        return frame.astype(dict.fromkeys(texts, object)).reset_index(drop=True)
+
+    def row(self, assignment: Assignment) -> dict[str, Any]:
+        found = tables.read_trial(self.folder, assignment.trial)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def carried(tmp_path, monkeypatch) -> Carried:
+    return Carried(RunFolder(tmp_path / "run"), monkeypatch)
+
+
+def without_time(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in OF_TIME}
+
+
+def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(carried):
+    assignment = carried.out("30")
+    sources = [name for name in DOMAINS if name != "30"]
+    assert carried.trained == [("30", name) for name in [*sources, None]]
+    found = carried.evaluations(assignment)
+    folds = found[found["fold"].notna()]
+    assert [*zip(folds["fold"], folds["step"], strict=True)] == [
+        (name, step) for name in sources for step in (4, 8, 12)
+    ]
+    assert (folds["domain"].astype(str) == folds["fold"].astype(str)).all()
+    assert set(folds["role"]) == {"left_out"}
+    assert set(folds["split"]) == {"in"}
+
+
+def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_out_score(carried):
+    assignment = carried.out("30")
+    row = carried.row(assignment)
+    trials = tables.read_trials(carried.folder)
+    (chosen,) = rank(RULES["leave-one-domain-out"], trials, carried.evaluations(assignment))
+    assert (row["objective"], row["best_step"]) == (chosen.validation, chosen.step)
+    assert chosen.accuracy is not None
+    assert chosen.reason is None
+    for other in ("training-domain", "oracle"):
+        (choice,) = rank(RULES[other], trials, carried.evaluations(assignment))
+        assert choice.accuracy is not None
+
+
+def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
+    assignment = carried.out("30")
+    plain = train(run_of(sweep(), assignment), datasets.load("RotatedDigits"), lambda e: None)
+    own = carried.evaluations(assignment)
+    own = own[own["fold"].isna() & (own["role"] == "source")]
+    assert [*own["accuracy"]] == [
+        s.accuracy for e in plain.evaluations for s in e.scores if s.role == "source"
+    ]
+
+
+def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(carried):
+    assignment = carried.out("30")
+    run = run_of(sweep(), assignment)
+    shared = SharedFolds(carried.folder, assignment.study)
+    news = [progress for progress in carried.said if progress["folds"] is not None]
+    assert [progress["folds"] for progress in news] == [1, 2, 3, 4, 5]
+    folds = carried.evaluations(assignment).query("step == 4 and role == 'left_out'")
+    assert [progress["images"] for progress in news] == [*folds["count"].cumsum()]
+    ended = [shared.read(fold)[1] for fold in folds_of(run, DOMAINS)]
+    for progress in news:
+        by_step = {}
+        for fold, evaluations in zip(
+            folds_of(run, DOMAINS), ended[: progress["folds"]], strict=False
+        ):
+            for e in evaluations:
+                (own,) = (s.accuracy for s in e.scores if s.domain == fold.left_out)
+                by_step.setdefault(e.step, []).append(own)
+        means = [sum(accuracies) / len(accuracies) for accuracies in by_step.values()]
+        assert progress["value"] == pytest.approx(max(means))
+    # Signs of life: at each evaluation of each run.
+    assert len(carried.said) == 6 * 3 + 5 + 1
+    assert carried.said[0]["value"] is None
+    assert [p["step"] for p in carried.said if p["state"] is None] == sorted(
+        p["step"] for p in carried.said if p["state"] is None
+    )
+
+
+def test_a_trial_costs_what_all_its_runs_cost(carried):
+    row = carried.row(carried.out("30"))
+    assert (row["steps"], row["passes"]) == (6 * 12, 6 * 12)
+    assert row["seconds"] > 0
+
+
+def test_a_fold_is_shared_with_the_study_of_its_other_domain_and_is_free_there(carried):
+    first = carried.out("30")
+    carried.trained.clear()
+    second = carried.out("60")
+    assert ("60", "30") not in carried.trained
+    assert len(carried.trained) == 5
+    assert carried.row(second)["steps"] == carried.row(first)["steps"] - 12
+    # The same numbers as if it had carried all of them out.
+    alone = Carried(RunFolder(f"{carried.folder.root}-alone"), carried.monkeypatch)
+    again = alone.out("60")
+    assert ("60", "30") in alone.trained
+    pd.testing.assert_frame_equal(carried.evaluations(second), alone.evaluations(again))
+    assert carried.row(second)["objective"] == alone.row(again)["objective"]
+
+
+@pytest.mark.parametrize("other", [{"lr": 2e-3}, {"batch_size": 9}])
+def test_a_fold_of_another_setting_is_not_shared(carried, other):
+    carried.out("30")
+    carried.trained.clear()
+    carried.out("60", **other)
+    assert ("60", "30") in carried.trained
+
+
+def test_no_row_of_a_fold_holds_a_score_of_the_held_out_domain(carried):
+    for held_out in ("30", "60"):
+        found = carried.evaluations(carried.out(held_out))
+        assert held_out not in set(found.loc[found["fold"].notna(), "domain"].astype(str))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows of a trial that nobody killed."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        whole = Carried(RunFolder(tmp_path_factory.mktemp("whole") / "run"), monkeypatch)
+        assignment = whole.out("30")
+        return whole.evaluations(assignment), whole.row(assignment)
+
+
+def test_what_is_said_does_not_depend_on_the_held_out_domain(carried):
+    """Its labels are others in the second run; whatever differs in what was said, leaked."""
+    true = carried.out("30")
+    said = [without_time(progress) for progress in carried.said]
+    source = datasets.load("RotatedDigits")
+    changed = [
+        replace(d, labels=np.roll(d.labels, 1)) if d.name == "30" else d for d in source.domains
+    ]
+    carried.monkeypatch.setattr(
+        trainable, "load_dataset", lambda *_: replace(source, domains=tuple(changed))
+    )
+    other = Carried(RunFolder(f"{carried.folder.root}-other"), carried.monkeypatch)
+    random = other.out("30")
+    assert [without_time(progress) for progress in other.said] == said
+    here, there = carried.evaluations(true), other.evaluations(random)
+    unseen = here["role"] == "held_out"
+    pd.testing.assert_frame_equal(here[~unseen], there[~unseen])
+    assert not here[unseen]["loss"].equals(there[unseen]["loss"])
+    shared = SharedFolds(carried.folder, true.study), SharedFolds(other.folder, random.study)
+    for fold in folds_of(run_of(sweep(), true), DOMAINS):  # which the other study's score is in
+        one, two = (store.read(fold) for store in shared)
+        assert [e.scores for e in one[1]] != [e.scores for e in two[1]]
+
+
+# At an evaluation of the first fold, its end, an evaluation of the third, the end of the last, and
+# in the trial's own run.
+@pytest.mark.parametrize("die_at", [2, 4, 10, 20, 22])
+def test_a_trial_that_is_killed_anywhere_ends_with_the_same_numbers(carried, undisturbed, die_at):
+    carried.die_at = die_at
+    with pytest.raises(Killed):
+        carried.out("30")
+    carried.die_at = None
+    carried.said.clear()
+    found = carried.out("30")
+    evaluations, row = undisturbed
+    pd.testing.assert_frame_equal(carried.evaluations(found), evaluations)
+    assert without_time(carried.row(found)) == without_time(row)
+    # Runs that had ended are not begun again, and the one that was cut off goes on.
+    again = len(carried.trained) - len(set(carried.trained))
+    assert again == (0 if die_at in (4, 20) else 1)
+
+
+def test_a_checkpoint_is_not_taken_for_that_of_another_fold(carried):
+    carried.die_at = 6  # in the second fold
+    with pytest.raises(Killed):
+        carried.out("30")
+    (study,) = (study for study in studies(sweep()) if study.held_out == "30")
+    resume = TrialCheckpoints(carried.folder, Assignment(study, 0, {})).read()
+    assert resume is not None
+    assert (resume["run"], resume["left_out"], resume["step"]) == (1, "15", 8)
+    run = run_of(sweep(), Assignment(study, 0, VALUES))
+    trial = Trial(sweep(), carried.folder, Assignment(study, 0, VALUES), run)
+    assert trial._begin(1, replace(run, left_out="15"), resume) is resume
+    assert trial._begin(1, replace(run, left_out="0"), resume) is None
+    assert trial._begin(0, replace(run, left_out="15"), resume) is None
+    assert trial._begin(1, run, resume) is None
+
+
+def test_a_fold_that_diverges_ends_the_trial_there(carried):
+    assignment = carried.out("30", lr=1e30)
+    row = carried.row(assignment)
+    assert row["state"] == "diverged"
+    assert row["reason"].startswith("in the fold without 0: the loss stopped being finite")
+    assert (row["objective"], row["best_step"]) == (None, None)
+    assert carried.trained == [("30", "0")]
+    assert carried.evaluations(assignment).empty
+    assert carried.folder.list(f"folds/{group(assignment.study)}") == []
+
+
+def test_a_damaged_fold_is_carried_out_again(carried):
+    first = carried.out("30")
+    place = f"folds/{group(first.study)}"
+    for file in carried.folder.list(place):
+        carried.folder.write_bytes(f"{place}/{file}", b"cut short")
+    carried.trained.clear()
+    carried.out("60")
+    assert len(carried.trained) == 6
+
+
+def test_steps_that_a_fold_lacks_do_not_count():
+    def fold(**accuracies: float) -> Fold:
+        return Fold(
+            "a",
+            tuple(
+                Evaluation(int(step[1:]), (Score("a", "left_out", "in", accuracy, 1.0, 5),), 0.0)
+                for step, accuracy in accuracies.items()
+            ),
+        )
+
+    assert best([]) == (None, None)
+    assert best([fold(s4=0.5)]) == (0.5, 4)
+    assert best([fold(s4=0.2, s8=0.9), fold(s4=0.4)]) == (pytest.approx(0.3), 4)
+    assert best([fold(s4=0.5, s8=0.25), fold(s4=0.0, s8=0.25)]) == (0.25, 4)
+    assert best([fold(s4=0.5), fold(s8=0.5)]) == (None, None)
