@@ -189,5 +189,5 @@ def test_trials_of_each_dataset_are_stopped_by_its_own_steps(tmp_path):
             stopped[assignment.study.dataset].add(step)
     assert stopped["RotatedDigits"]
     assert min(stopped["RotatedDigits"]) == 10
-    assert min(stopped[OTHER]) == 30
+    assert min(stopped[OTHER]) == 20
     assert counts(ledger)["SAGM"]["completed"] > 0

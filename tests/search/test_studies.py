@@ -50,6 +50,5 @@ def test_domains_that_would_share_files_are_refused(monkeypatch):
     description = dataclasses.replace(entry.description, domains=("a b", "a_b", "c"))
     twins = dataclasses.replace(entry, description=description)
     monkeypatch.setitem(datasets.DATASETS, "Twins", twins)
-    of_twins = sweep(dataset={"name": "Twins"}, held_out="all")
     with pytest.raises(UserError, match="'a b' and 'a_b' of Twins"):
-        studies(of_twins)
+        sweep(dataset={"name": "Twins"}, held_out="all")

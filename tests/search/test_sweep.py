@@ -36,10 +36,11 @@ SWEEP = {
     },
 }
 STUDY = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
-TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective", "seconds",
-         "passes", "started", "finished", "node", "device"]  # fmt: skip
-EVALUATION = ["sweep", "study", "trial", "step", "weights", "domain", "role", "split", "accuracy",
-              "loss", "count", "sharpness", "curvature", "seconds", "passes"]  # fmt: skip
+TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective",
+         "objective_2", "seconds", "passes", "started", "finished", "node", "device"]  # fmt: skip
+EVALUATION = ["sweep", "study", "trial", "step", "weights", "fold", "domain", "role",
+              "split", "accuracy", "loss", "count", "sharpness", "curvature", "seconds",
+              "passes"]  # fmt: skip
 CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason",
           "candidates", "ties", "failed"]  # fmt: skip
 HP = ["hp_lr", "hp_weight_decay", "hp_dropout", "hp_batch_size", "hp_lambda", "hp_rho", "hp_alpha"]

@@ -64,8 +64,8 @@ def folder(tmp_path):
 def test_the_columns_of_the_tables():
     study = "sweep study dataset model algorithm held_out seed"
     assert " ".join(trials_schema({"rho": float}).names) == (
-        f"{study} trial number state reason steps best_step objective seconds passes started "
-        "finished node device hp_rho"
+        f"{study} trial number state reason steps best_step objective objective_2 seconds passes "
+        "started finished node device hp_rho"
     )
     assert " ".join(evaluations_schema().names) == (
         "sweep study trial step weights fold domain role split accuracy loss count "
@@ -128,7 +128,7 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["trial", "state", "reason", "node", "device"], "str"),
         **dict.fromkeys(["seed", "number"], "int64"),
         **dict.fromkeys(["steps", "best_step"], "Int64"),
-        **dict.fromkeys(["objective", "seconds", "passes"], "float64"),
+        **dict.fromkeys(["objective", "objective_2", "seconds", "passes"], "float64"),
         **dict.fromkeys(["started", "finished"], "datetime64[us, UTC]"),
     }
     assert dict(read_evaluations(folder).dtypes.astype(str)) == {
