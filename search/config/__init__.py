@@ -171,7 +171,7 @@ class Model(Section):
 
 class Search(Section):
     trials: Whole = Field(default=20, ge=1, description="Trials of each study.")
-    sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "random", "qmc", "grid"] = "tpe"
+    sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
     scheduler: Literal["asha", "median", "hyperband", "none"] = Field(
         default="asha",
         description="What stops trials that fall behind; with two objectives there is none.",

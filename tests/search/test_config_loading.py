@@ -30,7 +30,7 @@ def test_four_keys_make_a_sweep(tmp_path):
     sweep = load(write(tmp_path, SMALLEST))
     assert sweep.algorithms == ("ERM", "SAM")
     assert sweep.held_out == "all"
-    assert sweep.search.sampler == "tpe"
+    assert sweep.search.sampler == "random"
 
 
 def test_an_exponent_without_a_dot_is_a_number(tmp_path):

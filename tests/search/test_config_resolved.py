@@ -95,11 +95,11 @@ def test_the_schema_names_every_key_and_its_choices():
     sections = schema["$defs"]
     assert set(schema["properties"]) == {*resolved(sweep()), "datasets"}
     assert sections["Search"]["properties"]["sampler"]["enum"] == [
+        "random",
         "tpe",
         "gp",
         "cmaes",
         "nsgaii",
-        "random",
         "qmc",
         "grid",
     ]
