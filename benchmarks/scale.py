@@ -6,6 +6,7 @@ made-up numbers. The driver's seconds and memory are read while it runs; then th
 resume, `status` and `results` do.
 
     python -m benchmarks.scale --trials 10000 --studies 500 --output out.json
+    python -m benchmarks.scale --search '{"terminator": "stagnation"}'
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ ALGORITHMS = ["ERM", "SAM", "SAGM", "DISAM", "GSAM"]
 STEPS, EVERY = 90, 30
 
 
-def sweep_of(trials: int, studies: int, sampler: str, scheduler: str) -> Sweep:
+def sweep_of(
+    trials: int, studies: int, sampler: str, scheduler: str, search: dict[str, Any]
+) -> Sweep:
     """About so many studies of RotatedDigits, with about so many trials in all."""
     seeds = max(round(studies / len(DOMAINS) / len(ALGORITHMS)), 1)
     data = {
@@ -68,6 +71,7 @@ def sweep_of(trials: int, studies: int, sampler: str, scheduler: str) -> Sweep:
             "trials": max(round(trials / (seeds * len(DOMAINS) * len(ALGORITHMS))), 1),
             "sampler": sampler,
             "scheduler": scheduler,
+            **search,
         },
     }
     return checked(data, "scale.yaml")
@@ -131,10 +135,19 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=500)
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--scheduler", default="asha")
+    parser.add_argument(
+        "--search", type=json.loads, default={}, help="more of a sweep file's `search`, as JSON"
+    )
     parser.add_argument("--windows", type=int, default=10, help="parts of the run compared")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
-    sweep = sweep_of(arguments.trials, arguments.studies, arguments.sampler, arguments.scheduler)
+    sweep = sweep_of(
+        arguments.trials,
+        arguments.studies,
+        arguments.sampler,
+        arguments.scheduler,
+        arguments.search,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         report = measure(sweep, RunFolder.create(Path(scratch, "run")), arguments.windows)
     print(json.dumps(report, indent=2))

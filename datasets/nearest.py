@@ -1,4 +1,4 @@
-"""The error for a name that does not exist."""
+"""The nearest right word, and the error for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, whatever its case; None if none is like it."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return folded[close[0]] if close else None
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """An error that names the wrong word, the nearest right one if there is one, and all."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else ";"
     return ValueError(f"unknown {kind}: {name!r}{hint} there are: {', '.join(known)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from models import backbones, clip_towers, cnn, mlp, pretrained, timm_models
 from models.family import Family, require, require_name, width
+from models.nearest import nearest
 from models.network import IMAGENET, Network, Shape
 
 __all__ = [
@@ -190,10 +190,10 @@ def _family(name: str) -> tuple[Family | None, str]:
         require_name(FAMILIES[prefix], name, own_name)
         return FAMILIES[prefix], own_name
     if slash:
-        near = difflib.get_close_matches(prefix, FAMILIES, n=1)
-        likely = [f"{word}/{own_name}" for word in near]
+        near = nearest(prefix, FAMILIES)
+        likely = near and f"{near}/{own_name}"
     else:
-        likely = difflib.get_close_matches(name, MODELS, n=1)
-    hint = f"; did you mean {likely[0]!r}?" if likely else ";"
+        likely = nearest(name, MODELS)
+    hint = f"; did you mean {likely!r}?" if likely else ";"
     there_are = ", ".join((*MODELS, *(f"{family}/NAME" for family in FAMILIES)))
     raise ValueError(f"unknown model: {name!r}{hint} there are: {there_are}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from models.nearest import nearest
 from models.network import Colours, Shape
 
 
@@ -49,9 +49,9 @@ def require_name(family: Family, model: str, name: str) -> None:
     """Raises ValueError if the library has no such model; names the nearest one."""
     names = family.names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
+        near = nearest(name, names)
         prefix = model.removesuffix(name)
-        hint = f"; did you mean {prefix + near[0]!r}?" if near else ""
+        hint = f"; did you mean {prefix + near!r}?" if near else ""
         if "." in name and name.partition(".")[0] in names:
             bare, _, weights = name.partition(".")
             hint = f"; write name: {prefix}{bare} and weights: {weights}"

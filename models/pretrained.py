@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.downloads import from_url
+from models.nearest import nearest
 from models.weight_files import read, some
 
 # Names of the layer that is left out: torchvision's, and Network's own.
@@ -35,8 +35,8 @@ def check(model: str, weights: str, published: Collection[str]) -> Path | None:
         return None
     path = Path(weights).expanduser()
     if len(path.parts) < 2 and not path.suffix:
-        near = difflib.get_close_matches(weights, published, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        near = nearest(weights, published)
+        hint = f"; did you mean {near!r}?" if near else ";"
         there_are = ", ".join((*published, "the path of a file"))
         raise ValueError(f"model {model!r} has no weights {weights!r}{hint} it takes {there_are}")
     if not path.is_file():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from models import lora
+from models.nearest import nearest
 from models.network import Network
 
 # The numbers of each with their defaults: RoBERTa's in Hu et al. 2021, table 9.
@@ -22,8 +22,8 @@ TUNINGS: dict[str, dict[str, float]] = {
 def hyperparameters(tuning: str) -> dict[str, float]:
     """The numbers of a tuning with their defaults. Raises ValueError for an unknown name."""
     if tuning not in TUNINGS:
-        near = difflib.get_close_matches(tuning, TUNINGS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        near = nearest(tuning, TUNINGS)
+        hint = f"; did you mean {near!r}?" if near else ";"
         raise ValueError(f"unknown tuning: {tuning!r}{hint} there are: {', '.join(TUNINGS)}")
     return dict(TUNINGS[tuning])
 

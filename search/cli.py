@@ -124,10 +124,8 @@ def results(
     """
     with _user_errors():
         from search.results.print_results import print_results
-        from search.results.selection_rules import RULES
 
-        methods = method or (list(RULES) if by is By.method else None)
-        print_results(runs, methods, format_.value, by.value, published, passes)
+        print_results(runs, method, format_.value, by.value, published, passes)
 
 
 @app.command(rich_help_panel=RESULTS)

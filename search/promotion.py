@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search.space import Value
 from search.study import Study
 
+Settings = Sequence[dict[str, Value]]
+
 
 def most_settings(first: int, factor: int | None, place: int) -> int:
     """Settings that the study of the seed in this place (0: the first) tries at most.
@@ -35,11 +37,13 @@ def budgets(
     seeds: Sequence[int],
     factor: int | None,
     ended: Callable[[Study], Sequence[FrozenTrial] | None],
+    begun: Callable[[Study], Settings],
 ) -> dict[Study, int]:
     """Trials of each study, of as many as it would have as the first seed's.
 
     `ended`: the trials of a study that has ended, None while it has not. A study whose predecessor
-    has ended has as many as that completed different settings, if these are fewer than it may try.
+    has ended has as many as that completed different settings, if these are fewer than it may try,
+    and with them those that it tried before: `begun`, the settings that a study was begun with.
     """
     found = dict(first)
     for study in first:
@@ -49,8 +53,13 @@ def budgets(
         found[study] = most_settings(first[study], factor, seeds.index(study.seed))
         trials = ended(earlier)
         if trials is not None:
-            found[study] = min(len(promoted(trials)), found[study])
+            found[study] = len(to_try(begun(study), promoted(trials)[: found[study]]))
     return found
+
+
+def to_try(begun: Settings, earned: Settings) -> list[dict[str, Value]]:
+    """The settings of a study that was begun with some, now that these are what was earned."""
+    return [*begun, *(setting for setting in earned if setting not in begun)]
 
 
 def promoted(trials: Iterable[FrozenTrial]) -> list[dict[str, Value]]:

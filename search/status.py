@@ -11,6 +11,7 @@ from rich.filesize import decimal
 
 from search.config.one_dataset import by_dataset
 from search.driver.live import Row, console, table
+from search.driver.seeds import PROMOTED
 from search.driver.termination import shares, stops
 from search.promotion import budgets
 from search.results.endings import limited, spent, spent_studies
@@ -19,6 +20,7 @@ from search.run import lease, storage, tables
 from search.run.kept_weights import WEIGHTS
 from search.run.recorded import sweep_of
 from search.run.run_folder import CHECKPOINTS, FOLDS, TRIALS, RunFolder
+from search.space import Value
 from search.spending import WALL_HOURS, Limit
 from search.studies import Study, studies
 from search.study_space import budget, different_settings, study_space
@@ -41,11 +43,16 @@ def print_status(run: str) -> None:
         known = study.id in begun
         return stored.get_all_trials(begun[study.id], deepcopy=False) if known else []
 
+    def promoted_in(study: Study) -> Sequence[dict[str, Value]]:
+        known = study.id in begun
+        return stored.get_study_user_attrs(begun[study.id]).get(PROMOTED, ()) if known else ()
+
     trials = budgets(
         {s: budget(parts[s.dataset], s.algorithm) for s in studies(sweep)},
         sweep.seeds,
         sweep.search.seed_reduction,
         lambda study: trials_of(study) if study.id in ended_studies else None,
+        promoted_in,
     )
     own = {study.id: most for study, most in trials.items()}
     most = {s.id: different_settings(study_space(parts[s.dataset], s.algorithm)) for s in trials}

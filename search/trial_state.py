@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 STATE = "state"
 REASON = "reason"
 FAILURES = "failures"  # attempts that failed since it last came further than before
+JUDGED = "judged"  # the step of its newest report, and whether it is to be stopped there
 IMAGES = "images"  # what it reports is measured on
 
 

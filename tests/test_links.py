@@ -40,6 +40,12 @@ def test_every_page_is_linked_to():
     assert not [str(page) for page in PAGES[1:] if page not in linked]
 
 
+def test_the_index_of_the_docs_names_every_page_of_the_folder():
+    index = CHECKOUT / "docs" / "README.md"
+    named = {(index.parent / link).resolve() for link in links(index)}
+    assert not [page.name for page in index.parent.glob("*.md") if page not in {*named, index}]
+
+
 def test_headings_are_named_as_github_names_them(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# The search: keys of `search`\n\n## Is it real?\n\n```\n# no heading\n```\n")

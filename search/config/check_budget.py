@@ -31,7 +31,8 @@ def check_budget(sweep: Sweep) -> Iterator[Problem]:
             )
     parts = by_dataset(sweep)
     first = {s: budget(parts[s.dataset], s.algorithm) for s in studies(sweep)}
-    trials = sum(budgets(first, sweep.seeds, search.seed_reduction, lambda study: None).values())
+    reduced = budgets(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
+    trials = sum(reduced.values())
     if search.budget.trials is not None and search.budget.trials >= trials:
         yield Problem(
             ("search", "budget", "trials"),

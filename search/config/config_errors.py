@@ -21,6 +21,7 @@ SWITCH = "it must be true or false"
 MESSAGES = {
     "int_type": WHOLE,
     "int_parsing": WHOLE,
+    "int_parsing_size": "it is too large",
     "int_from_float": WHOLE,
     "bool_type": SWITCH,
     "bool_parsing": SWITCH,
@@ -86,6 +87,8 @@ def _unknown_key(path: Path) -> str:
 
 
 def _such_as(path: Path, with_key: bool = False) -> str:
+    if isinstance(path[-1], int):
+        return ""  # an entry of a list
     field = _section(path).model_fields.get(str(path[-1]))
     examples = field.examples if field else None
     if not examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic_core import CoreSchema
 
 from search.config.section import Section, Whole
@@ -36,7 +36,19 @@ class WarmStart(Section):
     def _in_short(cls, written: Any) -> Any:
         if isinstance(written, str):
             return {"runs": [written]}
-        return {"runs": written} if isinstance(written, list | tuple) else written
+        if isinstance(written, list | tuple):
+            return {"runs": written}
+        if not isinstance(written, dict | WarmStart):
+            raise ValueError("name a run, such as runs/first, or a list of runs")
+        return written
+
+    @field_validator("runs")
+    @classmethod
+    def _different(cls, runs: tuple[str, ...]) -> tuple[str, ...]:
+        for run in runs:
+            if runs.count(run) > 1:
+                raise ValueError(f"{run} comes twice; keep one")
+        return runs
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -50,8 +50,8 @@ class Book:
 
     @property
     def ready(self) -> bool:
-        """Whether it may begin."""
-        return self.after is None or self.after.done
+        """Whether it may begin, or go on: those before it have ended."""
+        return self.after is None or (self.after.ready and self.after.done)
 
     @property
     def open(self) -> bool:
@@ -67,6 +67,11 @@ class Book:
     def done(self) -> bool:
         """Whether no trial of it is at work or to come."""
         return self.full and self.ended.total() >= self.asked
+
+    @property
+    def cut(self) -> bool:
+        """Whether a budget ended it before its last trial, so that it may go on with a larger."""
+        return self.closed and self.asked < self.budget
 
     def trials(self) -> list[str]:
         """Names of all its trials, in order."""

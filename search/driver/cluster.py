@@ -78,6 +78,8 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
             raise
         raise _no_answer(address, error) from None
     try:
+        if address is not None:  # `auto` may find one that somebody else has started
+            print(_joined(), flush=True)
         yield
     finally:
         ray.shutdown()
@@ -132,6 +134,15 @@ def _no_answer(address: str, error: Exception) -> UserError:
         f"no Ray cluster answers at --address {address}: {line}; "
         "start one with `ray start --head`, or leave --address out to run on this machine"
     )
+
+
+def _joined() -> str:
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    cpus, gpus = (sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
+    where, plural = ray.get_runtime_context().gcs_address, "s" * (len(nodes) != 1)
+    return f"Joined the Ray cluster at {where}: {len(nodes)} node{plural}, {cpus:g} CPUs, {gpus:g} GPUs"
 
 
 class Slots:

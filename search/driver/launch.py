@@ -19,7 +19,8 @@ from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.trackers import require, trackers
 from search.errors import UserError
-from search.results.origins import saw_held_out, untried
+from search.results.endings import untried
+from search.results.origins import saw_held_out
 from search.results.selection import METHODS, select
 from search.run import lease, manifest, storage, tables
 from search.run.driver_log import driver_log
@@ -85,7 +86,8 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         complete = all(book.done for book in ledger.books.values())
         if complete:
             folder.delete(CHECKPOINTS)
-            folder.delete(FOLDS)
+            if not any(book.cut for book in ledger.books.values()):
+                folder.delete(FOLDS)
             ledger.tidy()
         finish(sweep, folder)
     return complete or clock.over

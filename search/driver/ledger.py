@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from datasets.splits import seed_hash
 from search import pruners, samplers
@@ -42,7 +42,7 @@ from search.run.storage import SweepStorage
 from search.space import Value
 from search.studies import Study, studies
 from search.study_space import budget, column_types, study_space
-from search.trial_state import FAILURES, IMAGES, REASON, STATE, state_of
+from search.trial_state import FAILURES, IMAGES, JUDGED, REASON, STATE, state_of
 from search.worker.trial_rows import Progress, trial_row, values_of
 
 log = logging.getLogger("steppe")
@@ -74,6 +74,9 @@ class Ledger:
         }
         self._first = FirstTrials(sweep, folder)
         self.books = {study.id: self._book(study) for study in studies(sweep)}
+        self._sharing: defaultdict[str, list[Book]] = defaultdict(list)
+        for book in self.books.values() if makes_folds(sweep.search) else ():
+            self._sharing[group(book.study)].append(book)
         self._later_seeds = LaterSeeds(
             self.books,
             sweep.seeds,
@@ -155,8 +158,19 @@ class Ledger:
             # The best of them all, which pruners may go by, is not what the trial is worth.
             trial = copy.copy(trial)  # the storage's own
             trial.intermediate_values = {step: trial.intermediate_values[step]}
-        assert book.optuna is not None
-        return self._pruner(book).prune(book.optuna, trial)
+        return self._judge(book, trial, step)
+
+    def _judge(self, book: Book, trial: FrozenTrial, step: int) -> bool:
+        """What the pruner says, once: when the trial comes again, others have come further."""
+        pruner = self._pruner(book)
+        if isinstance(pruner, NopPruner):
+            return False
+        judged: Sequence[int] = trial.user_attrs.get(JUDGED, (-1, False))
+        if judged[0] != step:
+            assert book.optuna is not None
+            judged = step, bool(pruner.prune(book.optuna, trial))
+            self._storage.set_trial_user_attr(trial._trial_id, JUDGED, judged)
+        return bool(judged[1])
 
     def finish(self, assignment: Assignment, progress: Progress) -> None:
         """A trial came to its end, completed or diverged, and has written its rows."""
@@ -325,9 +339,9 @@ class Ledger:
         self._count(book, number, state, values)
 
     def _delete_folds(self, book: Book) -> None:
-        """Of studies that share them, once all have ended."""
-        sharing = [b for b in self.books.values() if group(b.study) == group(book.study)]
-        if makes_folds(self._sweep.search) and all(other.done for other in sharing):
+        """Of studies that share them, once all have ended and none may go on."""
+        sharing = self._sharing[group(book.study)]
+        if sharing and all(other.done and not other.cut for other in sharing):
             delete_folds(self._folder, book.study)
 
     def _count(self, book: Book, number: int, state: str, values: Sequence[float]) -> None:

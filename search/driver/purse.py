@@ -24,6 +24,9 @@ class Purse:
         self._study_budget = sweep.search.study_budget.model_dump()
         self._resources = sweep.resources.model_dump()
         self._ended: defaultdict[str, Cost] = defaultdict(Cost)
+        self._total = Cost()  # of all that ended
+        self._spent: set[str] = set()  # studies that may spend no more
+        self._changed: set[str] = set()  # those to look at anew
 
     @property
     def limited(self) -> bool:
@@ -34,10 +37,15 @@ class Purse:
         """Takes over what the trials cost that ended before."""
         if self.limited:
             self._ended.update(costs(tables.read_trials(folder)))
+            self._total = sum(self._ended.values(), Cost())
+            self._changed = set(self._ended)
 
     def pay(self, study: str, seconds: float | None, passes: float | None) -> None:
         """A trial of a study ended that cost so much."""
-        self._ended[study] += Cost(1, seconds or 0.0, passes or 0.0)
+        cost = Cost(1, seconds or 0.0, passes or 0.0)
+        self._ended[study] += cost
+        self._total += cost
+        self._changed.add(study)
 
     def close(
         self, books: Mapping[str, Book], waiting: Iterable[tuple[Book, Progress | None]]
@@ -48,16 +56,21 @@ class Purse:
         """
         if not self.limited:
             return
-        spent = {study: self._of(book) for study, book in books.items()}
+        at_work: defaultdict[str, Cost] = defaultdict(Cost)
+        for book in books.values():
+            for running in book.running.values():
+                at_work[book.study.id] += _said(running.progress)
         for book, progress in waiting:
-            spent[book.study.id] += _said(progress)
-        over = self._reached(BUDGET, self._budget, sum(spent.values(), Cost()))
+            at_work[book.study.id] += _said(progress)
+        over = self._reached(BUDGET, self._budget, sum(at_work.values(), self._total))
+        for study in self._changed | at_work.keys():
+            self._spent.discard(study)
+            cost = self._ended[study] + at_work[study]
+            if self._reached(STUDY_BUDGET, self._study_budget, cost):
+                self._spent.add(study)
+        self._changed = set(at_work)  # what is at work now may cost less later: it may be lost
         for study, book in books.items():
-            book.closed = over or self._reached(STUDY_BUDGET, self._study_budget, spent[study])
-
-    def _of(self, book: Book) -> Cost:
-        at_work = (_said(running.progress) for running in book.running.values())
-        return sum(at_work, self._ended[book.study.id])
+            book.closed = over or study in self._spent
 
     def _reached(self, key: str, budget: Mapping[str, float | None], cost: Cost) -> bool:
         return any(limit.reached for limit in limits(key, budget, self._resources, cost))

@@ -6,9 +6,9 @@ from all stops, so that a resumed sweep goes on with the same shares.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from heapq import heappop, heappush
 from typing import Any
 
 from search.config import Sweep
@@ -34,16 +34,18 @@ class Terminator:
     def __init__(self, sweep: Sweep, books: Mapping[str, Book]) -> None:
         self._search = sweep.search
         self._books = books
-        self._own = {study: book.budget for study, book in books.items()}
-        self._most = {study: different_settings(book.space) for study, book in books.items()}
-        self._stops: list[Stop] = []
+        self._shares = Shares(
+            {study: book.budget for study, book in books.items()},
+            {study: different_settings(book.space) for study, book in books.items()},
+        )
+        self._stopped = 0
         self._looked: dict[str, int] = {}  # ended trials when a study was last looked at
 
     def recall(self) -> None:
         """Takes over what was decided before."""
         begun = [book.optuna for book in self._books.values() if book.optuna is not None]
-        self._stops = stops(study.user_attrs for study in begun)
-        self._share()
+        for stop in stops(study.user_attrs for study in begun):
+            self._count(stop)
 
     def stops(self, book: Book) -> bool:
         """Whether the study is not to be asked for another trial: stops it if so."""
@@ -56,16 +58,43 @@ class Terminator:
         trials = book.optuna.get_trials(deepcopy=False)
         if without_gain(trials, startup(self._search)) < patience(self._search):
             return False
-        stop = Stop(len(self._stops), book.study.id, book.asked)
+        stop = Stop(self._stopped, book.study.id, book.asked)
         book.optuna.set_user_attr(STOPPED, asdict(stop))
-        self._stops.append(stop)
-        self._share()
+        self._count(stop)
         return True
 
-    def _share(self) -> None:
-        if self._stops:
-            for study, trials in shares(self._own, self._most, self._stops).items():
-                self._books[study].budget = trials
+    def _count(self, stop: Stop) -> None:
+        self._stopped += 1
+        self._shares.stop(stop)
+        for study, trials in self._shares.trials.items():
+            self._books[study].budget = trials
+
+
+class Shares:
+    """How many trials each study may have, all together as many as before, whoever stops.
+
+    What a stopped study leaves goes, one by one, to the going one that was given the fewest, the
+    first in the sweep of equals, up to as many as it can have; what nobody can have is left.
+    """
+
+    def __init__(self, own: Mapping[str, int], most: Mapping[str, int | None]) -> None:
+        self.trials = dict(own)
+        self._most = most
+        self._going = set(own)
+        # A heap of (trials given, place in the sweep, study). Who cannot have more never can again.
+        self._takers = [(0, place, study) for place, study in enumerate(own)]
+
+    def stop(self, stop: Stop) -> None:
+        """The study has its trials so far and no more."""
+        self._going.remove(stop.study)
+        left, self.trials[stop.study] = self.trials[stop.study] - stop.trials, stop.trials
+        while left and self._takers:
+            given, place, study = heappop(self._takers)
+            most = self._most[study]
+            if study in self._going and (most is None or self.trials[study] < most):
+                self.trials[study] += 1
+                left -= 1
+                heappush(self._takers, (given + 1, place, study))
 
 
 def stops(attributes: Iterable[Mapping[str, Any]]) -> list[Stop]:
@@ -77,24 +106,8 @@ def stops(attributes: Iterable[Mapping[str, Any]]) -> list[Stop]:
 def shares(
     own: Mapping[str, int], most: Mapping[str, int | None], stops: Sequence[Stop]
 ) -> dict[str, int]:
-    """How many trials each study may have after these stops, all together as many as before.
-
-    What a stopped study leaves goes, one by one, to the going one that was given the fewest, the
-    first in the sweep of equals, up to as many as it can have; what nobody can have is left.
-    """
-    trials, given = dict(own), Counter[str]()
-    going = dict.fromkeys(own)
+    """How many trials each study may have after these stops: see Shares."""
+    found = Shares(own, most)
     for stop in stops:
-        del going[stop.study]
-        left, trials[stop.study] = trials[stop.study] - stop.trials, stop.trials
-        for _ in range(left):
-            takers = [name for name in going if _room(trials[name], most[name])]
-            if takers:
-                taker = min(takers, key=given.__getitem__)
-                given[taker] += 1
-                trials[taker] += 1
-    return trials
-
-
-def _room(trials: int, most: int | None) -> bool:
-    return most is None or trials < most
+        found.stop(stop)
+    return found.trials

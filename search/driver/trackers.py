@@ -96,9 +96,11 @@ def run_id(folder: RunFolder) -> str:
 
 def metrics(progress: Progress) -> dict[str, Any]:
     """What is told of an evaluation; nothing in it was measured on the held-out domain."""
+    second = {} if progress.second is None else {"objective_2": progress.second}
     return {
         "training_iteration": progress.step,  # what the loggers take for the step
         "objective": progress.value,
+        **second,
         "best_step": progress.best_step,
         "seconds": progress.seconds,
         "passes": progress.passes,

@@ -22,6 +22,7 @@ from search.config.warm_start import WarmStart
 from search.errors import UserError
 from search.results import plain_sweep
 from search.results.origins import saw_held_out
+from search.results.run_objectives import objectives
 from search.run import tables
 from search.run.run_folder import WARM_START, RunFolder
 from search.space import Fixed, Range, Value, show_value, text
@@ -105,7 +106,7 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
     """
     try:
         studies = json.loads(folder.read_bytes(WARM_START))["studies"]
-        return {study: [entry["setting"] for entry in found] for study, found in studies.items()}
+        return {study: [dict(entry["setting"]) for entry in found] for study, found in studies.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -122,8 +123,7 @@ def _read(run: str, sweep: Sweep, asked: WarmStart) -> pd.DataFrame:
         trials = tables.read_trials(folder)
     except UserError as error:
         raise UserError(f"search.warm_start: {error}") from error
-    theirs = (written.get("search") or {}).get("objective", "training-domain")
-    theirs = [theirs] if isinstance(theirs, str) else theirs
+    theirs = objectives(written.get("search") or {})
     ours = list(sweep.search.objectives)
     if theirs != ours:
         raise UserError(

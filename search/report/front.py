@@ -9,7 +9,7 @@ from search.report.by_domain import MOST_POINTS, crowded
 from search.report.figure import INK, STAR, Figure, label, looks, panels, place
 from search.report.run import Run
 from search.results.fronts import VALUES, on_front, two_objectives
-from search.results.origins import objectives
+from search.results.run_objectives import objectives
 
 COLUMNS = 3
 

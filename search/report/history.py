@@ -6,7 +6,7 @@ import pandas as pd
 
 from search.report.figure import Figure, label, looks, panels, place
 from search.report.run import Run
-from search.results.origins import objectives
+from search.results.run_objectives import objectives
 
 COLUMNS = 2
 

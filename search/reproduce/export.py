@@ -25,7 +25,7 @@ from search.reproduce import predictions, surroundings
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.repeat import load_dataset, repeat
 from search.reproduce.rerun import judged, settings
-from search.results.origins import DEFAULT, main_method
+from search.results.run_objectives import DEFAULT, main_method
 from search.results.selection import rule_of, select
 from search.run import manifest
 from search.run.kept_weights import read_weights

@@ -27,10 +27,11 @@ import pandas as pd
 from search.errors import UserError
 from search.nearest import way_out
 from search.results import plain_sweep, published_tables, selection
-from search.results.endings import about_ending, spent
-from search.results.origins import about_origins, main_method, untried
+from search.results.endings import about_ending, spent, untried
+from search.results.origins import about_origins
 from search.results.plain_sweep import Sweep
 from search.results.result_frames import categorical, joined
+from search.results.run_objectives import main_method
 from search.results.summaries import BY, Summary, summarize
 from search.run import tables
 from search.run.run_folder import TRIALS, RunFolder

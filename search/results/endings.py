@@ -71,6 +71,25 @@ def about_ending(
     return notes
 
 
+def untried(
+    sweep: Sweep, asked: Iterable[Mapping[str, Any]], trials: pd.DataFrame, ended: Container[str]
+) -> dict[str, str]:
+    """Why studies of a sweep ended without a trial: the seed before had nothing for them.
+
+    `asked`: the study columns of the sweep's studies; `ended`: the names of those that ended.
+    """
+    if not (sweep.get("search") or {}).get("seed_reduction"):
+        return {}
+    tried = set(trials["study"])
+    seeds = list(sweep["seeds"])
+    return {
+        study["study"]: f"seed {seeds[seeds.index(study['seed']) - 1]} completed no trial, so no "
+        "setting was tried again"
+        for study in asked
+        if study["study"] in ended and study["study"] not in tried
+    }
+
+
 def _why(search: Mapping[str, Any], own: bool) -> str:
     keys = ["search.study_budget"] * own
     keys += ["search.terminator"] * (search.get("terminator", "none") != "none")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from search.errors import UserError
-from search.results.origins import objectives
 from search.results.plain_sweep import Sweep
+from search.results.run_objectives import objectives
 
 VALUES = ["objective", "objective_2"]
 _COLUMNS = [

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from search.results.plain_sweep import Sweep
-from search.results.selection_rules import RULES
+from search.results.run_objectives import peeking
 
-DEFAULT = "training-domain"  # DomainBed's honest rule
 _TIED = "; the errors over seeds leave out the luck of the search"
-
-
-def objectives(search: Mapping[str, Any]) -> list[str]:
-    """What a search maximized, from the `search` section of a sweep."""
-    named = search.get("objective", DEFAULT)
-    return [named] if isinstance(named, str) else list(named)
-
-
-def peeking(search: Mapping[str, Any]) -> list[str]:
-    """Its objectives that see the held-out domain: they have the names of selection rules."""
-    return [name for name in objectives(search) if RULES[name].peeks]
-
-
-def main_method(sweeps: Iterable[Sweep]) -> str:
-    """The selection method of results where none is named: the one that the search maximized.
-
-    The first objective, if it is that of all these sweeps and does not see the held-out domain;
-    else training-domain.
-    """
-    firsts = {objectives(sweep.get("search") or {})[0] for sweep in sweeps}
-    first, *others = firsts
-    return DEFAULT if others or RULES[first].peeks else first
 
 
 def saw_held_out(sweep: Sweep) -> list[str]:
@@ -77,25 +54,6 @@ def about_origins(name: str, sweep: Sweep, trials: pd.DataFrame) -> list[str]:
             f"(most in a study: {listed}){_TIED}"
         )
     return notes
-
-
-def untried(
-    sweep: Sweep, asked: Iterable[Mapping[str, Any]], trials: pd.DataFrame, ended: Container[str]
-) -> dict[str, str]:
-    """Why studies of a sweep ended without a trial: the seed before had nothing for them.
-
-    `asked`: the study columns of the sweep's studies; `ended`: the names of those that ended.
-    """
-    if not (sweep.get("search") or {}).get("seed_reduction"):
-        return {}
-    tried = set(trials["study"])
-    seeds = list(sweep["seeds"])
-    return {
-        study["study"]: f"seed {seeds[seeds.index(study['seed']) - 1]} completed no trial, so no "
-        "setting was tried again"
-        for study in asked
-        if study["study"] in ended and study["study"] not in tried
-    }
 
 
 def _warm_start(search: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from search import yaml_file
 from search.errors import UserError
+from search.results.selection_rules import RULES
 from search.run.run_folder import SWEEP, RunFolder
 from search.study import Study
 
@@ -24,6 +25,9 @@ def read(folder: RunFolder) -> Sweep:
     data = yaml_file.parse(folder.read_bytes(SWEEP), source)
     try:
         asked_studies(data)
+        named = (data.get("search") or {}).get("objective", [])
+        for objective in [named] if isinstance(named, str) else named:
+            RULES[objective]  # they have the names of selection rules
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{source} is not a sweep as `launch` writes it ({type(error).__name__}: {error}); "

@@ -1,4 +1,4 @@
-"""What the commands `results`, `compare` and `importance` print."""
+"""What the commands `results`, `compare`, `importance` and `pareto` print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from search import results
 from search.results.document import Document, Grid, texts
 from search.results.formats import FORMATS
 from search.results.fronts import VALUES
-from search.results.origins import objectives, saw_held_out
+from search.results.origins import saw_held_out
+from search.results.run_objectives import objectives
+from search.results.selection_rules import RULES
 from search.results.summary_document import document
 
 
@@ -23,11 +25,15 @@ def print_results(
 ) -> None:
     """Prints the result tables of runs, complete or not, to standard output.
 
-    Without a method by that of the search's objective.
-    `passes`: each training run counts up to this cost. Raises UserError for a run that does not
+    Without a method by that of the search's objective, and `by` method by all rules, those of folds
+    only if there are any. `passes`: each training run counts up to this cost. Raises UserError for a run that does not
     exist, has no trial yet, or an unknown method.
     """
-    found = results.summary(_load(runs, passes), by, methods, published)
+    loaded = _load(runs, passes)
+    if by == "method" and not methods:
+        folds = (loaded.evaluations["role"] == "left_out").any()
+        methods = [name for name in RULES if folds or name != "leave-one-domain-out"]
+    found = results.summary(loaded, by, methods, published)
     # The settings behind averages over domains are too many to be read below them.
     FORMATS[format_](document(found, winners=by == "held-out"), sys.stdout)
 

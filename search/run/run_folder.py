@@ -6,7 +6,7 @@ import copy
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -134,6 +134,12 @@ class RunFolder:
         """Whether there is a file or folder `name`."""
         info = self._try(lambda: self.filesystem.get_file_info(self.path(name)), "read", name)
         return bool(info.type != arrow_fs.FileType.NotFound)
+
+    def present(self, names: Iterable[str]) -> list[str]:
+        """Those of the files that there are, in this order; for a few among many."""
+        paths = {self.path(name): name for name in names}
+        infos = self._try(lambda: self.filesystem.get_file_info(list(paths)), "read", "")
+        return [paths[info.path] for info in infos if info.type == arrow_fs.FileType.File]
 
     def read_bytes(self, name: str) -> bytes:
         """The content of a file. Raises FileNotFoundError."""

@@ -266,9 +266,7 @@ def _read_parts(
 
 def merge(folder: RunFolder, table: str, trials: Sequence[str], study: str) -> None:
     """Writes the rows of all these trials into the study's own file; their parts stay."""
-    there = set(folder.list(table))
-    names = [part(table, trial) for trial in trials]
-    files = [folder.path(name) for name in names if name.rpartition("/")[2] in there]
+    files = [folder.path(name) for name in folder.present(part(table, trial) for trial in trials)]
     if not files:
         return
     try:

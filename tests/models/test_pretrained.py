@@ -269,6 +269,7 @@ def test_imagenet_is_the_first_version_which_the_published_tables_have() -> None
         ("resnet18", "clip", r"model 'resnet18' has no weights 'clip'; it takes imagenet, the"),
         ("cnn", "imagenet", r"'cnn' has no weights 'imagenet'; it takes the path of a file"),
         ("resnet5", "imagenet", r"unknown model: 'resnet5'; did you mean 'resnet50'"),
+        ("RESNET50", "imagenet", r"unknown model: 'RESNET50'; did you mean 'resnet50'"),
     ],
 )
 def test_a_wrong_name_of_weights_is_refused(model: str, weights: str, message: str) -> None:

@@ -71,6 +71,24 @@ def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder, 
     assert stored(folder)[other.study.id][1].intermediate_values == {10: 0.95, 20: 0.8}
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_the_pruner_said_stands_when_the_driver_died_before_it_was_done(
+    folder, monkeypatch, stopped
+):
+    """By the time the trial comes to that step again, others may have come further."""
+    sweep = small_sweep(search={"trials": 1, **ASHA})
+    ledger = open_ledger(sweep, folder)
+    monkeypatch.setattr(RungPruner, "prune", lambda *_: stopped)
+    assert ledger.report(ledger.next(), said(10, 0.5)) is stopped
+    crash(ledger)
+
+    resumed = open_ledger(sweep, folder)
+    adopted = resumed.next()
+    monkeypatch.setattr(RungPruner, "prune", lambda *_: not stopped)
+    assert resumed.report(adopted, said(10, 0.5)) is stopped
+    assert resumed.report(adopted, said(20, 0.5)) is not stopped  # that is news
+
+
 # What a driver finds that comes after one that was killed.
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any
 
+from datasets.nearest import nearest
 from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.asam import ASAM, ElementwiseASAM
 from training.algorithms.disam import DISAM
@@ -158,8 +158,7 @@ def _unknown(name: str, part: str) -> str:
     if part == "ERM":
         return f"'ERM' in {name!r} is the update without any part; leave it out"
     known = [*PARTS] if "+" in name else ["ERM", *PARTS]
-    folded = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(part.lower(), folded, n=1)
-    hint = f"did you mean {folded[close[0]]}?" if close else f"there are: {', '.join(known)}"
+    near = nearest(part, known)
+    hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
     where = f"{part!r} in {name!r}" if part != name else repr(part)
     return f"unknown algorithm {where}; {hint}"

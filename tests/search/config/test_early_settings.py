@@ -35,6 +35,8 @@ def test_what_is_written_down_is_the_same_sweep_again():
     [
         ({"warm_start": []}, "search.warm_start.runs is []; it needs at least one entry"),
         ({"warm_start": {"settings": 2}}, "search.warm_start.runs is missing; add it"),
+        ({"warm_start": 5}, "search.warm_start is 5; name a run, such as runs/first, or a list"),
+        ({"warm_start": ["/a", "/a"]}, "/a comes twice; keep one"),
         ({"warm_start": [1]}, "search.warm_start.runs[0] is 1; it must be text"),
         ({"share": "domain"}, "search.share is 'domain'; did you mean domains?"),
         ({"seed_reduction": 1}, "search.seed_reduction is 1; it must be at least 2"),

@@ -171,3 +171,22 @@ def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
     open_ledger(mine, folder)
     assert shared.read(FOLD) is None
     assert folder.size("folds") == 0
+
+
+def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
+    """A larger budget finds them, and the tables are those of a sweep that had it at once."""
+    mine = sweep(held_out=("0", "15"), trials=2, budget={"trials": 2})
+    ledger = open_ledger(mine, folder)
+    trials = [ledger.next(), ledger.next()]
+    fold_of(folder, trials[0])
+    for trial in trials:
+        finish(ledger, mine, folder, trial, 0.5)
+    ledger.next()
+    assert all(book.done for book in ledger.books.values())
+    shared = SharedFolds(folder, trials[0].study)
+    for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
+        now.tidy()
+        assert shared.read(FOLD) is not None
+    while (trial := more.next()) is not None:
+        finish(more, mine, folder, trial, 0.5)
+    assert shared.read(FOLD) is None

@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.trial_state import REASON, STATE, state_of
+from search.trial_state import JUDGED, REASON, STATE, state_of
 from tests.search.play import (
     counts,
     finish,
@@ -149,6 +149,7 @@ def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
     trial = stored(folder)[bad.study.id][1]
     assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {10: 0.3})
     assert trial.user_attrs == {
+        JUDGED: [10, True],
         STATE: "pruned",
         REASON: "asha: behind other trials at step 10",
     }

@@ -1,5 +1,7 @@
 """Later seeds try the best settings of the seeds before them."""
 
+from dataclasses import replace
+
 import pytest
 
 from search.config.resolved_config import as_yaml
@@ -215,3 +217,35 @@ def test_the_tables_say_how_many_settings_each_seed_tried(folder):
             (note,) = [note for note in table.notes if "tries again" in note]
             assert "(most in a study: seed 0 4, seed 1 2)" in note
             assert "leave out the luck of the search" in note
+
+
+def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_later_ones(
+    folder, capsys
+):
+    """Each study ends after two trials at first; then they have all that they may."""
+
+    def spend(study_budget):
+        sweep = small_sweep(seeds=[0, 1, 2], search={**REDUCED, "study_budget": study_budget})
+        folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+        ledger, seeds = open_ledger(sweep, folder), []
+        while (assignment := ledger.next()) is not None:
+            end = replace(said(90, quality(assignment.values), "completed"), passes=100)
+            write_row(sweep, folder, assignment, end)
+            ledger.finish(assignment, end)
+            seeds.append(assignment.study.seed)
+        assert all(book.done for book in ledger.books.values())
+        ledger.tidy()
+        print_status(folder.uri)
+        assert capsys.readouterr().out.endswith("complete\n")
+        return seeds
+
+    assert spend({"passes": 150}) == [0, 0, 1, 1, 2, 2]
+    early = params(folder, 1)
+    assert early == ranked(folder, 0)
+    again = spend({})
+    assert again == sorted(again)  # later seeds wait again
+    best = ranked(folder, 0)
+    assert len(best) == 5
+    assert params(folder, 1) == early + [setting for setting in best[:3] if setting not in early]
+    assert all(setting in params(folder, 2) for setting in ranked(folder, 1)[:2])
+    assert spend({}) == []

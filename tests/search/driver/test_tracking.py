@@ -6,6 +6,7 @@ import logging
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,6 +97,7 @@ def test_what_is_told_is_known_without_the_held_out_domain():
     assert set(metrics(said(10, 0.5))) == {
         "training_iteration", "objective", "best_step", "seconds", "passes",
     }  # fmt: skip
+    assert metrics(replace(said(10, 0.5), second=0.4))["objective_2"] == 0.4
 
 
 @pytest.mark.parametrize("where", ["logger", "setup", "log_trial_start", "log_trial_result"])

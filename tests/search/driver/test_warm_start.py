@@ -183,10 +183,11 @@ def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"search\.warm_start: there is no run at"):
         warm_start.find(later(run, warm_start=[run.uri, other]))
     written = Path(run.path(SWEEP))
-    written.write_text(written.read_text().replace("objective: training-domain", "objective: x"))
-    with pytest.raises(UserError, match="maximized x, and this sweep maximizes training-domain"):
+    written.write_text(written.read_text().replace(": training-domain", ": last-step"))
+    with pytest.raises(UserError, match="maximized last-step, and this sweep maximizes training-"):
         warm_start.find(later(run))
     folder = RunFolder(tmp_path / "damaged")
-    folder.write_bytes(WARM_START, b"{}")
-    with pytest.raises(UserError, match=r"warm_start\.json is damaged"):
-        warm_start.recorded(folder)
+    for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
+        folder.write_bytes(WARM_START, damaged)
+        with pytest.raises(UserError, match=r"warm_start\.json is damaged"):
+            warm_start.recorded(folder)

@@ -4,11 +4,15 @@ import csv
 import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from search.results import summary_document
 from search.results.selection import METHODS
 from search.results.selection_rules import RULES
+from search.run import tables
+from search.run.run_folder import EVALUATIONS
 from tests.search.command import steppe
 from tests.search.written_run import sweep, write
 
@@ -70,6 +74,16 @@ def test_by_method_the_honest_rules_and_the_oracles_stand_side_by_side(run):
     shown = printed("results", run, "--by", "method")
     assert "oracle and oracle-best-step look at the held-out domain" in shown
     assert "Winners" not in shown
+
+
+def test_by_method_a_run_without_folds_has_no_column_for_what_needs_them(tmp_path):
+    folder = write(tmp_path)
+    evaluations = tables.read_evaluations(folder)
+    for study, rows_ in evaluations[evaluations["role"] != "left_out"].groupby("study"):
+        pq.write_table(pa.Table.from_pandas(rows_), folder.path(f"{EVALUATIONS}/{study}.parquet"))
+    text = printed("results", folder.uri, "--by", "method", "--format", "csv")
+    methods = {row["method"] for row in rows(text)}
+    assert methods == {*RULES} - {"leave-one-domain-out"}
 
 
 def test_published_numbers_stand_apart(run):

@@ -18,6 +18,9 @@ from tests.search.store import bucket_on, serving
 from tests.search.written_run import noisy, sweep, write
 
 ROOT = Path(__file__).parents[3]
+SWEEP_OF_NONE = (
+    b"{name: x, dataset: {name: D}, model: {name: m}, algorithms: [], seeds: [], held_out: [], "
+)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,9 @@ def test_a_trial_without_a_row_does_not_count(tmp_path):
     [
         (b"name: x\n", "is not a sweep as `launch` writes it"),
         (b"", "is empty"),
+        (SWEEP_OF_NONE + b"search: {objective: x}}", "is not a sweep as .* .KeyError: 'x'"),
+        (SWEEP_OF_NONE + b"search: {objective: 5}}", "put a copy back"),
+        (SWEEP_OF_NONE + b"search: [1]}", "put a copy back"),
         (b"name: [", "sweep.yaml"),
         (b"{name: x, model: 3, algorithms: [], seeds: [], held_out: []}", "put a copy back"),
     ],

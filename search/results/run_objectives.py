@@ -1,0 +1,33 @@
+"""What the search of a run maximized, and how its results are selected if nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.results.plain_sweep import Sweep
+from search.results.selection_rules import RULES
+
+DEFAULT = "training-domain"  # DomainBed's honest rule
+
+
+def objectives(search: Mapping[str, Any]) -> list[str]:
+    """What a search maximized, from the `search` section of a sweep."""
+    named = search.get("objective", DEFAULT)
+    return [named] if isinstance(named, str) else list(named)
+
+
+def peeking(search: Mapping[str, Any]) -> list[str]:
+    """Its objectives that see the held-out domain: they have the names of selection rules."""
+    return [name for name in objectives(search) if RULES[name].peeks]
+
+
+def main_method(sweeps: Iterable[Sweep]) -> str:
+    """The selection method of results where none is named: the one that the search maximized.
+
+    The first objective, if it is that of all these sweeps and does not see the held-out domain;
+    else training-domain.
+    """
+    firsts = {objectives(sweep.get("search") or {})[0] for sweep in sweeps}
+    first, *others = firsts
+    return DEFAULT if others or RULES[first].peeks else first
