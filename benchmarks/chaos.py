@@ -41,7 +41,7 @@ KINDS = ("worker", "node", "driver", "cluster")
 # What differs between two runs of one sweep: when and where.
 OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
 EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
-PATIENCE = 180.0  # seconds without progress after which the sweep has come to a standstill
+PATIENCE = 300.0  # seconds without progress after which the sweep has come to a standstill
 
 
 def sweep_file(trials: int, steps: int) -> dict[str, Any]:
@@ -86,8 +86,18 @@ def undisturbed(file: Path, output: Path) -> None:
     subprocess.run(done.arguments, env=done.environment, cwd=CHECKOUT, check=True, timeout=3600)
 
 
-def disturbed(file: Path, run: Path, kinds: list[str], nodes: int, draw: random.Random) -> Story:
-    """Launches the sweep, and resumes it as often as it is brought down by these faults."""
+def disturbed(
+    file: Path,
+    run: Path,
+    kinds: list[str],
+    nodes: int,
+    draw: random.Random,
+    pauses: tuple[float, float] = (0.2, 2.0),
+) -> Story:
+    """Launches the sweep, and resumes it as often as it is brought down by these faults.
+
+    pauses: the fewest and the most seconds between a sign of progress and the fault that follows.
+    """
     story, began = Story(), time.monotonic()
     arguments: tuple[object, ...] = ("launch", file, "--output", run)
     waiting = list(kinds)
@@ -100,7 +110,7 @@ def disturbed(file: Path, run: Path, kinds: list[str], nodes: int, draw: random.
             with started(driver) as process:
                 brought_down = False
                 while waiting and not brought_down and process.poll() is None:
-                    if not _progress(run, process, draw.uniform(0.2, 2.0)):
+                    if not _progress(run, process, draw.uniform(*pauses)):
                         break
                     kind = waiting.pop(0)
                     story.kills[kind] = story.kills.get(kind, 0) + 1

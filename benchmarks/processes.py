@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from search.checkout import CHECKOUT
 from search.driver.cluster import ENVIRONMENT
 
 MARK = "STEPPE_TEST_PROCESS"
+T = TypeVar("T")
 
 
 @dataclass
@@ -75,8 +77,10 @@ def end_all(command: Command) -> None:
             continue
 
 
-def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
+def wait_until(true: Callable[[], T], seconds: float, what: str) -> T:
+    """Asks again and again until the answer is something, and returns it."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.05)
+    return found

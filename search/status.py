@@ -80,6 +80,8 @@ def print_status(run: str) -> None:
         screen.print(f"studies stopped, as they no longer improved: {len(stopped)}")
     for limit in limits:
         screen.print(str(limit))
+    if closed:
+        screen.print(f"studies that have spent their search.study_budget: {len(closed)}")
     screen.print(_disk_use(folder))
     screen.print(driver)
 

@@ -142,7 +142,8 @@ def _joined() -> str:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     cpus, gpus = (sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
     where, plural = ray.get_runtime_context().gcs_address, "s" * (len(nodes) != 1)
-    return f"Joined the Ray cluster at {where}: {len(nodes)} node{plural}, {cpus:g} CPUs, {gpus:g} GPUs"
+    places = f"{len(nodes)} node{plural}, {cpus:g} CPUs, {gpus:g} GPUs"
+    return f"Joined the Ray cluster at {where}: {places}"
 
 
 class Slots:

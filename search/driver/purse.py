@@ -63,12 +63,13 @@ class Purse:
         for book, progress in waiting:
             at_work[book.study.id] += _said(progress)
         over = self._reached(BUDGET, self._budget, sum(at_work.values(), self._total))
-        for study in self._changed | at_work.keys():
+        # What is at work now may be lost, and so cost less when this is asked again.
+        look, self._changed = self._changed | at_work.keys(), set(at_work)
+        for study in look:
             self._spent.discard(study)
             cost = self._ended[study] + at_work[study]
             if self._reached(STUDY_BUDGET, self._study_budget, cost):
                 self._spent.add(study)
-        self._changed = set(at_work)  # what is at work now may cost less later: it may be lost
         for study, book in books.items():
             book.closed = over or study in self._spent
 

@@ -106,7 +106,7 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
     """
     try:
         studies = json.loads(folder.read_bytes(WARM_START))["studies"]
-        return {study: [dict(entry["setting"]) for entry in found] for study, found in studies.items()}
+        return {study: [dict(e["setting"]) for e in found] for study, found in studies.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:

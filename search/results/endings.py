@@ -66,8 +66,9 @@ def about_ending(
         counts.setdefault(study["algorithm"], []).append(int(had.get(study["study"], 0)))
     if any(count != search["trials"] for those in counts.values() for count in those):
         listed = ", ".join(f"{algorithm} {_span(those)}" for algorithm, those in counts.items())
-        why = _why(search, own)
-        notes.append(f"{name}: trials per study, {search['trials']} asked for{why}: {listed}")
+        of_first = " of the first seed" if search.get("seed_reduction") else ""
+        asked = f"{search['trials']} asked for{of_first}{_why(search, own)}"
+        notes.append(f"{name}: trials per study, {asked}: {listed}")
     return notes
 
 

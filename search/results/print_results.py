@@ -26,8 +26,8 @@ def print_results(
     """Prints the result tables of runs, complete or not, to standard output.
 
     Without a method by that of the search's objective, and `by` method by all rules, those of folds
-    only if there are any. `passes`: each training run counts up to this cost. Raises UserError for a run that does not
-    exist, has no trial yet, or an unknown method.
+    only if there are any. `passes`: each training run counts up to this cost. Raises UserError for
+    a run that does not exist, has no trial yet, or an unknown method.
     """
     loaded = _load(runs, passes)
     if by == "method" and not methods:

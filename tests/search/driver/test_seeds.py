@@ -236,7 +236,9 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
         assert all(book.done for book in ledger.books.values())
         ledger.tidy()
         print_status(folder.uri)
-        assert capsys.readouterr().out.endswith("complete\n")
+        out = capsys.readouterr().out
+        assert out.endswith("complete\n")
+        assert ("studies that have spent their search.study_budget: 3" in out) == bool(study_budget)
         return seeds
 
     assert spend({"passes": 150}) == [0, 0, 1, 1, 2, 2]

@@ -32,6 +32,12 @@ def test_what_ended_a_run_is_said_with_what_was_spent_and_who_had_how_many_trial
     )
 
 
+def test_of_seeds_that_are_earned_only_the_first_was_asked_for_all_trials(tmp_path):
+    _, found = notes(tmp_path, trials=2, budget={"trials": 72}, seed_reduction=2)
+    asked = "run: trials per study, 4 asked for of the first seed: ERM 2, SAM 2, SAGM 2"
+    assert asked in found
+
+
 def test_hours_on_the_wall_are_those_of_the_drivers(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.write_bytes(WALL_CLOCK, b'{"seconds": 7200}')
