@@ -103,7 +103,7 @@ def ran(tmp_path_factory) -> Ran:
 def test_the_sweep_ends_well(ran):
     assert (ran.code, ran.errors) == (0, "")
     assert f"{TRIALS} of {TRIALS} trials ended" in ran.output
-    assert "Joined the Ray cluster at 127.0.0.1:" in ran.output
+    assert "Joined the Ray cluster at " in ran.output
     assert ": 3 nodes, 2 CPUs, 0 GPUs\n" in ran.output
     trials = pd.read_parquet(ran.folder.path("trials"))
     assert list(trials["state"]) == ["completed"] * TRIALS
