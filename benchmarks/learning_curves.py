@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from datasets.domain_dataset import DomainDataset
-from search.objectives import TRAINING_DOMAIN
+from search.sweep.objectives import TRAINING_DOMAIN
 from training.evaluation import Evaluation
 from training.run import Run
 from training.train import train

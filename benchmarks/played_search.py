@@ -7,13 +7,14 @@ import time
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
+from search.study.plan import TrialSpec, run_of
+
 from benchmarks.learning_curves import Curve, Curves
-from search.assignment import Assignment, run_of
-from search.config import Sweep
 from search.driver.ledger import Ledger
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
-from search.study_space import column_types
+from search.study.study_space import column_types
+from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row
 
 
@@ -70,23 +71,23 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = 
         ledger = Ledger(sweep, folder, storage.open_for_writing(folder))
         spent, leader = 0.0, (0.0, -1, 0.0)  # (validation, trial, held-out accuracy) of the choice
         while most is None or spent < most:
-            assignment = ledger.next()
-            if assignment is None:
+            spec = ledger.next()
+            if spec is None:
                 break
-            curve = curves.of(run_of(sweep, assignment))
+            curve = curves.of(run_of(sweep, spec))
             if not noise:
                 curve = replace(curve, images=0)
             best, stopped = -1.0, False
             for at, validation in enumerate(curve.validation):
                 if validation > best and not curve.diverged:
                     best = validation
-                    leader = max(leader, (best, assignment.number, curve.held_out[at]))
+                    leader = max(leader, (best, spec.number, curve.held_out[at]))
                 played.note(spent + curve.passes[at], leader)
-                stopped = ledger.report(assignment, said(curve, at))
+                stopped = ledger.report(spec, said(curve, at))
                 if stopped:
                     break
             if stopped:
-                ledger.prune(assignment)
+                ledger.prune(spec)
                 spent = played.passes[-1]
                 played.stopped += 1
                 if not curve.diverged:
@@ -94,7 +95,7 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = 
             else:
                 spent += curve.spent
                 played.note(spent, leader)
-                finish(ledger, sweep, folder, assignment, curve)
+                finish(ledger, sweep, folder, spec, curve)
             played.trials += 1
     return played
 
@@ -118,12 +119,8 @@ def said(curve: Curve, at: int, state: str | None = None) -> Progress:
     )
 
 
-def finish(
-    ledger: Ledger, sweep: Sweep, folder: RunFolder, assignment: Assignment, curve: Curve
-) -> None:
+def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, spec: TrialSpec, curve: Curve) -> None:
     state = "diverged" if curve.diverged else "completed"
     end = said(curve, len(curve.steps) - 1, state)
-    tables.write_trial(
-        folder, trial_row(sweep, assignment, end, state, end.reason), column_types(sweep)
-    )
-    ledger.finish(assignment, end)
+    tables.write_trial(folder, trial_row(sweep, spec, end, state, end.reason), column_types(sweep))
+    ledger.finish(spec, end)

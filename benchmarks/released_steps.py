@@ -83,13 +83,13 @@ class SAGM(Outer):
 
 def hold_statistics(module: nn.Module) -> None:
     if isinstance(module, _BatchNorm):
-        module.kept_momentum = module.momentum  # type: ignore[assignment]
+        module.kept_momentum = module.momentum  # type: ignore[spec]
         module.momentum = 0
 
 
 def release_statistics(module: nn.Module) -> None:
     if isinstance(module, _BatchNorm) and hasattr(module, "kept_momentum"):
-        module.momentum = module.kept_momentum  # type: ignore[assignment]
+        module.momentum = module.kept_momentum  # type: ignore[spec]
 
 
 def erm(model: Network, batch: DomainBatch, lr: float) -> Callable[[], None]:

@@ -35,18 +35,18 @@ prepare_environment()
 from ray import tune  # noqa: E402
 
 from datasets.splits import seed_hash  # noqa: E402
-from search.config import Sweep  # noqa: E402
-from search.config.load_config import checked  # noqa: E402
-from search.driver import drive  # noqa: E402
+from search.checks.load_sweep import checked  # noqa: E402
+from search.driver import experiment  # noqa: E402
 from search.driver.launch import launch  # noqa: E402
 from search.driver.ledger import Ledger  # noqa: E402
 from search.results.selection import METHODS, select  # noqa: E402
 from search.run import storage, tables  # noqa: E402
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
-from search.studies import asked_studies  # noqa: E402
-from search.study_space import column_types  # noqa: E402
+from search.study.studies import asked_studies  # noqa: E402
+from search.study.study_space import column_types  # noqa: E402
+from search.sweep.schema import Sweep  # noqa: E402
 from search.worker.limits import own_memory  # noqa: E402
-from search.worker.trainable import assignment_of  # noqa: E402
+from search.worker.trial import spec_of  # noqa: E402
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row  # noqa: E402
 from training.evaluation import Evaluation, Score  # noqa: E402
 
@@ -79,9 +79,9 @@ def sweep_of(
 
 def pretend(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
     """Does all that a trial does but train."""
-    assignment = assignment_of(config)
-    study, began = assignment.study, time.time()
-    quality = seed_hash(*sorted(assignment.values.items())) / 2**31
+    spec = spec_of(config)
+    study, began = spec.study, time.time()
+    quality = seed_hash(*sorted(spec.values.items())) / 2**31
     found: list[Evaluation] = []
     progress = Progress(0, None, None, 0.0, began, "here", "cpu")
     for step in range(EVERY, STEPS + 1, EVERY):
@@ -92,14 +92,14 @@ def pretend(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
         )
         found.append(Evaluation(step, scores, 0.0))
         rows = evaluation_rows(found)
-        tables.write_evaluations(folder, sweep.name, study.id, assignment.trial, rows)
+        tables.write_evaluations(folder, sweep.name, study.id, spec.trial, rows)
         progress = Progress(step, quality * step / STEPS, step, 0.0, began, "here", "cpu")
         tune.report(asdict(progress))
     held_out = [Score(study.held_out, "held_out", split, 0.5, 1.0, 60) for split in ("in", "out")]
     found[-1] = Evaluation(STEPS, (*found[-1].scores, *held_out), 0.0)
     rows = evaluation_rows(found)
-    tables.write_evaluations(folder, sweep.name, study.id, assignment.trial, rows)
-    row = trial_row(sweep, assignment, progress, "completed", None)
+    tables.write_evaluations(folder, sweep.name, study.id, spec.trial, rows)
+    row = trial_row(sweep, spec, progress, "completed", None)
     tables.write_trial(folder, row, column_types(sweep))
     tune.report(asdict(progress) | {"state": "completed"})
 
@@ -156,7 +156,7 @@ def main() -> None:
 
 
 def measure(sweep: Sweep, folder: RunFolder, windows: int) -> dict[str, Any]:
-    drive.run_trial = pretend  # type: ignore[attr-defined]
+    experiment.run_trial = pretend  # type: ignore[attr-defined]
     samples: list[tuple[float, float, int]] = []
     with watching(samples):
         wall = seconds(lambda: launch(sweep, folder))

@@ -29,17 +29,17 @@ from typing import Any
 
 import optuna
 import torch
+from search.study.plan import TrialSpec, run_of
 
 import datasets
 from benchmarks.learning_curves import Curves
 from benchmarks.played_search import Played, play
 from benchmarks.regret_figure import regret_figure
 from benchmarks.search_gains import Compared, Row, rows_of, table
-from search import published
-from search.assignment import Assignment, run_of
-from search.config import Search, Sweep
-from search.config.load_config import checked
-from search.studies import studies
+from search.checks.load_sweep import checked
+from search.space import published_settings
+from search.study.studies import studies
+from search.sweep.schema import Search, Sweep
 from training.algorithms import hyperparameters
 
 DATASET = "RotatedDigits"
@@ -112,7 +112,7 @@ def compare(
         noise = not search.endswith(" plain")
         played[search] = play(sweep_of(setup, *study, search), curves, most, noise)
     (found,) = studies(sweep_of(setup, *study, PROTOCOL))
-    run = run_of(sweep_of(setup, *study, PROTOCOL), Assignment(found, 0, {}))
+    run = run_of(sweep_of(setup, *study, PROTOCOL), TrialSpec(found, 0, {}))
     return Compared(*study, curves.best(run), played)
 
 
@@ -151,9 +151,9 @@ def main() -> None:
 
 def use_small_images_default() -> None:
     """Puts DomainBed's default for small images where its default for a ResNet-50 stands."""
-    source = published.DOMAINBED
-    published.PUBLISHED["training"][DATASET] = {
-        name: published.Published(value, source) for name, value in SMALL_IMAGES.items()
+    source = published_settings.DOMAINBED
+    published_settings.PUBLISHED["training"][DATASET] = {
+        name: published_settings.Published(value, source) for name, value in SMALL_IMAGES.items()
     }
 
 

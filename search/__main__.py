@@ -20,7 +20,7 @@ def main() -> None:
                 file=sys.stderr,
             )
             sys.exit(2)
-    from search.cli import app
+    from search.cli.main import app
 
     app(prog_name="python -m search")
 

@@ -11,14 +11,14 @@ import yaml
 import datasets
 import models
 from models import tuning
-from search.config import Model, OneOfSeveral, Resources, Search
-from search.config.budget_keys import Budget, StudyBudget
-from search.config.track_key import TRACKERS
-from search.config.training_keys import Training
 from search.reproduce import predictions
 from search.results.selection_rules import RULES
 from search.run.tables import evaluations_schema, selection_schema, trials_schema
-from search.space import KINDS
+from search.space.ranges import KINDS
+from search.sweep.budget_keys import Budget, StudyBudget
+from search.sweep.schema import Model, OneOfSeveral, Resources, Search
+from search.sweep.track_key import TRACKERS
+from search.sweep.training_keys import Training
 from training import averaging
 from training.update import Update
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config.load_config import load
+from search.checks.load_sweep import load
 from search.results.selection import METHODS
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "protocol.md").read_text()

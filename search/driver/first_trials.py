@@ -5,14 +5,14 @@ from __future__ import annotations
 import optuna
 
 from datasets.splits import seed_hash
-from search import samplers
-from search.config import Sweep
-from search.config.one_dataset import by_dataset
-from search.driver import seeds, warm_start
-from search.driver.book import Book
+from search.driver import later_seeds, warm_start
+from search.driver.study_record import StudyRecord
 from search.run.run_folder import RunFolder
-from search.space import Value
-from search.study_space import first_settings, grid
+from search.space.ranges import Value
+from search.study import samplers
+from search.study.study_space import first_settings, grid
+from search.sweep.per_dataset import by_dataset
+from search.sweep.schema import Sweep
 
 
 class FirstTrials:
@@ -23,22 +23,22 @@ class FirstTrials:
         self._parts = by_dataset(sweep)
         self._earlier = warm_start.recorded(folder)
 
-    def queue(self, book: Book, study: optuna.Study) -> None:
+    def queue(self, record: StudyRecord, study: optuna.Study) -> None:
         """Queues what the study tries first and has not queued yet.
 
         Of a later seed: the best settings of the seed before. Of a grid: its points. Else the
         published setting, those of earlier runs, and those of the sweep.
         """
-        if book.after is not None:
-            seeds.queue(book, book.after, study)
+        if record.after is not None:
+            later_seeds.queue(record, record.after, study)
             return
-        for setting in self._settings(book):
+        for setting in self._settings(record):
             study.enqueue_trial(setting, skip_if_exists=True)
 
-    def _settings(self, book: Book) -> list[dict[str, Value]]:
+    def _settings(self, record: StudyRecord) -> list[dict[str, Value]]:
         if self._search.sampler == "grid":
-            points = grid(book.space)
-            seed = seed_hash(self._search.seed, book.study.id)
-            return samplers.shuffled(points, seed)[: book.budget]
-        earlier = self._earlier.get(book.study.id, [])
-        return first_settings(self._parts[book.study.dataset], book.study.algorithm, earlier)
+            points = grid(record.space)
+            seed = seed_hash(self._search.seed, record.study.id)
+            return samplers.shuffled(points, seed)[: record.max_trials]
+        earlier = self._earlier.get(record.study.id, [])
+        return first_settings(self._parts[record.study.dataset], record.study.algorithm, earlier)

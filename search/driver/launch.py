@@ -10,33 +10,25 @@ from pathlib import Path
 import optuna
 
 from datasets.domain_dataset import DomainDataset
-from search.config import Sweep
-from search.config.check_model import try_model
-from search.config.one_dataset import by_dataset
-from search.config.resolved_config import as_yaml, changed, differences
-from search.driver import live, warm_start
+from search.checks.check_model import try_model
+from search.checks.recorded_sweep import sweep_of
+from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.trackers import require, trackers
 from search.errors import UserError
-from search.results.endings import untried
-from search.results.origins import saw_held_out
+from search.results.budget_notes import untried
+from search.results.provenance import saw_held_out
 from search.results.selection import METHODS, select
 from search.run import lease, manifest, storage, tables
 from search.run.driver_log import driver_log
-from search.run.recorded import sweep_of
-from search.run.run_folder import (
-    CHECKPOINTS,
-    FOLDS,
-    MANIFEST,
-    SWEEP,
-    TRIALS,
-    WARM_START,
-    RunFolder,
-)
+from search.run.run_folder import CHECKPOINTS, FOLDS, MANIFEST, SWEEP, TRIALS, WARM_START, RunFolder
 from search.run.storage import JOURNAL
 from search.run.wall_clock import WALL_CLOCK, WallClock
-from search.studies import asked_studies
+from search.study.resolved_sweep import as_yaml, changed, differences
+from search.study.studies import asked_studies
+from search.sweep.per_dataset import by_dataset
+from search.sweep.schema import Sweep
 
 log = logging.getLogger("steppe")
 
@@ -55,7 +47,7 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     try_model(sweep.model, found)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
-    from search.driver.drive import Stop, drive, stopping_on_signals
+    from search.driver.experiment import Stop, drive, stopping_on_signals
 
     stop = Stop()
     with (
@@ -75,7 +67,7 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         for tracker in trackers(sweep, folder):
             print(f"Tracked: {tracker.sentence}", flush=True)
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
-        with live.progress(sweep, ledger, folder), clock if ledger.left else nullcontext():
+        with live_view.progress(sweep, ledger, folder), clock if ledger.left else nullcontext():
             if ledger.left and not stop.asked.is_set():
                 # Again after Ray has started, as it sets a handler of its own for SIGTERM.
                 with ray_cluster(address), stopping_on_signals(stop):
@@ -83,10 +75,10 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
                         drive(sweep, folder, ledger, stop)
         held.check()
         stored.flush()
-        complete = all(book.done for book in ledger.books.values())
+        complete = all(record.done for record in ledger.records.values())
         if complete:
             folder.delete(CHECKPOINTS)
-            if not any(book.cut for book in ledger.books.values()):
+            if not any(record.cut for record in ledger.records.values()):
                 folder.delete(FOLDS)
             ledger.tidy()
         finish(sweep, folder)
@@ -122,7 +114,7 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
 
 def _datasets(sweep: Sweep) -> list[DomainDataset]:
     """Each dataset of the sweep, its cache built; raises what is wrong with any of them."""
-    from search.prepare import load  # late: most commands decode nothing
+    from search.driver.prepare import load
 
     found, errors = [], []
     for one in by_dataset(sweep).values():

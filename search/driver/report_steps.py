@@ -1,6 +1,6 @@
 """The steps under which the search keeps what trials report.
 
-They are a trial's own steps, and with folds (search.folds) those of the folds that have ended,
+They are a trial's own steps, and with folds (search.study.folds) those of the folds that have ended,
 whoever carried them out: so trials are compared after the same folds. Where the sweep asks for it,
 passes stand in the place of steps (search.compare_at).
 """
@@ -8,9 +8,9 @@ passes stand in the place of steps (search.compare_at).
 from __future__ import annotations
 
 import datasets
-from search import algorithm_names
-from search.config.one_dataset import OneDataset
-from search.folds import makes_folds
+from search.space import algorithm_names
+from search.study.folds import makes_folds
+from search.sweep.per_dataset import OneDataset
 from search.worker.trial_rows import Progress
 from training.algorithms import passes_per_step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from search.driver.book import Book
+from search.driver.study_record import StudyRecord
 from search.errors import UserError
 from search.run.compaction import compact, unpack
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
@@ -22,26 +22,28 @@ class StudyFiles:
         self._storage = storage
         self._whole: set[str] = set()
 
-    def look(self, books: Collection[Book]) -> None:
+    def look(self, records: Collection[StudyRecord]) -> None:
         """Sees what is there, and makes parts of studies that have ended one file."""
         there = {*self._folder.list(TRIALS), *self._folder.list(EVALUATIONS)}
-        self._whole = {book.study.id for book in books if f"{book.study.id}.parquet" in there}
-        for book in books:
-            if book.done and any(f"{trial}.parquet" in there for trial in book.trials()):
-                self.join(book)
+        self._whole = {
+            record.study.id for record in records if f"{record.study.id}.parquet" in there
+        }
+        for record in records:
+            if record.done and any(f"{trial}.parquet" in there for trial in record.trials()):
+                self.join(record)
 
-    def join(self, book: Book) -> None:
+    def join(self, record: StudyRecord) -> None:
         """Makes the parts of a study that has ended one file."""
-        self._whole.add(book.study.id)
+        self._whole.add(record.study.id)
         try:
             self._storage.flush()  # a trial without a part is not looked for in the whole
-            compact(self._folder, book.study.id, book.trials())
+            compact(self._folder, record.study.id, record.trials())
         except UserError as error:
             # Nothing is lost: whoever reads the tables is told the same.
-            log.warning("the tables of %s stay in parts: %s", book.study.id, error)
+            log.warning("the tables of %s stay in parts: %s", record.study.id, error)
 
-    def part(self, book: Book) -> None:
+    def part(self, record: StudyRecord) -> None:
         """Makes them parts again, before a trial is handed out whose own would be passed over."""
-        if book.study.id in self._whole:
-            unpack(self._folder, book.study.id)
-            self._whole.remove(book.study.id)
+        if record.study.id in self._whole:
+            unpack(self._folder, record.study.id)
+            self._whole.remove(record.study.id)

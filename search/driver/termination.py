@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
 from typing import Any
 
-from search.config import Sweep
-from search.driver.book import Book
-from search.stagnation import patience, startup, without_gain
-from search.study_space import different_settings
+from search.driver.study_record import StudyRecord
+from search.study.stagnation import patience, startup, without_gain
+from search.study.study_space import different_settings
+from search.sweep.schema import Sweep
 
 STOPPED = "stopped"  # attribute of an Optuna study: see Stop
 
@@ -31,35 +31,35 @@ class Stop:
 class Terminator:
     """Stops studies, if the sweep asks for it; keeps account of who may have how many trials."""
 
-    def __init__(self, sweep: Sweep, books: Mapping[str, Book]) -> None:
+    def __init__(self, sweep: Sweep, records: Mapping[str, StudyRecord]) -> None:
         self._search = sweep.search
-        self._books = books
+        self._records = records
         self._shares = Shares(
-            {study: book.budget for study, book in books.items()},
-            {study: different_settings(book.space) for study, book in books.items()},
+            {study: record.max_trials for study, record in records.items()},
+            {study: different_settings(record.space) for study, record in records.items()},
         )
         self._stopped = 0
         self._looked: dict[str, int] = {}  # ended trials when a study was last looked at
 
     def recall(self) -> None:
         """Takes over what was decided before."""
-        begun = [book.optuna for book in self._books.values() if book.optuna is not None]
+        begun = [record.optuna for record in self._records.values() if record.optuna is not None]
         for stop in stops(study.user_attrs for study in begun):
             self._count(stop)
 
-    def stops(self, book: Book) -> bool:
+    def stops(self, record: StudyRecord) -> bool:
         """Whether the study is not to be asked for another trial: stops it if so."""
-        ended = book.ended.total()
-        if self._search.terminator == "none" or book.optuna is None:
+        ended = record.ended.total()
+        if self._search.terminator == "none" or record.optuna is None:
             return False
-        if ended == self._looked.get(book.study.id):
+        if ended == self._looked.get(record.study.id):
             return False
-        self._looked[book.study.id] = ended
-        trials = book.optuna.get_trials(deepcopy=False)
+        self._looked[record.study.id] = ended
+        trials = record.optuna.get_trials(deepcopy=False)
         if without_gain(trials, startup(self._search)) < patience(self._search):
             return False
-        stop = Stop(self._stopped, book.study.id, book.asked)
-        book.optuna.set_user_attr(STOPPED, asdict(stop))
+        stop = Stop(self._stopped, record.study.id, record.asked)
+        record.optuna.set_user_attr(STOPPED, asdict(stop))
         self._count(stop)
         return True
 
@@ -67,7 +67,7 @@ class Terminator:
         self._stopped += 1
         self._shares.stop(stop)
         for study, trials in self._shares.trials.items():
-            self._books[study].budget = trials
+            self._records[study].budget = trials
 
 
 class Shares:

@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.assignment import Assignment
-from search.config import Sweep
 from search.errors import UserError
 from search.run.run_folder import MANIFEST, RunFolder
+from search.study.plan import TrialSpec
+from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, study_columns
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ class TrackedTrial:
     absolute folder on this machine. step: the last that was told.
     """
 
-    def __init__(self, sweep: Sweep, assignment: Assignment, run_id: str, place: Path) -> None:
-        key = f"{run_id} {assignment.trial}"
-        self.name = assignment.trial
+    def __init__(self, sweep: Sweep, spec: TrialSpec, run_id: str, place: Path) -> None:
+        key = f"{run_id} {spec.trial}"
+        self.name = spec.trial
         self.trial_id = hashlib.sha256(key.encode()).hexdigest()[:16]
-        self.study = {**study_columns(sweep, assignment), "number": assignment.number}
-        self.values = dict(assignment.values)
+        self.study = {**study_columns(sweep, spec), "number": spec.number}
+        self.values = dict(spec.values)
         self.config: dict[str, Any] = {**self.study, **self.values}
         self.evaluated_params = self.config
         self.experiment_dir_name = sweep.name

@@ -13,11 +13,11 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from search.config import Sweep
-from search.driver.searcher import progress_of
 from search.driver.trackers import TrackedTrial, Tracker, metrics, run_id
+from search.driver.tune_searcher import progress_of
 from search.run.run_folder import RunFolder
-from search.worker.trainable import assignment_of
+from search.sweep.schema import Sweep
+from search.worker.trial import spec_of
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
@@ -91,19 +91,19 @@ class TrialNews(tune.Callback):
         self._told: dict[str, Progress] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        assignment = assignment_of(trial.config)
-        name = assignment.trial
+        spec = spec_of(trial.config)
+        name = spec.trial
         if name in self._open:
             return
         place = self._tracker.trial_place(name)
-        tracked: Any = TrackedTrial(self._sweep, assignment, self._run_id, place)
+        tracked: Any = TrackedTrial(self._sweep, spec, self._run_id, place)
         self._open[name] = tracked
         self._teller.tell(lambda logger: logger.log_trial_start(tracked))
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        name, progress = assignment_of(trial.config).trial, progress_of(result)
+        name, progress = spec_of(trial.config).trial, progress_of(result)
         tracked, before = self._open.get(name), self._told.get(name)
         if tracked is None or progress.value is None:
             return
@@ -121,7 +121,7 @@ class TrialNews(tune.Callback):
         self._teller.tell(news)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._end(assignment_of(trial.config).trial, failed=False)
+        self._end(spec_of(trial.config).trial, failed=False)
 
     def close(self) -> None:
         """Ends the trials that did not end by themselves."""

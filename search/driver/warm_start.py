@@ -16,18 +16,18 @@ from typing import Any
 
 import pandas as pd
 
-from search.config import Sweep
-from search.config.one_dataset import by_dataset
-from search.config.warm_start import WarmStart
 from search.errors import UserError
 from search.results import plain_sweep
-from search.results.origins import saw_held_out
+from search.results.provenance import saw_held_out
 from search.results.run_objectives import objectives
 from search.run import tables
 from search.run.run_folder import WARM_START, RunFolder
-from search.space import Fixed, Range, Value, show_value, text
-from search.studies import Study, studies
-from search.study_space import first_settings, placed, study_space
+from search.space.ranges import Fixed, Range, Value, show_value, text
+from search.study.studies import Study, studies
+from search.study.study_space import first_settings, placed, study_space
+from search.sweep.per_dataset import by_dataset
+from search.sweep.schema import Sweep
+from search.sweep.warm_start_keys import WarmStart
 
 log = logging.getLogger("steppe")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.errors import UserError
-from search.report.varied import show, varied
+from search.report.searched_columns import show, varied
 from search.results import paired
 from search.results.summaries import AVERAGE, Cell, ResultTable
 

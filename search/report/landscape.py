@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels, place
 from search.report.run import Run
-from search.report.varied import show, varied
-from search.space import Interval, Range
+from search.report.searched_columns import show, varied
+from search.space.ranges import Interval, Range
 
 COLUMNS = 3
 MOST_POINTS = 400  # in a panel

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from search.report.run import Run
+from search.results.budget_notes import about_ending
 from search.results.document import Grid
-from search.results.endings import about_ending
-from search.results.origins import about_origins
 from search.results.plain_sweep import asked_studies
+from search.results.provenance import about_origins
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize

@@ -23,10 +23,10 @@ from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.parallel import parallel
 from search.report.run import Run
 from search.report.scores import scores
-from search.report.trust import trust, trust_figure
+from search.report.validation_trust import trust, trust_figure
 from search.results import comparison
 from search.results.document import Grid
-from search.results.origins import about_origins, saw_held_out
+from search.results.provenance import about_origins, saw_held_out
 
 HERE = Path(__file__).parent
 

@@ -16,8 +16,8 @@ import plotly.graph_objects as go
 
 from search.report.figure import INK, MUTED, PAPER, Figure, dress, label
 from search.report.run import Run
-from search.report.varied import varied
-from search.space import Interval, Range
+from search.report.searched_columns import varied
+from search.space.ranges import Interval, Range
 
 MOST_LINES = 20_000  # in all drawings together
 FEWEST_LINES = 50  # in one, if there are more trials

@@ -12,11 +12,11 @@ import pandas as pd
 
 from search import results
 from search.errors import UserError
-from search.promotion import most_settings
 from search.results.plain_sweep import Sweep, asked_studies
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
-from search.space import Choice, Interval, Range, parse_range
-from search.spending import Limit
+from search.space.ranges import Choice, Interval, Range, parse_range
+from search.study.seed_promotion import most_settings
+from search.study.spending import Limit
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Run:
         return {name: parse_range(range_) for name, range_ in written.items()}
 
     def _budget(self, algorithm: str) -> int:
-        # As search.study_space.budget: a space of single values may have fewer points.
+        # As search.study.study_space.budget: a space of single values may have fewer points.
         ranges = list(self.space(algorithm).values())
         most = int(self.sweep["search"]["trials"])
         if any(isinstance(range_, Interval) for range_ in ranges):

@@ -231,7 +231,7 @@ def _device(name: str) -> torch.device:
 def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
     """What a reader of the card wants to know of the model's origin."""
     trial = chosen.trial
-    study = trial.assignment.study
+    study = trial.spec.study
     numbers = ("domain", "role", "split", "accuracy", "loss", "count")
     return {
         "trained": {
@@ -242,7 +242,7 @@ def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
             "method": chosen.method,
             "step": chosen.step,
             "weights": chosen.weights,
-            "hyperparameters": dict(trial.assignment.values),
+            "hyperparameters": dict(trial.spec.values),
         },
         "scores": [{name: row[name] for name in numbers} for row in chosen.rows],
         "versions": manifest.versions(),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import datasets
 from datasets.cache import contents
 from datasets.cache.decode import UNREADABLE
-from search.config import Dataset
+from search.sweep.schema import Dataset
 from training.predictions import Predictions
 
 PREDICTIONS = "predictions.parquet"

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from search.assignment import Assignment, run_of
-from search.config import Dataset, Sweep
-from search.config.one_dataset import of_dataset
+from search.checks.recorded_sweep import sweep_of
 from search.errors import UserError
 from search.nearest import nearest
 from search.run import lease, tables
-from search.run.recorded import sweep_of
 from search.run.run_folder import RunFolder
-from search.studies import Study
+from search.study.plan import TrialSpec, run_of
+from search.study.studies import Study
+from search.sweep.per_dataset import of_dataset
+from search.sweep.schema import Dataset, Sweep
 from training.run import Run
 
 KEYS = ["step", "weights", "domain", "split"]
@@ -30,21 +30,21 @@ class RecordedTrial:
     """
 
     sweep: Sweep
-    assignment: Assignment
+    spec: TrialSpec
     row: Mapping[str, Any]
     evaluations: pd.DataFrame
 
     @property
     def name(self) -> str:
-        return self.assignment.trial
+        return self.spec.trial
 
     @property
     def run(self) -> Run:
-        return run_of(self.sweep, self.assignment)
+        return run_of(self.sweep, self.spec)
 
     @property
     def dataset(self) -> Dataset:
-        return of_dataset(self.sweep, self.assignment.study.dataset).dataset
+        return of_dataset(self.sweep, self.spec.study.dataset).dataset
 
     @property
     def averaged(self) -> bool:
@@ -97,12 +97,12 @@ class EndedRun:
             for key, value in row.items()
             if key.startswith("hp_") and value is not None
         }
-        assignment = Assignment(study, row["number"], values)
+        spec = TrialSpec(study, row["number"], values)
         own = self.evaluations[self.evaluations["trial"] == name]
         if "fold" in own:
             own = own[own["fold"].isna()]
         own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
-        return RecordedTrial(self.sweep, assignment, row, own)
+        return RecordedTrial(self.sweep, spec, row, own)
 
 
 def ended_run(run: str) -> EndedRun:

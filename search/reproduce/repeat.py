@@ -11,12 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
-from search import prepare
-from search.driver.live import console
+from search.driver import prepare
+from search.driver.live_view import console
 from search.errors import UserError
-from search.folds import makes_folds
-from search.objectives import preference
 from search.reproduce.recorded_trial import RecordedTrial
+from search.study.folds import makes_folds
+from search.sweep.objectives import preference
 from training.evaluation import Evaluation
 from training.train import train
 

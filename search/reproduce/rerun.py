@@ -37,4 +37,4 @@ def judged(trial: RecordedTrial, repeated: Repeated) -> Agreement:
 
 
 def settings(trial: RecordedTrial) -> str:
-    return ", ".join(f"{key} {value}" for key, value in trial.assignment.values.items())
+    return ", ".join(f"{key} {value}" for key, value in trial.spec.values.items())

@@ -27,15 +27,15 @@ import pandas as pd
 from search.errors import UserError
 from search.nearest import way_out
 from search.results import plain_sweep, published_tables, selection
-from search.results.endings import about_ending, spent, untried
-from search.results.origins import about_origins
+from search.results.budget_notes import about_ending, spent, untried
 from search.results.plain_sweep import Sweep
+from search.results.provenance import about_origins
 from search.results.result_frames import categorical, joined
 from search.results.run_objectives import main_method
 from search.results.summaries import BY, Summary, summarize
 from search.run import tables
 from search.run.run_folder import TRIALS, RunFolder
-from search.spending import Limit
+from search.study.spending import Limit
 
 if TYPE_CHECKING:
     from search.results.mean_ranks import Ranks
@@ -188,7 +188,7 @@ def compare(results: Results, a: str, b: str, method: str | None = None) -> pd.D
 
     Raises UserError for an algorithm that is not there, and if there are too few pairs.
     """
-    from search.results import paired  # late: scipy
+    from search.results import paired
 
     return paired.compare(select(results, method), [a], b)
 
@@ -198,7 +198,7 @@ def ranks(results: Results, method: str | None = None) -> Ranks:
 
     Raises UserError if there are too few algorithms or too few studies.
     """
-    from search.results import mean_ranks  # late: scipy
+    from search.results import mean_ranks
 
     return mean_ranks.ranks(select(results, method))
 
@@ -209,7 +209,7 @@ def importance(results: Results) -> pd.DataFrame:
     The one function here that loads Optuna; see hyperparameter_importance.py. Raises UserError if
     there are too few trials.
     """
-    from search.results.hyperparameter_importance import importance as found  # late: Optuna
+    from search.results.hyperparameter_importance import importance as found
 
     _check_whole(results)
     return found(results.trials, results.sweeps)

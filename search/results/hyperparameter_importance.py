@@ -19,7 +19,7 @@ from optuna.distributions import (
 
 from search.errors import UserError
 from search.results.plain_sweep import Sweep, asked_studies
-from search.space import Choice, Fixed, Interval, Range, contains, parse_range
+from search.space.ranges import Choice, Fixed, Interval, Range, contains, parse_range
 
 FEWEST = 20
 MOST = 300  # 5 seconds with five hyperparameters; 1,000 trials take 40

@@ -14,7 +14,7 @@ from search import yaml_file
 from search.errors import UserError
 from search.results.selection_rules import RULES
 from search.run.run_folder import SWEEP, RunFolder
-from search.study import Study
+from search.study.study import Study
 
 Sweep = Mapping[str, Any]
 

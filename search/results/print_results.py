@@ -9,7 +9,7 @@ from search import results
 from search.results.document import Document, Grid, texts
 from search.results.formats import FORMATS
 from search.results.fronts import VALUES
-from search.results.origins import saw_held_out
+from search.results.provenance import saw_held_out
 from search.results.run_objectives import objectives
 from search.results.selection_rules import RULES
 from search.results.summary_document import document
@@ -49,7 +49,7 @@ def print_comparison(
 
     Raises UserError for an unknown algorithm or method, and if there is too little for both.
     """
-    from search.results import comparison  # late: scipy
+    from search.results import comparison
 
     found = _load(runs, passes)
     method = method or found.method

@@ -51,7 +51,7 @@ def select(
     A study without a winner has a row too: `trial` is null, `reason` says why. `studies` are those
     the sweep asks for, keyed by the study columns, in the order the result is to have; without
     them a study that has no trial yet has no row. `untried`: why a study will never have one
-    (search.results.origins). Raises UserError for an unknown method.
+    (search.results.provenance). Raises UserError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.assignment import Assignment
 from search.run.run_folder import CHECKPOINTS, RunFolder
+from search.study.plan import TrialSpec
 from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
 from training.train import Checkpoint
 
@@ -17,9 +17,9 @@ class TrialCheckpoints:
     `notes`: sentences on what could not be read.
     """
 
-    def __init__(self, folder: RunFolder, assignment: Assignment) -> None:
+    def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
         self._folder = folder
-        self._names = _names(assignment)
+        self._names = _names(spec)
         self._newest: str | None = None
         self.notes: list[str] = []
 
@@ -52,10 +52,10 @@ def _place(checkpoint: Checkpoint) -> tuple[int, int]:
     return checkpoint.get("run", 0), checkpoint["step"]
 
 
-def delete_checkpoints(folder: RunFolder, assignment: Assignment) -> None:
-    for name in _names(assignment):
+def delete_checkpoints(folder: RunFolder, spec: TrialSpec) -> None:
+    for name in _names(spec):
         folder.delete(name)
 
 
-def _names(assignment: Assignment) -> list[str]:
-    return [f"{CHECKPOINTS}/{assignment.trial}.{place}.pt" for place in PLACES]
+def _names(spec: TrialSpec) -> list[str]:
+    return [f"{CHECKPOINTS}/{spec.trial}.{place}.pt" for place in PLACES]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.run.run_folder import FOLDS, RunFolder
-from search.study import Study
+from search.study.study import Study
 from training.evaluation import Evaluation, Score
 from training.run import Run
 

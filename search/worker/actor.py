@@ -9,7 +9,7 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import wrap_function
 
-from search.worker import leaving
+from search.worker import preemption
 
 
 def worker(
@@ -22,7 +22,7 @@ def worker(
 
     class TrialWorker(wrap_function(carry_out)):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
-            leaving.listen()
+            preemption.listen()
             super().setup(config)
 
         @classmethod

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from search.assignment import Assignment
-from search.config import Sweep
-from search.folds import makes_folds
+from search.study.folds import makes_folds
+from search.study.plan import TrialSpec
+from search.sweep.schema import Sweep
 from training.evaluation import Evaluation
 
 
@@ -21,7 +21,7 @@ class Progress:
     value: of the objective so far, None before the first evaluation; best_step: where it is from.
     second: of the second objective at that step, if the search has two.
     started: seconds since the epoch. state: None while it goes on. note: what is to be logged.
-    passes: training.passes.Passes.spent so far. With folds (search.folds), step, seconds and passes
+    passes: training.passes.Passes.spent so far. With folds (search.study.folds), step, seconds and passes
     are those of all runs that this trial carried out. folds: how many there are, in the report at
     the end of one; None in all other reports, whose value is no news. images: that value was
     measured on; of folds, in these reports alone.
@@ -55,20 +55,20 @@ def values_of(row: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def trial_row(
-    sweep: Sweep, assignment: Assignment, progress: Progress | None, state: str, reason: str | None
+    sweep: Sweep, spec: TrialSpec, progress: Progress | None, state: str, reason: str | None
 ) -> dict[str, Any]:
     """A row of `trials`; without progress, of a trial that never got to its first evaluation.
 
     The score of some of its folds is not the objective, and may well be above what all would give.
     """
     row = {
-        **study_columns(sweep, assignment),
-        "trial": assignment.trial,
-        "number": assignment.number,
+        **study_columns(sweep, spec),
+        "trial": spec.trial,
+        "number": spec.number,
         "state": state,
         "reason": reason or None,
         "finished": datetime.now(UTC),
-        **{f"hp_{name}": value for name, value in assignment.values.items()},
+        **{f"hp_{name}": value for name, value in spec.values.items()},
     }
     if progress is not None:
         whole = state == "completed" or not makes_folds(sweep.search)
@@ -107,6 +107,6 @@ def evaluation_rows(
     ]
 
 
-def study_columns(sweep: Sweep, assignment: Assignment) -> Mapping[str, Any]:
-    study = assignment.study
+def study_columns(sweep: Sweep, spec: TrialSpec) -> Mapping[str, Any]:
+    study = spec.study
     return {"sweep": sweep.name, "study": study.id, **asdict(study)}

@@ -7,10 +7,10 @@ from functools import cache
 
 import datasets
 from datasets.domain_dataset import DomainDataset
-from search.config import Dataset
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import RunFolder
+from search.sweep.schema import Dataset
 
 
 def load_dataset(given: Dataset, folder: RunFolder) -> DomainDataset:

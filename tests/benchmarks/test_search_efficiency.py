@@ -23,7 +23,7 @@ from benchmarks.search_efficiency import (
     write,
 )
 from benchmarks.search_gains import interval, rows_of, table
-from search import published
+from search.space import published_settings
 
 SETUP = Setup(steps=40, evaluate_every=10, trials=5)
 STUDY = ("SAGM", "0", 0)
@@ -31,7 +31,9 @@ STUDY = ("SAGM", "0", 0)
 
 @pytest.fixture(autouse=True)
 def small_images_default(monkeypatch):
-    monkeypatch.setitem(published.PUBLISHED, "training", dict(published.PUBLISHED["training"]))
+    monkeypatch.setitem(
+        published_settings.PUBLISHED, "training", dict(published_settings.PUBLISHED["training"])
+    )
     use_small_images_default()
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from datasets.benchmarks import BENCHMARKS
-from search.algorithm_names import parts
-from search.config.load_config import load
-from search.config.one_dataset import by_dataset
-from search.config.resolved_config import as_yaml, differences
-from search.studies import studies
-from search.study_space import budget, first_settings
+from search.checks.load_sweep import load
+from search.space.algorithm_names import parts
+from search.study.resolved_sweep import as_yaml, differences
+from search.study.studies import studies
+from search.study.study_space import budget, first_settings
+from search.sweep.per_dataset import by_dataset
 from training.algorithms import PARTS
 
 FOLDER = Path(__file__).parents[2] / "configs"

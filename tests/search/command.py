@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from benchmarks.processes import CHECKOUT, MARK, Command, command, end_all, started, wait_until
-from search.cli import app
+from search.cli.main import app
 
 __all__ = [
     "CHECKOUT",

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from search.config import Sweep
 from search.run.run_folder import RunFolder
-from search.worker import trainable
+from search.sweep.schema import Sweep
+from search.worker import trial
 
 REPORT = tune.report
 FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES, TOO_BIG = range(6)
@@ -35,16 +35,16 @@ def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
     if number == ALWAYS_FAILS or (number == FAILS_ONCE and first):
         raise RuntimeError(f"the images of trial {number}\nare gone")
     if number == DIES_AFTER_ITS_ROW and first:
-        trainable.tune.report = _die_at_the_end
+        trial.tune.report = _die_at_the_end
     if number == TOO_BIG:
         HOG.append(np.ones(10**9, np.uint8))
-    trainable.run_trial(config, sweep, folder)
+    trial.run_trial(config, sweep, folder)
 
 
 def hang(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
     """A trial that never comes to its first evaluation."""
-    trainable.train = lambda *_: time.sleep(3600)
-    trainable.run_trial(config, sweep, folder)
+    trial.train = lambda *_: time.sleep(3600)
+    trial.run_trial(config, sweep, folder)
 
 
 def _die_at_the_end(progress: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import datasets
 from datasets import Description, Domain, DomainDataset, Entry
 from datasets.domain_dataset import fingerprint
-from search.config import Sweep
 from search.run.run_folder import RunFolder
-from search.worker import trainable
+from search.sweep.schema import Sweep
+from search.worker import trial
 
 NAME = "DigitsInAFile"
 SOURCE = datasets.load("RotatedDigits")
@@ -50,4 +50,4 @@ ENTRY = Entry(
 def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
     """What a worker runs, where this module is imported anew."""
     datasets.DATASETS[NAME] = ENTRY
-    trainable.run_trial(config, sweep, folder)
+    trial.run_trial(config, sweep, folder)

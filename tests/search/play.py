@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
+from search.study.plan import TrialSpec
 
-from search.assignment import Assignment
-from search.config import Sweep
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from search.driver.ledger import Ledger
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
-from search.study_space import column_types
+from search.study.study_space import column_types
+from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row
 
 SWEEP: dict[str, Any] = {
@@ -56,24 +56,24 @@ def said(step: int, value: float, state: str | None = None, reason: str | None =
     return Progress(step, value, step, 0.1 * step, time.time(), "here", "cpu", state, reason)
 
 
-def write_row(sweep: Sweep, folder: RunFolder, assignment: Assignment, end: Progress) -> None:
+def write_row(sweep: Sweep, folder: RunFolder, spec: TrialSpec, end: Progress) -> None:
     """What a worker does before its last report."""
     assert end.state is not None
-    row = trial_row(sweep, assignment, end, end.state, end.reason)
+    row = trial_row(sweep, spec, end, end.state, end.reason)
     tables.write_trial(folder, row, column_types(sweep))
 
 
-def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, assignment: Assignment, value: float):
+def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, spec: TrialSpec, value: float):
     end = said(sweep.training.steps, value, "completed")
-    write_row(sweep, folder, assignment, end)
-    ledger.finish(assignment, end)
+    write_row(sweep, folder, spec, end)
+    ledger.finish(spec, end)
 
 
 def carry_out(
     ledger: Ledger,
     sweep: Sweep,
     folder: RunFolder,
-    assignment: Assignment,
+    spec: TrialSpec,
     curve: Callable[[int], float],
 ) -> int | None:
     """Plays a trial whose best value so far at each step is `curve(step)`.
@@ -82,10 +82,10 @@ def carry_out(
     """
     steps, every = sweep.training.steps, sweep.training.evaluate_every
     for step in [*range(every, steps, every), steps]:
-        if ledger.report(assignment, said(step, curve(step))):
-            ledger.prune(assignment)
+        if ledger.report(spec, said(step, curve(step))):
+            ledger.prune(spec)
             return step
-    finish(ledger, sweep, folder, assignment, curve(steps))
+    finish(ledger, sweep, folder, spec, curve(steps))
     return None
 
 
@@ -97,16 +97,16 @@ def quality(values: Mapping[str, Any]) -> float:
 
 def play(
     sweep: Sweep, folder: RunFolder, trials: int, ledger: Ledger | None = None
-) -> list[Assignment]:
+) -> list[TrialSpec]:
     """Hands out that many trials, one after the other, and completes each with its quality."""
     ledger = ledger or open_ledger(sweep, folder)
-    assignments = []
+    specs = []
     for _ in range(trials):
-        assignment = ledger.next()
-        assert assignment is not None
-        finish(ledger, sweep, folder, assignment, quality(assignment.values))
-        assignments.append(assignment)
-    return assignments
+        spec = ledger.next()
+        assert spec is not None
+        finish(ledger, sweep, folder, spec, quality(spec.values))
+        specs.append(spec)
+    return specs
 
 
 def stored(folder: RunFolder) -> dict[str, list[FrozenTrial]]:
@@ -128,4 +128,4 @@ def rows(folder):
 
 
 def counts(ledger):
-    return {book.study.algorithm: dict(book.ended) for book in ledger.books.values()}
+    return {record.study.algorithm: dict(record.ended) for record in ledger.records.values()}

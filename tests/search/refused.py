@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from search.errors import UserError
 
 SWEEP = {

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from search import distributions
 from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.rung_pruner import RungPruner
-from search.study_space import column_types
-from search.trial_state import REASON, state_of
+from search.space import distributions
+from search.study.rung_pruner import RungPruner
+from search.study.study_space import column_types
+from search.study.trial_attributes import REASON, state_of
 from tests.search.play import (
     counts,
     finish,
@@ -116,8 +116,8 @@ def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(fol
     # By study, and in each as they were.
     assert after[:3] == [before[0], before[2], before[1]]
     assert after[3] not in before
-    for assignment in after:
-        finish(resumed, sweep, folder, assignment, 0.5)
+    for spec in after:
+        finish(resumed, sweep, folder, spec, 0.5)
     check_whole(sweep, folder, {"completed": 4})
 
 
@@ -172,7 +172,7 @@ def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(fo
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module.optuna.Study, "enqueue_trial", once)
         crash(ledger, ledger.next)
-    rhos = [assignment.values["rho"] for assignment in play(sweep, folder, 4)]
+    rhos = [spec.values["rho"] for spec in play(sweep, folder, 4)]
     assert rhos[:3] == [0.05, 0.1, 0.2]
     check_whole(sweep, folder, {"completed": 4})
 
@@ -180,19 +180,19 @@ def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(fo
 def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
     sweep = small_sweep(search={"trials": 1})
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
-    TrialCheckpoints(folder, assignment).write({"step": 10})
-    ledger.report(assignment, said(10, 0.5))
-    ledger.report(assignment, said(20, 0.6))
+    spec = ledger.next()
+    TrialCheckpoints(folder, spec).write({"step": 10})
+    ledger.report(spec, said(10, 0.5))
+    ledger.report(spec, said(20, 0.6))
     crash(ledger)
     resumed = open_ledger(sweep, folder)
     adopted = resumed.next()
-    assert adopted == assignment
+    assert adopted == spec
     assert TrialCheckpoints(folder, adopted).read() == {"step": 10}
     for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
         resumed.report(adopted, said(step, best))
     finish(resumed, sweep, folder, adopted, 0.7)
-    (trial,) = stored(folder)[assignment.study.id]
+    (trial,) = stored(folder)[spec.study.id]
     assert trial.intermediate_values == {10: 0.5, 20: 0.6, 30: 0.7}
     check_whole(sweep, folder, {"completed": 1})
 
@@ -202,10 +202,10 @@ def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
 def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, end, cut):
     sweep = small_sweep(search={"trials": 2, **ASHA})
     ledger = open_ledger(sweep, folder)
-    good, assignment = ledger.next(), ledger.next()
+    good, spec = ledger.next(), ledger.next()
     ledger.report(good, said(10, 0.9))
-    ledger.report(assignment, said(10, 0.3))
-    TrialCheckpoints(folder, assignment).write({"step": 10})
+    ledger.report(spec, said(10, 0.3))
+    TrialCheckpoints(folder, spec).write({"step": 10})
 
     owner, name = {
         "before tell": (Ledger, "_tell"),
@@ -215,15 +215,15 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
     reason = None if end == "completed" else "for a reason"
     last = said(90, 0.3, end, reason)
     ending = {
-        "pruned": lambda: ledger.prune(assignment),
-        "failed": lambda: ledger.fail(assignment, reason),
+        "pruned": lambda: ledger.prune(spec),
+        "failed": lambda: ledger.fail(spec, reason),
     }
     if end not in ending:
-        write_row(sweep, folder, assignment, last)
+        write_row(sweep, folder, spec, last)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, die)
-        crash(ledger, ending.get(end, lambda: ledger.finish(assignment, last)))
-    row = rows(folder)[assignment.trial]
+        crash(ledger, ending.get(end, lambda: ledger.finish(spec, last)))
+    row = rows(folder)[spec.trial]
 
     resumed = open_ledger(sweep, folder)
     assert resumed.left == 1
@@ -237,7 +237,7 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
         assert trial.value == 0.3
     else:
         assert trial.user_attrs[REASON] == row["reason"]
-    after = rows(folder)[assignment.trial]
+    after = rows(folder)[spec.trial]
     assert (after["state"], after["finished"]) == (row["state"], row["finished"])
     check_whole(sweep, folder, dict(Counter([end, "completed"])))
 
@@ -247,13 +247,16 @@ def test_what_a_resumed_ledger_counts_is_what_the_first_one_did(folder):
     ledger = open_ledger(sweep, folder)
     values = {}
     for value in (0.5, 0.7, 0.6):
-        assignment = ledger.next()
-        finish(ledger, sweep, folder, assignment, value)
-        values[assignment.trial] = value
+        spec = ledger.next()
+        finish(ledger, sweep, folder, spec, value)
+        values[spec.trial] = value
     ledger.fail(ledger.next(), "no")
     resumed = open_ledger(sweep, folder)
     assert counts(resumed) == counts(ledger)
-    for name, book in resumed.books.items():
-        assert (book.asked, book.best) == (ledger.books[name].asked, ledger.books[name].best)
-        assert book.best == max(v for trial, v in values.items() if trial.startswith(name))
+    for name, record in resumed.records.items():
+        assert (record.asked, record.best) == (
+            ledger.records[name].asked,
+            ledger.records[name].best,
+        )
+        assert record.best == max(v for trial, v in values.items() if trial.startswith(name))
     assert column_types(sweep)["rho"] is float

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from search.study.plan import TrialSpec, device, run_of
 
-from search.assignment import Assignment, device, run_of
-from search.config import Sweep
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from search.results.selection import select
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
-from search.studies import studies
-from search.study_space import column_types
-from search.worker import trainable
-from search.worker.trainable import Trial
+from search.study.studies import studies
+from search.study.study_space import column_types
+from search.sweep.schema import Sweep
+from search.worker import trial
+from search.worker.trial import Trial
 from training.run import Run
 
 VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
@@ -41,24 +41,24 @@ def sweep(**training: Any) -> Sweep:
 
 def carried_out(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, averaging: str
-) -> tuple[Sweep, Assignment, list[dict[str, Any]]]:
+) -> tuple[Sweep, TrialSpec, list[dict[str, Any]]]:
     reports: list[dict[str, Any]] = []
-    monkeypatch.setattr(trainable.tune, "report", reports.append)
+    monkeypatch.setattr(trial.tune, "report", reports.append)
     mine = sweep(averaging=averaging)
     manifest.record(folder, [])
     (study,) = studies(mine)
-    assignment = Assignment(study, 0, VALUES | NUMBERS[averaging])
-    Trial(mine, folder, assignment, run_of(mine, assignment)).carry_out()
-    return mine, assignment, reports
+    spec = TrialSpec(study, 0, VALUES | NUMBERS[averaging])
+    Trial(mine, folder, spec, run_of(mine, spec)).carry_out()
+    return mine, spec, reports
 
 
 @pytest.mark.parametrize("averaging", NUMBERS)
 def test_the_average_is_the_trials_result_everywhere(tmp_path, monkeypatch, averaging):
     folder = RunFolder(tmp_path / "run")
 
-    mine, assignment, reports = carried_out(folder, monkeypatch, averaging)
+    mine, spec, reports = carried_out(folder, monkeypatch, averaging)
 
-    row = tables.read_trial(folder, assignment.trial)
+    row = tables.read_trial(folder, spec.trial)
     evaluations = tables.read_evaluations(folder)
     average = evaluations[evaluations["weights"] == "average"]
     out = average[(average["role"] == "source") & (average["split"] == "out")]
@@ -110,7 +110,7 @@ def test_every_key_of_the_training_reaches_the_run_or_the_search():
     }
     mine = sweep(**changed)
     (study,) = studies(mine)
-    run = run_of(mine, Assignment(study, 0, VALUES))
+    run = run_of(mine, TrialSpec(study, 0, VALUES))
     for name, value in changed.items():
         assert getattr(run, name) == (tuple(value) if isinstance(value, list) else value)
     assert (run.steps, run.evaluate_every, run.bn, run.rho_floor) == (60, 10, "updated", 0.0)

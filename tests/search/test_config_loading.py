@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from search.config.load_config import load
+from search.checks.load_sweep import load
 from search.errors import UserError
-from search.space import Fixed, Interval
+from search.space.ranges import Fixed, Interval
 
 SMALLEST = """\
 name: small

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import datasets
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from tests.search.refused import SWEEP, problems, space, the_problem
 
 

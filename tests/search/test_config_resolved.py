@@ -3,10 +3,10 @@ import pickle
 import pytest
 import yaml
 
-from search.config import Sweep, json_schema
-from search.config.load_config import checked, load
-from search.config.resolved_config import as_yaml, differences, resolved
-from search.study_space import first_settings, study_space
+from search.checks.load_sweep import checked, load
+from search.study.resolved_sweep import as_yaml, differences, resolved
+from search.study.study_space import first_settings, study_space
+from search.sweep.schema import Sweep, json_schema
 
 SWEEP = {
     "name": "small",

@@ -2,13 +2,12 @@
 
 import pytest
 
-from search import averaging_ranges
-from search.config import Sweep
-from search.config.load_config import checked
-from search.published import PUBLISHED, published, reported
-from search.ranges import RANGES, suggestions
-from search.space import Choice, Fixed, Interval
-from search.study_space import (
+from search.checks.load_sweep import checked
+from search.space import averaging_ranges
+from search.space.published_settings import PUBLISHED, published, reported
+from search.space.ranges import Choice, Fixed, Interval
+from search.space.suggested_ranges import RANGES, suggestions
+from search.study.study_space import (
     budget,
     column_types,
     first_settings,
@@ -17,6 +16,7 @@ from search.study_space import (
     placed,
     study_space,
 )
+from search.sweep.schema import Sweep
 from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
 from training.averaging import AVERAGINGS

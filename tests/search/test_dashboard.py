@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search import dashboard
-from search.dashboard import WatchedJournal, application
+from search.cli import dashboard
+from search.cli.dashboard import WatchedJournal, application
 from search.run.run_folder import RunFolder
 from search.run.storage import JOURNAL
 from tests.search.command import steppe

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from search.config.resolved_config import as_yaml
 from search.run.run_folder import SWEEP, RunFolder
+from search.study.resolved_sweep import as_yaml
 from tests.search.command import steppe, write_yaml
 from tests.search.play import play, small_sweep, stored
 

@@ -15,13 +15,13 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from typer.testing import Result
 
-from search.driver import drive
+from search.driver import experiment
 from search.driver.cluster import Slots
 from search.driver.faults import Fault, error_of, fault_of
-from search.driver.scheduler import StudyScheduler
-from search.driver.searcher import StudySearcher
+from search.driver.tune_scheduler import StudyScheduler
+from search.driver.tune_searcher import StudySearcher
 from search.run.run_folder import RunFolder
-from search.trial_state import REASON, state_of
+from search.study.trial_attributes import REASON, state_of
 from tests.search import failing
 from tests.search.command import steppe, write_yaml
 from tests.search.failing import (
@@ -73,7 +73,7 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
     place = tmp_path_factory.mktemp("failing")
     sweep = sweep_of(6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drive, "run_trial", failing.run_trial)
+        patch.setattr(experiment, "run_trial", failing.run_trial)
         return Ran(RunFolder(place / "run"), launch(sweep, place))
 
 
@@ -158,7 +158,7 @@ def test_a_sweep_whose_trials_all_diverge_ends_well_and_says_so(two_cpus, tmp_pa
 
 @pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_and_named(two_cpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(drive, "run_trial", failing.hang)
+    monkeypatch.setattr(experiment, "run_trial", failing.hang)
     done = launch(sweep_of(1, max_failures=0, hang_seconds=5), tmp_path)
     assert done.exit_code == 1
     (reason,) = pd.read_parquet(tmp_path / "run" / "trials")["reason"]

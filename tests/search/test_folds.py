@@ -11,23 +11,23 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from search.config import Sweep
-from search.driver import drive
+from search.driver import experiment
 from search.results import load, select
 from search.run.run_folder import RunFolder
-from search.worker import trainable
+from search.sweep.schema import Sweep
+from search.worker import trial
 from tests.search.command import steppe, write_yaml
 from tests.search.play import small_sweep, stored
 
 pytestmark = pytest.mark.slow
 
-REPORT = trainable.tune.report
+REPORT = trial.tune.report
 
 
 def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
     """Dies at the second evaluation of the second fold, the first time."""
     died = Path(f"{folder.root}-died")
-    trainable.tune.report = REPORT
+    trial.tune.report = REPORT
     if config["study"]["held_out"] == "0" and not died.exists():
 
         def report(progress: dict[str, Any]) -> None:
@@ -36,8 +36,8 @@ def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
                 os._exit(1)
             REPORT(progress)
 
-        trainable.tune.report = report
-    trainable.run_trial(config, sweep, folder)
+        trial.tune.report = report
+    trial.run_trial(config, sweep, folder)
 
 
 @dataclass
@@ -62,7 +62,7 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
     )
     file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drive, "run_trial", run_trial)
+        patch.setattr(experiment, "run_trial", run_trial)
         done = steppe("launch", file, "--output", place / "run")
     assert done.exit_code == 0, done.output
     return Ran(RunFolder(place / "run"), done.output)

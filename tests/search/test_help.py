@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli import app
+from search.cli.main import app
 from tests.search.command import steppe
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]

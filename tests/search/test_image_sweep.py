@@ -15,8 +15,8 @@ from typer.testing import Result
 import datasets
 from datasets.benchmarks import BENCHMARKS
 from search import yaml_file
-from search.config.load_config import load
-from search.studies import studies
+from search.checks.load_sweep import load
+from search.study.studies import studies
 from tests.datasets.photos import jpeg, numbered, tree
 from tests.search.command import CHECKOUT, steppe, write_yaml
 

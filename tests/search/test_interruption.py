@@ -19,13 +19,13 @@ import pandas as pd
 import pexpect
 import pytest
 from optuna.trial import TrialState
+from search.study.plan import TrialSpec
 
-from search.assignment import Assignment
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.studies import studies
-from search.trial_state import state_of
+from search.study.studies import studies
+from search.study.trial_attributes import state_of
 from tests.search.command import (
     CHECKOUT,
     Command,
@@ -181,10 +181,10 @@ def story(tmp_path_factory) -> Story:
         wait_until(lambda: not workers(resume), PATIENCE, "its orphaned workers end by themselves")
         story.stops["kill -9"] = after(folder, driver.returncode, output, errors=errors)
     story.checkpoints = {
-        assignment.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
+        spec.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
         for study in studies(small_sweep(**SWEEP))
-        for assignment in (Assignment(study, number, {}) for number in range(3))
-        if (checkpoint := TrialCheckpoints(folder, assignment).read()) is not None
+        for spec in (TrialSpec(study, number, {}) for number in range(3))
+        if (checkpoint := TrialCheckpoints(folder, spec).read()) is not None
     }
 
     with started(command("resume", folder.uri)) as driver:

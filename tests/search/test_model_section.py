@@ -9,20 +9,20 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from search.study.plan import TrialSpec, run_of
 
 import models
-from search.assignment import Assignment, run_of
-from search.config import Model, Sweep
-from search.config.check_model import try_model
-from search.config.load_config import checked
-from search.config.one_dataset import of_dataset
-from search.config.resolved_config import as_yaml
+from search.checks.check_model import try_model
+from search.checks.load_sweep import checked
 from search.driver.launch import launch
 from search.errors import UserError
 from search.run.run_folder import RunFolder
 from search.run.tables import read_trials
-from search.studies import studies
-from search.study_space import column_types, first_settings, study_space
+from search.study.resolved_sweep import as_yaml
+from search.study.studies import studies
+from search.study.study_space import column_types, first_settings, study_space
+from search.sweep.per_dataset import of_dataset
+from search.sweep.schema import Model, Sweep
 from tests.models.tiny_models import SHAPE
 from tests.search.refused import SWEEP, problems, space, the_problem
 from tests.training.photographs import photographs
@@ -36,7 +36,7 @@ def sweep(**changes: object) -> Sweep:
 
 
 def run(of: Sweep) -> Run:
-    return run_of(of, Assignment(studies(of)[0], 0, {}))
+    return run_of(of, TrialSpec(studies(of)[0], 0, {}))
 
 
 def resolved(of: Sweep) -> Sweep:

@@ -16,12 +16,12 @@ import pytest
 from optuna.trial import FrozenTrial
 
 import datasets
-from search.config import Sweep
-from search.driver import drive, launch
-from search.driver.scheduler import StudyScheduler
-from search.driver.searcher import PROGRESS
+from search.driver import experiment, launch
+from search.driver.tune_scheduler import StudyScheduler
+from search.driver.tune_searcher import PROGRESS
 from search.run import tables
 from search.run.run_folder import RunFolder
+from search.sweep.schema import Sweep
 from tests.search import file_dataset
 from tests.search.play import small_sweep, stored
 
@@ -90,7 +90,7 @@ def ran(two_cpus, tmp_path_factory) -> dict[str, Ran]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(StudyScheduler, "on_trial_result", listening(reports))
             patch.setitem(datasets.DATASETS, file_dataset.NAME, file_dataset.ENTRY)
-            patch.setattr(drive, "run_trial", file_dataset.run_trial)
+            patch.setattr(experiment, "run_trial", file_dataset.run_trial)
             folder = RunFolder.create(place / f"run-{kind}")
             assert launch.launch(sweep_of(str(place / kind)), folder)
         runs[kind] = Ran(stored(folder), tables.read_evaluations(folder), reports)

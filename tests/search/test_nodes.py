@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from search.study.plan import TrialSpec
 
 from benchmarks.local_cluster import Cluster, cluster
 from benchmarks.processes import command, started, wait_until
-from search.assignment import Assignment
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.studies import Study
-from search.trial_state import STATE
+from search.study.studies import Study
+from search.study.trial_attributes import STATE
 from tests.search.command import write_yaml
 from tests.search.play import small_sweep, stored
 
@@ -50,7 +50,7 @@ class Ran:
 
 def saved(folder: RunFolder) -> set[tuple[int, int]]:
     """Trials that have a checkpoint, and its step."""
-    found = ((n, TrialCheckpoints(folder, Assignment(STUDY, n, {})).read()) for n in range(TRIALS))
+    found = ((n, TrialCheckpoints(folder, TrialSpec(STUDY, n, {})).read()) for n in range(TRIALS))
     return {(number, checkpoint["step"]) for number, checkpoint in found if checkpoint}
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from search.objectives import OBJECTIVES, best_so_far, peeking, preference
 from search.results.selection_rules import RULES
+from search.sweep.objectives import OBJECTIVES, best_so_far, peeking, preference
 from search.worker.trial_rows import evaluation_rows
 from tests.contract.settings import DIGITS, run_of
 from training.evaluation import Evaluation, Score

@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 import datasets
 from datasets.benchmarks import BENCHMARKS
 from datasets.mnist import FILES
-from search.cli import app
+from search.cli.main import app
+from search.driver.prepare import INDEX, load, prepare
 from search.errors import UserError
-from search.prepare import INDEX, load, prepare
 from tests.datasets.photos import idx, jpeg, numbered, tree
 
 PACS = BENCHMARKS["PACS"].domains

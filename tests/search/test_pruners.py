@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
-from search import pruners
-from search.config import Search
 from search.driver.ledger import grace_steps
 from search.run.run_folder import RunFolder
+from search.study import pruners
+from search.sweep.schema import Search
 from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)
@@ -32,12 +32,12 @@ def rising(quality):
 def play_one_by_one(sweep, folder, qualities):
     """By study: the step that each trial was pruned at, None for those that came to their end."""
     ledger = open_ledger(sweep, folder)
-    steps = {book.study.id: [] for book in ledger.books.values()}
+    steps = {record.study.id: [] for record in ledger.records.values()}
     curves = {study: iter(values) for study, values in zip(steps, qualities, strict=True)}
-    while (assignment := ledger.next()) is not None:
-        study = assignment.study.id
+    while (spec := ledger.next()) is not None:
+        study = spec.study.id
         curve = rising(next(curves[study]))
-        steps[study].append(carry_out(ledger, sweep, folder, assignment, curve))
+        steps[study].append(carry_out(ledger, sweep, folder, spec, curve))
     return steps
 
 
@@ -70,9 +70,9 @@ def test_trials_that_run_side_by_side_are_compared_too(tmp_path):
     ledger = open_ledger(sweep_of("asha", trials=4), RunFolder(tmp_path))
     running = {quality: ledger.next() for quality in (0.5, 0.9, 0.4, 0.3)}
     for step in range(10, 90, 10):
-        for quality, assignment in list(running.items()):
-            if ledger.report(assignment, said(step, rising(quality)(step))):
-                ledger.prune(assignment)
+        for quality, spec in list(running.items()):
+            if ledger.report(spec, said(step, rising(quality)(step))):
+                ledger.prune(spec)
                 del running[quality]
     assert list(running) == [0.5, 0.9]  # 0.5 came to each rung first
 
@@ -175,9 +175,9 @@ def test_what_is_stopped_and_suggested_does_not_hang_on_restarts(scheduler, tmp_
 
     def go_on(folder, ledger, count):
         for _ in range(count):
-            assignment = ledger.next()
-            curve = rising(QUALITIES[assignment.number])
-            carry_out(ledger, sweep, folder, assignment, curve)
+            spec = ledger.next()
+            curve = rising(QUALITIES[spec.number])
+            carry_out(ledger, sweep, folder, spec, curve)
 
     whole, restarted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "restarted")
     go_on(whole, open_ledger(sweep, whole), 16)

@@ -9,11 +9,11 @@ import pytest
 from optuna.samplers import TPESampler
 
 import search
-from search import samplers
-from search.config import Search
 from search.run.run_folder import RunFolder
-from search.space import contains
-from search.study_space import study_space
+from search.space.ranges import contains
+from search.study import samplers
+from search.study.study_space import study_space
+from search.sweep.schema import Search
 from tests.search.play import open_ledger, play, quality, small_sweep
 
 CHECKOUT = Path(search.__file__).parent.parent
@@ -56,8 +56,8 @@ def play_new(sampler, folder):
     return play(sweep_of(sampler), RunFolder(folder), PLAYED[sampler])
 
 
-def suggested(assignments):
-    return [dict(assignment.values) for assignment in assignments]
+def suggested(specs):
+    return [dict(spec.values) for spec in specs]
 
 
 def test_every_sampler_that_a_sweep_file_may_name_is_there():

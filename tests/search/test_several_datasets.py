@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
+from search.study.plan import TrialSpec, run_of
 
 import datasets
-from search.assignment import Assignment, run_of
-from search.config.load_config import checked, load
-from search.config.one_dataset import by_dataset, place_in_file, place_in_part
-from search.config.resolved_config import as_yaml, differences
+from search.checks.load_sweep import checked, load
 from search.run.run_folder import RunFolder
-from search.studies import studies
+from search.study.resolved_sweep import as_yaml, differences
+from search.study.studies import studies
+from search.sweep.per_dataset import by_dataset, place_in_file, place_in_part
 from tests.search.play import SWEEP, carry_out, counts, open_ledger
 from tests.search.refused import problems, the_problem
 
@@ -57,7 +57,7 @@ def test_each_dataset_has_its_domains_and_its_keys_of_training():
         (OTHER, "0"),
     ]
     assert len(found) == 8
-    run = run_of(sweep, Assignment(found[-1], 0, {}))
+    run = run_of(sweep, TrialSpec(found[-1], 0, {}))
     assert (run.dataset, run.steps, run.evaluate_every) == (OTHER, 180, 10)
 
 
@@ -181,12 +181,12 @@ def test_trials_of_each_dataset_are_stopped_by_its_own_steps(tmp_path):
     ledger = open_ledger(sweep, folder)
     stopped: dict[str, set[int]] = {"RotatedDigits": set(), OTHER: set()}
     parts = by_dataset(sweep)
-    while (assignment := ledger.next()) is not None:
-        one = parts[assignment.study.dataset]
-        value = 0.9 - 0.1 * assignment.number
-        step = carry_out(ledger, one, folder, assignment, lambda step, value=value: value)
+    while (spec := ledger.next()) is not None:
+        one = parts[spec.study.dataset]
+        value = 0.9 - 0.1 * spec.number
+        step = carry_out(ledger, one, folder, spec, lambda step, value=value: value)
         if step is not None:
-            stopped[assignment.study.dataset].add(step)
+            stopped[spec.study.dataset].add(step)
     assert stopped["RotatedDigits"]
     assert min(stopped["RotatedDigits"]) == 10
     assert min(stopped[OTHER]) == 20

@@ -1,8 +1,17 @@
 import optuna
 import pytest
 
-from search.distributions import suggest
-from search.space import Choice, Fixed, Interval, contains, extremes, parse_range, plain, text
+from search.space.distributions import suggest
+from search.space.ranges import (
+    Choice,
+    Fixed,
+    Interval,
+    contains,
+    extremes,
+    parse_range,
+    plain,
+    text,
+)
 
 WRITTEN = [
     ({"uniform": [0, 0.5]}, Interval(0, 0.5)),

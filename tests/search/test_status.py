@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
+from search.cli.status import print_status
 from search.run import lease
 from search.run.run_folder import SWEEP, RunFolder
-from search.status import print_status
 from tests.search.play import finish, open_ledger, play, said, small_sweep, write_row
 
 WHOLE = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
@@ -99,9 +99,9 @@ def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
     folder = RunFolder(tmp_path / "run")
     folder.write_bytes(SWEEP, yaml.safe_dump(sweep.model_dump(mode="json")).encode())
     ledger = open_ledger(sweep, folder)
-    while (assignment := ledger.next()) is not None:
-        rising = 0.1 * assignment.number if assignment.study.algorithm == "SAGM" else 0.5
-        finish(ledger, sweep, folder, assignment, rising)
+    while (spec := ledger.next()) is not None:
+        rising = 0.1 * spec.number if spec.study.algorithm == "SAGM" else 0.5
+        finish(ledger, sweep, folder, spec, rising)
     print_status(folder.uri)
     text = capsys.readouterr().out
     assert "│ ERM       │ 0        │    0 │    2/2 │" in text

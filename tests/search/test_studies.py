@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 
 import datasets
-from search.config import Sweep
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from search.errors import UserError
-from search.studies import Study, studies
+from search.study.studies import Study, studies
+from search.sweep.schema import Sweep
 
 SWEEP = {
     "name": "x",

@@ -17,12 +17,12 @@ import pytest
 import torch
 from pyarrow import fs as arrow_fs
 
-from search.driver.searcher import progress_of
+from search.driver.tune_searcher import progress_of
 from search.run import lease
 from search.run.run_folder import MANIFEST, RunFolder
 from search.run.tables import read_evaluations, read_trials
-from search.trial_state import state_of
-from search.worker import trainable
+from search.study.trial_attributes import state_of
+from search.worker import trial
 from tests.search.command import command, started, steppe, wait_until, write_yaml
 from tests.search.play import open_ledger, small_sweep, stored
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving
@@ -149,11 +149,11 @@ def test_its_trials_equal_those_of_an_undisturbed_sweep_bit_for_bit(
     alone, undisturbed = small_sweep(**{**SWEEP, "algorithms": ["SAGM"]}), RunFolder(tmp_path)
     undisturbed.write_bytes(MANIFEST, story.folder.read_bytes(MANIFEST))
     said: list[dict[str, Any]] = []
-    monkeypatch.setattr(trainable.tune, "report", said.append)
+    monkeypatch.setattr(trial.tune, "report", said.append)
     ledger = open_ledger(alone, undisturbed)
-    while (assignment := ledger.next()) is not None:
-        trainable.run_trial(trainable.config_of(assignment), alone, undisturbed)
-        ledger.finish(assignment, progress_of(said[-1]))
+    while (spec := ledger.next()) is not None:
+        trial.run_trial(trial.config_of(spec), alone, undisturbed)
+        ledger.finish(spec, progress_of(said[-1]))
     here = read_evaluations(undisturbed)[MEASURED].astype({"trial": str})
     there = read_evaluations(story.folder)[MEASURED].astype({"trial": str})
     there = there[there["trial"].isin(set(here["trial"]))].reset_index(drop=True)

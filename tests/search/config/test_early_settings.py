@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search.config.load_config import checked
-from search.config.resolved_config import as_yaml, differences
+from search.checks.load_sweep import checked
+from search.study.resolved_sweep import as_yaml, differences
 from search.yaml_file import parse
 from tests.search.refused import SWEEP, problems, the_problem
 

@@ -8,7 +8,7 @@ import pytest
 
 import datasets
 from datasets import Description, Entry
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from tests.search.refused import SWEEP, the_problem
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from search.config import Search
-from search.config.load_config import checked
-from search.config.resolved_config import as_yaml, resolved
-from search.objectives import NAMES
+from search.checks.load_sweep import checked
+from search.study.resolved_sweep import as_yaml, resolved
+from search.sweep.objectives import NAMES
+from search.sweep.schema import Search
 from tests.search.refused import SWEEP, problems, the_problem
 
 TWO = ["training-domain", "worst-source-domain"]

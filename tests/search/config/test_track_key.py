@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.config.load_config import checked
-from search.config.resolved_config import differences, resolved
+from search.checks.load_sweep import checked
+from search.study.resolved_sweep import differences, resolved
 from tests.search.refused import SWEEP, the_problem
 
 

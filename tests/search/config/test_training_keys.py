@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 import models
-from search.config.load_config import checked
+from search.checks.load_sweep import checked
 from tests.search.refused import SWEEP, space, the_problem
 
 

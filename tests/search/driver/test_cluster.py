@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from search.config import Resources
 from search.driver.cluster import (
     CHECKOUT,
     ENVIRONMENT,
@@ -14,6 +13,7 @@ from search.driver.cluster import (
     prepare_environment,
     runtime_environment,
 )
+from search.sweep.schema import Resources
 from tests.search.command import steppe, write_yaml
 from tests.search.play import small_sweep
 

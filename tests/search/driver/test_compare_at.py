@@ -69,10 +69,10 @@ def test_a_median_is_of_the_newest_values_where_the_newest_counts(tmp_path):
     search = {"scheduler": "median", "grace_steps": 10, "trials": 6, "objective": "last-step"}
     ledger = open_ledger(small_sweep(search=search), RunFolder(tmp_path))
     others = [ledger.next() for _ in range(5)]
-    for assignment in others:
+    for spec in others:
         for step in (10, 20):
-            ledger.report(assignment, said(step, 0.5))
-        ledger.finish(assignment, said(90, 0.5, "completed"))
+            ledger.report(spec, said(step, 0.5))
+        ledger.finish(spec, said(90, 0.5, "completed"))
     fallen = ledger.next()
     assert not ledger.report(fallen, said(10, 0.9))
     assert ledger.report(fallen, said(20, 0.2))

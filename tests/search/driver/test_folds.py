@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.config.one_dataset import of_dataset
 from search.driver.report_steps import whole
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds
-from search.trial_state import IMAGES
-from search.worker.folds import TrialFolds
+from search.study.trial_attributes import IMAGES
+from search.sweep.per_dataset import of_dataset
+from search.worker.trial_folds import TrialFolds
 from tests.search.play import (
     finish,
     open_ledger,
@@ -57,7 +57,7 @@ def test_a_trial_is_known_by_the_ends_of_its_folds_whose_value_may_fall(folder):
     ((known, *_),) = stored(folder).values()
     assert known.intermediate_values == {90: 0.9, 180: 0.7, 270: 0.8, 360: 0.6, 450: 0.5}
     assert known.value == 0.5
-    assert ledger.books[trial.study.id].best == 0.5
+    assert ledger.records[trial.study.id].best == 0.5
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
@@ -150,9 +150,9 @@ def test_a_trial_may_be_spared_its_own_run_after_the_last_fold(folder):
     assert ledger.report(bad, after(5, 0.2))
 
 
-def fold_of(folder: RunFolder, assignment: Any) -> None:
+def fold_of(folder: RunFolder, spec: Any) -> None:
     scores = tuple(Score(name, "left_out", "in", 0.5, 1.0, 9) for name in ("0", "15"))
-    TrialFolds(folder, assignment).carried_out(FOLD, [Evaluation(90, scores, 1.0)])
+    TrialFolds(folder, spec).carried_out(FOLD, [Evaluation(90, scores, 1.0)])
 
 
 def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
@@ -182,7 +182,7 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
     for trial in trials:
         finish(ledger, mine, folder, trial, 0.5)
     ledger.next()
-    assert all(book.done for book in ledger.books.values())
+    assert all(record.done for record in ledger.records.values())
     shared = SharedFolds(folder, trials[0].study)
     for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
         now.tidy()

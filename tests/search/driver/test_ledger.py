@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.trial_state import JUDGED, REASON, STATE, state_of
+from search.study.trial_attributes import JUDGED, REASON, STATE, state_of
 from tests.search.play import (
     counts,
     finish,
@@ -45,8 +45,8 @@ def test_the_published_setting_comes_first_and_the_sweeps_own_next(folder):
     given: dict[str, list[Any]] = {"SAGM": [], "DISAM": []}
     ledger = open_ledger(sweep, folder)
     for _ in range(8):
-        assignment = ledger.next()
-        given[assignment.study.algorithm].append(assignment.values)
+        spec = ledger.next()
+        given[spec.study.algorithm].append(spec.values)
     published = {"lr": 5e-5, "weight_decay": 0, "dropout": 0, "batch_size": 32, "rho": 0.05}
     assert given["SAGM"][0] == {**published, "alpha": 0.001}
     assert given["DISAM"][0] == {**published, "lambda": 0.1}
@@ -99,7 +99,7 @@ def test_no_study_is_asked_for_more_than_its_budget(folder):
     assert len(play(sweep, folder, 6, ledger)) == 6
     assert ledger.left == 0
     assert ledger.next() is None
-    assert all(book.done for book in ledger.books.values())
+    assert all(record.done for record in ledger.records.values())
     again = open_ledger(sweep, folder)
     assert again.next() is None
     assert {name: len(trials) for name, trials in stored(folder).items()} == {
@@ -124,18 +124,18 @@ def test_a_space_with_fewer_settings_than_trials_is_gone_through_once(folder):
 def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder):
     sweep = small_sweep(search={"trials": 1})
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
+    spec = ledger.next()
     for step, best in ((10, 0.5), (20, 0.8), (30, 0.8)):
-        assert not ledger.report(assignment, said(step, best))
-    TrialCheckpoints(folder, assignment).write({"step": 30})
-    finish(ledger, sweep, folder, assignment, 0.8)
+        assert not ledger.report(spec, said(step, best))
+    TrialCheckpoints(folder, spec).write({"step": 30})
+    finish(ledger, sweep, folder, spec, 0.8)
     ((trial,),) = stored(folder).values()
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.8)
     assert trial.intermediate_values == {10: 0.5, 20: 0.8, 30: 0.8}
     assert state_of(trial) == "completed"
     assert counts(ledger) == {"SAGM": {"completed": 1}}
-    assert ledger.books[assignment.study.id].best == 0.8
-    assert TrialCheckpoints(folder, assignment).read() is None
+    assert ledger.records[spec.study.id].best == 0.8
+    assert TrialCheckpoints(folder, spec).read() is None
 
 
 def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
@@ -177,18 +177,18 @@ def test_a_diverged_trial_is_pruned_to_optuna_and_diverged_to_us(folder):
     ledger = open_ledger(sweep, folder)
     early, late = ledger.next(), ledger.next()
     why = "the loss stopped being finite between steps 0 and 10"
-    for assignment, value in ((early, None), (late, 0.4)):
+    for spec, value in ((early, None), (late, 0.4)):
         if value:
-            ledger.report(assignment, said(10, value))
+            ledger.report(spec, said(10, value))
         end = said(20, value, "diverged", why)
-        write_row(sweep, folder, assignment, end)
-        ledger.finish(assignment, end)
+        write_row(sweep, folder, spec, end)
+        ledger.finish(spec, end)
     for trial in stored(folder)[early.study.id]:
         assert trial.state == TrialState.PRUNED
         assert trial.user_attrs == {STATE: "diverged", REASON: why}
         assert state_of(trial) == "diverged"
     assert counts(ledger) == {"SAGM": {"diverged": 2}}
-    assert ledger.books[early.study.id].best is None
+    assert ledger.records[early.study.id].best is None
 
 
 def test_a_failed_trial_is_failed_with_its_reason_and_costs_a_place_of_the_budget(folder):
@@ -230,15 +230,15 @@ def test_a_trial_that_is_lost_is_handed_out_again_before_anything_new(folder):
 def test_a_trial_that_came_further_between_its_failures_may_fail_again_and_again(folder):
     sweep = small_sweep(search={"trials": 1, "max_failures": 1})
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
+    spec = ledger.next()
     for known in ((10,), (10, 20), (10, 20, 30)):
         for step in known:
-            ledger.report(assignment, said(step, 0.5))
-        ledger.lose(assignment, "its worker process died", counts=True)
-        assert ledger.next() == assignment
-    ledger.report(assignment, said(30, 0.5))  # nothing new
-    ledger.lose(assignment, "its worker process died", counts=True)
-    assert rows(folder)[assignment.trial]["state"] == "failed"
+            ledger.report(spec, said(step, 0.5))
+        ledger.lose(spec, "its worker process died", counts=True)
+        assert ledger.next() == spec
+    ledger.report(spec, said(30, 0.5))  # nothing new
+    ledger.lose(spec, "its worker process died", counts=True)
+    assert rows(folder)[spec.trial]["state"] == "failed"
 
 
 def test_failures_are_counted_over_drivers(folder):
@@ -246,17 +246,17 @@ def test_failures_are_counted_over_drivers(folder):
     ledger = open_ledger(sweep, folder)
     ledger.lose(ledger.next(), "RuntimeError: no images", counts=True)
     resumed = open_ledger(sweep, folder)
-    assignment = resumed.next()
-    resumed.lose(assignment, "RuntimeError: no images", counts=True)
-    assert rows(folder)[assignment.trial]["state"] == "failed"
+    spec = resumed.next()
+    resumed.lose(spec, "RuntimeError: no images", counts=True)
+    assert rows(folder)[spec.trial]["state"] == "failed"
 
 
 def test_a_trial_that_wrote_its_row_before_its_worker_died_has_ended_as_the_row_says(folder):
     sweep = small_sweep(search={"trials": 1, "max_failures": 0})
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
-    write_row(sweep, folder, assignment, said(90, 0.8, "completed"))
-    ledger.lose(assignment, "its worker process died", counts=True)
+    spec = ledger.next()
+    write_row(sweep, folder, spec, said(90, 0.8, "completed"))
+    ledger.lose(spec, "its worker process died", counts=True)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.value) == ("completed", 0.8)
-    assert rows(folder)[assignment.trial]["state"] == "completed"
+    assert rows(folder)[spec.trial]["state"] == "completed"

@@ -4,8 +4,8 @@ import time
 import pytest
 from rich.console import Console
 
-from search.driver import live
-from search.driver.live import Clock, progress, rows_of, table
+from search.driver import live_view
+from search.driver.live_view import Clock, progress, rows_of, table
 from search.run.run_folder import RunFolder
 from tests.search.play import finish, open_ledger, small_sweep
 
@@ -24,9 +24,9 @@ def text_of(renderable) -> str:
 def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
     sweep = small_sweep(algorithms=["ERM", "SAGM"])
     ledger = open_ledger(sweep, folder)
-    assignments = [ledger.next() for _ in range(3)]
-    finish(ledger, sweep, folder, assignments[0], 0.8125)
-    ledger.fail(assignments[1], "no")
+    specs = [ledger.next() for _ in range(3)]
+    finish(ledger, sweep, folder, specs[0], 0.8125)
+    ledger.fail(specs[1], "no")
     lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
     erm, sagm = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines)
     assert erm == ["ERM", "0", "0", "1/4", "1", "0", "0", "1", "81.2"]
@@ -72,7 +72,7 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, capsys):
-    monkeypatch.setattr(live, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(live_view, "LINE_SECONDS", 0.05)
     sweep = small_sweep()
     ledger = open_ledger(sweep, folder)
     with progress(sweep, ledger, folder):
@@ -88,7 +88,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
 
 
 def test_the_line_stops_when_the_sweep_fails(folder, monkeypatch, capsys):
-    monkeypatch.setattr(live, "LINE_SECONDS", 0.01)
+    monkeypatch.setattr(live_view, "LINE_SECONDS", 0.01)
     sweep = small_sweep()
     with pytest.raises(ZeroDivisionError), progress(sweep, open_ledger(sweep, folder), folder):
         _ = 1 / 0

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from search.config.resolved_config import differences
 from search.run import tables
 from search.run.compaction import unpack
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.study.resolved_sweep import differences
 from tests.search.play import (
     finish,
     open_ledger,
@@ -38,10 +38,10 @@ def spend(sweep, folder, ledger=None):
     """Carries out trials one after the other until there are no more; how many there were."""
     ledger = ledger or open_ledger(sweep, folder)
     count = 0
-    while (assignment := ledger.next()) is not None:
-        end = costing(PASSES, 90, quality(assignment.values), "completed")
-        write_row(sweep, folder, assignment, end)
-        ledger.finish(assignment, end)
+    while (spec := ledger.next()) is not None:
+        end = costing(PASSES, 90, quality(spec.values), "completed")
+        write_row(sweep, folder, spec, end)
+        ledger.finish(spec, end)
         count += 1
     assert ledger.left == 0
     return count
@@ -70,8 +70,8 @@ def test_what_each_study_may_spend_leaves_the_others_theirs(folder):
     assert spend(sweep, folder) == 4
     assert [len(trials) for trials in stored(folder).values()] == [2, 2]
     ledger = open_ledger(sweep, folder)
-    assert all(book.done for book in ledger.books.values())
-    assert folder.list(TRIALS) == [f"{study}.parquet" for study in ledger.books]
+    assert all(record.done for record in ledger.records.values())
+    assert folder.list(TRIALS) == [f"{study}.parquet" for study in ledger.records]
 
 
 def test_trials_at_work_count_with_what_they_said_last_and_end_as_they_would(folder):
@@ -83,7 +83,7 @@ def test_trials_at_work_count_with_what_they_said_last_and_end_as_they_would(fol
     ledger.report(second, costing(100, 10, 0.5))
     assert ledger.next() is None
     assert ledger.left == 0
-    assert not any(book.done for book in ledger.books.values())  # they are at work
+    assert not any(record.done for record in ledger.records.values())  # they are at work
     ledger.lose(first, "its node went away", counts=False)
     assert ledger.next() == first  # it had begun
     resumed = open_ledger(sweep, folder)
@@ -95,8 +95,8 @@ def test_pruned_and_failed_trials_cost_what_their_rows_say(folder):
     sweep = sweep_with(budget={"passes": 600})
     ledger = open_ledger(sweep, folder)
     pruned, failed = ledger.next(), ledger.next()
-    for assignment in (pruned, failed):
-        ledger.report(assignment, costing(300, 10, 0.5))
+    for spec in (pruned, failed):
+        ledger.report(spec, costing(300, 10, 0.5))
     ledger.prune(pruned)
     ledger.fail(failed, "no")
     assert ledger.next() is None
@@ -121,15 +121,15 @@ def test_the_tables_of_studies_that_a_budget_ended_become_parts_again(folder):
     sweep = sweep_with(budget={"trials": 5})
     spend(sweep, folder)
     ledger = open_ledger(sweep, folder)
-    erm, sam = ledger.books
+    erm, sam = ledger.records
     assert folder.list(TRIALS) == [f"{erm}.parquet", f"{sam}.parquet"]
     before = tables.read_trials(folder)
     ledger = open_ledger(sweep_with(), folder)
-    assignment = ledger.next()
-    assert assignment.trial == f"{sam}.2"
+    spec = ledger.next()
+    assert spec.trial == f"{sam}.2"
     assert folder.list(TRIALS) == [f"{erm}.parquet", f"{sam}.0.parquet", f"{sam}.1.parquet"]
     assert tables.read_trials(folder).equals(before)
-    finish(ledger, sweep, folder, assignment, 0.5)
+    finish(ledger, sweep, folder, spec, 0.5)
     assert len(tables.read_trials(folder)) == 6
 
 
@@ -137,7 +137,7 @@ def test_the_tables_of_studies_that_a_budget_ended_become_parts_again(folder):
 def test_making_parts_again_may_be_cut_off_anywhere(folder, monkeypatch, last):
     sweep = sweep_with(budget={"trials": 4})
     spend(sweep, folder)
-    (study, _) = open_ledger(sweep, folder).books
+    (study, _) = open_ledger(sweep, folder).records
     for number in range(2):
         tables.write_evaluations(folder, "played", study, f"{study}.{number}", [EVALUATION])
     tables.merge(folder, EVALUATIONS, [f"{study}.0", f"{study}.1"], study)

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from search.config.resolved_config import as_yaml
+from search.cli.status import print_status
 from search.driver import launch
 from search.driver import ledger as ledger_module
 from search.report.run import read
 from search.results import load, summary
 from search.run.run_folder import SWEEP, RunFolder
-from search.status import print_status
+from search.study.resolved_sweep import as_yaml
 from tests.search.play import (
     carry_out,
     counts,
@@ -40,11 +40,11 @@ def study(seed, held_out="0"):
 def play_out(ledger, sweep, folder, value=quality, end="completed"):
     """All that the ledger has; each trial is worth `value` of its setting."""
     names = []
-    while (assignment := ledger.next()) is not None:
-        last = said(sweep.training.steps, value(assignment.values), end)
-        write_row(sweep, folder, assignment, last)
-        ledger.finish(assignment, last)
-        names.append(assignment.trial)
+    while (spec := ledger.next()) is not None:
+        last = said(sweep.training.steps, value(spec.values), end)
+        write_row(sweep, folder, spec, last)
+        ledger.finish(spec, last)
+        names.append(spec.trial)
     return names
 
 
@@ -74,19 +74,19 @@ def test_a_later_seed_waits_for_the_one_before_and_holds_nobody_up(folder):
     sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search=REDUCED)
     ledger = open_ledger(sweep, folder)
     handed = [ledger.next() for _ in range(10)]
-    assert {assignment.study.seed for assignment in handed} == {0}
+    assert {spec.study.seed for spec in handed} == {0}
     assert ledger.next() is None  # all that may begin is at work
     assert ledger.left == 6
     last = handed.pop()
-    for assignment in handed:
-        finish(ledger, sweep, folder, assignment, 0.5)
+    for spec in handed:
+        finish(ledger, sweep, folder, spec, 0.5)
     begun = ledger.next()  # that of the domain whose first seed is done
     assert (begun.study.seed, begun.study.held_out) == (1, "0")
     assert last.study.held_out == "75"
     finish(ledger, sweep, folder, last, 0.5)
     finish(ledger, sweep, folder, begun, 0.5)
     assert len(play_out(ledger, sweep, folder)) == 5
-    assert all(book.done for book in ledger.books.values())
+    assert all(record.done for record in ledger.records.values())
 
 
 def test_a_later_seed_takes_what_there_is(folder):
@@ -116,18 +116,18 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
     ledger = open_ledger(sweep, folder)
     folder.write_bytes(SWEEP, as_yaml(sweep).encode())
     for _ in range(2):
-        assignment = ledger.next()
+        spec = ledger.next()
         if end == "failed":
-            ledger.fail(assignment, "no")
+            ledger.fail(spec, "no")
         elif end == "pruned":
-            ledger.prune(assignment)
+            ledger.prune(spec)
         else:
             last = said(20, 0.4, "diverged", "why")
-            write_row(sweep, folder, assignment, last)
-            ledger.finish(assignment, last)
+            write_row(sweep, folder, spec, last)
+            ledger.finish(spec, last)
     for now in (ledger, open_ledger(sweep, folder)):
         assert (now.left, now.next()) == (0, None)
-        assert all(book.done for book in now.books.values())
+        assert all(record.done for record in now.records.values())
     launch.finish(sweep, folder)
     found = load(folder.uri)
     assert not found.unfinished
@@ -146,10 +146,10 @@ def test_what_earned_a_seed_is_not_stopped_on_it(folder):
     sweep = small_sweep(seeds=[0, 1], search={"trials": 6, "seed_reduction": 2, **pruned})
     ledger = open_ledger(sweep, folder)
     ended = {0: [], 1: []}
-    while (assignment := ledger.next()) is not None:
-        level = 0.9 - 0.1 * assignment.number
-        at = carry_out(ledger, sweep, folder, assignment, lambda step, level=level: level)
-        ended[assignment.study.seed].append(at)
+    while (spec := ledger.next()) is not None:
+        level = 0.9 - 0.1 * spec.number
+        at = carry_out(ledger, sweep, folder, spec, lambda step, level=level: level)
+        ended[spec.study.seed].append(at)
     assert any(ended[0])
     assert ended[1]
     assert not any(ended[1])
@@ -174,12 +174,12 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
         for _ in range(30):
             try:
                 ledger = open_ledger(sweep, folder)
-                assignment = ledger.next()
+                spec = ledger.next()
             except KeyboardInterrupt:
                 continue
-            if assignment is None:
+            if spec is None:
                 break
-            finish(ledger, sweep, folder, assignment, quality(assignment.values))
+            finish(ledger, sweep, folder, spec, quality(spec.values))
     assert len(died) == 2
     for seed in (0, 1, 2):
         assert params(folder, seed) == params(alone, seed)
@@ -228,12 +228,12 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
         sweep = small_sweep(seeds=[0, 1, 2], search={**REDUCED, "study_budget": study_budget})
         folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         ledger, seeds = open_ledger(sweep, folder), []
-        while (assignment := ledger.next()) is not None:
-            end = replace(said(90, quality(assignment.values), "completed"), passes=100)
-            write_row(sweep, folder, assignment, end)
-            ledger.finish(assignment, end)
-            seeds.append(assignment.study.seed)
-        assert all(book.done for book in ledger.books.values())
+        while (spec := ledger.next()) is not None:
+            end = replace(said(90, quality(spec.values), "completed"), passes=100)
+            write_row(sweep, folder, spec, end)
+            ledger.finish(spec, end)
+            seeds.append(spec.study.seed)
+        assert all(record.done for record in ledger.records.values())
         ledger.tidy()
         print_status(folder.uri)
         out = capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.driver import share
+from search.driver import sharing
 from search.run.run_folder import RunFolder
 from tests.search.play import finish, open_ledger, quality, small_sweep, stored
 
@@ -14,22 +14,22 @@ def folder(tmp_path):
     return RunFolder(tmp_path)
 
 
-def values(assignment):
+def values(spec):
     """Seed 0 finds what is good elsewhere, too; domain 75 does better than domain 0."""
-    bonus = 0.2 * (assignment.study.held_out == "75") + 0.1 * assignment.study.seed
-    return quality(assignment.values) / 2 + bonus
+    bonus = 0.2 * (spec.study.held_out == "75") + 0.1 * spec.study.seed
+    return quality(spec.values) / 2 + bonus
 
 
 def played(folder, **search):
     sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search={**NINE, **search})
     ledger = open_ledger(sweep, folder)
-    while (assignment := ledger.next()) is not None:
-        finish(ledger, sweep, folder, assignment, values(assignment))
+    while (spec := ledger.next()) is not None:
+        finish(ledger, sweep, folder, spec, values(spec))
     return stored(folder)
 
 
 def taken(trials):
-    return [trial for trial in trials if share.FROM in trial.user_attrs]
+    return [trial for trial in trials if sharing.FROM in trial.user_attrs]
 
 
 def test_by_default_nothing_is_shared(folder):
@@ -41,10 +41,10 @@ def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
     found = played(folder, share=kind)
     for name, trials in found.items():
         shared = taken(trials)
-        assert len(shared) == share.most_shared(10) == 2
-        assert all(trial.number >= share.enough(10) - 1 for trial in shared)
+        assert len(shared) == sharing.most_shared(10) == 2
+        assert all(trial.number >= sharing.enough(10) - 1 for trial in shared)
         for trial in shared:
-            origin, _, number = trial.user_attrs[share.FROM].rpartition(".")
+            origin, _, number = trial.user_attrs[sharing.FROM].rpartition(".")
             assert origin != name
             # What a study was told by a sibling is that sibling's own setting.
             earlier = found[origin][int(number)]
@@ -53,7 +53,7 @@ def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
             same_domain = origin.split(".")[3] == name.split(".")[3]
             assert same_domain or kind == "domains"
     if kind == "domains":
-        origins = {t.user_attrs[share.FROM] for trials in found.values() for t in taken(trials)}
+        origins = {t.user_attrs[sharing.FROM] for trials in found.values() for t in taken(trials)}
         assert len({origin.split(".")[3] for origin in origins}) == 2
 
 
@@ -61,17 +61,17 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
     sweep = small_sweep(algorithms=["SAM", "ASAM"], seeds=[0, 1], search={**NINE, "share": "seeds"})
     ledger = open_ledger(sweep, folder)
     handed = [ledger.next() for _ in range(12)]
-    for assignment in handed[:8]:  # two of each study: not enough to tell the good from the lucky
-        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    for spec in handed[:8]:  # two of each study: not enough to tell the good from the lucky
+        finish(ledger, sweep, folder, spec, quality(spec.values))
     handed += [ledger.next() for _ in range(4)]
     assert not any(taken(trials) for trials in stored(folder).values())
-    for assignment in handed[8:]:
-        finish(ledger, sweep, folder, assignment, quality(assignment.values))
-    while (assignment := ledger.next()) is not None:
-        finish(ledger, sweep, folder, assignment, quality(assignment.values))
+    for spec in handed[8:]:
+        finish(ledger, sweep, folder, spec, quality(spec.values))
+    while (spec := ledger.next()) is not None:
+        finish(ledger, sweep, folder, spec, quality(spec.values))
     for name, trials in stored(folder).items():
         for trial in taken(trials):
-            assert trial.user_attrs[share.FROM].split(".")[2] == name.split(".")[2]
+            assert trial.user_attrs[sharing.FROM].split(".")[2] == name.split(".")[2]
     assert any(taken(trials) for trials in stored(folder).values())
 
 
@@ -79,26 +79,26 @@ def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, mon
     """Every trial by a driver of its own, the first of them killed between offer and question."""
     search = {**NINE, "share": "seeds"}
     sweep = small_sweep(seeds=[0, 1], search=search)
-    ask, died = share.offer, []
+    ask, died = sharing.offer, []
 
-    def dying(book, *rest):
-        before = len(taken(book.optuna.get_trials()))
-        ask(book, *rest)
-        if len(taken(book.optuna.get_trials())) > before:
-            died.append(book.study.id)
+    def dying(record, *rest):
+        before = len(taken(record.optuna.get_trials()))
+        ask(record, *rest)
+        if len(taken(record.optuna.get_trials())) > before:
+            died.append(record.study.id)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(share, "offer", dying)
+    monkeypatch.setattr(sharing, "offer", dying)
     for _ in range(60):
         try:
             ledger = open_ledger(sweep, folder)
-            assignment = ledger.next()
+            spec = ledger.next()
         except KeyboardInterrupt:
             continue
-        if assignment is None:
+        if spec is None:
             break
-        finish(ledger, sweep, folder, assignment, quality(assignment.values))
-    assert assignment is None
+        finish(ledger, sweep, folder, spec, quality(spec.values))
+    assert spec is None
     for name, trials in stored(folder).items():
         assert len(trials) == 10
         assert len(taken(trials)) == died.count(name) == 2

@@ -3,7 +3,7 @@ import pytest
 
 from search.driver.termination import STOPPED, Stop, shares
 from search.run.run_folder import TRIALS, RunFolder
-from search.stagnation import startup, without_gain
+from search.study.stagnation import startup, without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
 SEARCH = {"trials": 6, "sampler": "random", "terminator": "stagnation", "patience": 2}
@@ -23,11 +23,11 @@ def carry_on(sweep, folder, curves, most=99, ledger=None):
     """Completes trials one after the other with `curves[algorithm](number)`; how many per study."""
     ledger = ledger or open_ledger(sweep, folder)
     for _ in range(most):
-        assignment = ledger.next()
-        if assignment is None:
+        spec = ledger.next()
+        if spec is None:
             break
-        value = curves[assignment.study.algorithm](assignment.number)
-        finish(ledger, sweep, folder, assignment, value)
+        value = curves[spec.study.algorithm](spec.number)
+        finish(ledger, sweep, folder, spec, value)
     return {study: len(trials) for study, trials in stored(folder).items()}
 
 
@@ -62,7 +62,7 @@ def test_where_all_stop_the_rest_is_not_spent(folder):
     }
     ledger = open_ledger(sweep, folder)
     assert (ledger.left, ledger.next()) == (0, None)
-    assert all(book.done for book in ledger.books.values())
+    assert all(record.done for record in ledger.records.values())
 
 
 @pytest.mark.parametrize("killed_after", range(1, 18, 2))
@@ -75,26 +75,26 @@ def test_a_decision_is_not_taken_back_when_a_trial_at_work_turns_out_better(fold
     sweep = sweep_with()
     ledger = open_ledger(sweep, folder)
     trials = [ledger.next() for _ in range(12)]
-    erm = [assignment for assignment in trials if assignment.study.id == ERM]
-    for assignment in erm[:3]:
-        finish(ledger, sweep, folder, assignment, 0.5)
+    erm = [spec for spec in trials if spec.study.id == ERM]
+    for spec in erm[:3]:
+        finish(ledger, sweep, folder, spec, 0.5)
     assert ledger.next().study.id != ERM  # it has fewer at work, and would be next
     finish(ledger, sweep, folder, erm[3], 0.9)
     for opened in (ledger, open_ledger(sweep, folder)):
-        book = opened.books[ERM]
-        assert (book.asked, book.budget, book.full) == (4, 4, True)
-        assert sum(book.budget for book in opened.books.values()) == 18
-    assert book.done
-    assert book.optuna.user_attrs == {STOPPED: {"order": 0, "study": ERM, "trials": 4}}
+        record = opened.records[ERM]
+        assert (record.asked, record.max_trials, record.full) == (4, 4, True)
+        assert sum(record.max_trials for record in opened.records.values()) == 18
+    assert record.done
+    assert record.optuna.user_attrs == {STOPPED: {"order": 0, "study": ERM, "trials": 4}}
 
 
 def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
     sweep = small_sweep(search={"trials": 9})
     ledger = open_ledger(sweep, folder)
-    (book,) = ledger.books.values()
+    (record,) = ledger.records.values()
 
     def since(startup=0):
-        return without_gain(book.optuna.get_trials(), startup)
+        return without_gain(record.optuna.get_trials(), startup)
 
     finish(ledger, sweep, folder, ledger.next(), 0.7)
     assert since() == 0

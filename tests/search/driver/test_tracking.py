@@ -13,16 +13,16 @@ from types import SimpleNamespace
 import pytest
 from ray.air.integrations import wandb
 from ray.tune.logger import LoggerCallback
+from search.study.plan import TrialSpec
 
-from search.assignment import Assignment
 from search.driver import trackers, tracking
 from search.driver.trackers import Tracker, metrics
 from search.driver.tracking import telling
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import RunFolder
-from search.studies import studies
-from search.worker.trainable import config_of
+from search.study.studies import studies
+from search.worker.trial import config_of
 from tests.search.command import steppe, write_yaml
 from tests.search.play import said, small_sweep
 
@@ -39,8 +39,8 @@ def folder(tmp_path):
 
 def attempt(number: int = 0) -> SimpleNamespace:
     """What Tune calls a trial."""
-    assignment = Assignment(studies(small_sweep())[0], number, VALUES)
-    return SimpleNamespace(config=config_of(assignment))
+    spec = TrialSpec(studies(small_sweep())[0], number, VALUES)
+    return SimpleNamespace(config=config_of(spec))
 
 
 def sweep(*names: str):

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from search.config import Search
 from search.driver.ledger import Ledger
 from search.run.run_folder import RunFolder
-from search.samplers import ONE_OBJECTIVE
-from search.trial_state import state_of
+from search.study.samplers import ONE_OBJECTIVE
+from search.study.trial_attributes import state_of
+from search.sweep.schema import Search
 from tests.search.play import open_ledger, quality, rows, said, small_sweep, stored, write_row
 
 TWO = ["training-domain", "worst-source-domain"]
@@ -30,28 +30,28 @@ def sweep_of(**search):
     return sweep
 
 
-def end_of(assignment, state="completed"):
-    value = quality(assignment.values)
+def end_of(spec, state="completed"):
+    value = quality(spec.values)
     return replace(said(90, value, state), second=1 - value**2)
 
 
 def finish_next(ledger: Ledger, sweep, folder, state="completed"):
-    assignment = ledger.next()
-    end = end_of(assignment, state)
-    ledger.report(assignment, replace(said(10, 0.1), second=0.2))
-    write_row(sweep, folder, assignment, end)
-    ledger.finish(assignment, end)
-    return assignment
+    spec = ledger.next()
+    end = end_of(spec, state)
+    ledger.report(spec, replace(said(10, 0.1), second=0.2))
+    write_row(sweep, folder, spec, end)
+    ledger.finish(spec, end)
+    return spec
 
 
 def test_optuna_and_the_table_have_both_values_of_a_trial(tmp_path):
     folder, sweep = RunFolder(tmp_path), sweep_of()
     ledger = open_ledger(sweep, folder)
-    assignment = finish_next(ledger, sweep, folder)
+    spec = finish_next(ledger, sweep, folder)
     ((trial,),) = stored(folder).values()
-    values = list(end_of(assignment).values)
+    values = list(end_of(spec).values)
     assert (trial.state, trial.values) == (TrialState.COMPLETE, values)
-    row = rows(folder)[assignment.trial]
+    row = rows(folder)[spec.trial]
     assert [row["objective"], row["objective_2"]] == values
     # Samplers would take a report for the value of a study with one objective.
     assert [math.isnan(value) for value in trial.intermediate_values.values()] == [True]
@@ -59,35 +59,35 @@ def test_optuna_and_the_table_have_both_values_of_a_trial(tmp_path):
 
 def test_a_trial_that_wrote_its_row_before_the_driver_died_has_both_values_too(tmp_path):
     folder, sweep = RunFolder(tmp_path), sweep_of()
-    assignment = open_ledger(sweep, folder).next()
-    end = end_of(assignment)
-    write_row(sweep, folder, assignment, end)
+    spec = open_ledger(sweep, folder).next()
+    end = end_of(spec)
+    write_row(sweep, folder, spec, end)
     ledger = open_ledger(sweep, folder)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.values) == ("completed", list(end.values))
-    assert ledger.books[assignment.study.id].leader == (end.value, 0)
+    assert ledger.records[spec.study.id].leader == (end.value, 0)
 
 
 def test_a_worker_that_died_after_its_row_has_told_both_values(tmp_path):
     folder, sweep = RunFolder(tmp_path), sweep_of()
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
-    write_row(sweep, folder, assignment, end_of(assignment))
-    ledger.lose(assignment, "its worker process died", counts=True)
+    spec = ledger.next()
+    write_row(sweep, folder, spec, end_of(spec))
+    ledger.lose(spec, "its worker process died", counts=True)
     ((trial,),) = stored(folder).values()
-    assert trial.values == list(end_of(assignment).values)
+    assert trial.values == list(end_of(spec).values)
 
 
 def test_a_trial_that_comes_further_may_fail_again(tmp_path):
     folder, sweep = RunFolder(tmp_path), sweep_of(max_failures=1)
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
+    spec = ledger.next()
     for step in (10, 20, 30):
-        assert not ledger.report(assignment, replace(said(step, 0.5), second=0.5))
-        ledger.lose(assignment, "its worker process died", counts=True)
-        assert ledger.next() == assignment
-    ledger.lose(assignment, "its worker process died", counts=True)
-    assert rows(folder)[assignment.trial]["state"] == "failed"
+        assert not ledger.report(spec, replace(said(step, 0.5), second=0.5))
+        ledger.lose(spec, "its worker process died", counts=True)
+        assert ledger.next() == spec
+    ledger.lose(spec, "its worker process died", counts=True)
+    assert rows(folder)[spec.trial]["state"] == "failed"
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -107,13 +107,13 @@ def test_every_sampler_goes_on_after_diverged_and_failed_trials_whatever_restart
         for number in range(8):
             ledger = open_ledger(sweep, folder) if restarts else ledger
             if number == 2:
-                assignment = ledger.next()
-                ledger.report(assignment, replace(said(10, 0.1), second=0.2))
-                ledger.fail(assignment, "RuntimeError: no images")
+                spec = ledger.next()
+                ledger.report(spec, replace(said(10, 0.1), second=0.2))
+                ledger.fail(spec, "RuntimeError: no images")
             else:
                 state = "diverged" if number in (1, 6) else "completed"
-                assignment = finish_next(ledger, sweep, folder, state)
-            values.append(dict(assignment.values))
+                spec = finish_next(ledger, sweep, folder, state)
+            values.append(dict(spec.values))
         found.append(values)
         (trials,) = stored(folder).values()
         states = [trial.state.name for trial in trials[:8]]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from search.config.resolved_config import as_yaml
 from search.driver import warm_start
 from search.errors import UserError
 from search.results import load, summary
 from search.run.run_folder import SWEEP, WARM_START, RunFolder
+from search.study.resolved_sweep import as_yaml
 from tests.search.play import finish, open_ledger, said, small_sweep, stored, write_row
 
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0}
@@ -28,11 +28,11 @@ def earlier(place, objectives, search=None, states=None, **changes):
     folder = RunFolder(place)
     ledger = open_ledger(sweep, folder)
     folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-    while (assignment := ledger.next()) is not None:
-        state = (states or {}).get(assignment.number, "completed")
-        end = said(90, objectives(assignment.study, assignment.number), state)
-        write_row(sweep, folder, assignment, end)
-        ledger.finish(assignment, end)
+    while (spec := ledger.next()) is not None:
+        state = (states or {}).get(spec.number, "completed")
+        end = said(90, objectives(spec.study, spec.number), state)
+        write_row(sweep, folder, spec, end)
+        ledger.finish(spec, end)
     return folder
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import datasets
-from search.config import Sweep
-from search.config.resolved_config import as_yaml
 from search.run import manifest, tables
 from search.run.run_folder import SWEEP, RunFolder
+from search.study.resolved_sweep import as_yaml
+from search.sweep.schema import Sweep
 from tests.search.play import open_ledger, quality, said, small_sweep, write_row
 
 STEPS = (30, 60, 90)
@@ -40,24 +40,24 @@ def play(sweep: Sweep, folder: RunFolder, trials: int | None = None) -> None:
     begin(sweep, folder)
     ledger = open_ledger(sweep, folder)
     count = 0
-    while (trials is None or count < trials) and (assignment := ledger.next()) is not None:
-        value = 0.5 + 0.4 * quality(assignment.values)
+    while (trials is None or count < trials) and (spec := ledger.next()) is not None:
+        value = 0.5 + 0.4 * quality(spec.values)
         count += 1
         state, reason = "completed", None
         if count % 17 == 5:
             state, reason = "diverged", "the loss is not finite at step 41"
         elif count % 23 == 7:
             state, reason = "failed", "OSError: <script>alert('reason')</script> & more"
-        _evaluate(sweep, folder, assignment, value)
+        _evaluate(sweep, folder, spec, value)
         end = said(90, value, state, reason)
         if len(sweep.search.objectives) == 2:
             end = replace(end, second=0.5 + 0.4 * math.sin(20 * value))
-        write_row(sweep, folder, assignment, end)
-        ledger.finish(assignment, end)
+        write_row(sweep, folder, spec, end)
+        ledger.finish(spec, end)
 
 
-def _evaluate(sweep: Sweep, folder: RunFolder, assignment: Any, value: float) -> None:
-    study = assignment.study
+def _evaluate(sweep: Sweep, folder: RunFolder, spec: Any, value: float) -> None:
+    study = spec.study
     domains = [domain.name for domain in datasets.load(study.dataset).domains]
     rows = []
     for step in STEPS:
@@ -68,7 +68,7 @@ def _evaluate(sweep: Sweep, folder: RunFolder, assignment: Any, value: float) ->
     if sweep.training.flatness != "none":
         flat = {"sharpness": 0.1 + 0.05 * math.cos(50 * value)}
         rows += [_row(90, d, "source", "in", value, **flat) for d in domains if d != study.held_out]
-    tables.write_evaluations(folder, sweep.name, study.id, assignment.trial, rows)
+    tables.write_evaluations(folder, sweep.name, study.id, spec.trial, rows)
 
 
 def _row(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from search.study.plan import TrialSpec, run_of
 
-from search.assignment import Assignment, run_of
-from search.config import Sweep
 from search.run import tables
 from search.run.run_folder import RunFolder
-from search.studies import studies
-from search.worker import trainable
-from search.worker.trainable import Trial
+from search.study.studies import studies
+from search.sweep.schema import Sweep
+from search.worker import trial
+from search.worker.trial import Trial
 from tests.search.play import said, small_sweep, write_row
 from tests.search.report.played_run import begin
 
@@ -27,17 +27,17 @@ def sam_sweep(**changes: Any) -> Sweep:
     return small_sweep(**{"algorithms": ["SAM"], **changes})
 
 
-def train(sweep: Sweep, folder: RunFolder, *settings: dict[str, Any]) -> list[Assignment]:
+def train(sweep: Sweep, folder: RunFolder, *settings: dict[str, Any]) -> list[TrialSpec]:
     """Begins the run and carries out a trial of its first study for each setting."""
     begin(sweep, folder)
     study = studies(sweep)[0]
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainable.tune, "report", lambda _: None)
+        patch.setattr(trial.tune, "report", lambda _: None)
         for number, own in enumerate(settings):
-            assignment = Assignment(study, number, VALUES | own)
-            Trial(sweep, folder, assignment, run_of(sweep, assignment)).carry_out()
-            found.append(assignment)
+            spec = TrialSpec(study, number, VALUES | own)
+            Trial(sweep, folder, spec, run_of(sweep, spec)).carry_out()
+            found.append(spec)
     return found
 
 
@@ -51,9 +51,9 @@ def rewrite(folder: RunFolder, trial: str, change: Any) -> None:
     tables.write_evaluations(folder, **known, rows=changed)
 
 
-def stop(sweep: Sweep, folder: RunFolder, assignment: Assignment, state: str, step: int) -> None:
+def stop(sweep: Sweep, folder: RunFolder, spec: TrialSpec, state: str, step: int) -> None:
     """Makes a completed trial one that was stopped after `step`, or never came to a step."""
-    rewrite(folder, assignment.trial, lambda rows: [
+    rewrite(folder, spec.trial, lambda rows: [
         row for row in rows if row["step"] <= step and row["role"] == "source"
     ])  # fmt: skip
-    write_row(sweep, folder, assignment, said(step, 0.5, state, "the reason"))
+    write_row(sweep, folder, spec, said(step, 0.5, state, "the reason"))

@@ -12,11 +12,11 @@ import yaml
 
 import datasets
 from models.exported import load_exported
-from search.config import Dataset
 from search.reproduce import predictions
 from search.run import tables
 from search.run.kept_weights import read_weights, write_weights
 from search.run.run_folder import RunFolder
+from search.sweep.schema import Dataset
 from tests.datasets.photos import tree
 from tests.search.command import steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train

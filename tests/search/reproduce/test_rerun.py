@@ -56,7 +56,7 @@ def test_averages_and_flatness_agree_too(folder, algorithm, training, values):
 
 
 def test_a_number_that_differs_is_shown_with_its_place_and_by_how_much(folder):
-    (assignment,) = train(sam_sweep(), folder, {})
+    (spec,) = train(sam_sweep(), folder, {})
     old = {}
 
     def change(rows):
@@ -65,8 +65,8 @@ def test_a_number_that_differs_is_shown_with_its_place_and_by_how_much(folder):
         row["loss"] += 1e-12
         return rows
 
-    rewrite(folder, assignment.trial, change)
-    text = said_again(folder, assignment.trial, 1)
+    rewrite(folder, spec.trial, change)
+    text = said_again(folder, spec.trial, 1)
     assert "1 of " in text
     place = "First: step 20, domain 45, out split: loss"
     assert f"{place} {old['loss'] + 1e-12!r} in the table, {old['loss']!r} here (-1e-12)" in text
@@ -75,25 +75,25 @@ def test_a_number_that_differs_is_shown_with_its_place_and_by_how_much(folder):
 @pytest.mark.parametrize("state", ["pruned", "failed"])
 def test_a_trial_that_was_stopped_is_repeated_as_far_as_it_came(folder, state):
     sweep = sam_sweep()
-    (assignment,) = train(sweep, folder, {})
-    stop(sweep, folder, assignment, state, 20)
-    text = said_again(folder, assignment.trial, 0)
+    (spec,) = train(sweep, folder, {})
+    stop(sweep, folder, spec, state, 20)
+    text = said_again(folder, spec.trial, 0)
     assert "training 20 steps" in text
     assert "All 20 numbers agree" in text  # five domains, two steps, accuracy and loss
 
 
 def test_a_trial_that_diverged_diverges_again(folder):
-    (assignment,) = train(sam_sweep(), folder, {"lr": 1e30})
-    text = said_again(folder, assignment.trial, 0)
+    (spec,) = train(sam_sweep(), folder, {"lr": 1e30})
+    text = said_again(folder, spec.trial, 0)
     assert "There are no numbers to compare." in text
     assert "It ended as" not in text
 
 
 def test_a_trial_that_ends_otherwise_differs(folder):
     sweep = sam_sweep()
-    (assignment,) = train(sweep, folder, {})
-    stop(sweep, folder, assignment, "diverged", 20)
-    assert "It ended as diverged, and as completed here." in said_again(folder, assignment.trial, 1)
+    (spec,) = train(sweep, folder, {})
+    stop(sweep, folder, spec, "diverged", 20)
+    assert "It ended as diverged, and as completed here." in said_again(folder, spec.trial, 1)
 
 
 def test_what_is_not_as_it_was_is_said_first(folder):

@@ -7,8 +7,8 @@ import pytest
 from search.report.method_tables import by_method
 from search.report.run import read
 from search.results import compare, load, summary
-from search.results.origins import saw_held_out
 from search.results.print_results import print_comparison, print_results
+from search.results.provenance import saw_held_out
 from search.results.run_objectives import main_method
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder

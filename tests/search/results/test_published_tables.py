@@ -1,10 +1,10 @@
 import pytest
 
 from datasets.benchmarks import BENCHMARKS
-from search.algorithm_names import parts
 from search.results.published_tables import beside, content
 from search.results.summaries import AVERAGE, Cell, Column, ResultTable
 from search.results.summary_document import marks
+from search.space.algorithm_names import parts
 
 FIVE = ["PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet"]
 

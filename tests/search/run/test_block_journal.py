@@ -139,28 +139,28 @@ def test_a_missing_block_is_named(folder):
 
 def test_a_trial_is_known_to_the_store_before_a_worker_is(folder):
     ledger = open_ledger(small_sweep(), folder)
-    assignment = ledger.next()
-    (trial,) = stored(folder)[assignment.study.id][:1]
+    spec = ledger.next()
+    (trial,) = stored(folder)[spec.study.id][:1]
     assert (trial.number, trial.state.name) == (0, "RUNNING")
     assert trial.params.keys() >= {"lr", "rho", "alpha"}
-    assert trial.params.items() <= {**assignment.values}.items()
-    assert open_ledger(small_sweep(), folder).next() == assignment
+    assert trial.params.items() <= {**spec.values}.items()
+    assert open_ledger(small_sweep(), folder).next() == spec
 
 
 def test_reports_that_the_store_never_heard_of_are_made_again(folder):
     sweep = small_sweep(search={"trials": 1})
     ledger = open_ledger(sweep, folder)
-    assignment = ledger.next()
-    ledger.report(assignment, said(10, 0.5))
-    ledger.report(assignment, said(20, 0.6))
-    assert stored(folder)[assignment.study.id][0].intermediate_values == {}
+    spec = ledger.next()
+    ledger.report(spec, said(10, 0.5))
+    ledger.report(spec, said(20, 0.6))
+    assert stored(folder)[spec.study.id][0].intermediate_values == {}
     resumed = open_ledger(sweep, folder)
-    assert resumed.next() == assignment
+    assert resumed.next() == spec
     for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
-        resumed.report(assignment, said(step, best))
-    finish(resumed, sweep, folder, assignment, 0.7)
+        resumed.report(spec, said(step, best))
+    finish(resumed, sweep, folder, spec, 0.7)
     resumed._storage.flush()
-    (trial,) = stored(folder)[assignment.study.id]
+    (trial,) = stored(folder)[spec.study.id]
     assert trial.intermediate_values == {10: 0.5, 20: 0.6, 30: 0.7}
     assert trial.value == 0.7
 
@@ -169,23 +169,23 @@ def test_reports_that_the_store_never_heard_of_are_made_again(folder):
 def test_an_end_that_the_store_never_heard_of_is_told_from_the_row(folder, end):
     sweep = small_sweep(search={"trials": 2, "scheduler": "asha", "grace_steps": 10})
     ledger = open_ledger(sweep, folder)
-    other, assignment = ledger.next(), ledger.next()
+    other, spec = ledger.next(), ledger.next()
     reason = None if end == "completed" else "for a reason"
     if end == "pruned":
-        ledger.report(assignment, said(10, 0.3))
-        ledger.prune(assignment)
+        ledger.report(spec, said(10, 0.3))
+        ledger.prune(spec)
     elif end == "failed":
-        ledger.fail(assignment, reason)
+        ledger.fail(spec, reason)
     else:
         last = said(90, 0.3, end, reason)
-        write_row(sweep, folder, assignment, last)
-        ledger.finish(assignment, last)
-    assert stored(folder)[assignment.study.id][1].state.name == "RUNNING"
+        write_row(sweep, folder, spec, last)
+        ledger.finish(spec, last)
+    assert stored(folder)[spec.study.id][1].state.name == "RUNNING"
 
     resumed = open_ledger(sweep, folder)
     assert resumed.left == 1
     assert resumed.next() == other
-    assert dict(resumed.books[assignment.study.id].ended) == {end: 1}
+    assert dict(resumed.records[spec.study.id].ended) == {end: 1}
     assert resumed.next() is None
 
 

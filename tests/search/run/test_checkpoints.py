@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from search.study.plan import TrialSpec
 
-from search.assignment import Assignment
 from search.run.checkpoints import TrialCheckpoints, delete_checkpoints
 from search.run.run_folder import CHECKPOINTS, RunFolder
-from search.studies import Study
+from search.study.studies import Study
 
-TRIAL = Assignment(Study("RotatedDigits", "mlp", "SAGM", "0", 0), 3, {})
+TRIAL = TrialSpec(Study("RotatedDigits", "mlp", "SAGM", "0", 0), 3, {})
 A, B = (f"{CHECKPOINTS}/{TRIAL.trial}.{place}.pt" for place in "ab")
 
 

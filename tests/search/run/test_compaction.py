@@ -34,9 +34,9 @@ def write_evaluations(folder: RunFolder, trial: str, steps=(10, 20)) -> None:
 
 def play_all(folder: RunFolder, ledger: Ledger | None = None) -> None:
     ledger = ledger or open_ledger(SWEEP, folder)
-    while assignment := ledger.next():
-        write_evaluations(folder, assignment.trial)
-        finish(ledger, SWEEP, folder, assignment, 0.5)
+    while spec := ledger.next():
+        write_evaluations(folder, spec.trial)
+        finish(ledger, SWEEP, folder, spec, 0.5)
 
 
 def read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -46,9 +46,9 @@ def read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_a_study_is_one_file_of_each_table_once_its_last_trial_has_ended(folder):
     ledger = open_ledger(SWEEP, folder)
     for _ in range(5):
-        assignment = ledger.next()
-        write_evaluations(folder, assignment.trial)
-        finish(ledger, SWEEP, folder, assignment, 0.5)
+        spec = ledger.next()
+        write_evaluations(folder, spec.trial)
+        finish(ledger, SWEEP, folder, spec, 0.5)
     assert folder.list(TRIALS) == [
         f"{ERM}.parquet", f"{SAGM}.0.parquet", f"{SAGM}.1.parquet"
     ]  # fmt: skip
@@ -142,9 +142,9 @@ def test_a_damaged_part_stops_no_sweep_and_is_named_when_the_tables_are_read(fol
 
 def test_a_study_in_which_no_trial_got_to_an_evaluation_has_its_rows(folder):
     ledger = open_ledger(SWEEP, folder)
-    while assignment := ledger.next():
-        ledger.report(assignment, said(10, 0.5))
-        ledger.fail(assignment, "no images")
+    while spec := ledger.next():
+        ledger.report(spec, said(10, 0.5))
+        ledger.fail(spec, "no images")
     assert folder.list(TRIALS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
     assert folder.list(EVALUATIONS) == []
     assert len(tables.read_trials(folder)) == 6

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from search.study.plan import TrialSpec, run_of
 
 import datasets
 import models
-from search.assignment import Assignment, run_of
 from search.driver.ledger import Ledger
 from search.run import manifest, tables
 from search.run.kept_weights import WEIGHTS, read_weights, write_weights
 from search.run.run_folder import RunFolder
-from search.studies import studies
-from search.worker import trainable
-from search.worker.trainable import Trial
+from search.study.studies import studies
+from search.worker import trial
+from search.worker.trial import Trial
 from tests.search.play import finish, open_ledger, small_sweep
 from training.evaluation import evaluate, parts_of
 
@@ -29,7 +29,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("averaging", ["none", "ema"])
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_they_are_the_model_whose_scores_are_in_the_tables(folder, monkeypatch, keep, averaging):
-    monkeypatch.setattr(trainable.tune, "report", lambda _: None)
+    monkeypatch.setattr(trial.tune, "report", lambda _: None)
     sweep = small_sweep(
         algorithms=["SAM"],
         # Late steps are bad ones, so that the best is not the last.
@@ -39,13 +39,13 @@ def test_they_are_the_model_whose_scores_are_in_the_tables(folder, monkeypatch, 
     manifest.record(folder, [])
     (study,) = studies(sweep)
     values = VALUES | {"lr": 3.0} | ({"ema_decay": 0.5} if averaging == "ema" else {})
-    assignment = Assignment(study, 0, values)
-    Trial(sweep, folder, assignment, run_of(sweep, assignment)).carry_out()
+    spec = TrialSpec(study, 0, values)
+    Trial(sweep, folder, spec, run_of(sweep, spec)).carry_out()
 
-    row = tables.read_trial(folder, assignment.trial)
+    row = tables.read_trial(folder, spec.trial)
     digits = datasets.load("RotatedDigits")
     model = models.build("mlp", len(digits.classes), digits.image_shape)
-    model.load_state_dict(read_weights(folder, assignment.trial))
+    model.load_state_dict(read_weights(folder, spec.trial))
     parts = [p for p in parts_of(digits, "0", 0) if (p.role, p.split) == ("source", "out")]
     scores = evaluate(model, parts, torch.device("cpu"))
     accuracy = sum(score.accuracy for score in scores) / len(scores)
@@ -64,10 +64,10 @@ def kept(folder: RunFolder) -> list[str]:
 
 
 def end(ledger: Ledger, sweep, folder: RunFolder, value: float) -> str:
-    assignment = ledger.next()
-    write_weights(folder, assignment.trial, {"w": torch.zeros(1)})
-    finish(ledger, sweep, folder, assignment, value)
-    return assignment.trial
+    spec = ledger.next()
+    write_weights(folder, spec.trial, {"w": torch.zeros(1)})
+    finish(ledger, sweep, folder, spec, value)
+    return spec.trial
 
 
 def test_only_those_of_the_best_trial_so_far_stay_and_of_equals_those_of_the_later_one(folder):

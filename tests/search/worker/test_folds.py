@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from search.study.plan import TrialSpec, run_of
 
 import datasets
-from search.assignment import Assignment, run_of
-from search.config import Sweep
-from search.folds import Fold, best, folds_of
 from search.results.ranking import rank
 from search.results.selection_rules import RULES
 from search.run import manifest, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds, group
-from search.studies import studies
-from search.worker import trainable
-from search.worker.trainable import Trial
+from search.study.folds import Fold, best, folds_of
+from search.study.studies import studies
+from search.sweep.schema import Sweep
+from search.worker import trial
+from search.worker.trial import Trial
 from tests.search.play import small_sweep
 from training.evaluation import Evaluation, Score
 from training.train import train
@@ -66,25 +66,25 @@ class Carried:
             self.trained.append((run.held_out, run.left_out))
             return train(run, *rest)
 
-        self.monkeypatch.setattr(trainable.tune, "report", report)
-        self.monkeypatch.setattr(trainable, "train", noted)
+        self.monkeypatch.setattr(trial.tune, "report", report)
+        self.monkeypatch.setattr(trial, "train", noted)
 
-    def out(self, held_out: str, number: int = 0, **values: Any) -> Assignment:
+    def out(self, held_out: str, number: int = 0, **values: Any) -> TrialSpec:
         """Carries out a trial."""
         mine = sweep()
         (study,) = (study for study in studies(mine) if study.held_out == held_out)
-        assignment = Assignment(study, number, VALUES | values)
-        Trial(mine, self.folder, assignment, run_of(mine, assignment)).carry_out()
-        return assignment
+        spec = TrialSpec(study, number, VALUES | values)
+        Trial(mine, self.folder, spec, run_of(mine, spec)).carry_out()
+        return spec
 
-    def evaluations(self, assignment: Assignment) -> pd.DataFrame:
+    def evaluations(self, spec: TrialSpec) -> pd.DataFrame:
         frame = tables.read_evaluations(self.folder)
-        frame = frame[frame["trial"] == assignment.trial].drop(columns=OF_TIME[:1])
+        frame = frame[frame["trial"] == spec.trial].drop(columns=OF_TIME[:1])
         texts = frame.select_dtypes("category").columns
         return frame.astype(dict.fromkeys(texts, object)).reset_index(drop=True)
 
-    def row(self, assignment: Assignment) -> dict[str, Any]:
-        found = tables.read_trial(self.folder, assignment.trial)
+    def row(self, spec: TrialSpec) -> dict[str, Any]:
+        found = tables.read_trial(self.folder, spec.trial)
         assert found is not None
         return found
 
@@ -99,10 +99,10 @@ def without_time(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(carried):
-    assignment = carried.out("30")
+    spec = carried.out("30")
     sources = [name for name in DOMAINS if name != "30"]
     assert carried.trained == [("30", name) for name in [*sources, None]]
-    found = carried.evaluations(assignment)
+    found = carried.evaluations(spec)
     folds = found[found["fold"].notna()]
     assert [*zip(folds["fold"], folds["step"], strict=True)] == [
         (name, step) for name in sources for step in (4, 8, 12)
@@ -113,22 +113,22 @@ def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(carried
 
 
 def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_out_score(carried):
-    assignment = carried.out("30")
-    row = carried.row(assignment)
+    spec = carried.out("30")
+    row = carried.row(spec)
     trials = tables.read_trials(carried.folder)
-    (chosen,) = rank(RULES["leave-one-domain-out"], trials, carried.evaluations(assignment))
+    (chosen,) = rank(RULES["leave-one-domain-out"], trials, carried.evaluations(spec))
     assert (row["objective"], row["best_step"]) == (chosen.validation, chosen.step)
     assert chosen.accuracy is not None
     assert chosen.reason is None
     for other in ("training-domain", "oracle"):
-        (choice,) = rank(RULES[other], trials, carried.evaluations(assignment))
+        (choice,) = rank(RULES[other], trials, carried.evaluations(spec))
         assert choice.accuracy is not None
 
 
 def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
-    assignment = carried.out("30")
-    plain = train(run_of(sweep(), assignment), datasets.load("RotatedDigits"), lambda e: None)
-    own = carried.evaluations(assignment)
+    spec = carried.out("30")
+    plain = train(run_of(sweep(), spec), datasets.load("RotatedDigits"), lambda e: None)
+    own = carried.evaluations(spec)
     own = own[own["fold"].isna() & (own["role"] == "source")]
     assert [*own["accuracy"]] == [
         s.accuracy for e in plain.evaluations for s in e.scores if s.role == "source"
@@ -136,12 +136,12 @@ def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
 
 
 def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(carried):
-    assignment = carried.out("30")
-    run = run_of(sweep(), assignment)
-    shared = SharedFolds(carried.folder, assignment.study)
+    spec = carried.out("30")
+    run = run_of(sweep(), spec)
+    shared = SharedFolds(carried.folder, spec.study)
     news = [progress for progress in carried.said if progress["folds"] is not None]
     assert [progress["folds"] for progress in news] == [1, 2, 3, 4, 5]
-    folds = carried.evaluations(assignment).query("step == 4 and role == 'left_out'")
+    folds = carried.evaluations(spec).query("step == 4 and role == 'left_out'")
     assert [progress["images"] for progress in news] == [*folds["count"].cumsum()]
     ended = [shared.read(fold)[1] for fold in folds_of(run, DOMAINS)]
     for progress in news:
@@ -202,8 +202,8 @@ def undisturbed(tmp_path_factory) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Rows of a trial that nobody killed."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         whole = Carried(RunFolder(tmp_path_factory.mktemp("whole") / "run"), monkeypatch)
-        assignment = whole.out("30")
-        return whole.evaluations(assignment), whole.row(assignment)
+        spec = whole.out("30")
+        return whole.evaluations(spec), whole.row(spec)
 
 
 def test_what_is_said_does_not_depend_on_the_held_out_domain(carried):
@@ -215,7 +215,7 @@ def test_what_is_said_does_not_depend_on_the_held_out_domain(carried):
         replace(d, labels=np.roll(d.labels, 1)) if d.name == "30" else d for d in source.domains
     ]
     carried.monkeypatch.setattr(
-        trainable, "load_dataset", lambda *_: replace(source, domains=tuple(changed))
+        trial, "load_dataset", lambda *_: replace(source, domains=tuple(changed))
     )
     other = Carried(RunFolder(f"{carried.folder.root}-other"), carried.monkeypatch)
     random = other.out("30")
@@ -253,11 +253,11 @@ def test_a_checkpoint_is_not_taken_for_that_of_another_fold(carried):
     with pytest.raises(Killed):
         carried.out("30")
     (study,) = (study for study in studies(sweep()) if study.held_out == "30")
-    resume = TrialCheckpoints(carried.folder, Assignment(study, 0, {})).read()
+    resume = TrialCheckpoints(carried.folder, TrialSpec(study, 0, {})).read()
     assert resume is not None
     assert (resume["run"], resume["left_out"], resume["step"]) == (1, "15", 8)
-    run = run_of(sweep(), Assignment(study, 0, VALUES))
-    trial = Trial(sweep(), carried.folder, Assignment(study, 0, VALUES), run)
+    run = run_of(sweep(), TrialSpec(study, 0, VALUES))
+    trial = Trial(sweep(), carried.folder, TrialSpec(study, 0, VALUES), run)
     assert trial._begin(1, replace(run, left_out="15"), resume) is resume
     assert trial._begin(1, replace(run, left_out="0"), resume) is None
     assert trial._begin(0, replace(run, left_out="15"), resume) is None
@@ -265,14 +265,14 @@ def test_a_checkpoint_is_not_taken_for_that_of_another_fold(carried):
 
 
 def test_a_fold_that_diverges_ends_the_trial_there(carried):
-    assignment = carried.out("30", lr=1e30)
-    row = carried.row(assignment)
+    spec = carried.out("30", lr=1e30)
+    row = carried.row(spec)
     assert row["state"] == "diverged"
     assert row["reason"].startswith("in the fold without 0: the loss stopped being finite")
     assert (row["objective"], row["best_step"]) == (None, None)
     assert carried.trained == [("30", "0")]
-    assert carried.evaluations(assignment).empty
-    assert carried.folder.list(f"folds/{group(assignment.study)}") == []
+    assert carried.evaluations(spec).empty
+    assert carried.folder.list(f"folds/{group(spec.study)}") == []
 
 
 def test_a_damaged_fold_is_carried_out_again(carried):

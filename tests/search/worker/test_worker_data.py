@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import datasets
-from search.config import Dataset
 from search.driver import launch
 from search.driver.launch import launch as run
 from search.driver.launch import resume
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import RunFolder
+from search.sweep.schema import Dataset
 from search.worker.worker_data import load_dataset
 from tests.datasets.photos import jpeg, tree
 from tests.search.play import small_sweep

@@ -1,0 +1,264 @@
+"""Whether the search space of a sweep fits its algorithms and its sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from models import tuning
+from search.nearest import way_out
+from search.space import algorithm_names
+from search.space.ranges import Interval, Range, extremes, plain, show_value, text
+from search.study.study_space import (
+    averaging_of,
+    column_types,
+    given_ranges,
+    grid_size,
+    hyperparameter_types,
+    placed,
+    study_space,
+)
+from search.sweep.per_dataset import OneDataset
+from search.sweep.problems import Path, Problem, show
+from training import averaging
+from training.algorithms import PARTS, part_hyperparameters
+
+# A grid is listed before it is drawn from.
+MOST_POINTS = 100_000
+
+# Lowest and highest value that means anything; from 0 up where nothing is said.
+LIMITS: dict[str, tuple[float, float]] = {
+    "dropout": (0, 0.99),
+    "batch_size": (1, float("inf")),
+    "swad_converge": (1, float("inf")),
+    "swad_tolerance": (1, float("inf")),
+    "swa_start": (0, 0.99),
+    "swa_every": (1, float("inf")),
+    "ema_decay": (0, 0.999_999),
+    "lora_rank": (1, float("inf")),
+    "lora_alpha": (1e-6, float("inf")),
+}
+
+
+def check_space(sweep: OneDataset) -> list[Problem]:
+    """All that is wrong with search.space and search.first_trials; the algorithms must exist."""
+    problems = [*_entries(sweep), *_first_trial_names(sweep)]
+    if problems:
+        return problems
+    if sweep.search.sampler == "grid":
+        problems += _not_on_a_grid(sweep) or _too_many_points(sweep)
+    else:
+        problems += _first_trial_values(sweep)
+    problems += [*_late_starts(sweep), *_too_few_evaluations(sweep), *_too_many_pieces(sweep)]
+    if all("batch_size" in given_ranges(sweep, name) for name in sweep.algorithms):
+        problems += _idle_batch_size(sweep)
+    return problems
+
+
+def _entries(sweep: OneDataset) -> Iterator[Problem]:
+    types = column_types(sweep)
+    for name, entry in sweep.search.space.items():
+        path: Path = ("search", "space", name)
+        if not isinstance(entry, dict):
+            yield from _entry(path, entry, types, _unknown(sweep, name))
+        elif name in sweep.algorithms:
+            own = hyperparameter_types(sweep, name)
+            for key, range_ in entry.items():
+                unknown = f"is no hyperparameter of {name}; {way_out(key, own)}"
+                yield from _entry((*path, key), range_, own, unknown)
+        elif name in types:
+            yield Problem(
+                path,
+                "holds settings of its own, which only an algorithm may; "
+                "write a range such as {log_uniform: [low, high]}",
+            )
+        else:
+            yield Problem(path, _unlisted(sweep, name))
+
+
+def _entry(
+    path: Path, range_: Range, types: dict[str, type[int] | type[float]], unknown: str
+) -> Iterator[Problem]:
+    name = str(path[-1])
+    if name not in types:
+        yield Problem(path, unknown)
+    elif misfit := _misfit(name, range_, types[name]):
+        yield Problem(path, f"is {show(plain(range_))}; {misfit}")
+
+
+def _unlisted(sweep: OneDataset, name: str) -> str:
+    try:
+        algorithm_names.parts(name)
+    except ValueError:
+        return f"is no algorithm; {way_out(name, sweep.algorithms)}"
+    return f"is not among the algorithms ({', '.join(sweep.algorithms)}); list it or remove the key"
+
+
+def _misfit(name: str, range_: Range, type_: type[int] | type[float]) -> str | None:
+    """What is wrong with a range for this hyperparameter."""
+    values = extremes(range_)
+    for value in values:
+        if isinstance(value, str):
+            return f"{name} is a number, not {value!r}"
+    if type_ is int:
+        if isinstance(range_, Interval) and not range_.whole:
+            kind = "log_int" if range_.log else "int_uniform"
+            return f"{name} is a whole number: write {{{kind}: [low, high]}}"
+        for value in values:
+            if value != int(value):
+                return f"{name} is a whole number, not {show_value(value)}"
+    lowest, highest = LIMITS.get(name, (0, float("inf")))
+    for value in map(float, values):
+        if not lowest <= value <= highest:
+            bound = f"at least {lowest}" if value < lowest else f"at most {highest}"
+            return f"{name} must be {bound}, not {show_value(value)}"
+    return None
+
+
+def _first_trial_names(sweep: OneDataset) -> Iterator[Problem]:
+    known = column_types(sweep)
+    for index, trial in enumerate(sweep.search.first_trials):
+        if not trial:
+            yield Problem(
+                ("search", "first_trials", index), "is empty; give it values or remove it"
+            )
+        for name in trial:
+            if name not in known:
+                yield Problem(("search", "first_trials", index, name), _unknown(sweep, name))
+
+
+def _first_trial_values(sweep: OneDataset) -> Iterator[Problem]:
+    spaces = [study_space(sweep, name) for name in sweep.algorithms]
+    for index, trial in enumerate(sweep.search.first_trials):
+        for name, value in trial.items():
+            ranges = dict.fromkeys(space[name] for space in spaces if name in space)
+            if all(placed(range_, value) is None for range_ in ranges):
+                shown = " and ".join(map(text, ranges))
+                yield Problem(
+                    ("search", "first_trials", index, name),
+                    f"is {show(value)}, which its range ({shown}) does not hold; widen "
+                    f"search.space.{name} or change the value",
+                )
+
+
+def _not_on_a_grid(sweep: OneDataset) -> list[Problem]:
+    found: dict[Path, Interval] = {}
+    for algorithm in sweep.algorithms:
+        for name, range_ in study_space(sweep, algorithm).items():
+            if isinstance(range_, Interval):
+                found.setdefault(_where(sweep, algorithm, name), range_)
+    return [
+        Problem(
+            path,
+            f"is {text(range_)}, but a grid needs single values: write {{choice: "
+            f"[{show_value(range_.low)}, {show_value(range_.high)}]}}, with as many as you "
+            "like, or a constant",
+        )
+        for path, range_ in found.items()
+    ]
+
+
+def _too_many_points(sweep: OneDataset) -> Iterator[Problem]:
+    for algorithm in sweep.algorithms:
+        points = grid_size(study_space(sweep, algorithm))
+        if points > MOST_POINTS:
+            yield Problem(
+                ("search", "space"),
+                f"gives {algorithm} a grid of {points:,} points; list fewer values, up to "
+                f"{MOST_POINTS:,} points, or use another sampler",
+            )
+
+
+def _late_starts(sweep: OneDataset) -> list[Problem]:
+    """GGA's window must open while a run lasts, wherever the space puts it."""
+    steps = sweep.training.steps
+    found: dict[Path, float] = {}
+    for algorithm in sweep.algorithms:
+        if "GGA" in algorithm_names.parts(algorithm):
+            latest = max(map(float, extremes(study_space(sweep, algorithm)["start"])))
+            if latest >= steps:
+                found.setdefault(_where(sweep, algorithm, "start"), latest)
+    return [
+        Problem(
+            path,
+            f"may be {latest:g}, but a run of {steps} steps would be over before GGA begins; "
+            f"write {{choice: [0, {steps // 2}]}} or a constant below {steps}",
+        )
+        for path, latest in found.items()
+    ]
+
+
+def _too_few_evaluations(sweep: OneDataset) -> list[Problem]:
+    """SWAD averages nothing before it has seen as many evaluations as it looks at."""
+    training = sweep.training
+    evaluations = math.ceil(training.steps / training.evaluate_every)
+    found: dict[Path, float] = {}
+    for algorithm in sweep.algorithms:
+        if averaging_of(sweep, algorithm) != "swad":
+            continue
+        most = max(map(float, extremes(study_space(sweep, algorithm)["swad_converge"])))
+        if most > evaluations:
+            found.setdefault(_where(sweep, algorithm, "swad_converge"), most)
+    return [
+        Problem(
+            path,
+            f"may be {most:g}, but a run of {training.steps} steps has {evaluations} evaluations, "
+            f"and SWAD averages nothing before the {most:g}th; lower training.evaluate_every, "
+            f"or write a constant up to {evaluations}",
+        )
+        for path, most in found.items()
+    ]
+
+
+def _too_many_pieces(sweep: OneDataset) -> Iterator[Problem]:
+    spaces = [study_space(sweep, name) for name in sweep.algorithms]
+    least = min(min(map(float, extremes(space["batch_size"]))) for space in spaces)
+    if sweep.training.micro_batches > least:
+        yield Problem(
+            ("training", "micro_batches"),
+            f"is {sweep.training.micro_batches}, but a batch may have only {least:g} samples of a "
+            f"domain to share out; it must be at most {least:g}",
+        )
+
+
+def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:
+    default = type(sweep.training).model_fields["batch_size"].default
+    if sweep.training.batch_size != default:
+        yield Problem(
+            ("training", "batch_size"),
+            f"is {sweep.training.batch_size} but has no effect: search.space.batch_size says "
+            "what it is; remove one of them",
+        )
+
+
+def _unknown(sweep: OneDataset, name: str) -> str:
+    """What to say of a name that no listed algorithm has."""
+    listed = ", ".join(sweep.algorithms)
+    owners = [part for part in PARTS if name in part_hyperparameters(part)]
+    for average in averaging.AVERAGINGS:
+        if name in averaging.hyperparameters(average):
+            return (
+                f"is a number of the averaging {average}, but training.averaging is "
+                f"{sweep.training.averaging}; set it to {average}, list an algorithm such as "
+                f"{average.upper()}, or remove the key"
+            )
+    for how in tuning.TUNINGS:
+        if name in tuning.hyperparameters(how):
+            return (
+                f"is a number of the tuning {how}, but model.tuning is {sweep.model.tuning}; "
+                f"set it to {how} or remove the key"
+            )
+    if owners:
+        return (
+            f"is a hyperparameter of {' and '.join(owners)}, but of none of the listed algorithms "
+            f"({listed}); list one that has it or remove the key"
+        )
+    known = [*column_types(sweep), *sweep.algorithms]
+    return f"is no hyperparameter of the listed algorithms ({listed}); {way_out(name, known)}"
+
+
+def _where(sweep: OneDataset, algorithm: str, name: str) -> Path:
+    """The key that says, or would say, where this hyperparameter of the algorithm is searched."""
+    own = sweep.search.space.get(algorithm)
+    nested = isinstance(own, dict) and name in own
+    return ("search", "space", algorithm, name) if nested else ("search", "space", name)

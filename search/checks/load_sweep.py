@@ -1,0 +1,112 @@
+"""A sweep file from disk to a checked Sweep."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from search import yaml_file
+from search.checks.check_sweep import check
+from search.checks.schema_messages import problems_of
+from search.errors import UserError
+from search.sweep import problems
+from search.sweep.schema import Sweep
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of a file, with `overrides` such as `search.trials=8` in the place of its values.
+
+    Raises UserError, with all that is wrong, a line each.
+    """
+    data = yaml_file.read(Path(path))
+    keys = [_override(data, override) for override in overrides]
+    return checked(data, str(path), keys)
+
+
+def checked(
+    data: Mapping[str, Any], source: str, overridden: Collection[problems.Path] = ()
+) -> Sweep:
+    """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
+
+    Raises UserError, with all that is wrong, a line each.
+    """
+    found = _one_or_several(data)
+    try:
+        sweep = Sweep.model_validate(data)
+    except ValidationError as error:
+        found += problems_of(error)
+    if found:
+        found += _check_the_rest(data, [problem.path for problem in found])
+    else:
+        found = check(sweep)
+    if found:
+        order = [*Sweep.model_fields]
+        found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
+        raise problems.user_error(source, found, overridden)
+    return sweep
+
+
+def _one_or_several(data: Mapping[str, Any]) -> list[problems.Problem]:
+    """A sweep is over one dataset or several; an empty list of several is none."""
+    one, several = data.get("dataset"), data.get("datasets")
+    if one is not None and several:
+        sentence = "stands beside `dataset`; a sweep has one of them: keep one"
+        return [problems.Problem(("datasets",), sentence)]
+    if one is None and not several:
+        sentence = "is missing; add it, such as dataset: {name: RotatedDigits}"
+        return [problems.Problem(("dataset",), sentence)]
+    return []
+
+
+def _check_the_rest(data: Mapping[str, Any], broken: list[problems.Path]) -> list[problems.Problem]:
+    """What else is wrong, so that it is all told at once.
+
+    Broken keys are left at their defaults, and where there are none, at the examples.
+    """
+    rest = copy.deepcopy(dict(data))
+    for path in broken:
+        keys = path[: next((i for i, key in enumerate(path) if isinstance(key, int)), len(path))]
+        if keys[:2] == ("search", "warm_start"):
+            keys = keys[:2]  # written in short it has no keys, and without its runs it is none
+        section: Any = rest
+        for key in keys[:-1]:
+            section = section.get(key, {})
+        section.pop(keys[-1], None)
+    several = bool(rest.get("datasets"))
+    rest["dataset"] = rest.get("dataset") or (None if several else {})
+    for name, field in Sweep.model_fields.items():
+        needed = field.is_required() or (name == "dataset" and not several)
+        for example in field.examples or [] if needed else []:
+            given = rest.get(name, example)
+            rest[name] = {**example, **given} if isinstance(example, dict) else given
+    return check(Sweep.model_validate(rest), broken)
+
+
+def _override(data: dict[str, Any], override: str) -> problems.Path:
+    """Puts the value of `search.trials=8` into the data; returns its key."""
+    key, equals, written = override.partition("=")
+    path = tuple(key.split("."))
+    if not equals or not all(path):
+        raise UserError(f"--set {override}: write KEY=VALUE, such as search.trials=8")
+    try:
+        value = yaml.load(written, yaml_file.Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {yaml_file.place(error)}") from None
+    section: Any = data
+    for depth, part in enumerate(path[:-1], 1):
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
+            inside = ".".join(path[:depth])
+            raise UserError(
+                f"--set {override}: {inside} is {problems.show(section)} and has no keys; "
+                f"set {inside} as a whole"
+            )
+    section[path[-1]] = value
+    return path

@@ -1,0 +1,14 @@
+"""What a run folder says of the sweep in it."""
+
+from __future__ import annotations
+
+from search import yaml_file
+from search.checks.load_sweep import checked
+from search.run.run_folder import SWEEP, RunFolder
+from search.sweep.schema import Sweep
+
+
+def sweep_of(folder: RunFolder) -> Sweep:
+    """The sweep that a run folder was launched with. Raises UserError if it cannot be read."""
+    source = folder.path(SWEEP)
+    return checked(yaml_file.parse(folder.read_bytes(SWEEP), source), source)

@@ -1,0 +1,98 @@
+"""What there is: algorithms, models and datasets, described by the code that runs."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import datasets
+import models
+from models.tuning import TUNINGS
+from search.checkout import CHECKOUT
+from search.driver.live_view import console
+from search.errors import UserError
+from search.space import algorithm_names
+from search.space import method_facts as facts
+from search.space.algorithm_names import AVERAGES
+from search.space.ranges import show_number
+
+COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWAD."
+
+
+def print_algorithms(name: str | None) -> None:
+    """All parts in a table, or one algorithm in full. Raises UserError for an unknown name."""
+    screen = console()
+    if name is not None:
+        _print_algorithm(screen, name)
+        return
+    table = Table(title="Algorithms", title_justify="left")
+    for column in ("name", "what it does", "hyperparameters (default)", "cost", "paper"):
+        table.add_column(column)
+    for part in facts.METHODS:
+        values = ", ".join(f"{k} ({show_number(v)})" for k, v in facts.own_numbers(part).items())
+        table.add_row(part, Text(facts.summary(part)), values, facts.cost(part), facts.paper(part))
+    screen.print(table)
+    screen.print(
+        f"{COMPOSED} Cost: forward and backward passes per step, ERM is 1. "
+        "More on one: `python -m search algorithms NAME`"
+    )
+
+
+def _print_algorithm(screen: Console, name: str) -> None:
+    try:
+        averages = [word for word in name.split("+") if word in AVERAGES]
+        parts = (*algorithm_names.parts(name), *averages) or ("ERM",)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    screen.print(Text(name, style="bold"))
+    for part in parts:
+        screen.print(Text(f"\n{part}: {facts.description(part)}\nCost: {facts.cost(part)}."))
+        card = CHECKOUT / "docs" / "algorithms" / f"{part}.md"
+        if card.exists():
+            screen.print(Text(f"More: {card.relative_to(CHECKOUT)}"))
+    table = Table()
+    for column in ("hyperparameter", "default", "search range", "why"):
+        table.add_column(column)
+    for h in facts.numbers(name):
+        table.add_row(h.name, h.default, h.range, Text(h.source))
+    screen.print(table)
+
+
+def print_models(name: str | None) -> None:
+    """All models in a table, the names of a family's, or one model in full.
+
+    Raises UserError for an unknown name or a family whose library is not installed.
+    """
+    screen = console()
+    if name is not None:
+        try:
+            names = models.names(name) if name in models.FAMILIES else [models.describe(name)]
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UserError(str(error)) from None
+        screen.print(Text("\n".join(names)))
+        return
+    table = Table(title="Models", title_justify="left")
+    for column in ("name", "what it is"):
+        table.add_column(column)
+    for model in models.MODELS:
+        table.add_row(model, models.describe(model))
+    for family, of in models.FAMILIES.items():
+        install = f"pip install '.[{of.extra}]'"
+        table.add_row(f"{family}/NAME", Text(f"{of.sentence} Needs {of.package}: {install}"))
+    screen.print(table)
+    screen.print(
+        f"Trains as model.tuning says: {', '.join(TUNINGS)}. Names of a family, or the weights of "
+        "a model: `python -m search models NAME`"
+    )
+
+
+def print_datasets() -> None:
+    table = Table(title="Datasets", title_justify="left")
+    for column in ("name", "domains", "classes", "what it is", "source"):
+        table.add_column(column)
+    for name in datasets.DATASETS:
+        about = datasets.describe(name)
+        domains = ", ".join(about.domains)
+        table.add_row(name, domains, str(about.classes or ""), about.sentence, about.source)
+    console().print(table)

@@ -1,0 +1,112 @@
+"""One Ray Tune experiment that carries out what a ledger hands out."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from search.driver.cluster import Slots
+from search.driver.ledger import Ledger
+from search.driver.trackers import trackers
+from search.driver.tracking import telling
+from search.driver.tune_scheduler import StudyScheduler
+from search.driver.tune_searcher import StudySearcher
+from search.errors import UserError
+from search.run.run_folder import RunFolder
+from search.sweep.schema import Sweep
+from search.worker.actor import worker
+from search.worker.trial import run_trial
+
+
+class Stop(tune.Stopper):
+    """Ends the experiment when asked to; trials at work stay as they are in the storage."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.asked.is_set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
+    """Runs trials until the ledger has no more, or `stop` is asked for.
+
+    Ray must be initialized. Raises UserError if the run folder can no longer be written, or a
+    node is not fit for the sweep, and what else the search itself failed with.
+    """
+    needs = sweep.resources.in_rays_units()
+    slots = Slots(needs)
+    if not slots.count():
+        given = sweep.resources.model_dump(exclude_none=True)
+        asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items())
+        raise UserError(
+            f"no node of the cluster has {asked} for a trial; ask for less, "
+            "or start Ray on larger nodes"
+        )
+    searcher = StudySearcher(ledger, slots, stop.asked.set, sweep.search.hang_seconds)
+    scheduler = StudyScheduler(searcher)
+    carry_out = tune.with_parameters(run_trial, sweep=sweep, folder=folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
+        telling(sweep, folder, trackers(sweep, folder)) as callbacks,
+    ):
+        tuner = tune.Tuner(
+            worker(carry_out, needs),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # the searcher says when there are no more
+                reuse_actors=True,
+                trial_dirname_creator=_directory,
+                trial_name_creator=_directory,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=scratch,  # only this process looks at it
+                # The ledger hands out again what has failed, and counts.
+                failure_config=tune.FailureConfig(max_failures=0),
+                stop=stop,
+                callbacks=callbacks,
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if searcher.failure is not None:
+        raise searcher.failure
+
+
+@contextmanager
+def stopping_on_signals(stop: Stop) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks to stop, the second ends the process as it would anyway."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked.set()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    for name in before:
+        signal.signal(name, ask)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _directory(trial: Trial) -> str:
+    return f"trial-{trial.trial_id}"

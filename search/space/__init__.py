@@ -1,0 +1,1 @@
+"""Where hyperparameters are searched: ranges, suggested ranges and published settings."""

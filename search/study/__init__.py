@@ -1,0 +1,1 @@
+"""One study: what it searches, with which sampler and pruner."""

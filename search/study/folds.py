@@ -1,0 +1,71 @@
+"""Leave-one-domain-out cross-validation: the runs that a trial adds, and the score that they give.
+
+A fold is a run of the trial's setting that leaves out a source domain beside the held-out one, and
+is scored on it. There is one for each source domain, in the dataset's order, and they come before
+the trial's own run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT
+from search.sweep.schema import Search
+from training.evaluation import Evaluation
+from training.run import Run
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A fold that has ended. Its evaluations hold the score of the domain left out, no other."""
+
+    left_out: str
+    evaluations: tuple[Evaluation, ...]
+
+
+def makes_folds(search: Search) -> bool:
+    """Whether the trials of a sweep have folds."""
+    return search.objective == LEAVE_ONE_DOMAIN_OUT
+
+
+def folds_of(run: Run, domains: Sequence[str]) -> list[Run]:
+    """The folds of a run, of a dataset with these domains."""
+    return [replace(run, left_out=domain) for domain in domains if domain != run.held_out]
+
+
+def ended(run: Run, evaluations: Sequence[Evaluation]) -> Fold:
+    """A fold as the study of its held-out domain may see it: without a score of that domain."""
+    assert run.left_out is not None
+    seen = [
+        replace(
+            evaluation,
+            scores=tuple(
+                replace(score, role="left_out")
+                for score in evaluation.scores
+                if score.domain == run.left_out
+            ),
+        )
+        for evaluation in evaluations
+    ]
+    return Fold(run.left_out, tuple(seen))
+
+
+def best(folds: Sequence[Fold]) -> tuple[float | None, int | None]:
+    """The highest mean over the folds of the accuracy at one step, and the first step that has it.
+
+    A step at which a fold was not scored does not count; None if there is no other. Source:
+    search.results.selection_rules, leave_one_domain_out, with the same bits.
+    """
+    by_fold = [{e.step: e.scores[0].accuracy for e in fold.evaluations} for fold in folds]
+    means = {
+        step: float(np.mean([accuracy[step] for accuracy in by_fold]))
+        for step in (by_fold[0] if by_fold else ())
+        if all(step in accuracy for accuracy in by_fold)
+    }
+    if not means:
+        return None, None
+    step = max(means, key=means.__getitem__)  # the first among equals
+    return means[step], step

@@ -1,0 +1,105 @@
+"""A sweep with nothing left implicit, and how two sweeps differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from search.space.ranges import KINDS, plain
+from search.study.studies import held_out_domains
+from search.study.study_space import given_ranges, study_space
+from search.sweep.model_layers import batch_norm
+from search.sweep.per_dataset import by_dataset
+from search.sweep.problems import show
+from search.sweep.schema import Sweep
+
+# What a configuration may differ in from that of its run.
+FREE = ("search.budget.", "search.study_budget.", "track")
+
+
+def resolved(sweep: Sweep) -> dict[str, Any]:
+    """The sweep as a file with every key: defaults, held-out domains and all ranges written out.
+
+    A batch size that the space does not name stays with the training's keys, and a dataset's own
+    keys of `training` with the dataset.
+    """
+    data = sweep.model_dump(mode="json")
+    data["training"]["bn"] = batch_norm(sweep, sweep.training)
+    parts = by_dataset(sweep)
+    if sweep.dataset is not None:
+        del data["datasets"]
+        data["held_out"] = list(held_out_domains(parts[sweep.dataset.name]))
+    else:
+        del data["dataset"]
+        data["held_out"] = "all"
+        for name, one in parts.items():
+            data["datasets"][name]["held_out"] = list(held_out_domains(one))
+    one = next(iter(parts.values()))  # the same ranges for all
+    data["search"]["space"] = {
+        algorithm: {
+            name: plain(range_)
+            for name, range_ in study_space(one, algorithm).items()
+            if name != "batch_size" or name in given_ranges(sweep, algorithm)
+        }
+        for algorithm in sweep.algorithms
+    }
+    return data
+
+
+def as_yaml(sweep: Sweep) -> str:
+    """The resolved sweep as a file that launches the same sweep again."""
+    return yaml.dump(
+        resolved(sweep),
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=None,
+        width=100,
+        allow_unicode=True,
+    )
+
+
+def differences(here: Sweep, there: Sweep) -> list[str]:
+    """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
+
+    Budgets may: they are not what a run is, but how far it goes for now. So may who is told of it.
+    """
+    return [text for key, text in _differences(here, there) if not key.startswith(FREE)]
+
+
+def changed(here: Sweep, there: Sweep) -> bool:
+    """Whether they differ at all."""
+    return any(_differences(here, there))
+
+
+def _differences(here: Sweep, there: Sweep) -> Iterator[tuple[str, str]]:
+    ours, theirs = dict(_leaves(resolved(here))), dict(_leaves(resolved(there)))
+    for key in {**ours, **theirs}:
+        if key not in ours or key not in theirs or ours[key] != theirs[key]:
+            yield key, f"{key}: {_shown(ours, key)} here, {_shown(theirs, key)} in the run"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a range on one line, as users do."""
+
+    def represent_mapping(
+        self, tag: str, mapping: Any, flow_style: bool | None = None
+    ) -> yaml.MappingNode:
+        return super().represent_mapping(tag, mapping, flow_style or _is_range(mapping) or None)
+
+
+def _is_range(mapping: Mapping[str, Any]) -> bool:
+    return bool(mapping) and mapping.keys() <= set(KINDS)
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and not _is_range(value):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _shown(leaves: Mapping[str, Any], key: str) -> str:
+    return show(leaves[key]) if key in leaves else "nothing"

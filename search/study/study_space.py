@@ -1,0 +1,163 @@
+"""The space that the studies of an algorithm search, and what they try first."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+from models import tuning
+from search.space import algorithm_names, averaging_ranges, tuning_ranges
+from search.space.published_settings import published
+from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains
+from search.space.suggested_ranges import suggestions
+from search.sweep.per_dataset import OneDataset
+from search.sweep.schema import Sweep
+from training import averaging
+from training.algorithms import hyperparameters
+
+
+def study_space(one: OneDataset, algorithm: str) -> dict[str, Range]:
+    """The range of every hyperparameter: training's, the algorithm's own, averaging's, tuning's.
+
+    Suggested ranges, then those of the sweep, then those of the sweep for this algorithm.
+    The batch size is fixed unless the sweep's space names it.
+    """
+    types = hyperparameter_types(one, algorithm)
+    average = averaging_of(one, algorithm)
+    suggested = (
+        suggestions(algorithm_names.parts(algorithm))
+        | averaging_ranges.RANGES[average]
+        | tuning_ranges.RANGES[one.model.tuning]
+    )
+    space = {name: suggested[name].range for name in types}
+    space["batch_size"] = Fixed(one.training.batch_size)
+    given = given_ranges(one, algorithm)
+    return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
+
+
+def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
+    """Every hyperparameter of an algorithm in the sweep, and whether it is whole.
+
+    Training's come first, then its own, then those of the averaging and of the model's tuning.
+    """
+    types = {name: int if name == "batch_size" else float for name in suggestions(())}
+    average = averaging_of(sweep, algorithm)
+    own = (
+        hyperparameters(algorithm_names.split(algorithm)[0])
+        | averaging.hyperparameters(average)
+        | tuning.hyperparameters(sweep.model.tuning)
+    )
+    return types | {name: int if isinstance(own[name], int) else float for name in own}
+
+
+def averaging_of(sweep: Sweep, algorithm: str) -> str:
+    """The averaging of an algorithm's trials: the one in its name, or else the sweep's."""
+    return algorithm_names.averaging(algorithm, sweep.training.averaging)
+
+
+def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
+    """Every hyperparameter that a listed algorithm has, and whether it is whole."""
+    return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(sweep, name).items()}
+
+
+def budget(one: OneDataset, algorithm: str) -> int:
+    """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
+    # The same seed makes the same run of a setting: trying it again would tell nothing.
+    most = different_settings(study_space(one, algorithm))
+    return one.search.trials if most is None else min(one.search.trials, most)
+
+
+def different_settings(space: dict[str, Range]) -> int | None:
+    """How many a space has; None with an interval in it."""
+    intervals = any(isinstance(range_, Interval) for range_ in space.values())
+    return None if intervals else grid_size(space)
+
+
+def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
+    """What the sweep's space says to an algorithm: what it says to all, then to this one."""
+    entries = sweep.search.space
+    ranges = {name: entry for name, entry in entries.items() if not isinstance(entry, dict)}
+    own = entries.get(algorithm)
+    return ranges | own if isinstance(own, dict) else ranges
+
+
+def first_settings(
+    one: OneDataset, algorithm: str, earlier: Sequence[Mapping[str, Value]] = ()
+) -> list[dict[str, Value]]:
+    """What a study tries first: the setting published for its dataset, then those of earlier
+    runs, then the sweep's first trials.
+
+    Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
+    to draw. Empty for a grid, which comes to each of its points anyway.
+    """
+    if one.search.sampler == "grid":
+        return []
+    space = study_space(one, algorithm)
+    settings: list[dict[str, Value]] = []
+    dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
+    reported = (
+        published(dataset, update)
+        | averaging_ranges.published(dataset, averaging_of(one, algorithm))
+        | tuning_ranges.published(one.model.tuning)
+    )
+    for wanted in (reported, *earlier, *one.search.first_trials):
+        setting: dict[str, Value] = {}
+        for name, range_ in space.items():
+            if name in wanted and not isinstance(range_, Fixed):
+                value = placed(range_, wanted[name])
+                if value is not None:
+                    setting[name] = value
+        if setting and setting not in settings:
+            settings.append(setting)
+    return settings
+
+
+def grid(space: dict[str, Range]) -> list[dict[str, Value]]:
+    """Every combination of the values of all choices; one empty setting if all is fixed.
+
+    Raises ValueError if an interval is among the ranges: its values cannot be listed.
+    """
+    choices: dict[str, tuple[Value, ...]] = {}
+    for name, range_ in space.items():
+        if isinstance(range_, Interval):
+            raise ValueError(f"a grid needs single values, but {name} is an interval")
+        if isinstance(range_, Choice):
+            choices[name] = range_.values
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def grid_size(space: dict[str, Range]) -> int:
+    """How many points `grid` would list."""
+    return math.prod(len(r.values) for r in space.values() if isinstance(r, Choice))
+
+
+def placed(range_: Range, value: Value) -> Value | None:
+    """The value as the range holds it, None if it does not.
+
+    No logarithmic range holds 0, as in a weight decay of 0: its low end stands for it.
+    """
+    if isinstance(range_, Interval) and range_.log and value == 0:
+        return range_.low
+    if not contains(range_, value):
+        return None
+    match range_:
+        case Interval():
+            return int(value) if range_.whole else float(value)
+        case Choice():
+            return next(own for own in range_.values if own == value)
+        case Fixed():
+            return range_.value
+
+
+def _typed(range_: Range, type_: type[int] | type[float]) -> Range:
+    """The range with its single values in the hyperparameter's type, so that columns have one."""
+    match range_:
+        case Choice():
+            return Choice(tuple(type_(value) for value in range_.values))
+        case Fixed():
+            return Fixed(type_(range_.value))
+        case Interval():
+            return range_

@@ -1,0 +1,1 @@
+"""The sweep file: its keys, their defaults and bounds."""

@@ -1,0 +1,116 @@
+"""The section `training` of the sweep file: its keys, their defaults and bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from search.sweep.section import Real, Section, Whole
+
+
+class Training(Section):
+    steps: Whole = Field(default=5000, ge=1, description="Updates of the weights in a run.")
+    evaluate_every: Whole = Field(default=200, ge=1, description="Updates between two evaluations.")
+    batch_size: Whole = Field(
+        default=32,
+        ge=1,
+        description="Samples per source domain and step, unless the space names it.",
+    )
+    micro_batches: Whole = Field(
+        default=1,
+        ge=1,
+        description="Pieces that a batch is cut into to save memory. Each step is that of the "
+        "whole batch, but batch norm that is not frozen sees one piece at a time.",
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    lr_schedule: Literal["constant", "linear", "cosine", "step"] = Field(
+        default="constant", description="How lr changes after the warm-up."
+    )
+    lr_warmup: Whole = Field(default=0, ge=0, description="Steps in which lr rises from 0.")
+    lr_floor: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Fraction of lr left after the last step of linear or cosine.",
+    )
+    lr_drop_at: tuple[Annotated[Real, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.8,),
+        min_length=1,
+        examples=[[0.6, 0.8]],
+        description="Fractions of the run at which lr drops, with step.",
+    )
+    lr_drop: Real = Field(
+        default=0.1, ge=0, le=1, description="What lr is multiplied by at each drop."
+    )
+    clip_norm: Real | None = Field(
+        default=None, gt=0, description="Longest gradient that the optimizer gets."
+    )
+    averaging: Literal["none", "swad", "swa", "ema"] = Field(
+        default="none",
+        description="Average of the weights that is a trial's result: swad in the valley of the "
+        "validation loss, swa over the last part of the run, ema exponentially.",
+    )
+    rho_schedule: Literal["constant", "linear", "cosine", "lr"] = Field(
+        default="constant", description="How rho changes after the warm-up; lr: as lr does."
+    )
+    rho_warmup: Whole = Field(default=0, ge=0, description="Steps in which rho rises from 0.")
+    rho_floor: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Fraction of rho left after the last step of linear or cosine.",
+    )
+    bn: Literal["auto", "updated", "frozen"] = Field(
+        default="auto",
+        description="Whether batch norm looks at the batch and updates its running statistics, "
+        "or uses those it began with; auto: frozen if model.weights are given.",
+    )
+    bn_second_pass: Literal["frozen", "updated"] = Field(
+        default="frozen",
+        description="What passes after the first do to batch norm's running statistics.",
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        default="auto", description="auto: cuda if resources.gpu is above 0, else cpu."
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="bf16: passes compute in it by autocast; weights stay in fp32. Needs no "
+        "gradient scaler.",
+    )
+    tf32: Literal["none", "convolutions", "all"] = Field(
+        default="convolutions",
+        description="What an NVIDIA GPU may compute in TF32 where fp32 is asked for.",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="Only kernels that give the same bits every time; slower on a GPU.",
+    )
+    channels_last: bool = Field(
+        default=False, description="Kernels in the layout that fast convolutions want."
+    )
+    compile: bool = Field(
+        default=False,
+        description="torch.compile for the featurizer; where it fails, a warning is logged.",
+    )
+    augmentation: Literal["auto", "none", "exact", "device"] = Field(
+        default="auto",
+        description="Where photographs are augmented: exact as Pillow does, on the CPU, or on the "
+        "device; auto: on the device if that is a GPU. Digits are shown as they are.",
+    )
+    evaluations: Literal["needed", "all"] = Field(
+        default="needed", description="Score what selection uses, or every split of every domain."
+    )
+    flatness: Literal["none", "sharpness", "curvature"] = Field(
+        default="none",
+        description="What is measured of the loss around the selected weights, for each domain: "
+        "its rise in a ball, and with curvature the Hessian's largest eigenvalue too.",
+    )
+    flatness_rho: Real = Field(default=0.05, gt=0, description="Radius of that ball.")
+    flatness_samples: Whole = Field(
+        default=512, ge=1, description="Samples of each domain that flatness is measured on."
+    )
+    checkpoint_seconds: Real = Field(
+        default=30.0, ge=0, description="Seconds between two checkpoints."
+    )

@@ -1,0 +1,225 @@
+"""What a Ray worker does with one trial. The only place where training and Ray meet."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from ray import tune
+
+from datasets.domain_dataset import DomainDataset
+from search.run import tables
+from search.run.checkpoints import TrialCheckpoints
+from search.run.compaction import ended_elsewhere
+from search.run.kept_weights import write_weights
+from search.run.run_folder import RunFolder
+from search.study.folds import folds_of, makes_folds
+from search.study.plan import TrialSpec, run_of
+from search.study.studies import Study
+from search.study.study_space import column_types
+from search.sweep.objectives import of_own_run, preference
+from search.sweep.per_dataset import of_dataset
+from search.sweep.schema import Sweep
+from search.worker import preemption
+from search.worker.limits import HangLimit, MemoryLimit
+from search.worker.trial_folds import TrialFolds
+from search.worker.trial_rows import Progress, evaluation_rows, trial_row
+from search.worker.worker_data import load_dataset
+from search.worker.worker_node import check_node
+from training.devices import device_name
+from training.evaluation import Evaluation
+from training.run import Run
+from training.train import Checkpoint, Interrupted, TrainResult, train
+
+
+def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+    """Carries out the spec in `config`, from its checkpoint if there is one.
+
+    Every evaluation is written to the run folder before it is reported, and the trial's row before
+    its end is, so that whatever Ray forgets can be read there. Held-out scores go to the folder
+    only, never into a report.
+    """
+    spec = spec_of(config)
+    torch.set_num_threads(max(int(sweep.resources.cpu), 1))
+    run = run_of(sweep, spec)
+    Trial(sweep, folder, spec, run).carry_out()
+
+
+class Trial:
+    """One attempt at a trial."""
+
+    def __init__(self, sweep: Sweep, folder: RunFolder, spec: TrialSpec, run: Run) -> None:
+        self._sweep = sweep
+        self._one = of_dataset(sweep, spec.study.dataset)
+        self._hang = HangLimit(sweep.search.hang_seconds)
+        self._folder = folder = folder.telling(self._hang.alive)  # waiting for a store is no hang
+        self._spec = spec
+        self._run = run
+        self._evaluations: list[Evaluation] = []
+        self._objectives = of_own_run(sweep.search.objectives)
+        self._best: Evaluation | None = None  # by the first of them
+        self._checkpoints = TrialCheckpoints(folder, spec)
+        self._memory = MemoryLimit(sweep.resources.memory)
+        self._known = 0  # step up to which the evaluations are written
+        self._folds = TrialFolds(folder, spec)
+        self._at: dict[str, Any] = {}  # the run that is being carried out, for its checkpoints
+        self._started = time.time()
+        self._saved = time.monotonic()
+
+    def carry_out(self) -> None:
+        with preemption.at_work(), self._hang.watching():
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        resume = self._checkpoints.read()
+        if resume is not None:
+            self._started = resume["started"]
+        check_node(self._folder)
+        dataset = load_dataset(self._one.dataset, self._folder)
+        result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
+        self._check_still_wanted()
+        self._write_evaluations(result.evaluations)
+        if result.weights is not None:
+            write_weights(self._folder, self._spec.trial, result.weights)
+        progress = self._progress(result.steps, result.seconds, result.passes, result)
+        row = trial_row(self._sweep, self._spec, progress, result.state, result.reason)
+        tables.write_trial(self._folder, row, column_types(self._sweep))
+        tune.report(asdict(progress))
+
+    def _carry_out_folds(
+        self, dataset: DomainDataset, resume: Checkpoint | None
+    ) -> TrainResult | None:
+        """The runs that come before the trial's own; returns the one that ends it by diverging."""
+        if not makes_folds(self._sweep.search):
+            return None
+        domains = [domain.name for domain in dataset.domains]
+        for number, run in enumerate(folds_of(self._run, domains)):
+            if not self._folds.take(run):
+                own = self._begin(number, run, resume)
+                result = train(run, dataset, self._alive, self._save, own, self._leaving)
+                if result.state == "diverged":
+                    reason = f"in the fold without {run.left_out}: {result.reason}"
+                    return replace(result, reason=reason, evaluations=())
+                self._folds.carried_out(run, result.evaluations)
+            if resume is None or _number(resume) <= number:  # else rows of later runs are there
+                self._check_still_wanted()
+                self._write_evaluations(())
+            progress = self._progress(0, 0.0, 0.0)
+            self._say(replace(progress, folds=number + 1, images=self._folds.images))
+        return None
+
+    def _carry_out_own_run(self, dataset: DomainDataset, resume: Checkpoint | None) -> TrainResult:
+        own = self._begin(len(self._folds.ended), self._run, resume)
+        if own is not None:
+            self._known = max((step for step, *_ in own["evaluations"]), default=0)
+        keep, step = self._sweep.search.keep_weights, self._folds.best[1]
+        return train(
+            self._run,
+            dataset,
+            self._report,
+            self._save,
+            own,
+            self._leaving,
+            keep,
+            step,
+            preference(self._sweep.search.objectives),
+        )
+
+    def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:
+        """Notes which of its runs the trial is at, and returns the checkpoint if it is of that."""
+        self._at = {"run": number, "left_out": run.left_out}
+        if resume is None or (_number(resume), resume.get("left_out")) != (number, run.left_out):
+            return None
+        return resume
+
+    def _alive(self, evaluation: Evaluation) -> None:
+        """An evaluation of a fold: a sign of life, and no news before the fold has ended."""
+        self._check_still_wanted()
+        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+
+    def _report(self, evaluation: Evaluation) -> None:
+        self._evaluations.append(evaluation)
+        if self._best is None or self._objectives[0].prefers(evaluation, self._best):
+            self._best = evaluation
+        if evaluation.step > self._known:  # else a resumed trial would take rows back
+            self._check_still_wanted()
+            self._write_evaluations(self._evaluations)
+        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+
+    def _say(self, progress: Progress) -> None:
+        with self._hang.resting():  # for as long as the driver is busy with others
+            tune.report(asdict(progress))
+
+    def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        due = time.monotonic() - self._saved >= self._one.training.checkpoint_seconds
+        if due or preemption.asked():
+            self._checkpoints.write(checkpoint() | {"started": self._started} | self._at)
+            self._saved = time.monotonic()
+
+    def _check_still_wanted(self) -> None:
+        """A worker that its driver lost sight of must not write over what came after it."""
+        study, trial = self._spec.study.id, self._spec.trial
+        if ended_elsewhere(self._folder, study, trial):
+            raise Interrupted(f"another attempt at {trial} has ended it")
+
+    def _leaving(self) -> bool:
+        self._memory.check()
+        return preemption.asked()
+
+    def _write_evaluations(self, evaluations: Any) -> None:
+        tables.write_evaluations(
+            self._folder,
+            self._sweep.name,
+            self._spec.study.id,
+            self._spec.trial,
+            self._folds.rows() + evaluation_rows(evaluations),
+        )
+
+    def _progress(
+        self, step: int, seconds: float, passes: float, result: TrainResult | None = None
+    ) -> Progress:
+        best = self._best
+        if result is not None:  # of averaged weights, it is none of those that were reported
+            best = next((e for e in result.evaluations[::-1] if e.step == result.best_step), None)
+        values = [] if best is None else [objective.value(best) for objective in self._objectives]
+        value, second = [*values, None, None][:2]
+        best_step = None if best is None else best.step
+        if makes_folds(self._sweep.search):
+            value, best_step = self._folds.best
+        return Progress(
+            step=self._folds.steps + step,
+            value=value,
+            best_step=best_step,
+            seconds=self._folds.seconds + seconds,
+            passes=self._folds.passes + passes,
+            started=self._started,
+            node=socket.gethostname(),
+            device=device_name(self._run.device),
+            state=None if result is None else result.state,
+            reason=None if result is None else result.reason or None,
+            note="; ".join(self._checkpoints.notes) or None,
+            second=second,
+            images=0 if best is None else self._objectives[0].images(best),
+        )
+
+
+def spec_of(config: dict[str, Any]) -> TrialSpec:
+    return TrialSpec(Study(**config["study"]), config["number"], config["values"])
+
+
+def _number(checkpoint: Checkpoint) -> int:
+    """Of the run that a checkpoint is of, among its trial's."""
+    return int(checkpoint.get("run", 0))
+
+
+def config_of(spec: TrialSpec) -> dict[str, Any]:
+    """The spec as Ray carries it; `spec_of` undoes this."""
+    return {
+        "study": asdict(spec.study),
+        "number": spec.number,
+        "values": dict(spec.values),
+    }
