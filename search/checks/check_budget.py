@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.study.seed_promotion import budgets
+from search.study.seed_promotion import max_trials
 from search.study.stagnation import patience, startup
 from search.study.studies import studies
-from search.study.study_space import budget
 from search.sweep.per_dataset import by_dataset
 from search.sweep.problems import Problem
 from search.sweep.schema import Sweep
@@ -30,8 +29,8 @@ def check_budget(sweep: Sweep) -> Iterator[Problem]:
                 f"is {own:g} but has no effect: the whole sweep may spend {all_:g}; remove it",
             )
     parts = by_dataset(sweep)
-    first = {s: budget(parts[s.dataset], s.algorithm) for s in studies(sweep)}
-    reduced = budgets(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
+    first = {s: trials_per_study(parts[s.dataset], s.algorithm) for s in studies(sweep)}
+    reduced = max_trials(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
     trials = sum(reduced.values())
     if search.budget.trials is not None and search.budget.trials >= trials:
         yield Problem(

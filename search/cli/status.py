@@ -19,12 +19,11 @@ from search.run import lease, storage, tables
 from search.run.kept_weights import WEIGHTS
 from search.run.run_folder import CHECKPOINTS, FOLDS, TRIALS, RunFolder
 from search.space.ranges import Value
-from search.study.seed_promotion import budgets
+from search.study.plan import plans
+from search.study.seed_promotion import max_trials
 from search.study.spending import WALL_HOURS, Limit
-from search.study.studies import Study, studies
-from search.study.study_space import budget, different_settings, study_space
+from search.study.study import Study
 from search.study.trial_attributes import state_of
-from search.sweep.per_dataset import by_dataset
 
 
 def print_status(run: str) -> None:
@@ -36,7 +35,7 @@ def print_status(run: str) -> None:
     sweep = sweep_of(folder)
     stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
-    parts = by_dataset(sweep)
+    planned = plans(sweep)
     ended_studies = {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
 
     def trials_of(study: Study) -> list[FrozenTrial]:
@@ -47,15 +46,15 @@ def print_status(run: str) -> None:
         known = study.id in begun
         return stored.get_study_user_attrs(begun[study.id]).get(PROMOTED, ()) if known else ()
 
-    trials = budgets(
-        {s: budget(parts[s.dataset], s.algorithm) for s in studies(sweep)},
+    trials = max_trials(
+        {plan.study: plan.trials for plan in planned.values()},
         sweep.seeds,
         sweep.search.seed_reduction,
         lambda study: trials_of(study) if study.id in ended_studies else None,
         promoted_in,
     )
     own = {study.id: most for study, most in trials.items()}
-    most = {s.id: different_settings(study_space(parts[s.dataset], s.algorithm)) for s in trials}
+    most = {name: different_settings(plan.space) for name, plan in planned.items()}
     stopped = stops(stored.get_study_user_attrs(number) for number in begun.values())
     shared = shares(own, most, stopped)
     rows = {study.id: _row(study, trials_of(study), shared[study.id]) for study in trials}

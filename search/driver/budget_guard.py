@@ -9,7 +9,7 @@ from search.driver.study_record import StudyRecord
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.study.spending import BUDGET, STUDY_BUDGET, Cost, costs, limits
-from search.sweep.schema import Sweep
+from search.sweep.schema import Resources, Search
 from search.worker.trial_rows import Progress
 
 
@@ -19,10 +19,10 @@ class BudgetGuard:
     Wall time is not counted here: see search.run.wall_clock.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
-        self._budget = sweep.search.budget.model_dump(exclude={"wall_hours"})
-        self._study_budget = sweep.search.study_budget.model_dump()
-        self._resources = sweep.resources.model_dump()
+    def __init__(self, search: Search, resources: Resources) -> None:
+        self._budget = search.budget.model_dump(exclude={"wall_hours"})
+        self._study_budget = search.study_budget.model_dump()
+        self._resources = resources.model_dump()
         self._ended: defaultdict[str, Cost] = defaultdict(Cost)
         self._total = Cost()  # of all that ended
         self._spent: set[str] = set()  # studies that may spend no more
@@ -40,8 +40,8 @@ class BudgetGuard:
             self._total = sum(self._ended.values(), Cost())
             self._changed = set(self._ended)
 
-    def pay(self, study: str, seconds: float | None, passes: float | None) -> None:
-        """A trial of a study ended that cost so much."""
+    def add_cost(self, study: str, seconds: float | None, passes: float | None) -> None:
+        """Adds the cost of a trial that has ended: seconds of training, and passes."""
         cost = Cost(1, seconds or 0.0, passes or 0.0)
         self._ended[study] += cost
         self._total += cost

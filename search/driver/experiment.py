@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -15,13 +15,13 @@ from ray.tune.experiment import Trial
 
 from search.driver.cluster import Slots
 from search.driver.ledger import Ledger
-from search.driver.trackers import trackers
+from search.driver.trackers import Tracker
 from search.driver.tracking import telling
 from search.driver.tune_scheduler import StudyScheduler
 from search.driver.tune_searcher import StudySearcher
 from search.errors import UserError
 from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
+from search.study.plan import StudyPlan
 from search.worker.actor import worker
 from search.worker.trial import run_trial
 
@@ -42,27 +42,34 @@ class Stop(tune.Stopper):
         return {}
 
 
-def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
+def drive(
+    plans: Mapping[str, StudyPlan],
+    folder: RunFolder,
+    ledger: Ledger,
+    stop: Stop,
+    tracked: Sequence[Tracker] = (),
+) -> None:
     """Runs trials until the ledger has no more, or `stop` is asked for.
 
     Ray must be initialized. Raises UserError if the run folder can no longer be written, or a
     node is not fit for the sweep, and what else the search itself failed with.
     """
-    needs = sweep.resources.in_rays_units()
+    common = next(iter(plans.values()))
+    needs = common.resources.in_rays_units()
     slots = Slots(needs)
     if not slots.count():
-        given = sweep.resources.model_dump(exclude_none=True)
+        given = common.resources.model_dump(exclude_none=True)
         asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items())
         raise UserError(
             f"no node of the cluster has {asked} for a trial; ask for less, "
             "or start Ray on larger nodes"
         )
-    searcher = StudySearcher(ledger, slots, stop.asked.set, sweep.search.hang_seconds)
+    searcher = StudySearcher(ledger, slots, stop.asked.set, common.search.hang_seconds)
     scheduler = StudyScheduler(searcher)
-    carry_out = tune.with_parameters(run_trial, sweep=sweep, folder=folder)
+    carry_out = tune.with_parameters(run_trial, plans=plans, folder=folder)
     with (
         tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
-        telling(sweep, folder, trackers(sweep, folder)) as callbacks,
+        telling(plans, folder, tracked) as callbacks,
     ):
         tuner = tune.Tuner(
             worker(carry_out, needs),
@@ -75,7 +82,7 @@ def drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: Stop) -> None:
                 trial_name_creator=_directory,
             ),
             run_config=tune.RunConfig(
-                name=sweep.name,
+                name=common.sweep,
                 storage_path=scratch,  # only this process looks at it
                 # The ledger hands out again what has failed, and counts.
                 failure_config=tune.FailureConfig(max_failures=0),

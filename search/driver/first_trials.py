@@ -1,44 +1,30 @@
-"""What each study tries before its sampler has a say."""
+"""What a study tries before its sampler has a say."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import optuna
 
 from datasets.splits import seed_hash
-from search.driver import later_seeds, warm_start
 from search.driver.study_record import StudyRecord
-from search.run.run_folder import RunFolder
 from search.space.ranges import Value
 from search.study import samplers
-from search.study.study_space import first_settings, grid
-from search.sweep.per_dataset import by_dataset
-from search.sweep.schema import Sweep
+from search.study.study_space import grid
 
 
-class FirstTrials:
-    """Queues settings in the storage, where a resume finds them."""
+def queue_first(
+    record: StudyRecord, study: optuna.Study, earlier: Sequence[Mapping[str, Value]]
+) -> None:
+    """Queues in the storage, where a resume finds it, what the study has not queued yet.
 
-    def __init__(self, sweep: Sweep, folder: RunFolder) -> None:
-        self._search = sweep.search
-        self._parts = by_dataset(sweep)
-        self._earlier = warm_start.recorded(folder)
-
-    def queue(self, record: StudyRecord, study: optuna.Study) -> None:
-        """Queues what the study tries first and has not queued yet.
-
-        Of a later seed: the best settings of the seed before. Of a grid: its points. Else the
-        published setting, those of earlier runs, and those of the sweep.
-        """
-        if record.after is not None:
-            later_seeds.queue(record, record.after, study)
-            return
-        for setting in self._settings(record):
-            study.enqueue_trial(setting, skip_if_exists=True)
-
-    def _settings(self, record: StudyRecord) -> list[dict[str, Value]]:
-        if self._search.sampler == "grid":
-            points = grid(record.space)
-            seed = seed_hash(self._search.seed, record.study.id)
-            return samplers.shuffled(points, seed)[: record.max_trials]
-        earlier = self._earlier.get(record.study.id, [])
-        return first_settings(self._parts[record.study.dataset], record.study.algorithm, earlier)
+    Of a grid: its points. Else the published setting, those of `earlier` runs, and the sweep's.
+    """
+    plan = record.plan
+    if plan.search.sampler == "grid":
+        seed = seed_hash(plan.search.seed, record.study.id)
+        settings = samplers.shuffled(grid(plan.space), seed)[: record.max_trials]
+    else:
+        settings = plan.first_settings(earlier)
+    for setting in settings:
+        study.enqueue_trial(setting, skip_if_exists=True)

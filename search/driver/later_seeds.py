@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import optuna
 
@@ -26,13 +26,13 @@ class LaterSeeds:
     def __init__(
         self,
         records: Mapping[str, StudyRecord],
-        seeds: Sequence[int],
         factor: int | None,
         none: Callable[[StudyRecord], None],
     ) -> None:
         self._none = none
         self._most: dict[str, int] = {}
         self._waiting: list[tuple[StudyRecord, StudyRecord]] = []
+        seeds = [*dict.fromkeys(record.study.seed for record in records.values())]
         for record in records.values() if factor is not None else ():
             earlier = before(record.study, seeds)
             if earlier is not None:

@@ -25,6 +25,7 @@ from search.run.driver_log import driver_log
 from search.run.run_folder import CHECKPOINTS, FOLDS, MANIFEST, SWEEP, TRIALS, WARM_START, RunFolder
 from search.run.storage import JOURNAL
 from search.run.wall_clock import WALL_CLOCK, WallClock
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, changed, differences
 from search.study.studies import asked_studies
 from search.sweep.per_dataset import by_dataset
@@ -42,7 +43,8 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     """
     _check_same(sweep, folder)
     require(sweep.track)
-    begin_with = None if folder.exists(WARM_START) else warm_start.find(sweep)
+    planned = plans(sweep)
+    begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)
     found = _datasets(sweep)
     try_model(sweep.model, found)
     # ray is imported late, so that what a user got wrong is said at once.
@@ -63,16 +65,20 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         # A damaged table is better found now than after the last trial.
         tables.read_trials(folder), tables.read_evaluations(folder)
         stored = storage.open_for_writing(folder)
-        ledger = Ledger(sweep, folder, stored)
-        for tracker in trackers(sweep, folder):
+        ledger = Ledger(planned, folder, stored)
+        tracked = trackers(sweep.track, sweep.name, folder)
+        for tracker in tracked:
             print(f"Tracked: {tracker.sentence}", flush=True)
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
-        with live_view.progress(sweep, ledger, folder), clock if ledger.left else nullcontext():
+        with (
+            live_view.progress(sweep.name, ledger, folder),
+            clock if ledger.left else nullcontext(),
+        ):
             if ledger.left and not stop.asked.is_set():
                 # Again after Ray has started, as it sets a handler of its own for SIGTERM.
                 with ray_cluster(address), stopping_on_signals(stop):
                     if not stop.asked.is_set():
-                        drive(sweep, folder, ledger, stop)
+                        drive(planned, folder, ledger, stop, tracked)
         held.check()
         stored.flush()
         complete = all(record.done for record in ledger.records.values())

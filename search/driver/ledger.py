@@ -6,23 +6,20 @@ told what to run and reports back, and may die at any time.
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from datasets.splits import seed_hash
-from search.driver import sharing
+from search.driver import later_seeds, sharing, warm_start
 from search.driver.budget_guard import BudgetGuard
-from search.driver.first_trials import FirstTrials
+from search.driver.first_trials import queue_first
 from search.driver.later_seeds import LaterSeeds
-from search.driver.report_steps import step_of, unit, whole
+from search.driver.pruning import Pruning
 from search.driver.study_files import StudyFiles
 from search.driver.study_record import Running, StudyRecord
 from search.driver.termination import Terminator
@@ -34,15 +31,9 @@ from search.run.shared_folds import delete_folds, group
 from search.run.storage import SweepStorage
 from search.space.distributions import suggest
 from search.space.ranges import Value
-from search.study import pruners, samplers
-from search.study.folds import makes_folds
-from search.study.plan import TrialSpec
-from search.study.studies import Study, studies
-from search.study.study_space import budget, column_types, study_space
-from search.study.trial_attributes import FAILURES, IMAGES, JUDGED, REASON, STATE, state_of
-from search.sweep.objectives import best_so_far
-from search.sweep.per_dataset import OneDataset, by_dataset
-from search.sweep.schema import Sweep
+from search.study import samplers
+from search.study.plan import StudyPlan, TrialSpec
+from search.study.trial_attributes import FAILURES, REASON, STATE, state_of
 from search.worker.trial_rows import Progress, trial_row, values_of
 
 log = logging.getLogger("steppe")
@@ -55,36 +46,28 @@ class Ledger:
     row are told to Optuna, the others are handed out again before anything new.
     """
 
-    def __init__(self, sweep: Sweep, folder: RunFolder, storage: SweepStorage) -> None:
-        self._sweep = sweep
+    def __init__(
+        self, plans: Mapping[str, StudyPlan], folder: RunFolder, storage: SweepStorage
+    ) -> None:
+        common = next(iter(plans.values()))
+        self._search = common.search
+        self._hp_types = common.column_types
         self._folder = folder
         self._storage = storage
-        self._hp_types = column_types(sweep)
         self._orphans: deque[tuple[StudyRecord, int, Progress | None]] = deque()
-        self._parts = by_dataset(sweep)
-        self._pruners = {
-            (dataset, algorithm): pruners.build(
-                one.search.scheduler,
-                int(whole(one) * unit(one, algorithm)),
-                int(grace_steps(one) * unit(one, algorithm)),
-                one.search.reduction_factor,
-            )
-            for dataset, one in self._parts.items()
-            for algorithm in sweep.algorithms
-        }
-        self._first = FirstTrials(sweep, folder)
-        self.records = {study.id: self._book(study) for study in studies(sweep)}
+        self._pruning = Pruning(plans.values(), storage)
+        self._earlier = warm_start.recorded(folder)
+        self.records = {name: StudyRecord(plan, plan.trials) for name, plan in plans.items()}
         self._sharing: defaultdict[str, list[StudyRecord]] = defaultdict(list)
-        for record in self.records.values() if makes_folds(sweep.search) else ():
+        for record in self.records.values() if common.makes_folds else ():
             self._sharing[group(record.study)].append(record)
         self._later_seeds = LaterSeeds(
             self.records,
-            sweep.seeds,
-            sweep.search.seed_reduction,
+            self._search.seed_reduction,
             lambda record: tables.write_none(folder, record.study.id, self._hp_types),
         )
-        self._budget_guard = BudgetGuard(sweep)
-        self._terminator = Terminator(sweep, self.records)
+        self._budget_guard = BudgetGuard(self._search, common.resources)
+        self._terminator = Terminator(self._search, self.records)
         self._files = StudyFiles(folder, storage)
         self._adopt()
         self._terminator.recall()
@@ -119,58 +102,18 @@ class Ledger:
         self._files.part(record)
         if record.optuna is None:
             record.optuna = self._begin(record, new=True)
-        sharing.offer(record, self.records.values(), self._sweep.search.share)
+        sharing.offer(record, self.records.values(), self._search.share)
         record.asked += 1
         return self._start(record, record.optuna.ask())
 
     def report(self, spec: TrialSpec, progress: Progress) -> bool:
-        """Records an evaluation; True if the trial is to be stopped.
-
-        A trial that was resumed reports again what is known; only its newest report decides, and
-        one that has done all its steps is let finish. With folds it is the report at the end of one
-        that counts, at as many steps as folds have, and the value may fall from one to the next.
-        """
+        """Records an evaluation; True if the trial is to be stopped."""
         record = self.records[spec.study.id]
         running = record.running[spec.trial]
         if progress.note and progress.note != (running.progress and running.progress.note):
             log.warning("%s: %s", spec.trial, progress.note)
         running.progress = progress
-        one = self._parts[record.study.dataset]
-        step = step_of(one, progress)
-        if step is None:
-            return False
-        assert progress.value is not None
-        known = self._storage.get_trial(running.trial_id).intermediate_values
-        if step not in known:
-            if progress.images and (not known or progress.folds):  # each fold brings more
-                self._storage.set_trial_user_attr(running.trial_id, IMAGES, progress.images)
-            # Optuna takes no such value of two objectives; TPE would take one of them for a rank.
-            value = progress.value if len(one.search.objectives) == 1 else math.nan
-            self._storage.set_trial_intermediate_value(running.trial_id, step, value)
-            if self._storage.get_trial(running.trial_id).user_attrs.get(FAILURES):
-                self._storage.set_trial_user_attr(running.trial_id, FAILURES, 0)
-        elif step < max(known):
-            return False
-        trial = self._storage.get_trial(running.trial_id)
-        if progress.folds is None and progress.step >= one.training.steps:
-            return False
-        if not best_so_far(one.search.objectives):
-            # The best of them all, which pruners may go by, is not what the trial is worth.
-            trial = copy.copy(trial)  # the storage's own
-            trial.intermediate_values = {step: trial.intermediate_values[step]}
-        return self._judge(record, trial, step)
-
-    def _judge(self, record: StudyRecord, trial: FrozenTrial, step: int) -> bool:
-        """What the pruner says, once: when the trial comes again, others have come further."""
-        pruner = self._pruner(record)
-        if isinstance(pruner, NopPruner):
-            return False
-        judged: Sequence[int] = trial.user_attrs.get(JUDGED, (-1, False))
-        if judged[0] != step:
-            assert record.optuna is not None
-            judged = step, bool(pruner.prune(record.optuna, trial))
-            self._storage.set_trial_user_attr(trial._trial_id, JUDGED, judged)
-        return bool(judged[1])
+        return self._pruning.stops(record, running, progress)
 
     def finish(self, spec: TrialSpec, progress: Progress) -> None:
         """A trial came to its end, completed or diverged, and has written its rows."""
@@ -185,9 +128,9 @@ class Ledger:
         where = f"at step {said.step if said else 0}"
         if said and said.folds:
             where = "after 1 fold" if said.folds == 1 else f"after {said.folds} folds"
-        if said and self._sweep.search.compare_at == "passes":
+        if said and self._search.compare_at == "passes":
             where += f" ({said.passes:g} passes)"
-        reason = f"{self._sweep.search.scheduler}: behind other trials {where}"
+        reason = f"{self._search.scheduler}: behind other trials {where}"
         self._write_row(running, "pruned", reason)
         self._end(spec, "pruned", reason)
 
@@ -206,7 +149,7 @@ class Ledger:
             return
         known = self._storage.get_trial(running.trial_id).user_attrs
         failures = known.get(FAILURES, 0) + counts
-        if failures > self._sweep.search.max_failures:
+        if failures > self._search.max_failures:
             self.fail(spec, reason)
             return
         if counts:
@@ -245,53 +188,48 @@ class Ledger:
         )
         return len(self._orphans) + sum(to_come)
 
-    def _book(self, study: Study) -> StudyRecord:
-        one = self._parts[study.dataset]
-        return StudyRecord(study, study_space(one, study.algorithm), budget(one, study.algorithm))
-
     def _begin(self, record: StudyRecord, new: bool) -> optuna.Study:
         """Makes or loads the Optuna study and queues what it tries first and has not queued yet."""
-        name, pruner = record.study.id, self._pruner(record)
-        directions = [StudyDirection.MAXIMIZE] * len(self._sweep.search.objectives)
+        name, pruner = record.study.id, self._pruning.pruner(record)
+        directions = [StudyDirection.MAXIMIZE] * len(self._search.objectives)
         if new:
             study = optuna.create_study(
                 storage=self._storage, study_name=name, directions=directions, pruner=pruner
             )
         else:
             study = optuna.load_study(storage=self._storage, study_name=name, pruner=pruner)
-        self._first.queue(record, study)
+        if record.after is not None:
+            later_seeds.queue(record, record.after, study)
+        else:
+            queue_first(record, study, self._earlier.get(name, ()))
         return study
-
-    def _pruner(self, record: StudyRecord) -> BasePruner:
-        # What has earned another seed is worth a result on it: settings are compared over seeds.
-        key = record.study.dataset, record.study.algorithm
-        return NopPruner() if record.after else self._pruners[key]
 
     def _start(self, record: StudyRecord, trial: optuna.Trial) -> TrialSpec:
         values = self._values(record, trial)
         self._storage.flush()  # before a worker writes anything under this number
-        spec = TrialSpec(record.study, trial.number, values)
+        spec = record.plan.trial(trial.number, values)
         record.running[spec.trial] = Running(spec, trial._trial_id)
         return spec
 
     def _values(self, record: StudyRecord, trial: optuna.Trial) -> dict[str, Value]:
-        search, study_id = self._sweep.search, record.study.id
+        search, study_id = self._search, record.study.id
+        space = record.plan.space
         seed = seed_hash(search.seed, study_id, trial.number)
         trial.study.sampler = samplers.build(
-            search.sampler, seed, seed_hash(search.seed, study_id), search.trials, record.space
+            search.sampler, seed, seed_hash(search.seed, study_id), search.trials, space
         )
         try:
-            return {name: suggest(trial, name, range_) for name, range_ in record.space.items()}
+            return {name: suggest(trial, name, range_) for name, range_ in space.items()}
         except OSError:
             raise
         except Exception:
             # A model that cannot be fitted must not end a sweep of days.
             log.exception("sampler %s failed in %s; drawn at random", search.sampler, study_id)
-            trial.study.sampler = samplers.build("random", seed, seed, search.trials, record.space)
-            return {name: suggest(trial, name, range_) for name, range_ in record.space.items()}
+            trial.study.sampler = samplers.build("random", seed, seed, search.trials, space)
+            return {name: suggest(trial, name, range_) for name, range_ in space.items()}
 
     def _write_row(self, running: Running, state: str, reason: str) -> None:
-        row = trial_row(self._sweep, running.spec, running.progress, state, reason)
+        row = trial_row(running.spec, running.progress, state, reason)
         self._budget_guard.add_cost(row["study"], row.get("seconds"), row.get("passes"))
         tables.write_trial(self._folder, row, self._hp_types)
 
@@ -307,7 +245,7 @@ class Ledger:
         running, overtaken = record.running.pop(spec.trial), record.leading
         self._tell(record, running.trial_id, spec.number, state, reason, values)
         delete_checkpoints(self._folder, spec)
-        if self._sweep.search.keep_weights != "none":
+        if self._search.keep_weights != "none":
             for trial in {overtaken, spec.trial} - {record.leading, None}:
                 delete_weights(self._folder, str(trial))
         if record.done:
@@ -380,13 +318,3 @@ class Ledger:
                 else:
                     ended = row["state"], row["reason"], values_of(row)
                     self._tell(record, trial._trial_id, trial.number, *ended)
-
-
-def grace_steps(one: OneDataset) -> int:
-    """Steps before which no trial of a dataset is stopped."""
-    training, search = one.training, one.search
-    if makes_folds(search):
-        return training.steps
-    if search.grace_steps is not None:
-        return search.grace_steps
-    return pruners.default_grace(training.steps, training.evaluate_every, search.reduction_factor)

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from search.driver.ledger import Ledger
 from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
 
 LINE_SECONDS = 15.0
 MOST_ROWS = 24
@@ -46,14 +45,14 @@ def console() -> Console:
 
 
 @contextmanager
-def progress(sweep: Sweep, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
+def progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
     """One table that is drawn again and again; where there is no terminal, a line now and then."""
     screen = console()
     clock = Clock(ledger)
     if screen.is_terminal:
         with Live(
             get_renderable=lambda: Group(
-                table(sweep.name, rows_of(ledger)), Text(clock.line(), style="dim")
+                table(sweep, rows_of(ledger)), Text(clock.line(), style="dim")
             ),
             console=screen,
             refresh_per_second=2,
@@ -66,7 +65,7 @@ def progress(sweep: Sweep, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
         while not done.wait(LINE_SECONDS):
             print(clock.line(), flush=True)
 
-    print(f"{sweep.name}: {clock.line()}, in {folder.uri}", flush=True)
+    print(f"{sweep}: {clock.line()}, in {folder.uri}", flush=True)
     thread = threading.Thread(target=talk, name="progress", daemon=True)
     thread.start()
     try:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import optuna
 
-from search.space.ranges import Range
-from search.study.plan import TrialSpec
-from search.study.studies import Study
+from search.study.plan import StudyPlan, TrialSpec
+from search.study.study import Study
 from search.worker.trial_rows import Progress
 
 
 @dataclass
 class Running:
-    """A trial that is being carried out, and what it said last."""
+    """A trial that is being carried out, and its newest report."""
 
     spec: TrialSpec
     trial_id: int
@@ -24,21 +23,27 @@ class Running:
 
 @dataclass
 class StudyRecord:
-    """One study: its space, its Optuna study once it has begun, and a count of its trials."""
+    """One study: its plan, its Optuna study once it has begun, and a count of its trials.
 
-    study: Study
-    space: dict[str, Range]
-    budget: int
-    # The study that comes before it: this one waits for it to end and tries its best settings.
+    max_trials: how many it may have. It begins as the plan's, and changes as seeds are reduced and
+    studies are stopped. after: the study that this one waits for, to try its best settings. asked:
+    trials that it has had. closed: its budget is spent, or that of the sweep (BudgetGuard).
+    leader: best value of a completed trial, and the trial's number; of equals, the later one's.
+    """
+
+    plan: StudyPlan
+    max_trials: int
     after: StudyRecord | None = None
     optuna: optuna.Study | None = None
     asked: int = 0
-    # Whether its budget is spent, or that of the sweep: see BudgetGuard.
     closed: bool = False
     running: dict[str, Running] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
-    # Best value of a completed trial, and the trial's number; of equals, the later one's.
     leader: tuple[float, int] | None = None
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
 
     @property
     def best(self) -> float | None:
@@ -46,6 +51,7 @@ class StudyRecord:
 
     @property
     def leading(self) -> str | None:
+        """Name of the trial that leads."""
         return self.leader and f"{self.study.id}.{self.leader[1]}"
 
     @property
@@ -61,7 +67,7 @@ class StudyRecord:
     @property
     def full(self) -> bool:
         """Whether it has had all the trials that it may have, or spent what it may spend."""
-        return self.closed or self.asked >= self.budget
+        return self.closed or self.asked >= self.max_trials
 
     @property
     def done(self) -> bool:
@@ -71,8 +77,8 @@ class StudyRecord:
     @property
     def cut(self) -> bool:
         """Whether a budget ended it before its last trial, so that it may go on with a larger."""
-        return self.closed and self.asked < self.budget
+        return self.closed and self.asked < self.max_trials
 
     def trials(self) -> list[str]:
         """Names of all its trials, in order."""
-        return [f"{self.study.id}.{number}" for number in range(self.budget)]
+        return [f"{self.study.id}.{number}" for number in range(self.max_trials)]

@@ -14,7 +14,7 @@ from typing import Any
 from search.driver.study_record import StudyRecord
 from search.study.stagnation import patience, startup, without_gain
 from search.study.study_space import different_settings
-from search.sweep.schema import Sweep
+from search.sweep.schema import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: see Stop
 
@@ -31,12 +31,12 @@ class Stop:
 class Terminator:
     """Stops studies, if the sweep asks for it; keeps account of who may have how many trials."""
 
-    def __init__(self, sweep: Sweep, records: Mapping[str, StudyRecord]) -> None:
-        self._search = sweep.search
+    def __init__(self, search: Search, records: Mapping[str, StudyRecord]) -> None:
+        self._search = search
         self._records = records
         self._shares = Shares(
             {study: record.max_trials for study, record in records.items()},
-            {study: different_settings(record.space) for study, record in records.items()},
+            {study: different_settings(record.plan.space) for study, record in records.items()},
         )
         self._stopped = 0
         self._looked: dict[str, int] = {}  # ended trials when a study was last looked at
@@ -67,7 +67,7 @@ class Terminator:
         self._stopped += 1
         self._shares.stop(stop)
         for study, trials in self._shares.trials.items():
-            self._records[study].budget = trials
+            self._records[study].max_trials = trials
 
 
 class Shares:

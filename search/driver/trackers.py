@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import UserError
 from search.run.run_folder import MANIFEST, RunFolder
 from search.study.plan import TrialSpec
-from search.sweep.schema import Sweep
-from search.worker.trial_rows import Progress, study_columns
+from search.worker.trial_rows import Progress
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
@@ -41,15 +40,15 @@ class TrackedTrial:
     absolute folder on this machine. step: the last that was told.
     """
 
-    def __init__(self, sweep: Sweep, spec: TrialSpec, run_id: str, place: Path) -> None:
+    def __init__(self, spec: TrialSpec, run_id: str, place: Path) -> None:
         key = f"{run_id} {spec.trial}"
         self.name = spec.trial
         self.trial_id = hashlib.sha256(key.encode()).hexdigest()[:16]
-        self.study = {**study_columns(sweep, spec), "number": spec.number}
+        self.study = {**spec.plan.columns, "number": spec.number}
         self.values = dict(spec.values)
         self.config: dict[str, Any] = {**self.study, **self.values}
         self.evaluated_params = self.config
-        self.experiment_dir_name = sweep.name
+        self.experiment_dir_name = spec.plan.sweep
         self.local_path = str(place)
         self.step = 0
 
@@ -81,11 +80,11 @@ def require(names: tuple[str, ...]) -> None:
             )
 
 
-def trackers(sweep: Sweep, folder: RunFolder) -> list[Tracker]:
-    """Those that the sweep asks for. Nothing is written or connected yet."""
+def trackers(names: Sequence[str], sweep: str, folder: RunFolder) -> list[Tracker]:
+    """Those of these names, for a sweep. Nothing is written or connected yet."""
     # What trackers write on the way cannot go to an object store: it lies here.
-    place = Path(folder.root) if folder.local else Path("runs").absolute() / sweep.name
-    return [_TRACKERS[name](sweep, place) for name in sweep.track]
+    place = Path(folder.root) if folder.local else Path("runs").absolute() / sweep
+    return [_TRACKERS[name](sweep, place) for name in names]
 
 
 def run_id(folder: RunFolder) -> str:
@@ -107,7 +106,7 @@ def metrics(progress: Progress) -> dict[str, Any]:
     }
 
 
-def _tensorboard(sweep: Sweep, place: Path) -> Tracker:
+def _tensorboard(sweep: str, place: Path) -> Tracker:
     def logger() -> LoggerCallback:
         from ray.tune.logger import TBXLoggerCallback
 
@@ -123,7 +122,7 @@ def _tensorboard(sweep: Sweep, place: Path) -> Tracker:
     return Tracker("tensorboard", logger, f"tensorboard --logdir {own}", own.joinpath)
 
 
-def _mlflow(sweep: Sweep, place: Path) -> Tracker:
+def _mlflow(sweep: str, place: Path) -> Tracker:
     here = f"sqlite:///{place / 'mlflow.db'}"
     given = os.environ.get("MLFLOW_TRACKING_URI")
 
@@ -148,14 +147,14 @@ def _mlflow(sweep: Sweep, place: Path) -> Tracker:
                 super().log_trial_start(trial)
 
         place.mkdir(parents=True, exist_ok=True)
-        return Logger(tracking_uri=given or here, experiment_name=sweep.name)
+        return Logger(tracking_uri=given or here, experiment_name=sweep)
 
     # The address may hold a password.
     where = "mlflow, at MLFLOW_TRACKING_URI" if given else f"mlflow ui --backend-store-uri {here}"
     return Tracker("mlflow", logger, where, lambda trial: place)
 
 
-def _wandb(sweep: Sweep, place: Path) -> Tracker:
+def _wandb(sweep: str, place: Path) -> Tracker:
     project = os.environ.get("WANDB_PROJECT", "steppe")
 
     def logger() -> LoggerCallback:
@@ -166,10 +165,10 @@ def _wandb(sweep: Sweep, place: Path) -> Tracker:
         if "WANDB_MODE" in os.environ:  # which a cluster's nodes need not know
             given = {**given, "mode": os.environ["WANDB_MODE"]}
         return WandbLoggerCallback(
-            project=project, group=sweep.name, upload_timeout=UPLOAD_SECONDS, **given
+            project=project, group=sweep, upload_timeout=UPLOAD_SECONDS, **given
         )
 
-    where = f"wandb, project {project}, group {sweep.name}"
+    where = f"wandb, project {project}, group {sweep}"
     return Tracker("wandb", logger, where, lambda trial: place)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,8 @@ from ray.tune.logger import LoggerCallback
 from search.driver.trackers import TrackedTrial, Tracker, metrics, run_id
 from search.driver.tune_searcher import progress_of
 from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
-from search.worker.trial import spec_of
+from search.study.plan import StudyPlan
+from search.worker.trial import spec_of, trial_name
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
@@ -82,8 +82,14 @@ class TrialNews(tune.Callback):
     An attempt that failed is followed by another, as a rule: its trial stays open until the end.
     """
 
-    def __init__(self, sweep: Sweep, run_id: str, tracker: Tracker, teller: Teller) -> None:
-        self._sweep = sweep
+    def __init__(
+        self,
+        plans: Mapping[str, StudyPlan],
+        run_id: str,
+        tracker: Tracker,
+        teller: Teller,
+    ) -> None:
+        self._plans = plans
         self._run_id = run_id
         self._tracker = tracker
         self._teller = teller
@@ -91,19 +97,19 @@ class TrialNews(tune.Callback):
         self._told: dict[str, Progress] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        spec = spec_of(trial.config)
+        spec = spec_of(trial.config, self._plans)
         name = spec.trial
         if name in self._open:
             return
         place = self._tracker.trial_place(name)
-        tracked: Any = TrackedTrial(self._sweep, spec, self._run_id, place)
+        tracked: Any = TrackedTrial(spec, self._run_id, place)
         self._open[name] = tracked
         self._teller.tell(lambda logger: logger.log_trial_start(tracked))
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        name, progress = spec_of(trial.config).trial, progress_of(result)
+        name, progress = trial_name(trial.config), progress_of(result)
         tracked, before = self._open.get(name), self._told.get(name)
         if tracked is None or progress.value is None:
             return
@@ -121,7 +127,7 @@ class TrialNews(tune.Callback):
         self._teller.tell(news)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._end(spec_of(trial.config).trial, failed=False)
+        self._end(trial_name(trial.config), failed=False)
 
     def close(self) -> None:
         """Ends the trials that did not end by themselves."""
@@ -142,11 +148,11 @@ class TrialNews(tune.Callback):
 
 @contextmanager
 def telling(
-    sweep: Sweep, folder: RunFolder, trackers: Sequence[Tracker]
+    plans: Mapping[str, StudyPlan], folder: RunFolder, trackers: Sequence[Tracker]
 ) -> Iterator[list[tune.Callback]]:
     """Callbacks for Tune, one for each tracker; they are told all that is left at the end."""
     own = run_id(folder) if trackers else ""
-    news = [TrialNews(sweep, own, tracker, Teller(tracker)) for tracker in trackers]
+    news = [TrialNews(plans, own, tracker, Teller(tracker)) for tracker in trackers]
     try:
         yield list(news)
     finally:

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from search.errors import UserError
-from search.results import plain_sweep
+from search.results import plain_sweep, run_objectives
 from search.results.provenance import saw_held_out
-from search.results.run_objectives import objectives
 from search.run import tables
 from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text
-from search.study.studies import Study, studies
-from search.study.study_space import first_settings, placed, study_space
-from search.sweep.per_dataset import by_dataset
-from search.sweep.schema import Sweep
+from search.study.plan import StudyPlan
+from search.study.study import Study
+from search.study.study_space import placed
 from search.sweep.warm_start_keys import WarmStart
 
 log = logging.getLogger("steppe")
@@ -50,27 +48,26 @@ class Found:
         return sum(self.behind) / count, -sum(self.objectives) / count
 
 
-def find(sweep: Sweep) -> dict[str, Any] | None:
+def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
     """What each study takes from earlier runs, as `warm_start.json` has it; None without any.
 
     Raises UserError for a run that does not exist, maximized something else, has nothing for any
     study of the sweep, or whose settings were shaped by the held-out domains where only `any`
     may be.
     """
-    asked = sweep.search.warm_start
+    search = next(iter(plans.values())).search
+    asked = search.warm_start
     if asked is None:
         return None
-    trials = [_read(run, sweep, asked) for run in asked.runs]
-    parts, found = by_dataset(sweep), {}
+    trials = [_read(run, search.objectives, asked) for run in asked.runs]
+    found = {}
     fits = dict.fromkeys(asked.runs, 0)
     misfits: dict[str, dict[str, int]] = {run: {} for run in asked.runs}
-    for study in studies(sweep):
-        one = parts[study.dataset]
-        space = study_space(one, study.algorithm)
+    for name, plan in plans.items():
         ranked: dict[tuple[tuple[str, Value], ...], Found] = {}
         for run, frame in zip(asked.runs, trials, strict=True):
-            for row, behind in _matching(frame, study, asked):
-                setting, why = _setting(row, space)
+            for row, behind in _matching(frame, plan.study, asked):
+                setting, why = _setting(row, plan.space)
                 if setting is None:
                     misfits[run][why] = misfits[run].get(why, 0) + 1
                     continue
@@ -79,9 +76,9 @@ def find(sweep: Sweep) -> dict[str, Any] | None:
                 same.behind.append(behind)
                 same.objectives.append(float(row["objective"]))
                 same.trials.append(f"{run}: {row['trial']}")
-        known = first_settings(one, study.algorithm)
+        known = plan.first_settings()
         new = [f for f in sorted(ranked.values(), key=lambda f: f.rank) if f.setting not in known]
-        found[study.id] = [
+        found[name] = [
             {"setting": f.setting, "behind": f.rank[0], "trials": f.trials}
             for f in new[: asked.settings]
         ]
@@ -115,7 +112,7 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
         ) from error
 
 
-def _read(run: str, sweep: Sweep, asked: WarmStart) -> pd.DataFrame:
+def _read(run: str, objectives: Sequence[str], asked: WarmStart) -> pd.DataFrame:
     """The completed trials of a run."""
     try:
         folder = RunFolder.existing(run)
@@ -123,8 +120,8 @@ def _read(run: str, sweep: Sweep, asked: WarmStart) -> pd.DataFrame:
         trials = tables.read_trials(folder)
     except UserError as error:
         raise UserError(f"search.warm_start: {error}") from error
-    theirs = objectives(written.get("search") or {})
-    ours = list(sweep.search.objectives)
+    theirs = run_objectives.objectives(written.get("search") or {})
+    ours = list(objectives)
     if theirs != ours:
         raise UserError(
             f"search.warm_start: {run} maximized {' and '.join(theirs)}, and this sweep maximizes "

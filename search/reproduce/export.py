@@ -150,7 +150,7 @@ def _weights(
 def _kept(chosen: Selected) -> bool:
     """Whether the run would have kept the weights of just this step."""
     row = chosen.trial.row
-    match chosen.trial.sweep.search.keep_weights:
+    match chosen.trial.plan.search.keep_weights:
         case "best":
             return bool(chosen.step == row["best_step"])
         case "last":
@@ -167,7 +167,7 @@ def _write(
     predicted: bool,
 ) -> bool:
     """Writes the files, and loads them as a user does; True if the scores are the table's."""
-    run = chosen.trial.run
+    run = chosen.trial.spec.run
     with torch.device("meta"):
         outline = models.build(
             run.model, len(dataset.classes), dataset.image_shape, weights=run.weights, load=False
@@ -202,7 +202,7 @@ def _write(
                 chosen.step,
                 dataset.classes,
                 found,
-                predictions.files_of(chosen.trial.dataset),
+                predictions.files_of(chosen.trial.plan.dataset),
             )
     return same
 
@@ -238,7 +238,7 @@ def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
             "trial": trial.name,
             **{name: getattr(study, name) for name in ("dataset", "algorithm", "held_out", "seed")},
             "fingerprint": dataset.fingerprint,
-            "tuning": trial.run.tuning,
+            "tuning": trial.spec.run.tuning,
             "method": chosen.method,
             "step": chosen.step,
             "weights": chosen.weights,

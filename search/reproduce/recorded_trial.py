@@ -13,11 +13,8 @@ from search.errors import UserError
 from search.nearest import nearest
 from search.run import lease, tables
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, run_of
-from search.study.studies import Study
-from search.sweep.per_dataset import of_dataset
-from search.sweep.schema import Dataset, Sweep
-from training.run import Run
+from search.study.plan import StudyPlan, TrialSpec, plans
+from search.sweep.schema import Sweep
 
 KEYS = ["step", "weights", "domain", "split"]
 
@@ -29,7 +26,6 @@ class RecordedTrial:
     row: of `trials`. evaluations: of its own run, not of its folds; `weights` is never null.
     """
 
-    sweep: Sweep
     spec: TrialSpec
     row: Mapping[str, Any]
     evaluations: pd.DataFrame
@@ -39,12 +35,8 @@ class RecordedTrial:
         return self.spec.trial
 
     @property
-    def run(self) -> Run:
-        return run_of(self.sweep, self.spec)
-
-    @property
-    def dataset(self) -> Dataset:
-        return of_dataset(self.sweep, self.spec.study.dataset).dataset
+    def plan(self) -> StudyPlan:
+        return self.spec.plan
 
     @property
     def averaged(self) -> bool:
@@ -90,19 +82,18 @@ class EndedRun:
     def trial(self, name: str) -> RecordedTrial:
         """The trial of a full name."""
         row = _row(self.trials[self.trials["trial"] == name].iloc[0])
-        study = Study(*(row[field] for field in Study.__dataclass_fields__))
         # Tables carry doubles and 64-bit integers: the values are the ones that were suggested.
         values = {
             key.removeprefix("hp_"): value
             for key, value in row.items()
             if key.startswith("hp_") and value is not None
         }
-        spec = TrialSpec(study, row["number"], values)
+        spec = plans(self.sweep)[str(row["study"])].trial(row["number"], values)
         own = self.evaluations[self.evaluations["trial"] == name]
         if "fold" in own:
             own = own[own["fold"].isna()]
         own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
-        return RecordedTrial(self.sweep, spec, row, own)
+        return RecordedTrial(spec, row, own)
 
 
 def ended_run(run: str) -> EndedRun:

@@ -15,7 +15,6 @@ from search.driver import prepare
 from search.driver.live_view import console
 from search.errors import UserError
 from search.reproduce.recorded_trial import RecordedTrial
-from search.study.folds import makes_folds
 from search.sweep.objectives import preference
 from training.evaluation import Evaluation
 from training.train import train
@@ -40,7 +39,7 @@ class _Reached(Exception):
 
 def load_dataset(trial: RecordedTrial) -> DomainDataset:
     """The trial's dataset, as it is on this machine. Raises UserError as prepare.load."""
-    given = trial.dataset
+    given = trial.plan.dataset
     return prepare.load(given.name, given.root, given.size, given.allow)
 
 
@@ -49,9 +48,9 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
 
     Raises UserError if there is nothing to repeat, or if this machine cannot do it.
     """
-    run = trial.run
+    run = trial.spec.run
     last = trial.evaluations["step"].max()
-    in_a_fold = makes_folds(trial.sweep.search)
+    in_a_fold = trial.plan.makes_folds
     to_the_end = trial.row["state"] in TO_THE_END
     if trial.evaluations.empty and (in_a_fold or not to_the_end):
         own = "its own run, and folds are not repeated" if in_a_fold else "an evaluation"
@@ -75,7 +74,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
                 leaving=advance,
                 keep=keep,  # type: ignore[arg-type]
                 held_out_at=None if best is None or trial.averaged else int(best),
-                prefers=preference(trial.sweep.search.objectives),
+                prefers=preference(trial.plan.search.objectives),
             )
         except _Reached:
             return Repeated(tuple(found), None)
@@ -91,7 +90,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
 def _threads(trial: RecordedTrial) -> Iterator[None]:
     """As many as its worker had: sums depend on how they are shared out."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(int(trial.sweep.resources.cpu), 1))
+    torch.set_num_threads(max(int(trial.plan.resources.cpu), 1))
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ def differences(folder: RunFolder, trial: RecordedTrial, dataset: DomainDataset)
         now = dataset.fingerprint[:12]
         yield f"images of {dataset.name}: fingerprint {was} in the run, {now} here"
     try:
-        here = device_name(trial.run.device)
+        here = device_name(trial.spec.run.device)
     except (RuntimeError, AssertionError):  # torch without CUDA, or no GPU
         here = "no GPU"
     for what, old, new in _facts(_session(folder, trial), manifest.session()):

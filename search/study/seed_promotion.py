@@ -32,7 +32,7 @@ def before(study: Study, seeds: Sequence[int]) -> Study | None:
     return replace(study, seed=seeds[place - 1]) if place else None
 
 
-def budgets(
+def max_trials(
     first: Mapping[Study, int],
     seeds: Sequence[int],
     factor: int | None,

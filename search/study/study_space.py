@@ -61,7 +61,7 @@ def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
     return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(sweep, name).items()}
 
 
-def budget(one: OneDataset, algorithm: str) -> int:
+def trials_per_study(one: OneDataset, algorithm: str) -> int:
     """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
     # The same seed makes the same run of a setting: trying it again would tell nothing.
     most = different_settings(study_space(one, algorithm))
@@ -82,26 +82,26 @@ def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     return ranges | own if isinstance(own, dict) else ranges
 
 
-def first_settings(
-    one: OneDataset, algorithm: str, earlier: Sequence[Mapping[str, Value]] = ()
-) -> list[dict[str, Value]]:
-    """What a study tries first: the setting published for its dataset, then those of earlier
-    runs, then the sweep's first trials.
-
-    Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
-    to draw. Empty for a grid, which comes to each of its points anyway.
-    """
-    if one.search.sampler == "grid":
-        return []
-    space = study_space(one, algorithm)
-    settings: list[dict[str, Value]] = []
+def published_setting(one: OneDataset, algorithm: str) -> dict[str, Value]:
+    """The values that papers report for an algorithm on the dataset."""
     dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
-    reported = (
+    return (
         published(dataset, update)
         | averaging_ranges.published(dataset, averaging_of(one, algorithm))
         | tuning_ranges.published(one.model.tuning)
     )
-    for wanted in (reported, *earlier, *one.search.first_trials):
+
+
+def first_settings(
+    space: Mapping[str, Range], wanted_first: Sequence[Mapping[str, Value]]
+) -> list[dict[str, Value]]:
+    """The settings that a study tries first, each once, as its space holds them.
+
+    Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
+    to draw.
+    """
+    settings: list[dict[str, Value]] = []
+    for wanted in wanted_first:
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
             if name in wanted and not isinstance(range_, Fixed):
@@ -113,7 +113,7 @@ def first_settings(
     return settings
 
 
-def grid(space: dict[str, Range]) -> list[dict[str, Value]]:
+def grid(space: Mapping[str, Range]) -> list[dict[str, Value]]:
     """Every combination of the values of all choices; one empty setting if all is fixed.
 
     Raises ValueError if an interval is among the ranges: its values cannot be listed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,13 +17,9 @@ from search.run.checkpoints import TrialCheckpoints
 from search.run.compaction import ended_elsewhere
 from search.run.kept_weights import write_weights
 from search.run.run_folder import RunFolder
-from search.study.folds import folds_of, makes_folds
-from search.study.plan import TrialSpec, run_of
-from search.study.studies import Study
-from search.study.study_space import column_types
+from search.study.folds import folds_of
+from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import of_own_run, preference
-from search.sweep.per_dataset import of_dataset
-from search.sweep.schema import Sweep
 from search.worker import preemption
 from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.trial_folds import TrialFolds
@@ -36,34 +32,33 @@ from training.run import Run
 from training.train import Checkpoint, Interrupted, TrainResult, train
 
 
-def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
-    """Carries out the spec in `config`, from its checkpoint if there is one.
+def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
+    """Carries out the trial that `config` names, from its checkpoint if there is one.
 
     Every evaluation is written to the run folder before it is reported, and the trial's row before
     its end is, so that whatever Ray forgets can be read there. Held-out scores go to the folder
     only, never into a report.
     """
-    spec = spec_of(config)
-    torch.set_num_threads(max(int(sweep.resources.cpu), 1))
-    run = run_of(sweep, spec)
-    Trial(sweep, folder, spec, run).carry_out()
+    spec = spec_of(config, plans)
+    torch.set_num_threads(max(int(spec.plan.resources.cpu), 1))
+    Trial(folder, spec).carry_out()
 
 
 class Trial:
     """One attempt at a trial."""
 
-    def __init__(self, sweep: Sweep, folder: RunFolder, spec: TrialSpec, run: Run) -> None:
-        self._sweep = sweep
-        self._one = of_dataset(sweep, spec.study.dataset)
-        self._hang = HangLimit(sweep.search.hang_seconds)
+    def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
+        plan = spec.plan
+        self._plan = plan
+        self._hang = HangLimit(plan.search.hang_seconds)
         self._folder = folder = folder.telling(self._hang.alive)  # waiting for a store is no hang
         self._spec = spec
-        self._run = run
+        self._run = spec.run
         self._evaluations: list[Evaluation] = []
-        self._objectives = of_own_run(sweep.search.objectives)
+        self._objectives = of_own_run(plan.search.objectives)
         self._best: Evaluation | None = None  # by the first of them
         self._checkpoints = TrialCheckpoints(folder, spec)
-        self._memory = MemoryLimit(sweep.resources.memory)
+        self._memory = MemoryLimit(plan.resources.memory)
         self._known = 0  # step up to which the evaluations are written
         self._folds = TrialFolds(folder, spec)
         self._at: dict[str, Any] = {}  # the run that is being carried out, for its checkpoints
@@ -79,22 +74,22 @@ class Trial:
         if resume is not None:
             self._started = resume["started"]
         check_node(self._folder)
-        dataset = load_dataset(self._one.dataset, self._folder)
+        dataset = load_dataset(self._plan.dataset, self._folder)
         result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
         self._check_still_wanted()
         self._write_evaluations(result.evaluations)
         if result.weights is not None:
             write_weights(self._folder, self._spec.trial, result.weights)
         progress = self._progress(result.steps, result.seconds, result.passes, result)
-        row = trial_row(self._sweep, self._spec, progress, result.state, result.reason)
-        tables.write_trial(self._folder, row, column_types(self._sweep))
+        row = trial_row(self._spec, progress, result.state, result.reason)
+        tables.write_trial(self._folder, row, self._plan.column_types)
         tune.report(asdict(progress))
 
     def _carry_out_folds(
         self, dataset: DomainDataset, resume: Checkpoint | None
     ) -> TrainResult | None:
         """The runs that come before the trial's own; returns the one that ends it by diverging."""
-        if not makes_folds(self._sweep.search):
+        if not self._plan.makes_folds:
             return None
         domains = [domain.name for domain in dataset.domains]
         for number, run in enumerate(folds_of(self._run, domains)):
@@ -116,7 +111,7 @@ class Trial:
         own = self._begin(len(self._folds.ended), self._run, resume)
         if own is not None:
             self._known = max((step for step, *_ in own["evaluations"]), default=0)
-        keep, step = self._sweep.search.keep_weights, self._folds.best[1]
+        keep, step = self._plan.search.keep_weights, self._folds.best[1]
         return train(
             self._run,
             dataset,
@@ -126,7 +121,7 @@ class Trial:
             self._leaving,
             keep,
             step,
-            preference(self._sweep.search.objectives),
+            preference(self._plan.search.objectives),
         )
 
     def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:
@@ -155,7 +150,7 @@ class Trial:
             tune.report(asdict(progress))
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
-        due = time.monotonic() - self._saved >= self._one.training.checkpoint_seconds
+        due = time.monotonic() - self._saved >= self._plan.training.checkpoint_seconds
         if due or preemption.asked():
             self._checkpoints.write(checkpoint() | {"started": self._started} | self._at)
             self._saved = time.monotonic()
@@ -173,7 +168,7 @@ class Trial:
     def _write_evaluations(self, evaluations: Any) -> None:
         tables.write_evaluations(
             self._folder,
-            self._sweep.name,
+            self._plan.sweep,
             self._spec.study.id,
             self._spec.trial,
             self._folds.rows() + evaluation_rows(evaluations),
@@ -188,7 +183,7 @@ class Trial:
         values = [] if best is None else [objective.value(best) for objective in self._objectives]
         value, second = [*values, None, None][:2]
         best_step = None if best is None else best.step
-        if makes_folds(self._sweep.search):
+        if self._plan.makes_folds:
             value, best_step = self._folds.best
         return Progress(
             step=self._folds.steps + step,
@@ -207,8 +202,12 @@ class Trial:
         )
 
 
-def spec_of(config: dict[str, Any]) -> TrialSpec:
-    return TrialSpec(Study(**config["study"]), config["number"], config["values"])
+def spec_of(config: Mapping[str, Any], plans: Mapping[str, StudyPlan]) -> TrialSpec:
+    return plans[config["study"]].trial(config["number"], config["values"])
+
+
+def trial_name(config: Mapping[str, Any]) -> str:
+    return f"{config['study']}.{config['number']}"
 
 
 def _number(checkpoint: Checkpoint) -> int:
@@ -217,9 +216,9 @@ def _number(checkpoint: Checkpoint) -> int:
 
 
 def config_of(spec: TrialSpec) -> dict[str, Any]:
-    """The spec as Ray carries it; `spec_of` undoes this."""
+    """The trial as Ray carries it; `spec_of` undoes this."""
     return {
-        "study": asdict(spec.study),
+        "study": spec.study.id,
         "number": spec.number,
         "values": dict(spec.values),
     }

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from search.study.folds import makes_folds
 from search.study.plan import TrialSpec
-from search.sweep.schema import Sweep
 from training.evaluation import Evaluation
 
 
@@ -21,10 +19,10 @@ class Progress:
     value: of the objective so far, None before the first evaluation; best_step: where it is from.
     second: of the second objective at that step, if the search has two.
     started: seconds since the epoch. state: None while it goes on. note: what is to be logged.
-    passes: training.passes.Passes.spent so far. With folds (search.study.folds), step, seconds and passes
-    are those of all runs that this trial carried out. folds: how many there are, in the report at
-    the end of one; None in all other reports, whose value is no news. images: that value was
-    measured on; of folds, in these reports alone.
+    passes: training.passes.Passes.spent so far. With folds (search.study.folds), step, seconds and
+    passes are those of all runs that this trial carried out. folds: how many have ended, in the
+    report at the end of one; None in all other reports, whose value is no news. images: how many
+    the value was measured on; of folds, in these reports alone.
     """
 
     step: int
@@ -55,14 +53,14 @@ def values_of(row: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def trial_row(
-    sweep: Sweep, spec: TrialSpec, progress: Progress | None, state: str, reason: str | None
+    spec: TrialSpec, progress: Progress | None, state: str, reason: str | None
 ) -> dict[str, Any]:
     """A row of `trials`; without progress, of a trial that never got to its first evaluation.
 
     The score of some of its folds is not the objective, and may well be above what all would give.
     """
     row = {
-        **study_columns(sweep, spec),
+        **spec.plan.columns,
         "trial": spec.trial,
         "number": spec.number,
         "state": state,
@@ -71,7 +69,7 @@ def trial_row(
         **{f"hp_{name}": value for name, value in spec.values.items()},
     }
     if progress is not None:
-        whole = state == "completed" or not makes_folds(sweep.search)
+        whole = state == "completed" or not spec.plan.makes_folds
         row |= {
             "steps": progress.step,
             "best_step": progress.best_step if whole else None,
@@ -105,8 +103,3 @@ def evaluation_rows(
         for evaluation in evaluations
         for score in evaluation.scores
     ]
-
-
-def study_columns(sweep: Sweep, spec: TrialSpec) -> Mapping[str, Any]:
-    study = spec.study
-    return {"sweep": sweep.name, "study": study.id, **asdict(study)}

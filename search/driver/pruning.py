@@ -1,0 +1,96 @@
+"""Whether a trial is stopped early: what it reports goes to Optuna, and Optuna's pruner decides."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+
+from optuna.pruners import BasePruner, NopPruner
+
+from search.driver.study_record import Running, StudyRecord
+from search.run.storage import SweepStorage
+from search.study import pruners
+from search.study.plan import StudyPlan
+from search.study.trial_attributes import FAILURES, IMAGES, JUDGED
+from search.sweep.objectives import best_so_far
+from search.worker.trial_rows import Progress
+
+
+class Pruning:
+    """Records what trials report and asks the pruner of their study.
+
+    All that a pruner knows is in the storage, so that a resumed sweep decides alike.
+    """
+
+    def __init__(self, plans: Iterable[StudyPlan], storage: SweepStorage) -> None:
+        self._storage = storage
+        self._pruners: dict[tuple[str, str], BasePruner] = {}
+        for plan in plans:
+            key = plan.study.dataset, plan.study.algorithm
+            if key not in self._pruners:
+                self._pruners[key] = pruners.build(
+                    plan.search.scheduler,
+                    int(plan.total_steps * plan.resource_per_step),
+                    int(plan.grace_steps * plan.resource_per_step),
+                    plan.search.reduction_factor,
+                )
+
+    def pruner(self, record: StudyRecord) -> BasePruner:
+        """The study's pruner; none for a later seed, whose settings are compared over seeds."""
+        study = record.study
+        return NopPruner() if record.after else self._pruners[study.dataset, study.algorithm]
+
+    def stops(self, record: StudyRecord, running: Running, progress: Progress) -> bool:
+        """Records an evaluation; True if the trial is to be stopped.
+
+        A resumed trial reports again what is known: only its newest report decides. A trial that
+        has done all its steps is let finish. With folds, the report at the end of a fold counts,
+        and the value may fall from one fold to the next.
+        """
+        step = reported_step(record.plan, progress)
+        if step is None:
+            return False
+        assert progress.value is not None
+        objectives = record.plan.search.objectives
+        known = self._storage.get_trial(running.trial_id).intermediate_values
+        if step not in known:
+            if progress.images and (not known or progress.folds):  # each fold brings more
+                self._storage.set_trial_user_attr(running.trial_id, IMAGES, progress.images)
+            # Optuna takes no such value of two objectives; TPE would take one of them for a rank.
+            value = progress.value if len(objectives) == 1 else math.nan
+            self._storage.set_trial_intermediate_value(running.trial_id, step, value)
+            if self._storage.get_trial(running.trial_id).user_attrs.get(FAILURES):
+                self._storage.set_trial_user_attr(running.trial_id, FAILURES, 0)
+        elif step < max(known):
+            return False
+        trial = self._storage.get_trial(running.trial_id)
+        if progress.folds is None and progress.step >= record.plan.training.steps:
+            return False
+        if not best_so_far(objectives):
+            # The best of them all, which pruners may go by, is not what the trial is worth.
+            trial = copy.copy(trial)  # the storage's own
+            trial.intermediate_values = {step: trial.intermediate_values[step]}
+        pruner = self.pruner(record)
+        if isinstance(pruner, NopPruner):
+            return False
+        # Decided once: when a resumed trial reports again, other trials have come further.
+        judged: Sequence[int] = trial.user_attrs.get(JUDGED, (-1, False))
+        if judged[0] != step:
+            assert record.optuna is not None
+            judged = step, bool(pruner.prune(record.optuna, trial))
+            self._storage.set_trial_user_attr(trial._trial_id, JUDGED, judged)
+        return bool(judged[1])
+
+
+def reported_step(plan: StudyPlan, progress: Progress) -> int | None:
+    """The step under which the storage keeps a report; None if the report is none of a value.
+
+    It is the trial's own step, its passes where search.compare_at says so, and with folds
+    (search.study.folds) the steps of the folds that have ended, whoever carried them out: so
+    trials are compared after the same folds.
+    """
+    if plan.makes_folds:
+        return None if progress.folds is None else progress.folds * plan.training.steps
+    # A step takes at least one pass, so that no two reports have the same whole number.
+    return int(progress.passes) if plan.search.compare_at == "passes" else progress.step

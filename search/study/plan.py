@@ -1,0 +1,214 @@
+"""The plan of a study: everything that its trials, its tables and its reports need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import datasets
+from search.space import algorithm_names
+from search.space.ranges import Range, Value
+from search.study import pruners
+from search.study.folds import makes_folds
+from search.study.studies import Study, studies
+from search.study.study_space import (
+    column_types,
+    first_settings,
+    published_setting,
+    study_space,
+    trials_per_study,
+)
+from search.sweep.model_layers import batch_norm
+from search.sweep.objectives import peeking
+from search.sweep.per_dataset import OneDataset, by_dataset
+from search.sweep.schema import Dataset, Model, Resources, Search, Sweep
+from search.sweep.training_keys import Training
+from training.algorithms import passes_per_step
+from training.run import Run
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What one study does.
+
+    sweep: name of its sweep. training: the keys that hold for its dataset, with `averaging`, `bn`
+    and `device` decided. domains: all of its dataset, in the dataset's order. space: the range of
+    every hyperparameter. column_types: of every hyperparameter that an algorithm of the sweep has,
+    as the tables have a column for each. trials: how many it is to have. published: the values
+    that papers report for its algorithm.
+    """
+
+    sweep: str
+    study: Study
+    dataset: Dataset
+    model: Model
+    training: Training
+    search: Search
+    resources: Resources
+    domains: tuple[str, ...]
+    space: Mapping[str, Range]
+    column_types: Mapping[str, type[int] | type[float]]
+    trials: int
+    published: Mapping[str, Value]
+
+    @property
+    def makes_folds(self) -> bool:
+        """Whether its trials are scored by leave-one-domain-out cross-validation."""
+        return makes_folds(self.search)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a whole trial: of its own run, and of a fold for each source domain."""
+        runs = len(self.domains) if self.makes_folds else 1
+        return self.training.steps * runs
+
+    @property
+    def grace_steps(self) -> int:
+        """Steps before which no trial is stopped."""
+        if self.makes_folds:
+            return self.training.steps
+        if self.search.grace_steps is not None:
+            return self.search.grace_steps
+        return pruners.default_grace(
+            self.training.steps, self.training.evaluate_every, self.search.reduction_factor
+        )
+
+    @property
+    def resource_per_step(self) -> float:
+        """What a step counts when trials are compared: 1, or its passes (search.compare_at)."""
+        if self.search.compare_at == "steps":
+            return 1.0
+        return passes_per_step(algorithm_names.split(self.study.algorithm)[0])
+
+    @cached_property
+    def columns(self) -> Mapping[str, Any]:
+        """The columns of the study in every table."""
+        return {"sweep": self.sweep, "study": self.study.id, **asdict(self.study)}
+
+    def first_settings(self, earlier: Sequence[Mapping[str, Value]] = ()) -> list[dict[str, Value]]:
+        """What it tries first: the published setting, those of `earlier` runs, the sweep's own."""
+        if self.search.sampler == "grid":  # comes to each of its points anyway
+            return []
+        return first_settings(self.space, [self.published, *earlier, *self.search.first_trials])
+
+    def trial(self, number: int, values: Mapping[str, Value]) -> TrialSpec:
+        """Its trial of this number, with these hyperparameters."""
+        return TrialSpec(self, number, values)
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What one trial is told to do. It is known everywhere by (study, number)."""
+
+    plan: StudyPlan
+    number: int
+    values: Mapping[str, Value]
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+    @property
+    def trial(self) -> str:
+        """Its name in files and tables."""
+        return f"{self.study.id}.{self.number}"
+
+    @property
+    def run(self) -> Run:
+        """The training run that it asks for."""
+        study, training = self.study, self.plan.training
+        sees_held_out = training.evaluations == "needed" and peeking(self.plan.search.objectives)
+        root = self.plan.dataset.root
+        return Run(
+            dataset=study.dataset,
+            root=None if root is None else str(root),
+            model=study.model,
+            algorithm=algorithm_names.split(study.algorithm)[0],
+            held_out=study.held_out,
+            seed=study.seed,
+            steps=training.steps,
+            evaluate_every=training.evaluate_every,
+            hyperparameters=dict(self.values),  # type: ignore[arg-type]
+            weights=self.plan.model.weights,
+            tuning=self.plan.model.tuning,
+            optimizer=training.optimizer,
+            momentum=training.momentum,
+            lr_schedule=training.lr_schedule,
+            lr_warmup=training.lr_warmup,
+            lr_floor=training.lr_floor,
+            lr_drop_at=training.lr_drop_at,
+            lr_drop=training.lr_drop,
+            clip_norm=training.clip_norm,
+            micro_batches=training.micro_batches,
+            averaging=training.averaging,
+            rho_schedule=training.rho_schedule,
+            rho_warmup=training.rho_warmup,
+            rho_floor=training.rho_floor,
+            bn="frozen" if training.bn == "frozen" else "updated",
+            bn_second_pass=training.bn_second_pass,
+            augmentation=training.augmentation,
+            evaluations="held_out" if sees_held_out else training.evaluations,
+            flatness=training.flatness,
+            flatness_rho=training.flatness_rho,
+            flatness_samples=training.flatness_samples,
+            device=training.device,
+            precision=training.precision,
+            tf32=training.tf32,
+            deterministic=training.deterministic,
+            channels_last=training.channels_last,
+            compile=training.compile,
+        )
+
+
+def plans(sweep: Sweep) -> dict[str, StudyPlan]:
+    """The plans of a checked sweep's studies by the study's name, in the order of its file."""
+    parts = by_dataset(sweep)
+    domains = {
+        name: datasets.describe(name, one.dataset.root).domains for name, one in parts.items()
+    }
+    types = column_types(sweep)
+    shared = {
+        (name, algorithm): _shared(one, algorithm)
+        for name, one in parts.items()
+        for algorithm in sweep.algorithms
+    }
+    return {
+        study.id: StudyPlan(
+            sweep=sweep.name,
+            study=study,
+            dataset=parts[study.dataset].dataset,
+            model=sweep.model,
+            search=sweep.search,
+            resources=sweep.resources,
+            domains=domains[study.dataset],
+            column_types=types,
+            **shared[study.dataset, study.algorithm],
+        )
+        for study in studies(sweep)
+    }
+
+
+def _shared(one: OneDataset, algorithm: str) -> dict[str, Any]:
+    """What the studies of an algorithm on a dataset have in common."""
+    average = algorithm_names.averaging(algorithm, one.training.averaging)
+    return {
+        "training": one.training.model_copy(
+            update={
+                "averaging": average,
+                "bn": batch_norm(one, one.training),
+                "device": device(one),
+            }
+        ),
+        "space": study_space(one, algorithm),
+        "trials": trials_per_study(one, algorithm),
+        "published": published_setting(one, algorithm),
+    }
+
+
+def device(one: Sweep) -> str:
+    """Where trials of a dataset compute; `auto` is a GPU if they are given one."""
+    if one.training.device != "auto":
+        return one.training.device
+    return "cuda" if one.resources.gpu > 0 else "cpu"
