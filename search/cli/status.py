@@ -17,12 +17,12 @@ from search.results.budget_notes import limited, spent, spent_studies
 from search.results.provenance import saw_held_out
 from search.run import lease, storage, tables
 from search.run.kept_weights import WEIGHTS
-from search.run.run_folder import CHECKPOINTS, FOLDS, TRIALS, RunFolder
-from search.space.ranges import Value
+from search.run.run_folder import CHECKPOINTS, FOLDS, RunFolder
+from search.space.ranges import Value, different_settings
 from search.study.seed_promotion import budgets
 from search.study.spending import WALL_HOURS, Limit
 from search.study.studies import Study, studies
-from search.study.study_space import budget, different_settings, study_space
+from search.study.study_space import budget, study_space
 from search.study.trial_attributes import state_of
 from search.sweep.per_dataset import by_dataset
 
@@ -37,7 +37,7 @@ def print_status(run: str) -> None:
     stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
     parts = by_dataset(sweep)
-    ended_studies = {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
+    ended_studies = tables.ended_studies(folder)
 
     def trials_of(study: Study) -> list[FrozenTrial]:
         known = study.id in begun
@@ -64,7 +64,8 @@ def print_status(run: str) -> None:
     asked = sum(row.budget for row in rows.values())
     limits: list[Limit] = []
     closed = set[str]()
-    if limited(plain := sweep.model_dump(mode="json")):
+    plain = sweep.model_dump(mode="json")
+    if limited(plain):
         written = tables.read_trials(folder)
         limits, closed = spent(folder, plain, written), spent_studies(plain, written)
     left = sum(
@@ -74,7 +75,7 @@ def print_status(run: str) -> None:
     screen = console()
     screen.print(table(sweep.name, rows.values()))
     screen.print(f"{ended} of {asked} trials ended, in {folder.uri}")
-    for why in saw_held_out(sweep.model_dump(mode="json")):
+    for why in saw_held_out(plain):
         screen.print(f"not the honest protocol, {why}")
     if stopped:
         screen.print(f"studies stopped, as they no longer improved: {len(stopped)}")
