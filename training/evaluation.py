@@ -66,16 +66,17 @@ class Evaluation:
 
         Gulrajani & Lopez-Paz 2021, arXiv 2007.01434, section 3.
         """
-        out = [score.accuracy for score in self._source_out()]
+        out = [score.accuracy for score in self.source_out()]
         return sum(out) / len(out)
 
     @property
     def validation_loss(self) -> float:
         """Unweighted mean loss of the source domains' out splits."""
-        out = [score.loss for score in self._source_out()]
+        out = [score.loss for score in self.source_out()]
         return sum(out) / len(out)
 
-    def _source_out(self) -> list[Score]:
+    def source_out(self) -> list[Score]:
+        """Of the source domains' out splits, which validate."""
         return [s for s in self.scores if s.role == "source" and s.split == "out"]
 
 

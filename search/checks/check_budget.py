@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from search.study.seed_promotion import max_trials
 from search.study.stagnation import patience, startup
 from search.study.studies import studies
+from search.study.study_space import trials_per_study
 from search.sweep.per_dataset import by_dataset
 from search.sweep.problems import Problem
 from search.sweep.schema import Sweep

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from models import tuning
 from search.nearest import way_out
 from search.space import algorithm_names
-from search.space.ranges import Interval, Range, extremes, plain, show_value, text
+from search.space.ranges import Interval, Range, extremes, grid_size, plain, show_value, text
 from search.study.study_space import (
     averaging_of,
     column_types,
     given_ranges,
-    grid_size,
     hyperparameter_types,
     placed,
     study_space,

@@ -17,8 +17,8 @@ from search.results.budget_notes import limited, spent, spent_studies
 from search.results.provenance import saw_held_out
 from search.run import lease, storage, tables
 from search.run.kept_weights import WEIGHTS
-from search.run.run_folder import CHECKPOINTS, FOLDS, TRIALS, RunFolder
-from search.space.ranges import Value
+from search.run.run_folder import CHECKPOINTS, FOLDS, RunFolder
+from search.space.ranges import Value, different_settings
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
 from search.study.spending import WALL_HOURS, Limit
@@ -36,7 +36,7 @@ def print_status(run: str) -> None:
     stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
     planned = plans(sweep)
-    ended_studies = {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
+    ended_studies = tables.ended_studies(folder)
 
     def trials_of(study: Study) -> list[FrozenTrial]:
         known = study.id in begun
@@ -63,7 +63,8 @@ def print_status(run: str) -> None:
     asked = sum(row.budget for row in rows.values())
     limits: list[Limit] = []
     closed = set[str]()
-    if limited(plain := sweep.model_dump(mode="json")):
+    plain = sweep.model_dump(mode="json")
+    if limited(plain):
         written = tables.read_trials(folder)
         limits, closed = spent(folder, plain, written), spent_studies(plain, written)
     left = sum(
@@ -73,7 +74,7 @@ def print_status(run: str) -> None:
     screen = console()
     screen.print(table(sweep.name, rows.values()))
     screen.print(f"{ended} of {asked} trials ended, in {folder.uri}")
-    for why in saw_held_out(sweep.model_dump(mode="json")):
+    for why in saw_held_out(plain):
         screen.print(f"not the honest protocol, {why}")
     if stopped:
         screen.print(f"studies stopped, as they no longer improved: {len(stopped)}")

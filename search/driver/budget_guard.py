@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from search.driver.study_record import StudyRecord
 from search.run import tables
 from search.run.run_folder import RunFolder
-from search.study.spending import BUDGET, STUDY_BUDGET, Cost, costs, limits
+from search.study.spending import BUDGET, STUDY_BUDGET, Cost, any_limit, costs, limits
 from search.sweep.schema import Resources, Search
 from search.worker.trial_rows import Progress
 
@@ -30,8 +30,7 @@ class BudgetGuard:
 
     @property
     def limited(self) -> bool:
-        budgets = (*self._budget.values(), *self._study_budget.values())
-        return any(most is not None for most in budgets)
+        return any_limit(self._budget) or any_limit(self._study_budget)
 
     def recall(self, folder: RunFolder) -> None:
         """Takes over what the trials cost that ended before."""

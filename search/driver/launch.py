@@ -112,8 +112,7 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     """Writes the selection table from the trials so far."""
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     asked = asked_studies(sweep)
-    ended = {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
-    why = untried(sweep.model_dump(mode="json"), asked, trials, ended)
+    why = untried(sweep.model_dump(mode="json"), asked, trials, tables.ended_studies(folder))
     chosen = select(trials, evaluations, tuple(METHODS), asked, why)
     tables.write_selection(folder, chosen)
 

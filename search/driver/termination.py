@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from search.driver.study_record import StudyRecord
+from search.space.ranges import different_settings
 from search.study.stagnation import patience, startup, without_gain
-from search.study.study_space import different_settings
 from search.sweep.schema import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: see Stop

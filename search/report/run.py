@@ -14,7 +14,7 @@ from search import results
 from search.errors import UserError
 from search.results.plain_sweep import Sweep, asked_studies
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
-from search.space.ranges import Choice, Interval, Range, parse_range
+from search.space.ranges import Range, different_settings, parse_range
 from search.study.seed_promotion import most_settings
 from search.study.spending import Limit
 
@@ -78,15 +78,10 @@ class Run:
         return {name: parse_range(range_) for name, range_ in written.items()}
 
     def _budget(self, algorithm: str) -> int:
-        # As search.study.study_space.budget: a space of single values may have fewer points.
-        ranges = list(self.space(algorithm).values())
-        most = int(self.sweep["search"]["trials"])
-        if any(isinstance(range_, Interval) for range_ in ranges):
-            return most
-        points = 1
-        for range_ in ranges:
-            points *= len(range_.values) if isinstance(range_, Choice) else 1
-        return min(most, points)
+        # As search.study.study_space.budget, of the ranges that stand in sweep.yaml.
+        trials = int(self.sweep["search"]["trials"])
+        most = different_settings(self.space(algorithm))
+        return trials if most is None else min(trials, most)
 
 
 def read(location: str) -> Run:

@@ -34,7 +34,7 @@ from search.results.result_frames import categorical, joined
 from search.results.run_objectives import main_method
 from search.results.summaries import BY, Summary, summarize
 from search.run import tables
-from search.run.run_folder import TRIALS, RunFolder
+from search.run.run_folder import RunFolder
 from search.study.spending import Limit
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         holder |= {study["study"]: folder.uri for study in plain_sweep.asked_studies(sweep)}
         name = folder.name if folder.name not in sweeps else folder.uri
         sweeps[name] = sweep
-        ended |= {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
+        ended |= tables.ended_studies(folder)
         # In this order: a trial in `trials` has all of its evaluations.
         trials.append(tables.read_trials(folder))
         evaluations.append(tables.read_evaluations(folder))

@@ -10,13 +10,13 @@ import pandas as pd
 from search.results.plain_sweep import Sweep
 from search.run import wall_clock
 from search.run.run_folder import RunFolder
-from search.study.spending import BUDGET, STUDY_BUDGET, Cost, Limit, costs, limits
+from search.study.spending import BUDGET, STUDY_BUDGET, Cost, Limit, any_limit, costs, limits
 
 
 def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
     """The limits of a run's budget, and what its trials in the tables and its drivers spent."""
     budget = (sweep.get("search") or {}).get("budget") or {}
-    if not any(most is not None for most in budget.values()):
+    if not any_limit(budget):
         return []
     cost = sum(costs(trials).values(), Cost())
     hours = 0.0 if budget.get("wall_hours") is None else wall_clock.read(folder) / 3600
@@ -26,8 +26,7 @@ def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
 def limited(sweep: Sweep) -> bool:
     """Whether a run has any budget."""
     search = sweep.get("search") or {}
-    budgets = [search.get(key) or {} for key in ("budget", "study_budget")]
-    return any(most is not None for budget in budgets for most in budget.values())
+    return any(any_limit(search.get(key) or {}) for key in ("budget", "study_budget"))
 
 
 def spent_studies(sweep: Sweep, trials: pd.DataFrame) -> set[str]:
@@ -55,7 +54,7 @@ def about_ending(
     """
     search = sweep.get("search") or {}
     notes = [f"{name}: ended by its budget, {limit}" for limit in budget if limit.reached]
-    own = any(most is not None for most in (search.get("study_budget") or {}).values())
+    own = any_limit(search.get("study_budget") or {})
     if not (notes or own or search.get("terminator", "none") != "none"):
         return notes
     had = trials["study"].value_counts()

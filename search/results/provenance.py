@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from search.results.plain_sweep import Sweep
-from search.results.run_objectives import peeking
+from search.results.run_objectives import objectives
+from search.sweep.objectives import peeking
 
 _TIED = "; the errors over seeds leave out the luck of the search"
 
@@ -17,7 +18,7 @@ def saw_held_out(sweep: Sweep) -> list[str]:
     """Why settings of a run were shaped by labels of held-out domains; empty if they were not."""
     search = sweep.get("search") or {}
     found = []
-    for objective in peeking(search):
+    for objective in peeking(objectives(search)):
         found.append(
             f"search.objective: {objective}: the search maximized accuracy on the very domain that "
             "is held out, so all of this is an upper bound and no result"

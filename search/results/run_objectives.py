@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search.results.plain_sweep import Sweep
-from search.results.selection_rules import RULES
+from search.sweep.objectives import peeking
 
 DEFAULT = "training-domain"  # DomainBed's honest rule
 
@@ -17,11 +17,6 @@ def objectives(search: Mapping[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
-def peeking(search: Mapping[str, Any]) -> list[str]:
-    """Its objectives that see the held-out domain: they have the names of selection rules."""
-    return [name for name in objectives(search) if RULES[name].peeks]
-
-
 def main_method(sweeps: Iterable[Sweep]) -> str:
     """The selection method of results where none is named: the one that the search maximized.
 
@@ -30,4 +25,4 @@ def main_method(sweeps: Iterable[Sweep]) -> str:
     """
     firsts = {objectives(sweep.get("search") or {})[0] for sweep in sweeps}
     first, *others = firsts
-    return DEFAULT if others or RULES[first].peeks else first
+    return DEFAULT if others or peeking([first]) else first

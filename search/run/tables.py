@@ -193,6 +193,14 @@ def read_evaluations(folder: RunFolder) -> pd.DataFrame:
     return _read_parts(folder, EVALUATIONS, evaluations_schema(), _EVALUATION_CATEGORIES)
 
 
+def ended_studies(folder: RunFolder) -> set[str]:
+    """Names of the studies that have ended: all trials of one are in a file of its own.
+
+    The names of parts are among them, which are those of trials.
+    """
+    return {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
+
+
 def read_selection(folder: RunFolder) -> pd.DataFrame:
     """The winners that the sweep recorded; an empty frame if there is no selection yet."""
     if not folder.exists(SELECTION):

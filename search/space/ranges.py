@@ -6,6 +6,7 @@ As a user writes them: `{log_uniform: [0.01, 0.3]}`, `{uniform: [0, 1]}`, `{int_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -164,6 +165,17 @@ def extremes(range_: Range) -> tuple[Value, ...]:
             return range_.values
         case Fixed():
             return (range_.value,)
+
+
+def grid_size(space: Mapping[str, Range]) -> int:
+    """How many combinations the single values of these ranges have."""
+    return math.prod(len(r.values) for r in space.values() if isinstance(r, Choice))
+
+
+def different_settings(space: Mapping[str, Range]) -> int | None:
+    """How many settings a space has; None with an interval in it."""
+    intervals = any(isinstance(range_, Interval) for range_ in space.values())
+    return None if intervals else grid_size(space)
 
 
 def plain_value(written: object) -> Value:

@@ -45,6 +45,11 @@ def _short(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.4g}"
 
 
+def any_limit(budget: Mapping[str, float | None]) -> bool:
+    """Whether a budget sets any."""
+    return any(most is not None for most in budget.values())
+
+
 def limits(
     key: str,
     budget: Mapping[str, float | None],

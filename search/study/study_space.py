@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 from models import tuning
 from search.space import algorithm_names, averaging_ranges, tuning_ranges
 from search.space.published_settings import published
-from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains
+from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains, different_settings
 from search.space.suggested_ranges import suggestions
 from search.sweep.per_dataset import OneDataset
 from search.sweep.schema import Sweep
@@ -68,12 +67,6 @@ def trials_per_study(one: OneDataset, algorithm: str) -> int:
     return one.search.trials if most is None else min(one.search.trials, most)
 
 
-def different_settings(space: dict[str, Range]) -> int | None:
-    """How many a space has; None with an interval in it."""
-    intervals = any(isinstance(range_, Interval) for range_ in space.values())
-    return None if intervals else grid_size(space)
-
-
 def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     """What the sweep's space says to an algorithm: what it says to all, then to this one."""
     entries = sweep.search.space
@@ -127,11 +120,6 @@ def grid(space: Mapping[str, Range]) -> list[dict[str, Value]]:
     return [
         dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
     ]
-
-
-def grid_size(space: dict[str, Range]) -> int:
-    """How many points `grid` would list."""
-    return math.prod(len(r.values) for r in space.values() if isinstance(r, Choice))
 
 
 def placed(range_: Range, value: Value) -> Value | None:

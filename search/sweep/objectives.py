@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from training.evaluation import Evaluation, Score
+if TYPE_CHECKING:  # results know objectives by name, without torch
+    from training.evaluation import Evaluation, Score
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Objective:
 
 
 def _sources(evaluation: Evaluation) -> list[Score]:
-    return [s for s in evaluation.scores if s.role == "source" and s.split == "out"]
+    return evaluation.source_out()
 
 
 def _worst_source(evaluation: Evaluation) -> list[Score]:
-    return [min(_sources(evaluation), key=lambda score: score.accuracy)]
+    return [min(evaluation.source_out(), key=lambda score: score.accuracy)]
 
 
 def _held_out(evaluation: Evaluation) -> list[Score]:

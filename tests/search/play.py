@@ -109,6 +109,23 @@ def play(
     return specs
 
 
+def play_through_deaths(sweep: Sweep, folder: RunFolder, attempts: int) -> Ledger:
+    """Completes all trials, each by a driver of its own, whatever of them die of KeyboardInterrupt.
+
+    Returns the last ledger, which has no more; so many attempts must be enough.
+    """
+    for _ in range(attempts):
+        try:
+            ledger = open_ledger(sweep, folder)
+            spec = ledger.next()
+        except KeyboardInterrupt:
+            continue
+        if spec is None:
+            return ledger
+        finish(ledger, sweep, folder, spec, quality(spec.values))
+    raise AssertionError(f"trials are left after {attempts} drivers")
+
+
 def stored(folder: RunFolder) -> dict[str, list[FrozenTrial]]:
     """What stands in the journal, by study, read anew."""
     opened = storage.open_for_reading(folder)

@@ -5,17 +5,9 @@ import pytest
 from search.checks.load_sweep import checked
 from search.space import averaging_ranges
 from search.space.published_settings import PUBLISHED, published, reported
-from search.space.ranges import Choice, Fixed, Interval
+from search.space.ranges import Choice, Fixed, Interval, grid_size
 from search.space.suggested_ranges import RANGES, suggestions
-from search.study.study_space import (
-    budget,
-    column_types,
-    first_settings,
-    grid,
-    grid_size,
-    placed,
-    study_space,
-)
+from search.study.study_space import budget, column_types, first_settings, grid, placed, study_space
 from search.sweep.schema import Sweep
 from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters

@@ -17,6 +17,7 @@ from tests.search.play import (
     finish,
     open_ledger,
     play,
+    play_through_deaths,
     quality,
     rows,
     said,
@@ -171,15 +172,7 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module.optuna.Study, "enqueue_trial", dying)
-        for _ in range(30):
-            try:
-                ledger = open_ledger(sweep, folder)
-                spec = ledger.next()
-            except KeyboardInterrupt:
-                continue
-            if spec is None:
-                break
-            finish(ledger, sweep, folder, spec, quality(spec.values))
+        ledger = play_through_deaths(sweep, folder, attempts=30)
     assert len(died) == 2
     for seed in (0, 1, 2):
         assert params(folder, seed) == params(alone, seed)

@@ -4,7 +4,14 @@ import pytest
 
 from search.driver import sharing
 from search.run.run_folder import RunFolder
-from tests.search.play import finish, open_ledger, quality, small_sweep, stored
+from tests.search.play import (
+    finish,
+    open_ledger,
+    play_through_deaths,
+    quality,
+    small_sweep,
+    stored,
+)
 
 NINE = {"trials": 10, "sampler": "random"}
 
@@ -89,16 +96,7 @@ def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, mon
             raise KeyboardInterrupt
 
     monkeypatch.setattr(sharing, "offer", dying)
-    for _ in range(60):
-        try:
-            ledger = open_ledger(sweep, folder)
-            spec = ledger.next()
-        except KeyboardInterrupt:
-            continue
-        if spec is None:
-            break
-        finish(ledger, sweep, folder, spec, quality(spec.values))
-    assert spec is None
+    play_through_deaths(sweep, folder, attempts=60)
     for name, trials in stored(folder).items():
         assert len(trials) == 10
         assert len(taken(trials)) == died.count(name) == 2
