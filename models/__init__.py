@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ __all__ = [
     "names",
     "outline",
     "published",
+    "weights_file",
 ]
 
 
@@ -93,23 +95,26 @@ def build(
             DomainBed's `resnet_dropout`; the dropout is the featurizer's last layer.
         weights: what the featurizer starts from: None for fresh weights; the name of published
             ones, which are downloaded into the cache of torch.hub or of the Hugging Face hub,
-            once; or the path of a state dict, of the featurizer or of a whole model, whose last
-            layer is then left out.
+            once; or the path of a file that has the featurizer in it, alone or in a whole model,
+            whose last layer is then left out, under whatever prefix (models.checkpoints); with
+            #PART behind it where the file has more than one.
         load: False leaves the weights unread: the model is the one that they are for, its own
             weights fresh.
 
     Raises:
         ValueError: no model has this name or such weights (names the nearest one), dropout is not
-            in [0, 1), the model cannot take such images, or the weights do not fit the model.
+            in [0, 1), the model cannot take such images, the weights do not fit the model, are in
+            the file more than once, or are not finite.
         FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
         ModuleNotFoundError: the model is of a library that is not installed.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
     family, own_name = _family(name)
+    taken = None
     if family is not None:
-        wide = width(name, lambda: family.featurizer(own_name, shape, None, False), shape)
-        features = family.featurizer(own_name, shape, weights, load)
+        wide = width(name, lambda: family.featurizer(own_name, shape, None, False)[0], shape)
+        features, taken = family.featurizer(own_name, shape, weights, load)
         colours = family.colours(own_name, weights)
     else:
         entry, colours = MODELS[name], IMAGENET
@@ -118,9 +123,9 @@ def build(
         else:
             with torch.device("meta"):  # no numbers: to draw them takes longer than to load them
                 features, wide = entry.featurizer(shape)
-            pretrained.load(features, name, weights, entry.published)
+            taken = pretrained.load(features, name, weights, entry.published)
     layers = nn.Sequential(features, nn.Dropout(dropout))
-    return Network(layers, nn.Linear(wide, classes), colours)
+    return Network(layers, nn.Linear(wide, classes), colours, taken)
 
 
 def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:
@@ -151,6 +156,12 @@ def check_weights(name: str, weights: str) -> None:
         ModuleNotFoundError: as `check`.
     """
     pretrained.check(name, weights, published(name))
+
+
+def weights_file(name: str, weights: str) -> Path | None:
+    """The file that the weights are in; None of published ones. Raises as `check_weights`."""
+    file = pretrained.check(name, weights, published(name))
+    return None if file is None else file[0]
 
 
 def names(family: str) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from models import pretrained
+from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_hugging_face, from_url
 from models.family import Family, without_chance
 from models.network import Colours, Shape
-from models.weight_files import read
+from models.weight_files import contents
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -41,7 +42,9 @@ def colours(name: str, weights: str | None) -> Colours:
     return Colours(tuple(config["mean"]), tuple(config["std"]))
 
 
-def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.Module:
+def featurizer(
+    name: str, shape: Shape, weights: str | None, load: bool
+) -> tuple[nn.Module, Taken | None]:
     """The image tower with its projection into the space that it shares with texts, not normalised.
 
     Position embeddings are resampled to the images' size, as open_clip does it. The activation is
@@ -61,16 +64,18 @@ def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.M
         weights in published(name) and _tag(name, weights).get("quick_gelu")
     )
     clip = open_clip.CLIP(config["embed_dim"], vision, NO_TEXT, quick)
+    taken = None
     if weights is not None and load:
-        path = pretrained.check(model, weights, published(name))
-        if path is None:
-            path = _published_file(
-                _tag(name, weights), f"the weights {weights!r} of model {model!r}"
-            )
-        _load(clip, path, f"weights of model {model!r} in {path}")
+        file = pretrained.check(model, weights, published(name))
+        path, part = file or (
+            _published_file(_tag(name, weights), f"the weights {weights!r} of model {model!r}"),
+            None,
+        )
+        found = _load(clip, path, part, f"weights of model {model!r} in {path}")
+        taken = found if file else None
     if of_timm and size != made_for and hasattr(clip.visual, "set_input_size"):
         clip.visual.set_input_size(size)
-    return without_chance(clip.visual)
+    return without_chance(clip.visual), taken
 
 
 def _tag(name: str, weights: str | None) -> dict[str, Any]:
@@ -89,18 +94,20 @@ def _published_file(config: dict[str, Any], what: str) -> Path:
     return from_url(config["url"], what)
 
 
-def _load(clip: Any, path: Path, what: str) -> None:
+def _load(clip: Any, path: Path, part: str | None, what: str) -> Taken:
     """The image tower's part of a file of the whole model, or of the tower alone."""
     from open_clip.model import resize_pos_embed
 
-    state = read(path)
-    if any(key.startswith(TOWER) for key in state):
-        state = {key: value for key, value in state.items() if key.startswith(TOWER)}
-    else:
-        state = {TOWER + key: value for key, value in pretrained.bare(state).items()}
-    resize_pos_embed(state, clip)
-    given = {key.removeprefix(TOWER): value for key, value in state.items()}
-    clip.visual.load_state_dict(pretrained.fit(clip.visual.state_dict(), given, what))
+    def resize(state: dict[str, Tensor]) -> None:
+        whole = {TOWER + key: tensor for key, tensor in state.items()}
+        resize_pos_embed(whole, clip)
+        state.update({key.removeprefix(TOWER): tensor for key, tensor in whole.items()})
+
+    own = clip.visual.state_dict()
+    checkpoint = Checkpoint(contents(path), own, path)
+    state, taken = pretrained.fit(own, checkpoint, what, part, resize)
+    clip.visual.load_state_dict(state)
+    return taken
 
 
 FAMILY = Family(

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from models.checkpoints import Taken
 from models.nearest import nearest
 from models.network import Colours, Shape
 
@@ -23,8 +24,8 @@ class Family:
     names      of all models
     published  name -> names of the weights that it may start from
     colours    name, weights or None -> what the featurizer expects
-    featurizer name, (C, H, W), weights or None, whether to load them -> the module; ValueError and
-               FileNotFoundError as of models.build
+    featurizer name, (C, H, W), weights or None, whether to load them -> the module, and what was
+               taken of a file; ValueError and FileNotFoundError as of models.build
     """
 
     package: str
@@ -33,7 +34,7 @@ class Family:
     names: Callable[[], Sequence[str]]
     published: Callable[[str], Sequence[str]]
     colours: Callable[[str, str | None], Colours]
-    featurizer: Callable[[str, Shape, str | None, bool], nn.Module]
+    featurizer: Callable[[str, Shape, str | None, bool], tuple[nn.Module, Taken | None]]
 
 
 def require(family: Family, model: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.checkpoints import Taken
+
 Shape = tuple[int, int, int]  # (C, H, W) of an image
 Three = tuple[float, float, float]
 
@@ -31,15 +33,21 @@ class Network(nn.Module):
         featurizer: maps x to features [N, width].
         classifier: maps features to logits.
         colours: what the featurizer's weights were made for.
+        taken: what of a file its weights are; None without one.
     """
 
     def __init__(
-        self, featurizer: nn.Module, classifier: nn.Linear, colours: Colours = IMAGENET
+        self,
+        featurizer: nn.Module,
+        classifier: nn.Linear,
+        colours: Colours = IMAGENET,
+        taken: Taken | None = None,
     ) -> None:
         super().__init__()
         self.featurizer = featurizer
         self.classifier = classifier
         self.colours = colours
+        self.taken = taken
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes]."""

@@ -7,13 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models import pretrained
+from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_hugging_face, from_url
 from models.family import Family, without_chance
 from models.network import Colours, Shape
-from models.weight_files import read
+from models.weight_files import contents
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -41,7 +43,9 @@ def colours(name: str, weights: str | None) -> Colours:
     return Colours(tuple(config.mean), tuple(config.std))
 
 
-def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.Module:
+def featurizer(
+    name: str, shape: Shape, weights: str | None, load: bool
+) -> tuple[nn.Module, Taken | None]:
     """The model without its classifier, from which timm returns pooled features [N, width].
 
     Position embeddings are resampled to the images' size, as timm does it.
@@ -54,31 +58,38 @@ def featurizer(name: str, shape: Shape, weights: str | None, load: bool) -> nn.M
         options["img_size"] = shape[1:]
     if weights is None or not load:
         known = weights if weights in published(name) else None
-        return without_chance(timm.create_model(_tagged(name, known), **options))
-    path = pretrained.check(model, weights, published(name))
-    if path is None:
+        return without_chance(timm.create_model(_tagged(name, known), **options)), None
+    file = pretrained.check(model, weights, published(name))
+    # timm knows layouts of its own for its published weights, heads and all.
+    taken: Taken | None = None
+    overlay: dict[str, Any] = {"custom_load": False}
+    if file is None:
         what = f"the weights {weights!r} of model {model!r}"
-        state = read(_published_file(config, what))
-        own: dict[str, Any] = {}
+        overlay["state_dict"] = contents(_published_file(config, what))
     else:
-        state = _without_head(pretrained.bare(read(path)), config.classifier or ())
+        path, part = file
+        what = f"weights of model {model!r} in {path}"
+        with torch.device("meta"):
+            own = timm.create_model(name, **options).state_dict()
+        found = Checkpoint(contents(path), own, path).find(what, part, resampled=True)
+        state, taken = pretrained.sound(found.state, own, found.taken, what)
+        state = _without_head(state, config.classifier or ())
         # So timm takes them for weights of just this model, and refuses others.
-        own = {"num_classes": 0, "label_offset": 0}
-    overlay = {"state_dict": state, "custom_load": False, **own}
+        overlay |= {"state_dict": state, "num_classes": 0, "label_offset": 0}
     try:
         network: nn.Module = timm.create_model(
-            _tagged(name, None if path else weights),
+            _tagged(name, None if file else weights),
             pretrained=True,
             pretrained_cfg_overlay=overlay,
             **options,
         )
     except (RuntimeError, KeyError, ValueError) as error:
+        if file is not None and (found.missing or found.strange):
+            raise ValueError(found.misfit(what)) from error
         reason = " ".join(str(error).split())[:400]
-        raise ValueError(
-            f"the weights of model {model!r} in {path or weights} do not fit: {reason}"
-        ) from error
+        raise ValueError(f"the {what.removeprefix('the ')} do not fit: {reason}") from error
     network.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator, union-attr]
-    return without_chance(network)
+    return without_chance(network), taken
 
 
 def _config(name: str, weights: str | None = None) -> Any:

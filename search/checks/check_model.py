@@ -8,6 +8,7 @@ import datasets
 import models
 from datasets.domain_dataset import DomainDataset
 from models import tuning
+from models.checkpoints import Taken
 from search.errors import UserError
 from search.nearest import way_out
 from search.space import algorithm_names
@@ -72,15 +73,20 @@ def _features(sweep: OneDataset) -> Iterator[Problem]:
             )
 
 
-def try_model(model: Model, found: Sequence[DomainDataset]) -> None:
+def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
     """Builds the model for each dataset, so that what is wrong is said once and before any trial.
+
+    Returns what is taken of a file of weights.
 
     Raises UserError: the model cannot take the images, be tuned so, or get its weights.
     """
+    taken = None
     shapes = {dataset.image_shape for dataset in found}
     for shape in shapes:
         try:
             network = models.build(model.name, 2, shape, weights=model.weights)
+            taken = network.taken
             tuning.tune(network, model.tuning, {})
         except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
             raise UserError(f"model: {error}") from error
+    return taken

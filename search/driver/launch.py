@@ -46,7 +46,7 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     planned = plans(sweep)
     begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)
     found = _datasets(sweep)
-    try_model(sweep.model, found)
+    taken = try_model(sweep.model, found)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
     from search.driver.experiment import Stop, drive, stopping_on_signals
@@ -61,7 +61,10 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
         if not folder.exists(SWEEP) or changed(sweep, sweep_of(folder)):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         warm_start.record(folder, begin_with)
-        manifest.record(folder, found, saw_held_out(sweep.model_dump(mode="json")))
+        saw = saw_held_out(sweep.model_dump(mode="json"))
+        manifest.record(folder, found, saw, taken)
+        if taken is not None:
+            print(f"Weights: {taken}", flush=True)
         # A damaged table is better found now than after the last trial.
         tables.read_trials(folder), tables.read_evaluations(folder)
         stored = storage.open_for_writing(folder)

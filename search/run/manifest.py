@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -11,12 +12,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datasets.domain_dataset import DomainDataset
 from search.checkout import CHECKOUT
 from search.errors import UserError
 from search.run.run_folder import MANIFEST, RunFolder
+
+if TYPE_CHECKING:
+    from models.checkpoints import Taken
 
 PACKAGES = (
     "numba",
@@ -36,21 +41,28 @@ PACKAGES = (
 
 
 def record(
-    folder: RunFolder, datasets: Sequence[DomainDataset], saw_held_out: Sequence[str] = ()
+    folder: RunFolder,
+    datasets: Sequence[DomainDataset],
+    saw_held_out: Sequence[str] = (),
+    taken: Taken | None = None,
 ) -> None:
     """Writes the manifest, or adds a session to it when a run is taken up again.
 
     saw_held_out: why settings of the run were shaped by labels of its held-out domains.
+    taken: what its model takes of a file of weights.
 
-    Raises UserError if the run was made with other data under the same name.
+    Raises UserError if the run was made with other data or weights under the same name.
     """
+    weights = None if taken is None else _weights(taken)
     try:
-        manifest = json.loads(folder.read_bytes(MANIFEST))
+        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
         known = {dataset.name: str(manifest["datasets"][dataset.name]) for dataset in datasets}
         sessions = [*manifest["sessions"], session()]
+        weights_before = manifest.get("weights")
     except FileNotFoundError:
         known = {dataset.name: dataset.fingerprint for dataset in datasets}
         sessions = [session()]
+        weights_before = None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
@@ -64,10 +76,18 @@ def record(
                 f"{before[:12]}, now {now[:12]}); put the old ones back or launch under another "
                 "name"
             )
+    if weights and weights_before and weights["sha256"] != weights_before["sha256"]:
+        raise UserError(
+            f"{folder.uri} was made with other weights in {weights['file']} (sha256 "
+            f"{weights_before['sha256'][:12]}, now {weights['sha256'][:12]}); put the old file "
+            "back or launch under another name"
+        )
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
     manifest = {"datasets": known, "sessions": sessions}
     if saw_held_out:
         manifest["saw_held_out"] = list(saw_held_out)
+    if weights is not None:
+        manifest["weights"] = weights
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 
 
@@ -77,6 +97,21 @@ def fingerprints(folder: RunFolder) -> dict[str, str]:
         return dict(json.loads(folder.read_bytes(MANIFEST))["datasets"])
     except FileNotFoundError:
         return {}
+
+
+def weights_digest(folder: RunFolder) -> str | None:
+    """The sha256 of the file of weights that a run was made with; None without one."""
+    try:
+        weights = json.loads(folder.read_bytes(MANIFEST)).get("weights")
+    except FileNotFoundError:
+        return None
+    return None if weights is None else str(weights["sha256"])
+
+
+def sha256(file: Path) -> str:
+    """Of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def packages(folder: RunFolder) -> dict[str, str]:
@@ -98,6 +133,17 @@ def session() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions(),
         "commit": _commit(),
+    }
+
+
+def _weights(taken: Taken) -> dict[str, Any]:
+    return {
+        "file": str(taken.file),
+        "sha256": sha256(taken.file),
+        "under": taken.under,
+        "wrappers": list(taken.wrappers),
+        "left_out": dict(taken.left_out),
+        "converted": dict(taken.converted),
     }
 
 

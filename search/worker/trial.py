@@ -25,7 +25,7 @@ from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
 from search.worker.worker_data import load_dataset
-from search.worker.worker_node import check_node
+from search.worker.worker_node import check_node, check_weights
 from training.devices import device_name
 from training.evaluation import Evaluation
 from training.run import Run
@@ -74,6 +74,7 @@ class Trial:
         if resume is not None:
             self._started = resume["started"]
         check_node(self._folder)
+        check_weights(self._folder, self._run.model, self._run.weights)
         dataset = load_dataset(self._plan.dataset, self._folder)
         result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
         self._check_still_wanted()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 from functools import cache
+from pathlib import Path
 
+import models
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
@@ -44,6 +46,36 @@ def check_node(folder: RunFolder) -> None:
             f"node {socket.gethostname()} has {', '.join(other)}, which the driver has: install "
             f"the same there, or take the node away, and `python -m search resume {folder.uri}`"
         )
+
+
+def check_weights(folder: RunFolder, model: str, weights: str | None) -> None:
+    """Compares this node's file of weights with the driver's, of which the manifest has the sha256.
+
+    Raises UserError that names the node: it has no such file, or another one.
+    """
+    known = manifest.weights_digest(folder)
+    if weights is None or known is None:
+        return
+    try:
+        file = models.weights_file(model, weights)
+    except FileNotFoundError as error:
+        raise UserError(f"node {socket.gethostname()}: {error}") from error
+    if file is None:
+        return
+    stat = file.stat()
+    own = _digest(file, stat.st_mtime_ns, stat.st_size)
+    if own != known:
+        raise UserError(
+            f"node {socket.gethostname()} has other weights in {file} (sha256 {own[:12]}) than the "
+            f"driver (sha256 {known[:12]}); copy the driver's there, or take the node away, and "
+            f"`python -m search resume {folder.uri}`"
+        )
+
+
+@cache
+def _digest(file: Path, modified: int, size: int) -> str:
+    """Read once by each worker, as long as it stays as it is."""
+    return manifest.sha256(file)
 
 
 @cache

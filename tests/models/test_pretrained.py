@@ -137,8 +137,9 @@ def test_keys_that_lack_or_are_too_many_are_named(whole: nn.Module, tmp_path: Pa
 
     message = str(refusal.value)
     assert f"weights of model 'resnet18' in {tmp_path / 'other.pth'}" in message
-    assert "missing: bn1.bias, layer1.0.conv1.weight; unexpected: projector.weight" in message
-    assert "fc.weight" not in message
+    assert "98 of the model's 100 tensors" in message
+    assert "missing: bn1.bias, layer1.0.conv1.weight; unexpected: " in message
+    assert "projector.weight" in message
 
 
 def test_weights_of_another_model_are_refused_in_few_words(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_truncated_file_is_refused(saved: Path, tmp_path: Path) -> None:
 def test_a_whole_checkpoint_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "checkpoint.pth")
 
-    with pytest.raises(ValueError, match="names to tensors, but it holds epoch, state_dict"):
+    with pytest.raises(ValueError, match="it holds epoch, state_dict"):
         build(tmp_path / "checkpoint.pth")
 
 

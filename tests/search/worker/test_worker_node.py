@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
+import models
+from search.checks.check_model import try_model
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
-from search.worker.worker_node import COMPUTING, check_node
+from search.sweep.schema import Model
+from search.worker.worker_node import COMPUTING, check_node, check_weights
 
 
 @pytest.fixture
@@ -57,3 +61,38 @@ def test_a_node_that_does_not_share_the_run_folder_is_named(tmp_path):
     elsewhere = RunFolder(tmp_path / "not here")
     with pytest.raises(UserError, match=r"^node .* does not see the run in .*--output$"):
         check_node(elsewhere)
+
+
+def test_a_run_knows_the_file_of_weights_that_it_was_made_with(tmp_path):
+    def save(seed):
+        torch.manual_seed(seed)
+        whole = models.build("mlp", 2, (1, 8, 8)).featurizer[0].state_dict()
+        torch.save({"epoch": 1, "net": {f"module.{k}": v.half() for k, v in whole.items()}}, file)
+
+    class Images:
+        image_shape = (1, 8, 8)
+
+    run, file = RunFolder(tmp_path / "run"), tmp_path / "w.pt"
+    model = Model(name="mlp", weights=str(file))
+    save(1)
+    manifest.record(run, [], (), try_model(model, [Images()]))
+
+    (made,) = [json.loads(run.read_bytes(MANIFEST))["weights"]]
+    assert made["file"] == str(file)
+    assert made["sha256"] == manifest.sha256(file)
+    assert (made["under"], made["wrappers"]) == ("net", ["module"])
+    assert made["converted"] == {"float16": 4}
+    manifest.record(run, [], (), try_model(model, [Images()]))
+    check_weights(run, "mlp", str(file))
+
+    save(2)
+    with pytest.raises(UserError, match=r"^node .* has other weights in .*w.pt"):
+        check_weights(run, "mlp", str(file))
+    with pytest.raises(UserError, match=r"was made with other weights in .*w.pt"):
+        manifest.record(run, [], (), try_model(model, [Images()]))
+    file.unlink()
+    with pytest.raises(UserError, match=r"^node .*: .* there is no file .*w.pt"):
+        check_weights(run, "mlp", str(file))
+    torch.save({"net": {"1.weight": torch.full((2, 2), torch.nan)}}, file)
+    with pytest.raises(UserError, match=r"^model: .*w.pt do not fit"):
+        try_model(model, [Images()])
