@@ -16,6 +16,7 @@ from rich.text import Text
 
 from search.driver.ledger import Ledger
 from search.run.run_folder import RunFolder
+from search.screen import printable
 from search.sweep.schema import Sweep
 
 LINE_SECONDS = 15.0
@@ -41,8 +42,12 @@ class Row:
 
 
 def console() -> Console:
-    """A console that leaves tables whole where there is no terminal to fit them to."""
-    return Console(width=None if Console().is_terminal else 120, highlight=False)
+    """A console that leaves tables whole where there is no terminal to fit them to.
+
+    It prints text as it is: `[red]` or `:car:` may be somebody's domain.
+    """
+    width = None if Console().is_terminal else 120
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -134,7 +139,7 @@ def table(title: str, rows: Iterable[Row]) -> RenderableType:
         drawn.add_row(
             *[row.dataset] * several,
             row.algorithm,
-            row.held_out,
+            printable(row.held_out),
             row.seed,
             f"{row.count}/{row.budget}",
             str(row.ended["completed"]),

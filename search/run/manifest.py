@@ -18,6 +18,8 @@ from search.checkout import CHECKOUT
 from search.errors import UserError
 from search.run.run_folder import MANIFEST, RunFolder
 
+STUDY_NAMES = "study_names"  # how studies are named; runs of earlier commits lack the key
+
 PACKAGES = (
     "numba",
     "numpy",
@@ -51,6 +53,7 @@ def record(
     except FileNotFoundError:
         known = {dataset.name: dataset.fingerprint for dataset in datasets}
         sessions = [session()]
+        manifest = {STUDY_NAMES: 2}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
@@ -65,10 +68,19 @@ def record(
                 "name"
             )
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
-    manifest = {"datasets": known, "sessions": sessions}
+    names = {key: manifest[key] for key in (STUDY_NAMES,) if key in manifest}
+    manifest = {**names, "datasets": known, "sessions": sessions}
     if saw_held_out:
         manifest["saw_held_out"] = list(saw_held_out)
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def in_earlier_run(folder: RunFolder) -> bool:
+    """Whether a run was begun when studies with different names could have one file name."""
+    try:
+        return STUDY_NAMES not in json.loads(folder.read_bytes(MANIFEST))
+    except (FileNotFoundError, ValueError, TypeError):
+        return False  # not begun, or damaged, which is said elsewhere
 
 
 def fingerprints(folder: RunFolder) -> dict[str, str]:

@@ -109,4 +109,4 @@ def evaluation_rows(
 
 def study_columns(sweep: Sweep, spec: TrialSpec) -> Mapping[str, Any]:
     study = spec.study
-    return {"sweep": sweep.name, "study": study.id, **asdict(study)}
+    return {"sweep": sweep.name, "study": study.id, **study.columns}
