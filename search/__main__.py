@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
     for name in ("datasets", "models", "training"):
         found = importlib.util.find_spec(name)
         place = None if found is None or found.origin is None else Path(found.origin).resolve()

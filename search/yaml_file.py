@@ -1,4 +1,5 @@
-"""YAML as sweep files need it: 1e-5 is a number, and a key that comes twice is an error."""
+"""YAML as sweep files need it: keys are text, 1e-5 is a number, and a key that comes twice is an
+error."""
 
 from __future__ import annotations
 
@@ -16,21 +17,33 @@ TEXT = "tag:yaml.org,2002:str"
 MERGE = "tag:yaml.org,2002:merge"
 
 
+class Written(str):
+    """Text without quotes that YAML takes for something else: `012`, `1e3`, `no`, `2024-01-01`."""
+
+    @property
+    def null(self) -> bool:
+        return self in ("~", "null", "Null", "NULL")
+
+
 class Loader(yaml.SafeLoader):
-    """Safe YAML with the floats of YAML 1.2 and unique text keys."""
+    """Safe YAML with the floats of YAML 1.2 and unique keys, which are text as written."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
-        for key, _ in node.value:
+        for index, (key, value) in enumerate(node.value):
             problem = None
-            if key.tag not in (TEXT, MERGE):
-                problem = f"the key {getattr(key, 'value', '')!r} is not text; put it in quotes"
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key is not text; put it in quotes"
             elif key.value in seen:
                 problem = f"the key {key.value!r} comes twice; keep one"
             if problem:
                 raise yaml.composer.ComposerError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
+            if key.tag not in (TEXT, MERGE):
+                # A copy: an alias may use the same node as a value.
+                text = yaml.ScalarNode(TEXT, key.value, key.start_mark, key.end_mark, key.style)
+                node.value[index] = (text, value)
         return node
 
 
@@ -49,7 +62,59 @@ Loader.add_implicit_resolver(
 )
 
 
-def read(path: Path) -> dict[str, Any]:
+class AsWritten(Loader):
+    """What has no quotes stays text, `Written`, so that a schema decides what is a number."""
+
+    def construct_as_written(self, node: yaml.Node) -> str | None:
+        text: str = self.construct_scalar(node)  # type: ignore[arg-type]
+        return Written(text) if text else None
+
+
+for _tag in ("null", "bool", "int", "float", "timestamp", "value", "merge"):
+    AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", AsWritten.construct_as_written)
+
+
+class Dumper(yaml.SafeDumper):
+    """Puts text in quotes that YAML 1.1, or `Loader`, would take for something else."""
+
+    def represent_written(self, text: Written) -> yaml.Node:
+        tag: str = self.resolve(  # type: ignore[no-untyped-call]
+            yaml.ScalarNode, str(text), (True, False)
+        )
+        return self.represent_scalar(tag, str(text))
+
+    def represent_text(self, text: str) -> yaml.Node:
+        # Between single quotes some ends of lines would be read as spaces.
+        return self.represent_scalar(TEXT, text, style=None if text.isprintable() else '"')
+
+
+Dumper.add_representer(Written, Dumper.represent_written)
+Dumper.add_representer(str, Dumper.represent_text)
+Dumper.yaml_implicit_resolvers = {
+    first: [
+        *resolvers,
+        *(r for r in Loader.yaml_implicit_resolvers.get(first, ()) if r[0] == FLOAT),
+    ]
+    for first, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
+}
+
+
+def as_number(text: str) -> int | float | None:
+    """The number that a text is in a sweep file: `1e-3`, `1_000`, `0x10`, `.inf`; else None.
+
+    Zeros before a number mean nothing: `012` is twelve, as in YAML 1.2.
+    """
+    try:
+        if re.fullmatch(r"[-+]?[0-9]+(_[0-9]+)*", text):
+            return int(text)
+        if re.fullmatch(r"[-+]?0[box]\w+", text):
+            return int(text, 0)
+        return float(re.sub(r"^([-+]?)\.(?=inf$|nan$)", r"\1", text.lower()))
+    except ValueError:
+        return None
+
+
+def read(path: Path, loader: type[Loader] = Loader) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError if there is no such file or no mapping in it."""
     try:
         content = path.read_bytes()
@@ -59,13 +124,13 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} does not exist{_neighbour(path)}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    return parse(content, str(path))
+    return parse(content, str(path), loader)
 
 
-def parse(content: bytes, source: str) -> dict[str, Any]:
+def parse(content: bytes, source: str, loader: type[Loader] = Loader) -> dict[str, Any]:
     """The mapping in a YAML file's content; errors call it `source`. Raises UserError."""
     try:
-        data = yaml.load(content.decode("utf-8-sig"), Loader)
+        data = yaml.load(content.decode("utf-8-sig"), loader)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{source}: byte {error.start} is not UTF-8 text; save the file as UTF-8"

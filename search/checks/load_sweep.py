@@ -23,7 +23,8 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
 
     Raises UserError, with all that is wrong, a line each.
     """
-    data = yaml_file.read(Path(path))
+    data = yaml_file.read(Path(path), yaml_file.AsWritten)
+    data = {key: _nothing(value, key) for key, value in data.items()}
     keys = [_override(data, override) for override in overrides]
     return checked(data, str(path), keys)
 
@@ -35,6 +36,7 @@ def checked(
 
     Raises UserError, with all that is wrong, a line each.
     """
+    data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
     try:
         sweep = Sweep.model_validate(data)
@@ -49,6 +51,12 @@ def checked(
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
         raise problems.user_error(source, found, overridden)
     return sweep
+
+
+def _nothing(value: Any, key: str) -> Any:
+    """None for `null`, as the value of a key that is no name."""
+    null = isinstance(value, yaml_file.Written) and value.null and key != "name"
+    return None if null else value
 
 
 def _one_or_several(data: Mapping[str, Any]) -> list[problems.Problem]:
@@ -94,12 +102,12 @@ def _override(data: dict[str, Any], override: str) -> problems.Path:
     if not equals or not all(path):
         raise UserError(f"--set {override}: write KEY=VALUE, such as search.trials=8")
     try:
-        value = yaml.load(written, yaml_file.Loader)
+        value = yaml.load(written, yaml_file.AsWritten)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {yaml_file.place(error)}") from None
     section: Any = data
     for depth, part in enumerate(path[:-1], 1):
-        if section.get(part) is None:
+        if _nothing(section.get(part), part) is None:
             section[part] = {}
         section = section[part]
         if not isinstance(section, dict):

@@ -21,6 +21,7 @@ from search.cli.arguments import (
     RunsArgument,
 )
 from search.errors import UserError
+from search.screen import printable
 
 app = typer.Typer(
     help="Searches the hyperparameters of sharpness-aware training for domain generalization.",
@@ -375,7 +376,8 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        lines = map(printable, f"error: {error}".split("\n"))
+        print("\n".join(lines), file=sys.stderr)
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

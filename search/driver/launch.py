@@ -11,7 +11,7 @@ import optuna
 
 from datasets.domain_dataset import DomainDataset
 from search.checks.check_model import try_model
-from search.checks.recorded_sweep import sweep_of
+from search.checks.recorded_sweep import named_as_in, sweep_of
 from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
@@ -42,6 +42,7 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     if the folder holds another sweep, is in use by another driver, or cannot be written.
     """
     _check_same(sweep, folder)
+    sweep = named_as_in(folder, sweep)
     require(sweep.track)
     planned = plans(sweep)
     begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)

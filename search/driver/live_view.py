@@ -16,6 +16,7 @@ from rich.text import Text
 
 from search.driver.ledger import Ledger
 from search.run.run_folder import RunFolder
+from search.screen import printable
 
 LINE_SECONDS = 15.0
 MOST_ROWS = 24
@@ -40,8 +41,12 @@ class Row:
 
 
 def console() -> Console:
-    """A console that leaves tables whole where there is no terminal to fit them to."""
-    return Console(width=None if Console().is_terminal else 120, highlight=False)
+    """A console that leaves tables whole where there is no terminal to fit them to.
+
+    It prints text as it is: `[red]` or `:car:` may be somebody's domain.
+    """
+    width = None if Console().is_terminal else 120
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -133,7 +138,7 @@ def table(title: str, rows: Iterable[Row]) -> RenderableType:
         drawn.add_row(
             *[row.dataset] * several,
             row.algorithm,
-            row.held_out,
+            printable(row.held_out),
             row.seed,
             f"{row.count}/{row.budget}",
             str(row.ended["completed"]),

@@ -39,6 +39,8 @@ from datasets.mnist import FILES as MNIST_FILES
 from search.driver.live_view import console
 from search.errors import UserError
 from search.nearest import way_out
+from search.screen import printable
+from search.sweep.problems import show
 
 INDEX = "index.parquet"
 SCHEMA_VERSION = 1
@@ -239,26 +241,25 @@ def _print(
         table.add_column(column, justify="left" if column == "domain" else "right")
     for domain in dataset.domains:
         table.add_row(
-            escape(domain.name), f"{len(domain):,}", str(len(set(domain.labels.tolist())))
+            printable(domain.name), f"{len(domain):,}", str(len(set(domain.labels.tolist())))
         )
     screen.print(table)
     for note in dataset.notes:
-        screen.print(f"Note: {note}", markup=False)
+        screen.print(f"Note: {printable(note)}")
     used = sum(path.stat().st_size for path in folder.iterdir())
     count = sum(len(domain) for domain in dataset.domains)
     channels, height, width = dataset.image_shape
-    keys = [f"name: {dataset.name}", f"root: {root}"]
-    keys += [f"size: {size}"] if size is not None else []
-    keys += [f"allow: [{', '.join(allow)}]"] if allow else []
+    given = {"name": dataset.name, "root": str(root), "size": size, "allow": list(allow)}
+    keys = {key: value for key, value in given.items() if value not in (None, [])}
     lines = (
         f"{count:,} images, {len(dataset.classes)} classes, {channels} x {height} x {width}, "
         f"{seconds:.1f} s",
         f"Cache: {folder} ({used / 1e6:,.0f} MB)",
         f"Fingerprint: {dataset.fingerprint}",
-        f"In the sweep file: dataset: {{{', '.join(keys)}}}",
+        f"In the sweep file: dataset: {show(keys, cut=None)}",
     )
     for line in lines:
-        screen.print(line, markup=False, soft_wrap=True)
+        screen.print(line, soft_wrap=True)
 
 
 @contextmanager

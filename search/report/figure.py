@@ -14,6 +14,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from search.screen import printable
+
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
 # After cividis, which is told apart also in print and by those who see few colours; the best
 # stands out most from the page, light or dark.
@@ -67,8 +69,9 @@ def looks(algorithms: Sequence[str]) -> dict[str, Look]:
 
 
 def label(text: object) -> str:
-    """A name as plotly.js shows it: it would take `<b>` in it for a tag."""
-    return html.escape(str(text), quote=False)
+    """A name as plotly.js shows it: it would take `<b>` in it for a tag, and the page `var(--x)`
+    for a colour."""
+    return html.escape(printable(str(text)), quote=False).replace("var(", "var&#40;")
 
 
 def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> go.Figure:

@@ -14,8 +14,10 @@ from search.nearest import nearest
 from search.run import lease, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, TrialSpec, plans
+from search.study.study import Study
 from search.sweep.schema import Sweep
 
+NAMES = ("dataset", "model", "algorithm", "held_out", "seed")  # of a study
 KEYS = ["step", "weights", "domain", "split"]
 
 
@@ -56,12 +58,19 @@ class EndedRun:
     def full_name(self, given: str, kinds: Iterable[str] = ("trial",)) -> str:
         """The trial, or what else of `kinds` (columns of `trials`), that `given` names or ends.
 
-        Raises UserError if none does, or more than one.
+        A domain may be given as tables print it, or as it is in names of files. Raises UserError
+        if none does, or more than one.
         """
         known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
         if given in known:
             return given
-        ending = [name for name in known if name.endswith(f".{given}")]
+        titles = self._titles(kinds)
+        whole = [name for name, title in titles.items() if title == given]
+        ending = whole or [
+            name
+            for name in known
+            if name.endswith(f".{given}") or titles[name].endswith(f".{given}")
+        ]
         if len(ending) == 1:
             return ending[0]
         words = " or ".join(kinds)
@@ -78,6 +87,17 @@ class EndedRun:
         close = nearest(given, known) or nearest(given, [_short(name) for name in known])
         hint = f"did you mean {close}?" if close else f"there are {len(known)}, such as {known[0]}"
         raise UserError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
+
+    def _titles(self, kinds: Iterable[str]) -> dict[str, str]:
+        """What tables print of each trial or study, joined by dots as their names are."""
+        studies = self.trials.drop_duplicates("study").to_dict("records")
+        of_study = {
+            str(row["study"]): Study(*(row[name] for name in NAMES)).title for row in studies
+        }
+        rows = self.trials[["trial", "study", "number"]].itertuples(index=False)
+        of_trial = {str(trial): f"{of_study[str(study)]}.{number}" for trial, study, number in rows}
+        found = {"study": of_study, "trial": of_trial}
+        return {name: title for kind in kinds for name, title in found[kind].items()}
 
     def trial(self, name: str) -> RecordedTrial:
         """The trial of a full name."""

@@ -102,7 +102,7 @@ def _bar(what: str, steps: int) -> Iterator[Callable[[], bool]]:
     """A progress bar over the steps; what it gives is to be called before each, and is False."""
     screen = console()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("steps"),

@@ -78,19 +78,19 @@ def load(*runs: str | os.PathLike[str]) -> Results:
     if not runs:
         raise UserError("name at least one run, such as runs/quickstart")
     sweeps: dict[str, Sweep] = {}
-    holder: dict[str, str] = {}
+    holder: dict[tuple[Any, ...], str] = {}
     budgets: dict[str, Sequence[Limit]] = {}
     trials, evaluations, ended = [], [], set[str]()
     for run in runs:
         folder = RunFolder.existing(run)
         sweep = plain_sweep.read(folder)
         for study in plain_sweep.asked_studies(sweep):
-            if study["study"] in holder:
+            if _key(study) in holder:
                 raise UserError(
-                    f"{holder[study['study']]} and {folder.uri} both hold the study "
+                    f"{holder[_key(study)]} and {folder.uri} both hold the study "
                     f"{study['study']}, and two searches are not mixed; load one at a time"
                 )
-        holder |= {study["study"]: folder.uri for study in plain_sweep.asked_studies(sweep)}
+        holder |= {_key(study): folder.uri for study in plain_sweep.asked_studies(sweep)}
         name = folder.name if folder.name not in sweeps else folder.uri
         sweeps[name] = sweep
         ended |= tables.ended_studies(folder)
@@ -106,6 +106,11 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         frozenset(study["study"] for study in asked if study["study"] not in ended),
         budgets,
     )
+
+
+def _key(study: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a study the same in any run, whatever its sweep and its files are called."""
+    return tuple(value for name, value in study.items() if name not in ("sweep", "study"))
 
 
 def at_cost(results: Results, passes: float) -> Results:

@@ -6,11 +6,14 @@ fractions in full.
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from search.results.document import Document, Text
+from search.screen import printable
 
 
 def write_table(document: Document, stream: TextIO) -> None:
@@ -23,20 +26,24 @@ def write_table(document: Document, stream: TextIO) -> None:
     # A pipe has no width: leave the cells whole instead of folding them at 80 characters.
     console = Console(file=stream, width=None if stream.isatty() else 1000, highlight=False)
     for grid in document.grids:
-        console.print(Styled(grid.title, style="bold"))
+        console.print(Styled(printable(grid.title), style="bold"))
         table = Table()
         for column, name in enumerate(grid.header):
-            table.add_column(Styled(name), justify="left" if column < grid.left else "right")
+            table.add_column(
+                Styled(printable(name)), justify="left" if column < grid.left else "right"
+            )
         for row in grid.rows:
             # Assembled, so that the style ends with the number and leaves the padding alone.
-            table.add_row(*(Styled.assemble((cell.text, styles[cell.mark])) for cell in row))
+            table.add_row(
+                *(Styled.assemble((printable(cell.text), styles[cell.mark])) for cell in row)
+            )
         if grid.apart:
             table.add_section()
         for row in grid.apart:
-            table.add_row(*(Styled(cell.text, style="dim") for cell in row))
+            table.add_row(*(Styled(printable(cell.text), style="dim") for cell in row))
         console.print(table)
         for note in grid.notes:
-            console.print(Styled(note, style="dim"))
+            console.print(Styled(printable(note), style="dim"))
 
 
 def write_markdown(document: Document, stream: TextIO) -> None:
@@ -44,16 +51,21 @@ def write_markdown(document: Document, stream: TextIO) -> None:
     around = {"best": "**{}**", "second": "<u>{}</u>", None: "{}"}
     parts = []
     for grid in document.grids:
-        rows = [[around[cell.mark].format(cell.text) for cell in row] for row in grid.rows]
-        rows += [[f"*{cell.text}*" if cell.text else "" for cell in row] for row in grid.apart]
-        parts.append(f"### {grid.title}\n\n{_pipes([list(grid.header), *rows], grid.left)}")
+        # Escaped before the marks are put in.
+        rows = [[around[cell.mark].format(_md(cell.text)) for cell in row] for row in grid.rows]
+        rows += [[f"*{_md(cell.text)}*" if cell.text else "" for cell in row] for row in grid.apart]
+        header = [_md(name) for name in grid.header]
+        parts.append(f"### {_md(grid.title)}\n\n{_pipes([header, *rows], grid.left)}")
         if grid.notes:
-            parts.append("\n".join(f"- {note}" for note in grid.notes) + "\n")
+            parts.append("\n".join(f"- {_md(note)}" for note in grid.notes) + "\n")
     stream.write("\n".join(parts))
 
 
 def write_latex(document: Document, stream: TextIO) -> None:
-    r"""LaTeX tables; the preamble needs `\usepackage{booktabs}`."""
+    r"""LaTeX tables; the preamble needs `\usepackage{booktabs}`.
+
+    Names in other scripts need XeLaTeX or LuaLaTeX, and a font that has them.
+    """
     for grid in document.grids:
         rows = [_tex_line(row) for row in grid.rows]
         if grid.apart:
@@ -78,7 +90,13 @@ def write_latex(document: Document, stream: TextIO) -> None:
 
 def write_csv(document: Document, stream: TextIO) -> None:
     """The rows of the first frame; what is missing is empty."""
-    next(iter(document.frames.values())).to_csv(stream, index=False, lineterminator="\n")
+    frame = next(iter(document.frames.values()))
+    # Python's csv leaves a carriage return without quotes, and it would end the row.
+    texts = frame.select_dtypes(exclude="number").astype(str)
+    if any(texts[name].str.contains("\r").any() for name in texts):
+        frame.to_csv(stream, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    else:
+        frame.to_csv(stream, index=False, lineterminator="\n")
 
 
 def write_json(document: Document, stream: TextIO) -> None:
@@ -102,15 +120,26 @@ FORMATS: dict[str, Callable[[Document, TextIO], None]] = {
 
 def _pipes(lines: list[list[str]], left: int) -> str:
     rule = ["---" if column < left else "---:" for column in range(len(lines[0]))]
-    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [escaped[0], rule, *escaped[1:]])
+    return "".join(f"| {' | '.join(line)} |\n" for line in [lines[0], rule, *lines[1:]])
+
+
+def _md(text: str) -> str:
+    """The text with a backslash before all that Markdown reads as more than text.
+
+    An underscore within a word is one already.
+    """
+    special = r"[\\`*<>|~$&#]|\](?=[\[(:])|\[(?=[ xX]\])"
+    escaped = re.sub(special, r"\\\g<0>", printable(text))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
 
 
 def _tex_line(row: Iterable[Text]) -> str:
     around = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", None: "{}"}
     # Escaped before the sign is put in, which is markup itself.
     cells = (around[cell.mark].format(_tex(cell.text).replace(" ± ", r" $\pm$ ")) for cell in row)
-    return " & ".join(cells) + r" \\"
+    # The \\ of the row before would take these for its own.
+    line = re.sub(r"^[\[*]", r"{\g<0>}", " & ".join(cells))
+    return rf"{line} \\"
 
 
 _TEX = str.maketrans(
@@ -118,10 +147,15 @@ _TEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
         **{character: f"\\{character}" for character in "&%$#_{}"},
     }
 )
 
 
 def _tex(text: str) -> str:
-    return text.translate(_TEX)
+    escaped = printable(text).translate(_TEX)
+    # Two dashes would be a longer one, two quotes another quote.
+    return re.sub(r"(?<=[-`',?!])(?=[-`',])", "{}", escaped)

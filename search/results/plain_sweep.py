@@ -7,22 +7,25 @@ torch, which checking it again would.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from search import yaml_file
 from search.errors import UserError
 from search.results.selection_rules import RULES
+from search.run.manifest import in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.study import Study
 
 Sweep = Mapping[str, Any]
+
+EARLIER = "in_earlier_run"  # no key of the file: see Study
 
 
 def read(folder: RunFolder) -> Sweep:
     """The sweep of a run folder. Raises UserError for a file that `launch` did not write."""
     source = folder.path(SWEEP)
     data = yaml_file.parse(folder.read_bytes(SWEEP), source)
+    data[EARLIER] = in_earlier_run(folder)
     try:
         asked_studies(data)
         named = (data.get("search") or {}).get("objective", [])
@@ -41,14 +44,15 @@ def asked_studies(sweep: Sweep) -> list[dict[str, Any]]:
 
     None for a dataset whose held-out domains are not written out.
     """
+    earlier = bool(sweep.get(EARLIER))
     studies = [
-        Study(dataset, sweep["model"]["name"], algorithm, str(domain), seed)
+        Study(dataset, sweep["model"]["name"], algorithm, str(domain), seed, earlier)
         for dataset, held_out in _held_out(sweep)
         for algorithm in sweep["algorithms"]
         for domain in (held_out if held_out != "all" else ())
         for seed in sweep["seeds"]
     ]
-    return [{"sweep": sweep["name"], "study": study.id, **asdict(study)} for study in studies]
+    return [{"sweep": sweep["name"], "study": study.id, **study.columns} for study in studies]
 
 
 def differences(sweeps: Mapping[str, Sweep], dataset: str) -> list[str]:

@@ -163,7 +163,8 @@ def _domain_table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> 
             for column, domain in enumerate(domains)
         ]
         cells[str(algorithm)] = tuple(row + _average(accuracy, row))
-    columns = [Column(str(domain), dataset, str(domain), method) for domain in domains]
+    names = [f"{domain} (domain)" if domain == AVERAGE else str(domain) for domain in domains]
+    columns = [Column(name, dataset, name, method) for name in names]
     if len(domains) > 1:
         columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains)))
     notes = (*about_methods([method]), *about_studies(rows))

@@ -23,6 +23,8 @@ from search.run.run_folder import MANIFEST, RunFolder
 if TYPE_CHECKING:
     from models.checkpoints import Taken
 
+STUDY_NAMES = "study_names"  # how studies are named; runs of earlier commits lack the key
+
 PACKAGES = (
     "numba",
     "numpy",
@@ -63,6 +65,7 @@ def record(
         known = {dataset.name: dataset.fingerprint for dataset in datasets}
         sessions = [session()]
         weights_before = None
+        manifest = {STUDY_NAMES: 2}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
@@ -83,12 +86,21 @@ def record(
             "back or launch under another name"
         )
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
-    manifest = {"datasets": known, "sessions": sessions}
+    names = {key: manifest[key] for key in (STUDY_NAMES,) if key in manifest}
+    manifest = {**names, "datasets": known, "sessions": sessions}
     if saw_held_out:
         manifest["saw_held_out"] = list(saw_held_out)
     if weights is not None:
         manifest["weights"] = weights
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def in_earlier_run(folder: RunFolder) -> bool:
+    """Whether a run was begun when studies with different names could have one file name."""
+    try:
+        return STUDY_NAMES not in json.loads(folder.read_bytes(MANIFEST))
+    except (FileNotFoundError, ValueError, TypeError):
+        return False  # not begun, or damaged, which is said elsewhere
 
 
 def fingerprints(folder: RunFolder) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search.nearest import way_out
+from search.yaml_file import as_number
 
 Value = int | float | str
 
@@ -179,23 +180,15 @@ def different_settings(space: Mapping[str, Range]) -> int | None:
 
 
 def plain_value(written: object) -> Value:
-    """A number, also one that YAML 1.1 reads as text (`1e-5`), or a word; else ValueError."""
-    if isinstance(written, str):
-        try:
-            float(written)
-        except ValueError:
-            return written
+    """A number, also one that is written as text (`1e-5`), or a word; else ValueError."""
+    if isinstance(written, str) and as_number(written) is None:
+        return str(written)
     return number(written)
 
 
 def number(written: object) -> int | float:
     """A finite number, also one written as text; else ValueError."""
-    value = written
-    if isinstance(written, str):
-        try:
-            value = float(written) if set(written) & set(".eEnN") else int(written)
-        except ValueError:
-            value = None
+    value = as_number(written) if isinstance(written, str) else written
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = "nothing" if written is None else repr(written)
         raise ValueError(f"a number is needed, but got {shown}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -85,7 +85,7 @@ class StudyPlan:
     @cached_property
     def columns(self) -> Mapping[str, Any]:
         """The columns of the study in every table."""
-        return {"sweep": self.sweep, "study": self.study.id, **asdict(self.study)}
+        return {"sweep": self.sweep, "study": self.study.id, **self.study.columns}
 
     def first_settings(self, earlier: Sequence[Mapping[str, Value]] = ()) -> list[dict[str, Value]]:
         """What it tries first: the published setting, those of `earlier` runs, the sweep's own."""

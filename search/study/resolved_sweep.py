@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from search import yaml_file
 from search.space.ranges import KINDS, plain
 from search.study.studies import held_out_domains
 from search.study.study_space import given_ranges, study_space
@@ -80,7 +81,7 @@ def _differences(here: Sweep, there: Sweep) -> Iterator[tuple[str, str]]:
             yield key, f"{key}: {_shown(ours, key)} here, {_shown(theirs, key)} in the run"
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml_file.Dumper):
     """Writes a range on one line, as users do."""
 
     def represent_mapping(

@@ -16,7 +16,7 @@ def _names(written: object) -> str | tuple[str, ...]:
         if name not in NAMES:
             raise ValueError(way_out(str(name), NAMES))
     if isinstance(written, str):
-        return written
+        return str(written)
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"a list needs two different ones of {', '.join(NAMES)}")
     return tuple(map(str, names))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import yaml
 
 from search.errors import UserError
+from search.yaml_file import Dumper, Written
 
 Path = tuple[str | int, ...]
 
@@ -26,15 +27,22 @@ def dotted(path: Path) -> str:
     return words.removeprefix(".")
 
 
-def show(value: object) -> str:
+def show(value: object, cut: int | None = 80) -> str:
     """The value as it would stand in the file, cut if it is long."""
     if value is None:
         return "empty"
     if isinstance(value, str):
-        return repr(value)
-    written = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+        return str(value) if isinstance(value, Written) else repr(value)
+    written = yaml.dump(
+        value,
+        Dumper=Dumper,
+        default_flow_style=True,
+        width=1_000_000,
+        sort_keys=False,
+        allow_unicode=True,
+    )
     written = written.removesuffix("...\n").strip()
-    return written if len(written) <= 80 else written[:77] + "..."
+    return written if cut is None or len(written) <= cut else f"{written[: cut - 3]}..."
 
 
 def user_error(source: str, problems: Iterable[Problem], overridden: Collection[Path]) -> UserError:

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    PrivateAttr,
     Tag,
     WithJsonSchema,
     model_validator,
@@ -23,6 +24,7 @@ from search.nearest import nearest
 from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_value
 from search.sweep.budget_keys import Budget, StudyBudget
 from search.sweep.objective_keys import ObjectiveNames, without_pruning
+from search.sweep.problems import show
 from search.sweep.section import Real, Section, Whole
 from search.sweep.track_key import Track
 from search.sweep.training_keys import Training
@@ -55,11 +57,12 @@ def _held_out(written: object) -> Literal["all"] | tuple[str, ...]:
     if written == "all":
         return "all"
     if not isinstance(written, list | tuple):
-        raise ValueError("it must be all or a list of domains, such as [photo, sketch]")
+        one = show([written] if isinstance(written, str) else ["photo", "sketch"])
+        raise ValueError(f"it must be all or a list of domains, such as {one}")
     if not written:
         raise ValueError("it must be all or name at least one domain")
     for name in written:
-        # YAML reads the domains of RotatedDigits, 0 and 75, as numbers.
+        # Python's users may write the domains of RotatedDigits, 0 and 75, as numbers.
         if isinstance(name, bool) or not isinstance(name, int | str):
             raise ValueError(f"{name!r} is no name of a domain; put names in quotes")
     return tuple(str(name) for name in written)
@@ -95,7 +98,8 @@ _HELD_OUT_SCHEMA = {
         {"const": "all"},
         {
             "type": "array",
-            "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            # A name without quotes may look like anything.
+            "items": {"type": ["string", "number", "boolean", "null"]},
             "minItems": 1,
         },
     ]
@@ -309,6 +313,19 @@ class Sweep(Section):
     track: Track = Field(
         default=(), description="Who else is told of trials while they run; one, or a list."
     )
+
+    _earlier: bool = PrivateAttr(default=False)
+
+    @property
+    def in_earlier_run(self) -> bool:
+        """Whether its studies have the names of a run of an earlier commit (see Study)."""
+        return self._earlier
+
+    def of_earlier_run(self) -> Sweep:
+        """The same sweep, with those names."""
+        sweep = self.model_copy()
+        sweep._earlier = True
+        return sweep
 
 
 def json_schema() -> dict[str, Any]:

@@ -96,7 +96,8 @@ def test_an_override_that_cannot_be_read_is_refused(tmp_path, override, sentence
     [
         (SMALLEST + "name: again\n", "line 5, column 1: the key 'name' comes twice; keep one"),
         (SMALLEST + "search: {trials: 1, trials: 2}", "line 5, column 21: the key 'trials' comes"),
-        (SMALLEST + "yes: 1", "line 5, column 1: the key 'yes' is not text"),
+        (SMALLEST + "yes: 1", "yes is not a key; there are: name"),
+        (SMALLEST + "? [yes]\n: 1", "line 5, column 3: a key is not text"),
         (SMALLEST + "seeds: [0\n", "line 6, column 1: "),
         (SMALLEST + "seeds: !!python/object:x.y {}", "line 5, column 8: "),
         ("a: 1\n---\nb: 2", "line 2, column 1: "),
