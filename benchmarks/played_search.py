@@ -7,12 +7,11 @@ import time
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
-from search.study.plan import TrialSpec, run_of
-
 from benchmarks.learning_curves import Curve, Curves
 from search.driver.ledger import Ledger
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec, run_of
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row

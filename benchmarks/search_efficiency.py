@@ -29,7 +29,6 @@ from typing import Any
 
 import optuna
 import torch
-from search.study.plan import TrialSpec, run_of
 
 import datasets
 from benchmarks.learning_curves import Curves
@@ -38,6 +37,7 @@ from benchmarks.regret_figure import regret_figure
 from benchmarks.search_gains import Compared, Row, rows_of, table
 from search.checks.load_sweep import checked
 from search.space import published_settings
+from search.study.plan import TrialSpec, run_of
 from search.study.studies import studies
 from search.sweep.schema import Search, Sweep
 from training.algorithms import hyperparameters

@@ -12,7 +12,7 @@ from torch import nn
 from models import backbones, clip_towers, cnn, mlp, pretrained, timm_models
 from models.family import Family, require, require_name, width
 from models.nearest import nearest
-from models.network import IMAGENET, Network, Shape
+from models.network import IMAGENET, Colours, Network, Shape
 
 __all__ = [
     "FAMILIES",
@@ -22,6 +22,7 @@ __all__ = [
     "build",
     "check",
     "check_weights",
+    "colours",
     "describe",
     "names",
     "outline",
@@ -115,9 +116,8 @@ def build(
     if family is not None:
         wide = width(name, lambda: family.featurizer(own_name, shape, None, False)[0], shape)
         features, taken = family.featurizer(own_name, shape, weights, load)
-        colours = family.colours(own_name, weights)
     else:
-        entry, colours = MODELS[name], IMAGENET
+        entry = MODELS[name]
         if weights is None or not load:
             features, wide = entry.featurizer(shape)
         else:
@@ -125,7 +125,7 @@ def build(
                 features, wide = entry.featurizer(shape)
             taken = pretrained.load(features, name, weights, entry.published)
     layers = nn.Sequential(features, nn.Dropout(dropout))
-    return Network(layers, nn.Linear(wide, classes), colours, taken)
+    return Network(layers, nn.Linear(wide, classes), colours(name, weights), taken)
 
 
 def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:
@@ -135,6 +135,12 @@ def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:
     """
     with torch.device("meta"):
         return build(name, 2, shape)
+
+
+def colours(name: str, weights: str | None) -> Colours:
+    """How the model with these weights wants photographs. Raises as `check`."""
+    family, own_name = _family(name)
+    return IMAGENET if family is None else family.colours(own_name, weights)
 
 
 def check(name: str) -> None:

@@ -36,6 +36,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "ema_decay": (0, 0.999_999),
     "lora_rank": (1, float("inf")),
     "lora_alpha": (1e-6, float("inf")),
+    "mixup_alpha": (1e-6, float("inf")),
 }
 
 
@@ -218,6 +219,15 @@ def _too_many_pieces(sweep: OneDataset) -> Iterator[Problem]:
             f"is {sweep.training.micro_batches}, but a batch may have only {least:g} samples of a "
             f"domain to share out; it must be at most {least:g}",
         )
+
+
+def smallest_batch(sweep: OneDataset, algorithm: str) -> tuple[Path, str, int]:
+    """The key that says how many samples of a domain a batch of the algorithm has, how a sentence
+    about it begins, and the least that it says."""
+    least = int(min(map(float, extremes(study_space(sweep, algorithm)["batch_size"]))))
+    if "batch_size" in given_ranges(sweep, algorithm):
+        return _where(sweep, algorithm, "batch_size"), f"may be {least}", least
+    return ("training", "batch_size"), f"is {least}", least
 
 
 def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:

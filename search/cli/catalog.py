@@ -8,6 +8,7 @@ from rich.text import Text
 
 import datasets
 import models
+from datasets.augmentation.in_words import AUGMENTED
 from models.tuning import TUNINGS
 from search.checkout import CHECKOUT
 from search.driver.live_view import console
@@ -95,4 +96,11 @@ def print_datasets() -> None:
         about = datasets.describe(name)
         domains = ", ".join(about.domains)
         table.add_row(name, domains, str(about.classes or ""), about.sentence, about.source)
-    console().print(table)
+    screen = console()
+    screen.print(table)
+    stored = ", ".join(name for name, entry in datasets.DATASETS.items() if not entry.resizes)
+    screen.print(
+        f"{stored} are shown as they are stored. Images of the others are brought to dataset.size "
+        "(224), normalised as the model's weights want it, and augmented in training: "
+        f"{AUGMENTED}; training.augmentation: none leaves that out."
+    )

@@ -72,7 +72,8 @@ def launch(
 
         sweep = load(config, set_ or [])
         folder = RunFolder.create(output or default_output(sweep))
-        complete = run(sweep, folder, address)
+        keys = [tuple(given.partition("=")[0].split(".")) for given in set_ or []]
+        complete = run(sweep, folder, address, str(config), keys)
         _finish(folder.uri, complete)
 
 

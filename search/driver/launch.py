@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import optuna
 
 from datasets.domain_dataset import DomainDataset
+from search.checks.check_data import check_batches, check_data, check_device
 from search.checks.check_model import try_model
 from search.checks.recorded_sweep import named_as_in, sweep_of
 from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
+from search.driver.notes import notes
 from search.driver.trackers import require, trackers
 from search.errors import UserError
 from search.results.budget_notes import untried
@@ -28,30 +30,56 @@ from search.run.wall_clock import WALL_CLOCK, WallClock
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, changed, differences
 from search.study.studies import asked_studies
+from search.sweep import problems
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 
 log = logging.getLogger("steppe")
 
 
-def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
+def launch(
+    sweep: Sweep,
+    folder: RunFolder,
+    address: str | None = None,
+    source: str | None = None,
+    overridden: Collection[problems.Path] = (),
+) -> bool:
     """Runs the sweep, or what is left of it; True when it has come to its end, or its budget's.
 
     False: it was stopped, and a resume goes on. So does a launch with a larger budget; a trial that
-    was at work when the wall hours were over goes on then, from its checkpoint. Raises UserError
-    if the folder holds another sweep, is in use by another driver, or cannot be written.
+    was at work when the wall hours were over goes on then, from its checkpoint. `source` and
+    `overridden`: the file and the keys of the command line that messages name.
+
+    Raises UserError if its trials could not begin, and if the folder holds another sweep, is in use
+    by another driver, or cannot be written.
     """
     _check_same(sweep, folder)
     sweep = named_as_in(folder, sweep)
     require(sweep.track)
     planned = plans(sweep)
     begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)
+
+    def refuse(wrong: list[problems.Problem]) -> None:
+        if wrong:
+            raise problems.user_error(source or folder.path(SWEEP), wrong, overridden)
+
+    new = not folder.exists(SWEEP)  # a run of an earlier version goes on as it began
+    if new:
+        refuse(check_batches(sweep))
     found = _datasets(sweep)
+    if new:
+        refuse(check_data(sweep, planned, found))
     taken = try_model(sweep.model, found)
+    for note in notes(sweep, found):
+        print(note, flush=True)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
+    import ray
+
     from search.driver.experiment import Stop, drive, stopping_on_signals
 
+    if address is None and not ray.is_initialized():  # else trials compute on other machines
+        refuse(check_device(sweep))
     stop = Stop()
     with (
         stopping_on_signals(stop),

@@ -31,6 +31,7 @@ from rich.table import Table
 
 import datasets
 from datasets.archive import find_dataset, unpack
+from datasets.augmentation.in_words import doubt, in_words
 from datasets.benchmarks import BENCHMARKS
 from datasets.cache import contents
 from datasets.domain_dataset import DomainDataset
@@ -251,13 +252,17 @@ def _print(
     channels, height, width = dataset.image_shape
     given = {"name": dataset.name, "root": str(root), "size": size, "allow": list(allow)}
     keys = {key: value for key, value in given.items() if value not in (None, [])}
-    lines = (
+    lines = [
         f"{count:,} images, {len(dataset.classes)} classes, {channels} x {height} x {width}, "
         f"{seconds:.1f} s",
         f"Cache: {folder} ({used / 1e6:,.0f} MB)",
         f"Fingerprint: {dataset.fingerprint}",
+        f"In training: {in_words(dataset, 'auto')} (training.augmentation)",
         f"In the sweep file: dataset: {show(keys, cut=None)}",
-    )
+    ]
+    warning = doubt(dataset, "training.augmentation")
+    if warning is not None:
+        lines.append(warning)
     for line in lines:
         screen.print(line, soft_wrap=True)
 

@@ -33,7 +33,8 @@ from search.results.provenance import about_origins
 from search.results.result_frames import categorical, joined
 from search.results.run_objectives import main_method
 from search.results.summaries import BY, Summary, summarize
-from search.run import tables
+from search.results.told_apart import Difference, Part, told_apart
+from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.spending import Limit
 
@@ -48,7 +49,7 @@ class Results:
     trials, evaluations: as docs/files.md has them; texts that repeat are categories, in the order
     of the sweep. sweeps: each run's sweep.yaml, by the run's name. unfinished: studies that have
     not ended. budgets: by run, the limits of its budget. passes: the cost at which every training
-    run is cut off, None if it is not: see `at_cost`.
+    run is cut off, None if it is not: see `at_cost`. apart: which runs were told apart, and why.
     """
 
     trials: pd.DataFrame
@@ -57,6 +58,7 @@ class Results:
     unfinished: frozenset[str]
     budgets: Mapping[str, Sequence[Limit]]
     passes: float | None = None
+    apart: Sequence[Difference] = ()
 
     @property
     def method(self) -> str:
@@ -72,45 +74,45 @@ class Results:
 def load(*runs: str | os.PathLike[str]) -> Results:
     """The results of a run folder or URI, or of several runs as if they were one.
 
-    Raises UserError for what is not a run, and for two runs that hold the same study: which of
-    its trials were chosen among would be told by no table.
+    Runs that differ in data, model, training or search keep rows of their own, named after the run
+    (told_apart.py). Raises UserError for what is not a run, for one that is given twice, and for
+    two runs that hold the same study.
     """
     if not runs:
         raise UserError("name at least one run, such as runs/quickstart")
-    sweeps: dict[str, Sweep] = {}
-    holder: dict[tuple[Any, ...], str] = {}
-    budgets: dict[str, Sequence[Limit]] = {}
-    trials, evaluations, ended = [], [], set[str]()
+    folders: dict[str, RunFolder] = {}
     for run in runs:
         folder = RunFolder.existing(run)
+        place = os.path.realpath(folder.root) if folder.local else folder.uri
+        if place in folders:
+            raise UserError(f"the run {folder.uri} is given twice; name it once")
+        folders[place] = folder
+    parts: list[Part] = []
+    budgets: dict[str, Sequence[Limit]] = {}
+    for folder in folders.values():
         sweep = plain_sweep.read(folder)
-        for study in plain_sweep.asked_studies(sweep):
-            if _key(study) in holder:
-                raise UserError(
-                    f"{holder[_key(study)]} and {folder.uri} both hold the study "
-                    f"{study['study']}, and two searches are not mixed; load one at a time"
-                )
-        holder |= {_key(study): folder.uri for study in plain_sweep.asked_studies(sweep)}
-        name = folder.name if folder.name not in sweeps else folder.uri
-        sweeps[name] = sweep
-        ended |= tables.ended_studies(folder)
         # In this order: a trial in `trials` has all of its evaluations.
-        trials.append(tables.read_trials(folder))
-        evaluations.append(tables.read_evaluations(folder))
-        budgets[name] = spent(folder, sweep, trials[-1])
+        ended = frozenset(tables.ended_studies(folder))
+        trials = tables.read_trials(folder)
+        evaluations = tables.read_evaluations(folder)
+        name = folder.name if folder.name not in budgets else folder.uri
+        budgets[name] = spent(folder, sweep, trials)
+        data = manifest.fingerprints(folder) if len(folders) > 1 else {}
+        parts.append(Part(name, sweep, trials, evaluations, data, ended))
+    apart: list[Difference] = []
+    if len(parts) > 1:
+        parts, apart = told_apart(parts)
+    sweeps = {part.run: part.sweep for part in parts}
+    ended = frozenset(study for part in parts for study in part.ended)
     asked = _asked(sweeps)
     return Results(
-        categorical(joined(trials), asked),
-        categorical(joined(evaluations), asked),
+        categorical(joined([part.trials for part in parts]), asked),
+        categorical(joined([part.evaluations for part in parts]), asked),
         sweeps,
         frozenset(study["study"] for study in asked if study["study"] not in ended),
         budgets,
+        apart=tuple(apart),
     )
-
-
-def _key(study: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes a study the same in any run, whatever its sweep and its files are called."""
-    return tuple(value for name, value in study.items() if name not in ("sweep", "study"))
 
 
 def at_cost(results: Results, passes: float) -> Results:
@@ -182,6 +184,7 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
             going_on += sum(study["study"] in results.unfinished for study in here)
     if going_on:
         notes.insert(0, f"not final: {going_on} of {len(studies)} studies have not ended")
+    notes += [found.text for found in results.apart if found.datasets & datasets.keys()]
     for dataset in datasets:
         for difference in plain_sweep.differences(results.sweeps, dataset):
             notes.append(f"trained differently on {dataset}: {difference}")

@@ -58,19 +58,23 @@ def asked_studies(sweep: Sweep) -> list[dict[str, Any]]:
 def differences(sweeps: Mapping[str, Sweep], dataset: str) -> list[str]:
     """How runs over one dataset were trained differently: `training.steps: 300 in a, 5000 in b`."""
     leaves = {
-        run: {
-            **_keys("model", sweep["model"]),
-            **_keys("training", {**(sweep.get("training") or {}), **_own(sweep, dataset)}),
-        }
+        run: keys_of_dataset(sweep, dataset)
         for run, sweep in sweeps.items()
         if any(name == dataset for name, _ in _held_out(sweep))
     }
     found = []
     for key in dict.fromkeys(key for values in leaves.values() for key in values):
-        values = {run: own.get(key) for run, own in leaves.items()}
+        # A key that a run lacks is younger than the run.
+        values = {run: own[key] for run, own in leaves.items() if key in own}
         if len({repr(value) for value in values.values()}) > 1:
             found.append(f"{key}: {', '.join(f'{v} in {run}' for run, v in values.items())}")
     return found
+
+
+def keys_of_dataset(sweep: Sweep, dataset: str) -> dict[str, Any]:
+    """What a sweep says of the model and the training on a dataset, by `training.steps` etc."""
+    training = {**(sweep.get("training") or {}), **_own(sweep, dataset)}
+    return {**_keys("model", sweep["model"]), **_keys("training", training)}
 
 
 def _held_out(sweep: Sweep) -> Iterator[tuple[str, Any]]:

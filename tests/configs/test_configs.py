@@ -9,7 +9,7 @@ from search.checks.load_sweep import load
 from search.space.algorithm_names import parts
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
-from search.study.study_space import trials_per_study, first_settings
+from search.study.study_space import first_settings
 from search.sweep.per_dataset import by_dataset
 from training.algorithms import PARTS
 

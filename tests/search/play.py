@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from search.study.plan import TrialSpec
 
 from search.checks.load_sweep import checked
 from search.driver.ledger import Ledger
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row

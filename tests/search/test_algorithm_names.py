@@ -1,9 +1,9 @@
 """An algorithm's name may say which average of the weights is its result."""
 
 import pytest
-from search.study.plan import TrialSpec, run_of
 
 from search.space.algorithm_names import averaging, parts, split
+from search.study.plan import TrialSpec, run_of
 from search.study.studies import studies
 from search.study.study_space import column_types, first_settings, study_space
 from tests.search.play import small_sweep

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from search.study.plan import TrialSpec, device, run_of
 
 from search.checks.load_sweep import checked
 from search.results.selection import select
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec, device, run_of
 from search.study.studies import studies
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep

@@ -19,11 +19,11 @@ import pandas as pd
 import pexpect
 import pytest
 from optuna.trial import TrialState
-from search.study.plan import TrialSpec
 
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec
 from search.study.studies import studies
 from search.study.trial_attributes import state_of
 from tests.search.command import (

@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from search.study.plan import TrialSpec, run_of
 
 import models
 from search.checks.check_model import try_model
@@ -18,6 +17,7 @@ from search.driver.launch import launch
 from search.errors import UserError
 from search.run.run_folder import RunFolder
 from search.run.tables import read_trials
+from search.study.plan import TrialSpec, run_of
 from search.study.resolved_sweep import as_yaml
 from search.study.studies import studies
 from search.study.study_space import column_types, first_settings, study_space

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from search.study.plan import TrialSpec
 
 from benchmarks.local_cluster import Cluster, cluster
 from benchmarks.processes import command, started, wait_until
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec
 from search.study.studies import Study
 from search.study.trial_attributes import STATE
 from tests.search.command import write_yaml

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from search.study.plan import TrialSpec, run_of
 
 import datasets
 from search.checks.load_sweep import checked, load
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec, run_of
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
 from search.sweep.per_dataset import by_dataset, place_in_file, place_in_part

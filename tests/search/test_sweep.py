@@ -82,7 +82,9 @@ def launched(tmp_path_factory):
 def test_it_ends_well_and_says_nothing_but_what_a_user_wants_to_know(launched):
     assert launched.code == 0
     assert launched.stderr == ""
-    lines = launched.stdout.splitlines()
+    shown, ranges, *lines = launched.stdout.splitlines()
+    assert shown.startswith("RotatedDigits: 1 x 8 x 8, shown as stored")
+    assert ranges.startswith("Ranges: lr ")
     assert lines[0].startswith("small: 0 of 16 trials ended, 0 running, ")
     last = next(i for i, line in enumerate(lines) if line.startswith("16 of 16 trials ended, 0 r"))
     # Before the end a line now and then, and nothing of Ray's or Optuna's.

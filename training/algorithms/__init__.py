@@ -119,6 +119,11 @@ def compares_domains(name: str) -> bool:
     return any(PARTS[part].compares_domains for part in parse(name))
 
 
+def least_samples(name: str) -> int:
+    """How many samples of each domain a batch of the algorithm needs."""
+    return max((getattr(PARTS[part], "least_samples", 1) for part in parse(name)), default=1)
+
+
 def passes_per_step(name: str) -> float:
     """Forwards and backwards over a batch of an ordinary step; those of GGA's window cost more."""
     return max((float(PARTS[part].cost.split(";")[0]) for part in parse(name)), default=1.0)

@@ -27,6 +27,7 @@ class CORAL:
     cost: ClassVar[str] = "1"
     paper: ClassVar[str] = "Sun & Saenko 2016, arXiv 1607.01719"
     compares_domains: ClassVar[bool] = True
+    least_samples: ClassVar[int] = 2
 
     coral_gamma: float = 1.0
 

@@ -26,6 +26,7 @@ class IRM:
     cost: ClassVar[str] = "1"
     paper: ClassVar[str] = "Arjovsky et al. 2019, arXiv 1907.02893"
     compares_domains: ClassVar[bool] = False
+    least_samples: ClassVar[int] = 2
 
     irm_lambda: float = 100.0
     irm_anneal: int = 500

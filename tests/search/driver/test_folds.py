@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from search.driver.report_steps import whole
+
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds
 from search.study.trial_attributes import IMAGES

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 from ray.air.integrations import wandb
 from ray.tune.logger import LoggerCallback
-from search.study.plan import TrialSpec
 
 from search.driver import trackers, tracking
 from search.driver.trackers import Tracker, metrics
@@ -21,6 +20,7 @@ from search.driver.tracking import telling
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec
 from search.study.studies import studies
 from search.worker.trial import config_of
 from tests.search.command import steppe, write_yaml

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from search.study.plan import TrialSpec, run_of
 
 from search.run import tables
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec, run_of
 from search.study.studies import studies
 from search.sweep.schema import Sweep
 from search.worker import trial

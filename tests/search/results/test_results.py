@@ -107,7 +107,7 @@ def test_two_runs_with_the_same_study_are_not_mixed(tmp_path):
         write(tmp_path / name, sweep(name=name, held_out=["photo"], seeds=[0]), trials=1)
     with pytest.raises(UserError, match=r"both hold the study PACS\.resnet50\.ERM\.photo\.0"):
         results.load(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(UserError, match="both hold the study"):
+    with pytest.raises(UserError, match="given twice"):
         results.load(tmp_path / "a", tmp_path / "a")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from search.study.plan import TrialSpec
 
 from search.run.checkpoints import TrialCheckpoints, delete_checkpoints
 from search.run.run_folder import CHECKPOINTS, RunFolder
+from search.study.plan import TrialSpec
 from search.study.studies import Study
 
 TRIAL = TrialSpec(Study("RotatedDigits", "mlp", "SAGM", "0", 0), 3, {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from search.study.plan import TrialSpec, run_of
 
 import datasets
 import models
@@ -12,6 +11,7 @@ from search.driver.ledger import Ledger
 from search.run import manifest, tables
 from search.run.kept_weights import WEIGHTS, read_weights, write_weights
 from search.run.run_folder import RunFolder
+from search.study.plan import TrialSpec, run_of
 from search.study.studies import studies
 from search.worker import trial
 from search.worker.trial import Trial

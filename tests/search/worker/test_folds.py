@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from search.study.plan import TrialSpec, run_of
 
 import datasets
 from search.results.ranking import rank
@@ -18,6 +17,7 @@ from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds, group
 from search.study.folds import Fold, best, folds_of
+from search.study.plan import TrialSpec, run_of
 from search.study.studies import studies
 from search.sweep.schema import Sweep
 from search.worker import trial

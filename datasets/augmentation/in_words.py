@@ -1,0 +1,71 @@
+"""What a network is shown of a dataset, said in a line, and where photographs' augmentation is
+doubtful."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datasets.augmentation.draws import GRAY, JITTER
+from datasets.domain_dataset import Domain, DomainDataset
+from datasets.input_format import IMAGENET, InputFormat
+
+SMALL = 64  # pixels: icons, digits and thumbnails, hardly photographs
+LOOKED_AT = 32  # images of a domain
+
+AUGMENTED = (
+    f"random crops of 70 % or more, mirroring, colour jitter of {JITTER:g}, "
+    f"{100 * GRAY:g} % made grey (DomainBed's)"
+)
+
+
+def in_words(dataset: DomainDataset, augmentation: str, format: InputFormat | None = None) -> str:
+    """What training sees: stored shape, augmentation and normalisation, as `views` makes them.
+
+    augmentation: `auto` or a key of AUGMENTATIONS. format: what the model expects, if it is known.
+    """
+    channels, height, width = dataset.image_shape
+    stored = f"{channels} x {height} x {width}"
+    if dataset.domains[0].sizes is None:
+        return f"{stored}, shown as stored: no augmentation, values / 255, not normalised"
+    changes = "none" if augmentation == "none" else AUGMENTED
+    return f"{stored}; augmentation: {changes}; normalisation: {_normalisation(format)}"
+
+
+def _normalisation(format: InputFormat | None) -> str:
+    if format is None:
+        return "as the model's weights want it"
+    if (format.mean, format.deviation) == (IMAGENET.mean, IMAGENET.deviation):
+        return "ImageNet's mean and deviation"
+    return f"mean {_three(format.mean)}, deviation {_three(format.deviation)}"
+
+
+def _three(values: tuple[float, float, float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
+def doubt(dataset: DomainDataset, key: str) -> str | None:
+    """A warning where images are all grey (as far as a few of each domain show) or all small: the
+    augmentation was made for colour photographs. None where it may be right. key: what leaves it
+    out if set to none."""
+    sizes = [domain.sizes for domain in dataset.domains if domain.sizes is not None]
+    if not sizes:
+        return None
+    largest, stored = max(int(one.max(initial=0)) for one in sizes), dataset.image_shape[1]
+    small = f"at most {largest} pixels wide and high" if largest <= SMALL else ""
+    grey = "grey" if all(map(_grey, dataset.domains)) else ""
+    if not small and not grey:
+        return None
+    enlarged = f"; dataset.size: {largest} would not enlarge them to {stored}"
+    return (
+        f"Warning: the images of {dataset.name} are all {' and '.join(filter(None, (grey, small)))}"
+        f", and their augmentation is that of colour photographs; {key}: none leaves it out"
+        f"{enlarged if small and stored > largest else ''}"
+    )
+
+
+def _grey(domain: Domain) -> bool:
+    if domain.images.shape[-1] != 3 or not len(domain):
+        return False
+    some = np.linspace(0, len(domain) - 1, min(LOOKED_AT, len(domain))).astype(np.int64)
+    images = domain.images[some]
+    return bool((images == images[..., :1]).all())

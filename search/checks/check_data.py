@@ -1,0 +1,219 @@
+"""What the opened datasets of a sweep make impossible, found before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import datasets
+import models
+from datasets.domain_dataset import DomainDataset
+from datasets.splits import split
+from search.checks.check_space import smallest_batch
+from search.space import algorithm_names
+from search.study.folds import folds_of
+from search.study.plan import StudyPlan, device
+from search.sweep.model_layers import batch_norm, batch_norm_trains
+from search.sweep.per_dataset import OneDataset, by_dataset, place_in_file
+from search.sweep.problems import Path, Problem, dotted, show
+from search.sweep.schema import Sweep
+from training.algorithms import least_samples
+from training.devices import device_of
+from training.rehearsal import rehearse
+from training.run import Run
+
+# Larger batches of a domain than these are not proposed.
+MORE_SAMPLES = (2, 3, 4, 8, 16, 32)
+
+
+def check_data(
+    sweep: Sweep, plans: Mapping[str, StudyPlan], found: Sequence[DomainDataset]
+) -> list[Problem]:
+    """Everything about a checked sweep that its datasets decide; reads no image.
+
+    `plans`: those of its studies. `found`: the dataset of each part of the sweep, in the order of
+    the file.
+    Too few images or classes, images that the model or the augmentation cannot take, and a first
+    step that cannot be taken with the smallest batch that the space holds (training.rehearsal).
+    """
+    problems = list[Problem]()
+    first_steps: dict[Any, str | None] = {}
+    first = dict[tuple[str, str], StudyPlan]()
+    for plan in plans.values():
+        first.setdefault((plan.study.dataset, plan.study.algorithm), plan)
+    for (name, one), dataset in zip(by_dataset(sweep).items(), found, strict=True):
+        here = [*_images(one, dataset), *_model(one, dataset)]
+        if not here:
+            here = list(_first_steps(one, dataset, first, first_steps))
+        for problem in here:
+            placed = Problem(place_in_file(sweep, name, problem.path), problem.text)
+            if placed not in problems:
+                problems.append(placed)
+    return problems
+
+
+def check_batches(sweep: Sweep) -> list[Problem]:
+    """Whether every batch of the space holds as many samples of a domain as an algorithm compares.
+
+    Said before images are decoded, which may take an hour.
+    """
+    problems: dict[Problem, None] = {}
+    for name, one in by_dataset(sweep).items():
+        needs: dict[tuple[Path, str, str], list[str]] = {}
+        for algorithm in one.algorithms:
+            least = least_samples(algorithm_names.split(algorithm)[0])
+            path, said, count = smallest_batch(one, algorithm)
+            if count < least:
+                text = f"at least {least} samples of each domain in a batch; write at least {least}"
+                needs.setdefault((path, said, text), []).append(algorithm)
+        for (path, said, text), names in needs.items():
+            text = f"{said}, but {' and '.join(names)} need{'s' * (len(names) == 1)} {text}"
+            problems[Problem(place_in_file(sweep, name, path), text)] = None
+    return list(problems)
+
+
+def check_device(sweep: Sweep) -> list[Problem]:
+    """Whether torch finds here what trials are to compute on."""
+    found: dict[Problem, None] = {}
+    for name, one in by_dataset(sweep).items():
+        try:
+            device_of(device(one))
+        except ValueError as error:
+            asked = one.training.device
+            path: Path = ("resources", "gpu") if asked == "auto" else ("training", "device")
+            value = f"{one.resources.gpu:g}" if asked == "auto" else show(asked)
+            text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
+            found[Problem(place_in_file(sweep, name, path), text)] = None
+    return list(found)
+
+
+def _images(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
+    name = one.dataset.name
+    entry = datasets.DATASETS[name]
+    place: Path = ("dataset", "root") if entry.needs_root else ("dataset", "name")
+    value = show(str(one.dataset.root) if entry.needs_root else name)
+    small = [domain for domain in dataset.domains if not len(split(len(domain), 0, 0).out)]
+    if small:
+        counts = ", ".join(f"{len(domain)} in {domain.name!r}" for domain in small)
+        yield Problem(
+            place,
+            f"is {value}, with too few images to set a fifth of a domain aside for validation: "
+            f"{counts}; a domain needs at least 5: add images, or take the domain's folder out",
+        )
+    if len(dataset.classes) < 2:
+        yield Problem(
+            place,
+            f"is {value}, with one class in all ({', '.join(dataset.classes)}), so that every "
+            "accuracy would be 100 %; the layout is domain/class/image",
+        )
+    channels, height, width = dataset.image_shape
+    if dataset.domains[0].sizes is not None and (channels != 3 or min(height, width) < 2):
+        yield Problem(
+            place,
+            f"is {value}, with images of {channels} x {height} x {width}; what resizes and "
+            "augments images needs 3 colours and 2x2 pixels",
+        )
+
+
+def _model(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
+    try:
+        models.outline(one.model.name, dataset.image_shape)
+    except ValueError as error:
+        yield Problem(
+            ("model", "name"),
+            f"is {show(one.model.name)}, which cannot take the images of {dataset.name}: {error}; "
+            "choose another model or dataset",
+        )
+
+
+def _first_steps(
+    one: OneDataset,
+    dataset: DomainDataset,
+    plans: Mapping[tuple[str, str], StudyPlan],
+    known: dict[Any, str | None],
+) -> Iterator[Problem]:
+    """What is wrong with the first step of each algorithm; steps that are alike are taken once."""
+    found = dict[tuple[Path, str, str], list[str]]()
+    for index, algorithm in enumerate(one.algorithms):
+        count = smallest_batch(one, algorithm)[2]
+        plan = plans[one.dataset.name, algorithm]
+        run = plan.trial(0, {"batch_size": count}).run
+        if plan.makes_folds:  # a fold has fewer sources
+            run = folds_of(run, [domain.name for domain in dataset.domains])[0]
+        for step in _steps(run):
+            shapes = (dataset.image_shape, len(dataset.domains), len(run.unseen))
+            key = (step.model, step.algorithm, count, step.micro_batches, step.bn, *shapes)
+            if key not in known:
+                known[key] = _why_not(step, dataset)
+            why = known[key]
+            if why is not None:
+                path, said, away = _way_out(one, dataset, step, index)
+                found.setdefault((path, said, f"{why}; {away}"), []).append(algorithm)
+                break
+    for (path, said, rest), names in found.items():
+        yield Problem(
+            path,
+            f"{said}, and {' and '.join(names)} could not take a first step with {one.model.name} "
+            f"on {dataset.name}: {rest}",
+        )
+
+
+def _steps(run: Run) -> list[Run]:
+    """Runs whose first steps stand for that of a run.
+
+    Only where a pass may see a single sample does it matter which method meets which network
+    (batch norm). Else the network takes ERM's step, and the method that of a network which is
+    quicker: for eight methods on a ResNet-50 that is half a second instead of seven.
+    """
+    if int(run.hyperparameters["batch_size"]) // run.micro_batches < 2:
+        return [run]
+    return [replace(run, algorithm="ERM"), replace(run, model="mlp", weights=None, tuning="full")]
+
+
+def _way_out(
+    one: OneDataset, dataset: DomainDataset, run: Run, index: int
+) -> tuple[Path, str, str]:
+    """The key to be named, how a sentence about it begins, and what would help."""
+    path, said, count = smallest_batch(one, one.algorithms[index])
+    ways = list(_ways_out(one, run, path, count, lambda change: _why_not(change, dataset) is None))
+    if not ways:
+        name = show(one.algorithms[index])
+        return ("algorithms", index), f"is {name}", "remove it, or choose another model"
+    key = ways[0][0]
+    if key != path:  # a larger batch would not help
+        said = f"is {show(getattr(one.training, str(key[-1])))}"
+    return key, said, " or ".join(text for _, text in ways)
+
+
+def _ways_out(
+    one: OneDataset, run: Run, batch_key: Path, count: int, works: Callable[[Run], bool]
+) -> Iterator[tuple[Path, str]]:
+    """Keys and words for what would let the step be taken, each tried."""
+    pieces = run.micro_batches
+    for more in chain(MORE_SAMPLES, [2 * pieces]):
+        if more > count and more >= pieces and works(_with_batch(run, more)):
+            yield batch_key, f"make {dotted(batch_key)} at least {more}"
+            break
+    if pieces > 1 and works(replace(run, micro_batches=1)):
+        yield ("training", "micro_batches"), "remove training.micro_batches"
+    learns = batch_norm_trains(one) and batch_norm(one, one.training) == "updated"
+    if learns and works(replace(run, bn="frozen")):
+        yield ("training", "bn"), "set training.bn: frozen"
+
+
+def _with_batch(run: Run, count: int) -> Run:
+    return replace(run, hyperparameters={**run.hyperparameters, "batch_size": count})
+
+
+def _why_not(run: Run, dataset: DomainDataset) -> str | None:
+    """Why the first step cannot be taken; None if it can."""
+    try:
+        rehearse(run, dataset)
+    except Exception as error:  # each of a thousand models fails in its own way
+        text = " ".join(str(error).split())
+        if "more than 1 value per channel" in text:
+            return "batch norm would see a single value of each channel, which has no variance"
+        return f"{text or type(error).__name__}"[:300]
+    return None

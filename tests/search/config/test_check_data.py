@@ -1,0 +1,192 @@
+"""What the datasets of a sweep decide is said before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import models
+from datasets import Domain, DomainDataset
+from search.checks.check_data import check_batches, check_data, check_device
+from search.checks.load_sweep import checked
+from search.sweep.problems import dotted
+from tests.search.refused import SWEEP
+
+NAMES = ("0", "15", "30", "45", "60", "75")
+
+
+def images(
+    size: int = 32, channels: int = 3, domains: int = 3, count: int = 10, classes: int = 3
+) -> DomainDataset:
+    """RotatedDigits with other images, resized ones where they have colours."""
+    made = tuple(
+        Domain(
+            name,
+            np.zeros((count, size, size, channels), np.uint8),
+            np.arange(count) % classes,
+            np.full((count, 2), size) if channels == 3 else None,
+        )
+        for name in NAMES[:domains]
+    )
+    return DomainDataset("RotatedDigits", made, NAMES[:classes], "none")
+
+
+def said(dataset: DomainDataset, **changes: Any) -> list[tuple[str, str]]:
+    sweep = checked({**SWEEP, "held_out": ["0"], **changes}, "sweep.yaml")
+    return [(dotted(p.path), p.text) for p in check_data(sweep, [dataset])]
+
+
+def test_a_domain_too_small_to_validate_on_is_named_the_held_out_one_too():
+    domains = images().domains
+    few = Domain("15", domains[1].images[:4], domains[1].labels[:4])
+    none = Domain("0", domains[0].images[:0], domains[0].labels[:0])
+    dataset = DomainDataset("RotatedDigits", (none, few, domains[2]), NAMES[:3], "none")
+    ((key, text),) = said(dataset)
+    assert key == "dataset.name"
+    assert "0 in '0', 4 in '15'" in text
+    assert "at least 5" in text
+    assert said(images(count=5)) == []
+
+
+def test_one_class_is_no_result():
+    ((key, text),) = said(images(classes=1))
+    assert key == "dataset.name"
+    assert "one class" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "said_of"),
+    [
+        ((8, 2), "resnet18", "3 channels, but got 2"),
+        ((8, 3), "resnet18", "at least 32x32"),
+        ((40, 3), "vit_b_16", "multiple of 16"),
+        ((4, 1), "cnn", "at least 5x5"),
+    ],
+)
+def test_images_that_the_model_cannot_take(shape, model, said_of):
+    ((key, text),) = said(images(*shape), model={"name": model})
+    assert key == "model.name"
+    assert said_of in text
+
+
+def test_an_image_of_one_pixel_cannot_be_augmented():
+    ((key, text),) = said(images(size=1), model={"name": "mlp"})
+    assert key == "dataset.name"
+    assert "2x2" in text
+
+
+SMALL = {"model": {"name": "normed"}}
+
+
+@pytest.fixture(autouse=True)
+def normed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network whose batch norm sees a single value of each channel and sample."""
+
+    def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(shape[0])), 3
+
+    monkeypatch.setitem(models.MODELS, "normed", models.Entry(featurizer, "For tests."))
+
+
+@pytest.mark.parametrize(
+    ("changes", "domains", "key", "fixes"),
+    [
+        # By domain, and in one fold, a pass sees one sample.
+        (
+            {"training": {"batch_size": 1}, "algorithms": ["ERM", "Fish", "GGA-L"]},
+            3,
+            "training.batch_size",
+            ["at least 2", "bn: frozen", "Fish and GGA-L"],
+        ),
+        (
+            {"search": {"space": {"SAM": {"batch_size": {"int_uniform": [1, 8]}}}}},
+            2,
+            "search.space.SAM.batch_size",
+            ["may be 1", "at least 2"],
+        ),
+        (
+            {"search": {"space": {"batch_size": {"choice": [16, 1]}}}},
+            2,
+            "search.space.batch_size",
+            ["may be 1", "at least 2"],
+        ),
+        (
+            {"training": {"batch_size": 4, "micro_batches": 4}},
+            2,
+            "training.batch_size",
+            ["at least 8", "remove training.micro_batches"],
+        ),
+        (
+            {
+                "training": {"batch_size": 1},
+                "search": {"objective": "leave-one-domain-out", "scheduler": "none"},
+            },
+            3,
+            "training.batch_size",
+            ["at least 2"],
+        ),
+    ],
+)
+def test_batch_norm_sees_more_than_one_value(changes, domains, key, fixes):
+    found = said(images(domains=domains), **{**SMALL, "algorithms": ["ERM", "SAM"], **changes})
+    ((place, text),) = found
+    assert place == key
+    assert "batch norm" in text
+    assert all(fix in text for fix in fixes)
+
+
+def test_what_works_is_not_refused():
+    everything = ["ERM", "CORAL", "MMD", "IRM", "Fish", "Fishr", "Mixup", "VREx", "GroupDRO", "GGA"]
+    assert said(images(), **SMALL, algorithms=everything, training={"batch_size": 2}) == []
+    one = {"training": {"batch_size": 1}, "algorithms": ["ERM", "SAM"]}
+    assert said(images(), **SMALL, **one) == []  # two domains give two values
+    frozen = {"training": {"batch_size": 1, "bn": "frozen"}, "algorithms": ["Fish"]}
+    assert said(images(), **SMALL, **frozen) == []
+    wide = {"model": {"name": "resnet18"}, "algorithms": ["Fish"], "training": {"batch_size": 1}}
+    assert said(images(64), **wide) == []  # its last map has more than one pixel
+
+
+def batches(**changes: Any) -> list[tuple[str, str]]:
+    found = check_batches(checked({**SWEEP, **changes}, "sweep.yaml"))
+    return [(dotted(p.path), p.text) for p in found]
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("training.batch_size", {"training": {"batch_size": 1}}),
+        ("search.space.batch_size", {"search": {"space": {"batch_size": {"choice": [8, 1]}}}}),
+        ("search.space.batch_size", {"search": {"space": {"batch_size": {"log_int": [1, 8]}}}}),
+    ],
+)
+def test_covariances_and_halves_take_two_samples_of_a_domain(key, changes):
+    ((place, text),) = batches(algorithms=["ERM", "CORAL", "SAM+IRM"], **changes)
+    assert place == key
+    assert "CORAL and SAM+IRM need at least 2" in text
+    assert batches(algorithms=["ERM", "MMD", "Fishr", "Mixup"], **changes) == []
+
+
+def test_a_batch_of_one_dataset_is_named_there():
+    data = {key: value for key, value in SWEEP.items() if key != "dataset"}
+    own = {"RotatedDigits": {"training": {"batch_size": 1}}}
+    sweep = checked({**data, "datasets": own, "algorithms": ["CORAL"]}, "sweep.yaml")
+    (problem,) = check_batches(sweep)
+    assert dotted(problem.path) == "datasets.RotatedDigits.training.batch_size"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"training": {"device": "mps"}}, "training.device"),
+        ({"resources": {"gpu": 0.5}}, "resources.gpu"),
+    ],
+)
+def test_a_device_that_is_not_here(changes, key, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    (problem,) = check_device(checked({**SWEEP, **changes}, "sweep.yaml"))
+    assert dotted(problem.path) == key
+    assert check_device(checked(SWEEP, "sweep.yaml")) == []

@@ -1,0 +1,84 @@
+"""The first step of a run without its numbers: whether it can be taken at all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import models
+from datasets.batches import DomainBatch
+from datasets.domain_dataset import DomainDataset
+from datasets.splits import seed_hash
+from models import batch_norms, tuning
+from training import algorithms, optimizers
+from training.draws import StepDraws
+from training.passes import Passes
+from training.run import Run
+from training.schedules import CONSTANT
+from training.update import Step, take_step
+from training.weights import Weights
+
+META = torch.device("meta")
+
+
+def rehearse(run: Run, dataset: DomainDataset) -> None:
+    """Takes the first step of a run on torch's meta device, which has shapes and no numbers.
+
+    It is the step that the trial will take: the same model, passes, penalties and optimizer, at
+    no cost in memory, and without reading an image. GGA searches once instead of 250 times.
+
+    Raises whatever the step raises, such as ValueError for a batch that is too small for the
+    algorithm or for batch norm. An operation that cannot do without numbers tells nothing, and is
+    passed over.
+    """
+    values = dict(run.hyperparameters)
+    count = int(values.get("batch_size", 32))
+    own = algorithms.hyperparameters(run.algorithm)
+    numbers = {name: value for name, value in values.items() if name in own}
+    if "search_steps" in own:
+        numbers |= {"search_steps": 1, "start": 0}
+    sources = len(dataset.domains) - len(run.unseen)
+    with META:
+        model = models.build(run.model, len(dataset.classes), dataset.image_shape)
+        tuning.tune(model, run.tuning, {})
+    weights = Weights(model)
+    model.train()
+    if run.bn == "frozen":
+        batch_norms.freeze(model)
+    batch = DomainBatch(
+        x=torch.empty(sources * count, *dataset.image_shape, device=META),
+        y=torch.empty(sources * count, dtype=torch.int64, device=META),
+        domain=torch.empty(sources * count, dtype=torch.int64, device=META),
+        sizes=(count,) * sources,
+    )
+    step = Step(
+        number=0,
+        passes=Passes(
+            model,
+            weights,
+            batch,
+            freeze_second=run.bn_second_pass == "frozen",
+            pieces=run.micro_batches,
+        ),
+        weights=weights,
+        draws=_NoNumbers(seed_hash("rehearsal"), 0, torch.device("cpu")),
+    )
+    optimizer = optimizers.build(run.optimizer, weights.flat, 1e-3, 0.0, run.momentum)
+    try:
+        take_step(algorithms.build(run.algorithm, numbers, CONSTANT), step, optimizer)
+    except NotImplementedError:
+        return  # an operation without a kernel for shapes alone
+    except RuntimeError as error:
+        if "meta" in str(error):  # it asked a tensor for its numbers
+            return
+        raise
+
+
+class _NoNumbers(StepDraws):
+    """Draws whose tensors are as empty as the others of the meta device."""
+
+    def uniform(self, like: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.empty_like(like) if out is None else out
+
+    def normal(self, like: Tensor) -> Tensor:
+        return torch.empty_like(like)
