@@ -36,6 +36,7 @@ from datasets.cache import contents
 from datasets.domain_dataset import DomainDataset
 from datasets.download import download
 from datasets.mnist import FILES as MNIST_FILES
+from datasets.spelling import shown
 from search.driver.live_view import console
 from search.errors import UserError
 from search.nearest import way_out
@@ -189,7 +190,7 @@ def _unpack(name: str, archive: Path, root: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".steppe-unpack-", dir=target.parent) as aside,
-        console().status(f"unpacking {escape(archive.name)}"),
+        console().status(f"unpacking {escape(shown(archive.name))}"),
     ):
         unpack(archive, Path(aside) / "all")
         find_dataset(Path(aside) / "all", benchmark.domains if benchmark else ()).rename(target)
@@ -239,7 +240,7 @@ def _print(
         table.add_column(column, justify="left" if column == "domain" else "right")
     for domain in dataset.domains:
         table.add_row(
-            escape(domain.name), f"{len(domain):,}", str(len(set(domain.labels.tolist())))
+            escape(shown(domain.name)), f"{len(domain):,}", str(len(set(domain.labels.tolist())))
         )
     screen.print(table)
     for note in dataset.notes:
