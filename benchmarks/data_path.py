@@ -40,7 +40,7 @@ from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET
 from datasets.views import Block, Job, View
 
-DOMAIN = "photographs"
+DOMAIN, CLASSES = "photographs", ("china", "flower")
 BATCH = 32
 CASES = {"227": (227, 227), "500x375": (500, 375)}  # width and height of the JPEGs
 SIZES = {"227": (224, 227), "500x375": (224,)}  # sides of the stored images
@@ -93,14 +93,18 @@ def write_jpegs(folder: Path, size: tuple[int, int], count: int) -> Path:
     """Parts of scikit-learn's two photographs, some mirrored; returns the dataset's root."""
     photographs = [Image.fromarray(image) for image in load_sample_images().images]
     rng = np.random.default_rng(0)
-    (folder / DOMAIN / "all").mkdir(parents=True)
+    for k, label in enumerate(CLASSES):
+        (folder / DOMAIN / label).mkdir(parents=True)
+        # A dataset has two domains; of this one nothing is measured.
+        (folder / "whole" / label).mkdir(parents=True)
+        photographs[k].resize(size).save(folder / "whole" / label / "0.jpg", quality=90)
     for k in range(count):
         photograph = photographs[k % 2]
         left, top = rng.integers(0, (140, 52))
         part = photograph.crop((left, top, left + 500, top + 375)).resize(size)
         if rng.random() < 0.5:
             part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        part.save(folder / DOMAIN / "all" / f"{k:04}.jpg", quality=90)
+        part.save(folder / DOMAIN / CLASSES[k % 2] / f"{k:04}.jpg", quality=90)
     return folder
 
 

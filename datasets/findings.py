@@ -6,14 +6,18 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets import layout
 from datasets.benchmarks import Benchmark, Counts
 from datasets.dataset_error import DatasetError
-from datasets.image_tree import ImageTree
+from datasets.image_tree import ImageTree, image_names
 from datasets.nearest import unknown_name
+from datasets.spelling import looks, shown, told_apart
 
 COUNTS = "counts"
 MISSING = "missing_classes"
 STRAYS = "stray_folders"
+LAYOUT = "layout"
+DUPLICATES = "duplicates"
 TRUNCATED = "truncated"
 UNREADABLE = "unreadable"
 
@@ -22,8 +26,10 @@ KINDS = {
     COUNTS: "the number of images is not the published one",
     MISSING: "a class has no images in a domain; its number stays the same in all of them",
     STRAYS: "a folder beside the domains is none of them, and is left out",
+    LAYOUT: "folders may not be domain/class/image; they are taken as if they were",
+    DUPLICATES: "an image is in two domains or two classes, and stays in both",
     TRUNCATED: "a file ends too early; what is missing stays black or grey, as in DomainBed",
-    UNREADABLE: "a file in a class folder is no image, and is left out",
+    UNREADABLE: "a file in a class folder is no image or has no known range, and is left out",
 }
 MOST_NAMED = 5
 
@@ -51,32 +57,49 @@ def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
     """What can be seen without opening an image.
 
     Raises:
-        DatasetError: a domain has no images, or a benchmark has more or fewer classes than it
-            should: nothing that could be accepted.
+        DatasetError: no result could come of it (see `layout.check_names`), a domain has no
+            images, or a benchmark has more or fewer classes than it should: nothing that could be
+            accepted.
     """
+    names = {domain.name: domain.classes for domain in tree.domains}
+    if benchmark is None:
+        layout.check_names(tree.root, names)
+    else:
+        layout.check_spelling(tree.root, names)
     empty = [domain.name for domain in tree.domains if not domain.files]
     if empty:
         raise DatasetError(
-            f"the folder {tree.root / empty[0]} should be a domain, but its class folders hold no "
-            f"image; add some, or rename the folder to .{empty[0]} to leave it out"
+            f"the folder {shown(str(tree.root / empty[0]))} should be a domain, but its class "
+            "folders hold no image; add some, or rename the folder to "
+            f".{shown(empty[0])} to leave it out"
         )
-    findings = [Finding(STRAYS, f"{name} is no domain") for name in tree.strays]
+    findings = [Finding(STRAYS, _stray(tree, name)) for name in tree.strays]
     findings += _missing(tree)
     if benchmark is not None:
         if len(tree.classes) != benchmark.classes:
             rare = "; ".join(finding.what for finding in _missing(tree)[:MOST_NAMED])
             raise DatasetError(
-                f"{tree.root} has {len(tree.classes)} class folders, but {benchmark.classes} are "
-                f"published{': ' + rare if rare else ''}; put that right, or load the folder as a "
-                "dataset of your own with `name: ImageFolders`"
+                f"{shown(str(tree.root))} has {len(tree.classes)} class folders, but "
+                f"{benchmark.classes} are published{': ' + rare if rare else ''}"
+                f"{layout.hint(tree)}; put that right, or load the folder as a dataset of your own "
+                "with `name: ImageFolders`"
             )
         findings += _counts(tree, benchmark)
+        findings += [Finding(LAYOUT, what) for what in tree.repeated]
+    else:
+        findings += [Finding(LAYOUT, what) for what in layout.doubts(tree)]
+    findings += [Finding(UNREADABLE, what) for what in tree.lost]
     findings += [
-        Finding(UNREADABLE, f"{domain.name}/{path} is no image by its name")
+        Finding(UNREADABLE, f"{shown(f'{domain.name}/{path}')} is no image by its name")
         for domain in tree.domains
         for path in domain.others
     ]
     return findings
+
+
+def is_published(tree: ImageTree, benchmark: Benchmark | None) -> bool:
+    """Whether a tree has the images of a benchmark that are published, by their numbers."""
+    return benchmark is not None and _found(tree) in benchmark.variants.values()
 
 
 def variant(tree: ImageTree, benchmark: Benchmark | None) -> str | None:
@@ -96,7 +119,7 @@ def refuse(findings: Sequence[Finding], allow: Collection[str], name: str, root:
     lines = [f"  {_summary(kind, bad)}" for kind in kinds]
     listed = ", ".join(kind for kind in KINDS if kind in kinds or kind in allow)
     raise DatasetError(
-        f"{name} in {root} is not as it should be:\n"
+        f"{name} in {shown(str(root))} is not as it should be:\n"
         + "\n".join(lines)
         + f"\nPut it right, or accept it with `allow: [{listed}]` in the sweep file's `dataset` "
         f"(`--allow {kinds[0]}` of prepare)."
@@ -122,17 +145,42 @@ def _summary(kind: str, findings: Iterable[Finding]) -> str:
 def _missing(tree: ImageTree) -> list[Finding]:
     findings = []
     present = [{file.label for file in domain.files} for domain in tree.domains]
+    exact = told_apart(tree.classes)
     for label in tree.classes:
         having = [d.name for d, there in zip(tree.domains, present, strict=True) if label in there]
         lacking = [d.name for d in tree.domains if d.name not in having]
         if not lacking:
             continue
         if having and len(having) < len(lacking):
-            what = f"class {label} is only in {', '.join(having)}"
+            what = f"class {exact[label]} is only in {_listed(having)}"
         else:
-            what = f"{', '.join(lacking)} has no images of class {label}"
+            have = "has" if len(lacking) == 1 else "have"
+            what = f"{_listed(lacking)} {have} no images of class {exact[label]}"
+        like = [
+            other
+            for other in tree.classes
+            if other != label
+            and looks(other).casefold() == looks(label).casefold()
+            and any(other in there for there in present if label not in there)
+        ]
+        if like:
+            what += f", but there is {', '.join(exact[other] for other in like)}"
         findings.append(Finding(MISSING, what))
     return findings
+
+
+def _stray(tree: ImageTree, name: str) -> str:
+    try:
+        images = len(image_names(tree.root / name))
+    except OSError:
+        images = 0
+    return f"{shown(name)} is no domain" + (
+        f": images in it that are in no class folder: {images}" if images else ""
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(told_apart(names).values())
 
 
 def _counts(tree: ImageTree, benchmark: Benchmark) -> list[Finding]:

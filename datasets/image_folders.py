@@ -7,24 +7,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datasets import findings
+from datasets import findings, layout
 from datasets.benchmarks import Benchmark
 from datasets.cache import contents, place, versions
 from datasets.cache.fill import fill
+from datasets.dataset_error import DatasetError
 from datasets.domain_dataset import DomainDataset
 from datasets.entry import Description, Entry, Reading
 from datasets.image_tree import (
     ImageTree,
-    found_classes,
     found_domains,
     list_tree,
     unchanged,
+    visible_folders,
 )
+from datasets.spelling import is_utf8, shown
 
 log = logging.getLogger("steppe")
 
 DEFAULT_SIZE = 224
-FORMAT = 1  # to be raised when the same files give another cache
+# To be raised when the same files give another cache. 2: deep grey is scaled, not clipped.
+FORMAT = 2
 MOST_NAMED = 5
 
 
@@ -64,10 +67,12 @@ class ImageFolders:
 
         Raises:
             FileNotFoundError: no root, or no dataset in it.
-            DatasetError: findings that are not allowed, or no cache can be written.
+            DatasetError: findings that are not allowed, what is left is a domain without images
+                or a single class, or no cache can be written.
         """
         version, notes = self._version(root, reading)
         dataset = contents.open_dataset(version, reading.allow)
+        layout.check_left(dataset)
         return replace(dataset, notes=notes + dataset.notes)
 
     def look(self, root: Path) -> Description:
@@ -75,12 +80,18 @@ class ImageFolders:
 
         Raises:
             FileNotFoundError: it does not exist, or has no domains.
+            DatasetError: no result could come of it (see `layout.check_names`), or it cannot be
+                read.
         """
         folder = self.locate(root)
-        domains = self._domains(folder)
+        try:
+            classes = {name: visible_folders(folder / name) for name in self._domains(folder)}
+        except OSError as error:
+            raise _unreadable(error) from error
+        layout.check_names(folder, classes)
         return Description(
-            domains,
-            len(found_classes(folder, domains)),
+            tuple(classes),
+            len({label for within in classes.values() for label in within}),
             f"Your own images in {folder}.",
             str(folder),
         )
@@ -97,13 +108,21 @@ class ImageFolders:
             )
         root = root.expanduser()
         if not root.is_dir():
-            raise FileNotFoundError(f"dataset.root of {self.name} is no folder: {root}")
+            raise FileNotFoundError(f"dataset.root of {self.name} is no folder: {shown(str(root))}")
+        if not is_utf8(str(root)):
+            raise FileNotFoundError(
+                f"dataset.root of {self.name} is {shown(str(root))}, a name that is not UTF-8 and "
+                "that no sweep file can give; rename it, or make a link to it"
+            )
+        try:
+            return self._locate(root)
+        except PermissionError as error:
+            raise _unreadable(error) from error
+
+    def _locate(self, root: Path) -> Path:
         if self.benchmark is None:
             if not found_domains(root):
-                raise FileNotFoundError(
-                    f"no folder in {root} has folders of its own; a dataset is laid out as "
-                    "domain/class/image, and dataset.root is the folder of the domains"
-                )
+                raise layout.no_domains(root)
             return root
         domains = self.benchmark.domains
         for folder in (root / self.benchmark.folder, root / self.name, root):
@@ -118,7 +137,18 @@ class ImageFolders:
         raise FileNotFoundError(
             f"no {self.name} in {root}: there should be {self.benchmark.folder}/ with "
             f"{', '.join(domains)}, or these themselves; there is {_listed(root)}"
+            f"{self._elsewhere(root)}"
         )
+
+    def _elsewhere(self, root: Path) -> str:
+        """Where a benchmark's domains seem to lie, if it is near."""
+        assert self.benchmark is not None
+        below = sorted(path for path in root.iterdir() if path.is_dir())
+        further = (path for folder in below[:20] for path in sorted(folder.iterdir())[:20])
+        for folder in (*list(root.absolute().parents)[:2], *below, *further):
+            if all((folder / domain).is_dir() for domain in self.benchmark.domains):
+                return f"; dataset.root seems to be {shown(str(folder))}"
+        return ""
 
     def cache(self, root: Path | None, reading: Reading) -> Path:
         """The folder of the decoded images, built if need be.
@@ -134,25 +164,30 @@ class ImageFolders:
         size = reading.size or DEFAULT_SIZE
         homes = self._homes(folder, size)
         domains = self._domains(folder)
+        known = [version for version in _versions(homes) if version.name.startswith(f"{FORMAT}-")]
         if not reading.recheck:
-            for version in _versions(homes):
+            for version in known:
                 facts = contents.read_facts(version)
                 if facts.domains == domains and unchanged(folder, facts.folders):
                     return version, ()
-        tree = list_tree(folder, domains)
+        try:
+            tree = list_tree(folder, domains)
+        except OSError as error:
+            raise _unreadable(error) from error
         found = findings.of_tree(tree, self.benchmark)
         findings.refuse(found, reading.allow, self.name, folder)
-        key = tree.key(FORMAT, self.name, size)
+        key = f"{FORMAT}-{tree.key(FORMAT, self.name, size)}"
         notes = self._notes(tree) + findings.accepted(found)
-        for version in _versions(homes):
+        for version in known:
             if version.name == key:
                 return version, notes
-        for version in _versions(homes):
+        for version in known:
             log.warning("%s changed since its cache was built: %s", folder, _changes(version, tree))
+        published = findings.is_published(tree, self.benchmark)
         version = versions.build(
             place.writable(homes),
             key,
-            lambda partial: fill(partial, tree, self.name, size, reading.progress),
+            lambda partial: fill(partial, tree, self.name, size, reading.progress, published),
         )
         return version, notes
 
@@ -163,7 +198,7 @@ class ImageFolders:
         # Never among a benchmark's domains, where other tools take every folder for one.
         beside = folder if self.benchmark is None else folder.parent
         same = self.benchmark is not None and folder.name == self.benchmark.folder
-        name = self.name if same else f"{self.name}-{folder.name}"
+        name = self.name if same else f"{self.name}-{contents.file_stem(folder.name)}"
         return place.homes(beside, folder, f"{name}-{size}")
 
     def _notes(self, tree: ImageTree) -> tuple[str, ...]:
@@ -173,9 +208,9 @@ class ImageFolders:
             notes.append(f"{self.name} is {which}")
         skipped = [name for name in tree.skipped if name != place.FOLDER]
         if skipped:
-            notes.append(
-                f"skipped {len(skipped)} hidden or system files and folders: {_few(skipped)}"
-            )
+            notes.append(f"skipped {len(skipped)} hidden files and folders: {_few(skipped)}")
+        if self.benchmark is None and (below := layout.nested(tree)) is not None:
+            notes.append(below)
         return tuple(notes)
 
 
@@ -202,8 +237,15 @@ def _changes(version: Path, tree: ImageTree) -> str:
 
 def _few(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return ", ".join(map(shown, names[:MOST_NAMED])) + (", ..." if len(names) > MOST_NAMED else "")
 
 
 def _listed(folder: Path) -> str:
     return _few(sorted(path.name for path in folder.iterdir())) or "nothing"
+
+
+def _unreadable(error: OSError) -> DatasetError:
+    return DatasetError(
+        f"cannot read {shown(str(error.filename))}: {error.strerror}; make it readable, or rename "
+        "it to begin with a dot to leave it out"
+    )

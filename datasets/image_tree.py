@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import stat
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.spelling import shown
+from datasets.system_files import is_system_file
+
 # What torchvision's ImageFolder takes for an image (torchvision.datasets.folder.IMG_EXTENSIONS).
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
-# What systems and programs leave lying about, beside everything whose name begins with a dot.
-JUNK = {
-    "__MACOSX",
-    "__pycache__",
-    "@eaDir",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-    "lost+found",
-    "Thumbs.db",
-    "desktop.ini",
-}
 
 
 class ImageFile(NamedTuple):
@@ -51,12 +44,14 @@ class DomainTree:
         classes: names of its class folders, also of empty ones.
         files: in the order of torchvision's ImageFolder, on which splits depend.
         others: files in class folders that are no images by their names.
+        beside: files beside the class folders that are images by their names.
     """
 
     name: str
     classes: tuple[str, ...]
     files: tuple[ImageFile, ...]
     others: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +63,10 @@ class ImageTree:
         domains: as they are numbered.
         classes: all class folders of all domains, sorted: a label is an index into them.
         strays: folders beside the domains that are none.
-        skipped: hidden and system files and folders, from the root.
+        skipped: hidden files and folders, from the root; those of systems are no news.
         folders: time in nanoseconds of each folder that was looked into, from the root.
+        repeated: links to folders that hold the link or were looked into already; not followed.
+        lost: links to nothing, and folders that cannot be read.
     """
 
     root: Path
@@ -78,6 +75,8 @@ class ImageTree:
     strays: tuple[str, ...]
     skipped: tuple[str, ...]
     folders: Mapping[str, int]
+    repeated: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -95,29 +94,47 @@ class ImageTree:
 
 
 def list_tree(root: Path, domains: Sequence[str]) -> ImageTree:
-    """What lies in the folder `root`, whose subfolders `domains` are its domains."""
-    skipped: list[str] = []
-    folders: dict[str, int] = {}
-    trees = tuple(_list_domain(root, name, skipped, folders) for name in domains)
-    top = _subfolders(root)
+    """What lies in the folder `root`, whose subfolders `domains` are its domains.
+
+    Raises:
+        OSError: the root or a domain's folder cannot be read.
+    """
+    listing = _Listing(root)
+    top = _entries(root)
+    listing.note(top, "")
+    trees = tuple(listing.domain(name) for name in domains)
+    others = [name for name in top.folders if not is_junk(name) and name not in domains]
+    above = [name for name in others if _is_above(root / name, root)]
+    listing.repeated += [f"{shown(name)} is a link to a folder that holds it" for name in above]
     return ImageTree(
         root=root,
         domains=trees,
         classes=tuple(sorted({name for tree in trees for name in tree.classes})),
-        strays=tuple(name for name in top if not is_junk(name) and name not in domains),
-        skipped=(*(name for name in top if is_junk(name)), *skipped),
-        folders=folders,
+        strays=tuple(name for name in others if name not in above),
+        skipped=tuple(listing.skipped),
+        folders=listing.times,
+        repeated=tuple(listing.repeated),
+        lost=tuple(listing.lost),
     )
 
 
 def found_domains(root: Path) -> tuple[str, ...]:
     """Subfolders that have subfolders: the domains of a dataset of which nothing is known."""
-    return tuple(name for name in _visible(root) if _visible(root / name))
+    return tuple(
+        name
+        for name in visible_folders(root)
+        if not _is_above(root / name, root) and visible_folders(root / name)
+    )
 
 
-def found_classes(root: Path, domains: Iterable[str]) -> tuple[str, ...]:
-    """Class folders of all domains, sorted."""
-    return tuple(sorted({name for domain in domains for name in _visible(root / domain)}))
+def visible_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; without hidden ones and those of systems."""
+    return [name for name in _entries(folder).folders if not is_junk(name)]
+
+
+def image_names(folder: Path) -> list[str]:
+    """Names of the files in a folder itself that are images by their names, sorted."""
+    return [name for name in _entries(folder).files if is_image(name) and not is_junk(name)]
 
 
 def unchanged(root: Path, folders: Mapping[str, int]) -> bool:
@@ -130,43 +147,117 @@ def unchanged(root: Path, folders: Mapping[str, int]) -> bool:
 
 def is_junk(name: str) -> bool:
     """Whether a name is hidden or a system's own."""
-    return name.startswith(".") or name in JUNK
+    return name.startswith(".") or is_system_file(name)
 
 
-def _list_domain(root: Path, name: str, skipped: list[str], folders: dict[str, int]) -> DomainTree:
-    top = root / name
-    folders[name] = _modified(top)
-    names = _subfolders(top)
-    skipped += [f"{name}/{folder}" for folder in names if is_junk(folder)]
-    classes = tuple(folder for folder in names if not is_junk(folder))
-    files: list[ImageFile] = []
-    others: list[str] = []
-    for label in classes:
-        # ImageFolder's order: folders by their paths, then files by their names.
-        for folder, within in _walk(top / label, skipped, root):
-            place = folder.relative_to(top).as_posix()
-            folders[f"{name}/{place}"] = _modified(folder)
-            for file in sorted(within):
-                path = f"{place}/{file}"
-                if is_junk(file):
-                    skipped.append(f"{name}/{path}")
-                elif file.lower().endswith(SUFFIXES):
-                    files.append(_stat(folder / file, path))
-                else:
-                    others.append(path)
-    return DomainTree(name, classes, tuple(files), tuple(others))
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return name.lower().endswith(SUFFIXES)
 
 
-def _walk(top: Path, skipped: list[str], root: Path) -> list[tuple[Path, list[str]]]:
-    found = []
-    for folder, subfolders, names in os.walk(top, followlinks=True):
-        here = Path(folder)
-        for name in [name for name in subfolders if is_junk(name)]:
-            subfolders.remove(name)  # not walked into
-            skipped.append((here / name).relative_to(root).as_posix())
-        found.append((folder, names))
-    # As strings, which "a b" < "a/b" sorts otherwise than paths do.
-    return [(Path(folder), names) for folder, names in sorted(found)]
+class _Entries(NamedTuple):
+    """What a folder holds, sorted: links to folders are folders, links to nothing are files."""
+
+    folders: list[str]
+    files: list[str]
+    links: frozenset[str]
+
+
+@dataclass
+class _Listing:
+    """Walks through domains, each folder of one once."""
+
+    root: Path
+    skipped: list[str] = field(default_factory=list)
+    times: dict[str, int] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    def domain(self, name: str) -> DomainTree:
+        top = self.root / name
+        self.times[name] = _modified(top)
+        entries = _entries(top)
+        self.note(entries, f"{name}/")
+        classes = tuple(folder for folder in entries.folders if not is_junk(folder))
+        within = self._walk(top, name, classes, entries.links)
+        files: list[ImageFile] = []
+        others: list[str] = []
+        # ImageFolder's order: folders by their paths as strings, which "a b" < "a/b" sorts
+        # otherwise than paths do, then files by their names.
+        for label in classes:
+            for place, names in sorted(within[label]):
+                for file in names:
+                    path = f"{place}/{file}"
+                    if is_image(file):
+                        files.append(_stat(top / path, path))
+                    else:
+                        others.append(path)
+        beside = tuple(file for file in entries.files if is_image(file) and not is_junk(file))
+        return DomainTree(name, classes, tuple(files), tuple(others), beside)
+
+    def _walk(
+        self, top: Path, domain: str, classes: Sequence[str], links: frozenset[str]
+    ) -> dict[str, list[tuple[str, list[str]]]]:
+        """For each class its folders, from the domain's, and the files in each.
+
+        Links are followed last, so that what lies in two places counts where it really lies.
+        """
+        found: dict[str, list[tuple[str, list[str]]]] = {label: [] for label in classes}
+        above = (*top.resolve().parents, *self.root.resolve().parents, self.root, top)
+        seen = {_identity(folder): "" for folder in above}
+        real = deque(label for label in classes if label not in links)
+        linked = deque(label for label in classes if label in links)
+        while real or linked:
+            place = real.popleft() if real else linked.popleft()
+            folder, where = top / place, f"{domain}/{place}"
+            try:
+                identity = _identity(folder)
+                if identity in seen:
+                    other = seen[identity]
+                    what = f"to {shown(f'{domain}/{other}')}" if other else "to a folder above it"
+                    self.repeated.append(f"{shown(where)} is a link {what}")
+                    continue
+                seen[identity] = place
+                entries = _entries(folder)
+                self.times[where] = _modified(folder)
+            except OSError as error:
+                self.lost.append(f"{shown(where)}: {error.strerror or error}")
+                continue
+            self.note(entries, f"{where}/", files=True)
+            names = [file for file in entries.files if not is_junk(file)]
+            found[place.split("/", 1)[0]].append((place, names))
+            for name in entries.folders:
+                if not is_junk(name):
+                    (linked if name in entries.links else real).append(f"{place}/{name}")
+        return found
+
+    def note(self, entries: _Entries, place: str, files: bool = False) -> None:
+        """Notes what is hidden; and links to nothing, where files would not be looked at."""
+        names = entries.folders + (entries.files if files else [])
+        hidden = [name for name in names if is_junk(name) and not is_system_file(name)]
+        self.skipped += [f"{place}{name}" for name in hidden]
+        if not files:
+            self.lost += [
+                f"{shown(place + name)} is a link to nothing"
+                for name in entries.files
+                if name in entries.links
+                and not is_junk(name)
+                and not (self.root / place / name).exists()
+            ]
+
+
+def _entries(folder: Path) -> _Entries:
+    folders, files, links = list[str](), list[str](), list[str]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                inside = entry.is_dir()
+            except OSError:  # a link to itself
+                inside = False
+            (folders if inside else files).append(entry.name)
+            if entry.is_symlink():
+                links.append(entry.name)
+    return _Entries(sorted(folders), sorted(files), frozenset(links))
 
 
 def _stat(file: Path, path: str) -> ImageFile:
@@ -174,17 +265,21 @@ def _stat(file: Path, path: str) -> ImageFile:
         found = file.stat()
     except OSError:
         return ImageFile(path, -1, -1)  # a broken link: found unreadable when it is read
+    if not stat.S_ISREG(found.st_mode):
+        return ImageFile(path, -1, -1)  # a device or pipe, which may never end
     return ImageFile(path, found.st_size, found.st_mtime_ns)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_above(folder: Path, root: Path) -> bool:
+    """Whether a folder in `root` is a link to it, or to a folder that holds it."""
+    real = root.resolve()
+    return folder.is_symlink() and folder.resolve() in (real, *real.parents)
 
 
 def _modified(folder: Path) -> int:
     return folder.stat().st_mtime_ns
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def _visible(folder: Path) -> list[str]:
-    return [name for name in _subfolders(folder) if not is_junk(name)]

@@ -5,10 +5,13 @@ DOMAIN.images.npy       uint8 [n, H, W, C]
 DOMAIN.labels.npy       int64 [n]
 DOMAIN.sizes.npy        int64 [n, 2], original width and height; only if images were resized
 DOMAIN.files.jsonl      the index, a line per file: see `datasets.cache.decode.Row`
+
+DOMAIN is the domain's name; where that is very long, its beginning and a hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +28,7 @@ from datasets.domain_dataset import Domain, DomainDataset
 from datasets.findings import Finding, accepted, refuse
 
 FACTS = "facts.json"
+LONGEST_STEM = 160  # bytes; file systems allow 255 for a name
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Facts:
         findings: what was wrong with the files it was made from, whoever built it accepted it
             or not.
         folders: time (ns) of each folder of the source.
+        notes: what was done to the images beyond the usual, a sentence each.
     """
 
     dataset: str
@@ -48,19 +53,28 @@ class Facts:
     fingerprint: str
     findings: tuple[Finding, ...]
     folders: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def images_file(folder: Path, domain: str) -> Path:
-    return folder / f"{domain}.images.npy"
+    return folder / f"{file_stem(domain)}.images.npy"
 
 
 def index_file(folder: Path, domain: str) -> Path:
-    return folder / f"{domain}.files.jsonl"
+    return folder / f"{file_stem(domain)}.files.jsonl"
+
+
+def file_stem(name: str) -> str:
+    """How files of a domain or folder begin: its name, unless that would make theirs too long."""
+    if len(os.fsencode(name)) <= LONGEST_STEM:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f"{name[: LONGEST_STEM // 8]}-{digest}"
 
 
 def write_array(folder: Path, domain: str, what: str, array: NDArray[Any]) -> None:
     """Writes `images`, `labels` or `sizes` of a domain."""
-    with (folder / f"{domain}.{what}.npy").open("wb") as file:
+    with (folder / f"{file_stem(domain)}.{what}.npy").open("wb") as file:
         np.save(file, array)
         os.fsync(file.fileno())
 
@@ -84,6 +98,7 @@ def read_facts(folder: Path) -> Facts:
             fingerprint=raw["fingerprint"],
             findings=tuple(Finding(*finding) for finding in raw["findings"]),
             folders=raw["folders"],
+            notes=tuple(raw.get("notes", ())),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
@@ -98,17 +113,16 @@ def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
     facts = read_facts(folder)
     refuse(facts.findings, allow, facts.dataset, Path(facts.root))
     domains = tuple(read_domain(folder, name) for name in facts.domains)
-    return DomainDataset(
-        facts.dataset, domains, facts.classes, facts.fingerprint, accepted(facts.findings)
-    )
+    notes = facts.notes + accepted(facts.findings)
+    return DomainDataset(facts.dataset, domains, facts.classes, facts.fingerprint, notes)
 
 
 def read_domain(folder: Path, name: str) -> Domain:
     """Raises DatasetError if a file is missing or shorter than it says."""
     try:
         images = np.load(images_file(folder, name), mmap_mode="r")
-        labels = np.load(folder / f"{name}.labels.npy")
-        sizes = folder / f"{name}.sizes.npy"
+        labels = np.load(folder / f"{file_stem(name)}.labels.npy")
+        sizes = folder / f"{file_stem(name)}.sizes.npy"
         domain = Domain(name, images, labels, np.load(sizes) if sizes.exists() else None)
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from error

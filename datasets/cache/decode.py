@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from datasets import image_tree
+from datasets.cache.colours import UnknownRangeError, to_rgb
 from datasets.dataset_error import DatasetError
 
 WHOLE, TRUNCATED, UNREADABLE = "whole", "truncated", "unreadable"
@@ -30,6 +31,8 @@ class Row(NamedTuple):
         sha256: of the file (hex).
         pixels: sha256 of the pixels in the cache (hex).
         reason: why it is not whole.
+        peak: the largest value, of 65,535, of a grey image deeper than 8 bits; -1 for others.
+        frames: the number of images in the file, of which the first is used.
     """
 
     file: str
@@ -41,18 +44,24 @@ class Row(NamedTuple):
     sha256: str
     pixels: str
     reason: str
+    peak: int = -1
+    frames: int = 1
 
 
 def decode(path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8]) -> Row:
     """Writes an image into `out`, uint8 [S, S, 3], and says what was found.
 
-    Like torchvision's pil_loader and Resize((S, S)): converted to RGB whatever its mode, not
-    turned as EXIF asks, brought to S x S by Pillow's bilinear filter unless it has that size.
+    Like torchvision's pil_loader and Resize((S, S)): converted to RGB, not turned as EXIF asks,
+    brought to S x S by Pillow's bilinear filter unless it has that size. Other than there, grey
+    images deeper than 8 bits are scaled, and values without a known range are refused (see
+    `datasets.cache.colours`).
 
     Raises:
         DatasetError: the file is not the one that was listed.
     """
     try:
+        if file.bytes < 0 and path.exists():
+            return Row(*file[:1], UNREADABLE, 0, 0, *file[1:], "", "", "no ordinary file")
         data = path.read_bytes()
         modified = path.stat().st_mtime_ns
     except OSError as error:
@@ -62,17 +71,18 @@ def decode(path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8]) -> Ro
     sha256 = hashlib.sha256(data).hexdigest()
     known = (file.bytes, file.modified, sha256)
     try:
-        width, height = _pixels(data, out)
+        width, height, peak, frames = _pixels(data, out)
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        begins = data[:12].decode("ascii", "backslashreplace")
-        reason = f"no image format known to Pillow; begins with {begins!r}" if data else "empty"
-        return Row(file.path, UNREADABLE, 0, 0, *known, "", reason)
+        return Row(file.path, UNREADABLE, 0, 0, *known, "", _unidentified(data))
+    except UnknownRangeError as error:
+        return Row(file.path, UNREADABLE, 0, 0, *known, "", str(error))
     except Exception as error:  # Pillow's readers raise all kinds on damaged files
         state = TRUNCATED if not ImageFile.LOAD_TRUNCATED_IMAGES else UNREADABLE
         return Row(file.path, state, 0, 0, *known, "", str(error) or type(error).__name__)
-    return Row(file.path, WHOLE, width, height, *known, hashlib.sha256(out.data).hexdigest(), "")
+    pixels = hashlib.sha256(out.data).hexdigest()
+    return Row(file.path, WHOLE, width, height, *known, pixels, "", peak, frames)
 
 
 @contextmanager
@@ -89,13 +99,31 @@ def tolerant() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _pixels(data: bytes, out: NDArray[np.uint8]) -> tuple[int, int]:
-    """Fills `out`, and returns the image's own width and height."""
+def _pixels(data: bytes, out: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Fills `out`, and returns the image's own width and height, its peak and its frames."""
     size = (out.shape[1], out.shape[0])
     with Image.open(io.BytesIO(data)) as image:
-        rgb = image.convert("RGB")
+        rgb, peak = to_rgb(image)
         own = image.size
+        frames = 1
+        if image.format in ("TIFF", "PNG", "WEBP", "GIF"):  # others hold previews beside the image
+            with suppress(Exception):  # what comes after the first does not matter
+                frames = getattr(image, "n_frames", 1)
     if own != size:
         rgb = rgb.resize(size, Image.Resampling.BILINEAR)
     out[:] = np.asarray(rgb)
-    return own
+    return *own, peak, frames
+
+
+def _unidentified(data: bytes) -> str:
+    """Why Pillow knows no reader for a file: which format it begins as, and what is odd in it."""
+    if not data:
+        return "empty"
+    for name, (reader, accepts) in Image.OPEN.items():
+        if accepts is not None and accepts(data[:16]) is True:
+            try:
+                reader(io.BytesIO(data), "")
+            except Exception as error:
+                return f"a {name} file of a kind that Pillow does not read ({error})"
+    begins = data[:12].decode("ascii", "backslashreplace")
+    return f"no image format known to Pillow; begins with {begins!r}"

@@ -31,11 +31,13 @@ from datasets.cache.contents import (
     write_facts,
 )
 from datasets.cache.decode import TRUNCATED, UNREADABLE, Row, decode, tolerant
+from datasets.cache.inspection import Inspection
 from datasets.cache.versions import no_room
 from datasets.domain_dataset import fingerprint
 from datasets.entry import Progress
 from datasets.findings import Finding
 from datasets.image_tree import DomainTree, ImageFile, ImageTree
+from datasets.spelling import shown
 
 BLOCK = 128  # images decoded, then written at once
 
@@ -46,6 +48,7 @@ def fill(
     name: str,
     size: int,
     progress: Progress | None = None,
+    published: bool = False,
 ) -> None:
     """Makes `folder` a whole version: all images of `tree` as uint8 [n, size, size, 3].
 
@@ -55,6 +58,8 @@ def fill(
         name: the dataset's.
         size: side in pixels of the images in the cache.
         progress: is told how far it is.
+        published: whether the images are a benchmark's as published, whose own duplicates are
+            no finding but a note.
 
     Raises:
         DatasetError: the disk has too little room, or a file changed meanwhile.
@@ -70,7 +75,7 @@ def fill(
                 _fill_domain(folder, tree.root / domain.name, domain, size, pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
-    _finish(folder, tree, name)
+    _finish(folder, tree, name, published)
 
 
 def _fill_domain(
@@ -174,32 +179,37 @@ def _resumable(folder: Path, domain: DomainTree, size: int, pool: ThreadPoolExec
     return good[: sound.index(False)] if False in sound else good
 
 
-def _finish(folder: Path, tree: ImageTree, name: str) -> None:
+def _finish(folder: Path, tree: ImageTree, name: str, published: bool) -> None:
     found: list[Finding] = []
     domains, digests = [], []
+    inspection = Inspection()
     number = {label: i for i, label in enumerate(tree.classes)}
     for domain in tree.domains:
         rows = list(read_index(folder, domain.name))
         readable = [row for row in rows if row.state != UNREADABLE]
         found += [
-            Finding(row.state, f"{domain.name}/{row.file}: {row.reason}")
+            Finding(row.state, f"{shown(f'{domain.name}/{row.file}')}: {row.reason}")
             for row in rows
             if row.state in (TRUNCATED, UNREADABLE)
         ]
+        inspection.add(domain.name, rows)
         labels = [number[row.file.split("/", 1)[0]] for row in readable]
         sizes = [(row.width, row.height) for row in readable]
         write_array(folder, domain.name, "labels", np.array(labels, np.int64))
         write_array(folder, domain.name, "sizes", np.array(sizes, np.int64).reshape(-1, 2))
         domains.append(read_domain(folder, domain.name))
         digests.append([bytes.fromhex(row.pixels) for row in readable])
+    twice = inspection.duplicates()
+    found += inspection.lost_classes()
     facts = Facts(
         dataset=name,
         root=str(tree.root),
         classes=tree.classes,
         domains=tuple(domain.name for domain in tree.domains),
         fingerprint=fingerprint(tree.classes, domains, digests),
-        findings=tuple(found),
+        findings=tuple(found) if published else (*found, *twice),
         folders=tree.folders,
+        notes=(*inspection.notes, *(finding.what for finding in twice if published)),
     )
     write_facts(folder, facts)
 

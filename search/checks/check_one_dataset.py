@@ -105,7 +105,7 @@ def _domains(sweep: OneDataset) -> list[Problem]:
         return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]
     try:
         domains = datasets.describe(sweep.dataset.name, root).domains
-    except FileNotFoundError as error:
+    except (FileNotFoundError, datasets.DatasetError) as error:
         return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
     problems = [
         Problem(

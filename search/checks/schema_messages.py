@@ -55,7 +55,9 @@ def _problem(found: Any) -> Problem:
     if kind == "extra_forbidden":
         return Problem(path, _unknown_key(path))
     if kind == "literal_error":
-        choices = typing.get_args(_field(path).annotation)
+        entry = isinstance(path[-1], int)  # of a list
+        choices = typing.get_args(_field(path[:-1] if entry else path).annotation)
+        choices = typing.get_args(choices[0]) if entry else choices
         return Problem(path, f"is {show(value)}; {way_out(str(value), choices)}")
     if kind == "value_error":
         return Problem(path, f"is {show(value)}; {context['error']}")

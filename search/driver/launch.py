@@ -157,7 +157,10 @@ def _datasets(sweep: Sweep) -> list[DomainDataset]:
     for one in by_dataset(sweep).values():
         given = one.dataset
         try:
-            found.append(load(given.name, given.root, given.size, given.allow))
+            dataset = load(given.name, given.root, given.size, given.allow)
+            for note in dataset.notes:
+                print(f"{given.name}: {note}", flush=True)
+            found.append(dataset)
         except UserError as error:
             errors.append(str(error))
     if errors:

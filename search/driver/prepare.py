@@ -37,6 +37,7 @@ from datasets.cache import contents
 from datasets.domain_dataset import DomainDataset
 from datasets.download import download
 from datasets.mnist import FILES as MNIST_FILES
+from datasets.spelling import shown
 from search.driver.live_view import console
 from search.errors import UserError
 from search.nearest import way_out
@@ -192,7 +193,7 @@ def _unpack(name: str, archive: Path, root: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".steppe-unpack-", dir=target.parent) as aside,
-        console().status(f"unpacking {escape(archive.name)}"),
+        console().status(f"unpacking {escape(shown(archive.name))}"),
     ):
         unpack(archive, Path(aside) / "all")
         find_dataset(Path(aside) / "all", benchmark.domains if benchmark else ()).rename(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from search.sweep.schema import Sweep
 
 # What a configuration may differ in from that of its run.
 FREE = ("search.budget.", "search.study_budget.", "track")
+ALLOW = re.compile(r"dataset\.allow|datasets\..+\.allow")
 
 
 def resolved(sweep: Sweep) -> dict[str, Any]:
@@ -64,9 +66,14 @@ def as_yaml(sweep: Sweep) -> str:
 def differences(here: Sweep, there: Sweep) -> list[str]:
     """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
 
-    Budgets may: they are not what a run is, but how far it goes for now. So may who is told of it.
+    Budgets may: they are not what a run is, but how far it goes for now. So may who is told of it,
+    and what is accepted of a dataset's files: that its images are the same is seen from them.
     """
-    return [text for key, text in _differences(here, there) if not key.startswith(FREE)]
+    return [
+        text
+        for key, text in _differences(here, there)
+        if not key.startswith(FREE) and ALLOW.fullmatch(key) is None
+    ]
 
 
 def changed(here: Sweep, there: Sweep) -> bool:

@@ -131,7 +131,18 @@ Size = Annotated[
     Field(description="Side in pixels of decoded images; 224 if not given."),
 ]
 Allow = Annotated[
-    tuple[Literal["counts", "missing_classes", "stray_folders", "truncated", "unreadable"], ...],
+    tuple[
+        Literal[
+            "counts",
+            "missing_classes",
+            "stray_folders",
+            "layout",
+            "duplicates",
+            "truncated",
+            "unreadable",
+        ],
+        ...,
+    ],
     Field(description="What may be wrong with the images' files."),
 ]
 

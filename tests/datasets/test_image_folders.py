@@ -101,21 +101,51 @@ def test_classes_have_one_number_in_all_domains_also_where_one_is_missing(mine: 
     assert any("night has no images of class cat" in note for note in dataset.notes)
 
 
-def test_hidden_and_system_files_are_skipped_and_told(mine: Path) -> None:
+def test_hidden_files_are_skipped_and_told(mine: Path) -> None:
     before = load_mine(mine)
-    (mine / "__MACOSX" / "day").mkdir(parents=True)
-    (mine / ".git").mkdir()
-    (mine / "day" / ".ipynb_checkpoints").mkdir()
+    (mine / "day" / ".old").mkdir()
     (mine / "day" / "cat" / ".ipynb_checkpoints").mkdir()
     (mine / "day" / "cat" / ".ipynb_checkpoints" / "pic.jpg").write_bytes(jpeg(1))
-    (mine / "day" / "cat" / "._pic_000.jpg").write_bytes(b"resource fork")
-    (mine / "day" / "cat" / "Thumbs.db").write_bytes(b"")
+    (mine / "day" / "cat" / ".pic_009.jpg").write_bytes(jpeg(2))
     after = load_mine(mine)
     assert after.fingerprint == before.fingerprint
     assert before.notes == ()
     (note,) = after.notes
-    assert "skipped 6 hidden or system files and folders" in note
-    assert "day/cat/._pic_000.jpg" in note
+    assert "skipped 3 hidden files and folders" in note
+    assert "day/cat/.pic_009.jpg" in note
+
+
+def test_files_of_systems_and_archive_tools_are_no_images_and_no_news(mine: Path) -> None:
+    before = load_mine(mine)
+    for name in ("__MACOSX", ".git", "$RECYCLE.BIN", "System Volume Information", "lost+found"):
+        (mine / name / "day").mkdir(parents=True)
+        (mine / "day" / name / "cat").mkdir(parents=True)
+        (mine / "day" / name / "cat" / "x.jpg").write_bytes(jpeg(1))
+    for name in (
+        "ehthumbs.db",
+        "Thumbs.db",
+        "THUMBS.DB",
+        "Desktop.ini",
+        ".DS_Store",
+        "._pic_000.jpg",
+        "Icon\r",
+        ".directory",
+        "pic_000.jpg:Zone.Identifier",
+        "SYNOFILE_THUMB_M_pic_000.jpg",
+        ":2eDS_Store",
+        ".nfs00a1",
+        "pax_global_header",
+    ):
+        (mine / "day" / "cat" / name).write_bytes(b"not an image")
+    after = load_mine(mine)
+    assert (after.fingerprint, after.notes) == (before.fingerprint, ())
+
+
+@pytest.mark.parametrize("name", ["pic_009.jpg.part", "pic_009.jpg~", "thumbs.jpg", "notes.txt"])
+def test_what_may_be_a_broken_download_or_a_users_file_is_news(mine: Path, name: str) -> None:
+    (mine / "day" / "cat" / name).write_bytes(b"not an image")
+    with pytest.raises(datasets.DatasetError, match=rf"unreadable \(1\): day/cat/{name}"):
+        load_mine(mine)
 
 
 # A folder of one's own
@@ -185,7 +215,7 @@ def test_a_file_written_over_is_noticed_and_named(
 
 def test_a_new_domain_is_noticed_by_a_worker(mine: Path) -> None:
     load_mine(mine)
-    tree(mine, ["dusk"], ["cat", "dog"])
+    tree(mine, ["dusk"], ["cat", "dog"], width=25)
     assert len(load_mine(mine, recheck=False).domains) == 3
 
 

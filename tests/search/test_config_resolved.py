@@ -3,7 +3,9 @@ import pickle
 import pytest
 import yaml
 
+from datasets import KINDS
 from search.checks.load_sweep import checked, load
+from search.errors import UserError
 from search.study.resolved_sweep import as_yaml, differences, resolved
 from search.study.study_space import first_settings, study_space
 from search.sweep.schema import Sweep, json_schema
@@ -105,3 +107,32 @@ def test_the_schema_names_every_key_and_its_choices():
     ]
     assert "log_uniform" in str(sections["Search"]["properties"]["space"])
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(("key", "kept"), [("allow", True), ("size", False)])
+def test_a_run_goes_on_with_more_findings_allowed_but_not_with_other_pixels(tmp_path, key, kept):
+    for domain in ("day", "dusk", "night"):
+        for label in ("cat", "dog"):
+            (tmp_path / domain / label).mkdir(parents=True)
+    root = {"root": str(tmp_path)}
+    more = root | {key: {"allow": ["layout"], "size": 32}[key]}
+    one, other = (sweep(dataset={"name": "ImageFolders"} | given) for given in (root, more))
+    assert (differences(one, other) == []) is kept
+    several = {name: value for name, value in SWEEP.items() if name not in ("dataset", "held_out")}
+    one, other = (
+        checked(several | {"datasets": {"ImageFolders": given, "RotatedDigits": {}}}, "sweep.yaml")
+        for given in (root, more)
+    )
+    assert (differences(one, other) == []) is kept
+
+
+def test_every_kind_of_finding_can_be_allowed_and_another_word_is_told():
+    assert set(sweep(dataset={"name": "RotatedDigits", "allow": [*KINDS]}).dataset.allow) == {
+        *KINDS
+    }
+    for given in (
+        {"dataset": {"name": "RotatedDigits", "allow": ["layout", "duplicate"]}},
+        {"dataset": None, "datasets": {"RotatedDigits": {"allow": ["duplicate"]}}},
+    ):
+        with pytest.raises(UserError, match="is 'duplicate'; did you mean duplicates"):
+            sweep(**given)

@@ -8,7 +8,7 @@ import re
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 import datasets
@@ -210,3 +211,48 @@ def test_the_command_ends_with_status_2_and_one_message(mine: Path) -> None:
     done = CliRunner().invoke(app, allowed)
     assert done.exit_code == 0, done.output
     assert "allowed missing_classes (1)" in done.stdout
+
+
+def to_office_31(mine: Path) -> None:
+    for domain in ("day", "night"):
+        (mine / domain).rename(mine / "images")
+        (mine / domain).mkdir()
+        (mine / "images").rename(mine / domain / "images")
+
+
+def to_floats(mine: Path) -> None:
+    Image.new("F", (8, 8)).save(mine / "day" / "cat" / "height.tif")
+
+
+def to_latin_1(mine: Path) -> None:
+    (mine / "day" / "dog").rename(mine / "day" / "caf\udce9")
+
+
+def to_a_copy(mine: Path) -> None:
+    shutil.copy(mine / "day" / "dog" / "pic_000.jpg", mine / "night" / "dog" / "x.jpg")
+
+
+@pytest.mark.parametrize("command", ["prepare", "launch"])
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (to_office_31, "only one class, images"),
+        (to_floats, "day/cat/height.tif: mode F (floating point"),
+        (to_latin_1, r"the class folder 'caf\xe9'"),
+        (to_a_copy, "duplicates (1): 1 image is in two domains, day and night"),
+    ],
+)
+def test_what_is_no_result_ends_each_command_with_status_2(
+    mine: Path, command: str, spoil: Callable[[Path], None], sentence: str
+) -> None:
+    spoil(mine)
+    given = ["ImageFolders", "mine", "--size", "8"]
+    if command == "launch":
+        dataset = {"name": "ImageFolders", "root": "mine", "size": 8}
+        sweep = {"name": "s", "dataset": dataset, "algorithms": ["ERM"], "model": {"name": "cnn"}}
+        Path("s.yaml").write_text(yaml.safe_dump(sweep))
+        given = ["s.yaml", "--output", "run"]
+    done = CliRunner().invoke(app, [command, *given])
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert not Path("run").exists() or not any(Path("run").iterdir())

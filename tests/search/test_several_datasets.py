@@ -147,7 +147,8 @@ def test_a_key_that_each_dataset_has_for_itself_is_idle():
 
 def test_a_key_that_acts_for_one_dataset_is_taken(tmp_path):
     for domain in ("day", "night"):
-        (tmp_path / domain / "cat").mkdir(parents=True)
+        for label in ("cat", "dog"):
+            (tmp_path / domain / label).mkdir(parents=True)
     both = {"RotatedDigits": {}, "ImageFolders": {"root": str(tmp_path)}}
     training = {"augmentation": "none"}
     assert checked(several(datasets=both, training=training), "x")

@@ -1,0 +1,62 @@
+"""Names of files and folders as a reader sees them: what can be printed, and what looks alike."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+# Letters of other scripts, Cyrillic and Greek, and the Latin ones that they look like.
+_OTHERS, _LATIN = "абвеијкорсѕтухһԁɡοαρυνιτκ", "a6beujkopcstyxhdgoapuvitk"
+_CONFUSABLE = str.maketrans(_OTHERS + _OTHERS.upper(), _LATIN + _LATIN.upper())
+
+
+def shown(name: str) -> str:
+    """A name that can be printed and takes one line.
+
+    Bytes that are no UTF-8, control characters and characters without a width are escaped.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the name's bytes on the disk are UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def same_text(name: str) -> str:
+    """Equal for names that are one text: of other normal forms, or with blanks around."""
+    visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", visible).split())
+
+
+def looks(name: str) -> str:
+    """Equal for names that a reader may take for each other: also of letters of other scripts, or
+    of another width."""
+    return unicodedata.normalize("NFKC", same_text(name)).translate(_CONFUSABLE)
+
+
+def told_apart(names: Iterable[str]) -> Mapping[str, str]:
+    """How each name is written in one message: escaped if another one of them looks like it."""
+    names = list(dict.fromkeys(names))
+    count: dict[str, list[str]] = {}
+    for name in names:
+        count.setdefault(looks(name), []).append(name)
+    return {
+        name: shown(name) if len(alike := count[looks(name)]) == 1 else _exact(name, alike)
+        for name in names
+    }
+
+
+def _exact(name: str, alike: list[str]) -> str:
+    """`'caf\\xe9' (NFC)`: every character that is not ASCII by its number."""
+    form = ""
+    if len({unicodedata.normalize("NFC", other) for other in alike}) < len(alike):
+        forms = [f for f in ("NFC", "NFD") if unicodedata.is_normalized(f, name)]
+        form = f" ({forms[0]})" if len(forms) == 1 else ""
+    return f"{name!a}{form}"
