@@ -17,6 +17,7 @@ from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.trackers import require, trackers
 from search.errors import UserError
+from search.notes import notes
 from search.results.budget_notes import untried
 from search.results.provenance import saw_held_out
 from search.results.selection import METHODS, select
@@ -45,6 +46,9 @@ def launch(sweep: Sweep, folder: RunFolder, address: str | None = None) -> bool:
     begin_with = None if folder.exists(WARM_START) else warm_start.find(sweep)
     found = _datasets(sweep)
     try_model(sweep.model, found)
+    if not folder.exists(SWEEP):
+        for note in notes(sweep):
+            print(f"Note: {note}", flush=True)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
     from search.driver.experiment import Stop, drive, stopping_on_signals

@@ -6,7 +6,8 @@ from search.driver import sharing
 from search.run.run_folder import RunFolder
 from tests.search.play import finish, open_ledger, quality, small_sweep, stored
 
-NINE = {"trials": 10, "sampler": "random"}
+LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}}
+NINE = {"trials": 10, "sampler": "random", "space": {**LR, "weight_decay": 0, "dropout": 0}}
 
 
 @pytest.fixture
