@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import backbones, clip_towers, cnn, mlp, pretrained, timm_models
+from models import backbones, clip_towers, cnn, mlp, mnist_cnn, pretrained, timm_models
 from models.family import Family, require, require_name, width
 from models.nearest import nearest
 from models.network import IMAGENET, Colours, Network, Shape
@@ -48,6 +48,10 @@ class Entry:
 MODELS: dict[str, Entry] = {
     "cnn": Entry(cnn.featurizer, "Three convolutions with GroupNorm for images of 8x8 to 32x32."),
     "mlp": Entry(mlp.featurizer, "Two hidden layers of 128, the quickest to train."),
+    "mnist_cnn": Entry(
+        mnist_cnn.featurizer,
+        "DomainBed's network for RotatedMNIST and ColoredMNIST (Gulrajani & Lopez-Paz 2021).",
+    ),
     "resnet18": Entry(
         backbones.resnet18,
         "ResNet-18 (He et al. 2016), 11 million parameters.",

@@ -11,7 +11,7 @@ CARDS = Path(__file__).resolve().parent.parent / "docs" / "algorithms"
 
 @pytest.mark.parametrize("part", METHODS)
 def test_the_head_of_a_card_is_the_one_that_the_code_makes(part):
-    """After a change: python -c "from search.space.method_facts import card; print(card('SAM'))"."""
+    """To make one again: `search.space.method_facts.card("SAM")`."""
     written = (CARDS / f"{part}.md").read_text()
     assert written.startswith(card(part))
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from search.checks.notes import unpublished
 
 from search.checks.load_sweep import load
 from search.results.selection import METHODS
@@ -21,8 +22,10 @@ def sweeps(tmp_path):
 
 
 def test_they_load(sweeps):
-    domainbed, swad = sweeps
+    domainbed, digits, swad = sweeps
     assert (domainbed.search.sampler, domainbed.search.scheduler) == ("random", "none")
+    assert (domainbed.model.name, domainbed.training.bn) == ("resnet50", "frozen")
+    assert unpublished(digits) == []  # DomainBed's network and ranges, on its dataset
     assert (swad.search.sampler, swad.training.bn) == ("grid", "frozen")
 
 

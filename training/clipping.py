@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from training.update import Step, Update, length
+from training.update import Refinement, Step, Update, length
 
 
 def clipped(update: Update, norm: float) -> Update:
@@ -20,9 +20,14 @@ def clipped(update: Update, norm: float) -> Update:
     if not norm > 0:
         raise ValueError(f"clip_norm must be above 0, but got {norm}")
 
-    def refine(gradient: Tensor, step: Step) -> Tensor:
-        if update.refine is not None:
-            gradient = update.refine(gradient, step)
-        return gradient.mul_((norm / (length(gradient) + 1e-6)).clamp_max(1))
+    def refine(step: Step) -> Refinement:
+        inner = None if update.refine is None else update.refine(step)
+
+        def shorten(gradient: Tensor) -> Tensor:
+            if inner is not None:
+                gradient = inner(gradient)
+            return gradient.mul_((norm / (length(gradient) + 1e-6)).clamp_max(1))
+
+        return shorten
 
     return replace(update, refine=refine)

@@ -69,11 +69,22 @@ class Adam:
 
 
 class SGD:
-    """Stochastic gradient descent; the momentum keeps a sum, as torch's does, not a mean."""
+    """Stochastic gradient descent; the momentum keeps a sum, as torch's does, not a mean.
 
-    def __init__(self, weights: Tensor, lr: float, weight_decay: float, momentum: float) -> None:
+    `nesterov`: the step goes on by the momentum once more (Sutskever et al. 2013).
+    """
+
+    def __init__(
+        self,
+        weights: Tensor,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        nesterov: bool = False,
+    ) -> None:
         self._weights = weights
         self.lr, self._weight_decay, self._momentum = lr, weight_decay, momentum
+        self._nesterov = nesterov
         self.state = {"sum": torch.zeros_like(weights)} if momentum else {}
 
     def step(self, gradient: Tensor) -> None:
@@ -85,31 +96,39 @@ class SGD:
             momentum=self._momentum,
             weight_decay=self._weight_decay,
             dampening=0.0,
-            nesterov=False,
+            nesterov=self._nesterov,
             maximize=False,
             is_first_step=False,  # the first sum is 0 + gradient in any case
         )
 
 
-# (weights [P], lr, weight_decay, momentum) -> Optimizer
-OPTIMIZERS: dict[str, Callable[[Tensor, float, float, float], Optimizer]] = {
-    "adam": lambda weights, lr, decay, _: Adam(weights, lr, decay),
-    "adamw": lambda weights, lr, decay, _: Adam(weights, lr, decay, decoupled=True),
+# (weights [P], lr, weight_decay, momentum, nesterov) -> Optimizer
+OPTIMIZERS: dict[str, Callable[[Tensor, float, float, float, bool], Optimizer]] = {
+    "adam": lambda weights, lr, decay, *_: Adam(weights, lr, decay),
+    "adamw": lambda weights, lr, decay, *_: Adam(weights, lr, decay, decoupled=True),
     "sgd": SGD,
 }
 
 
 def build(
-    name: str, weights: Tensor, lr: float, weight_decay: float, momentum: float = 0.0
+    name: str,
+    weights: Tensor,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> Optimizer:
     """The optimizer of a vector of weights [P], which it changes in place.
 
-    Weight decay is coupled (L2) for sgd and adam, decoupled for adamw; momentum is sgd's alone.
-    Raises ValueError for an unknown name or a negative number.
+    Weight decay is coupled (L2) for sgd and adam, decoupled for adamw; momentum and nesterov are
+    sgd's alone. Raises ValueError for an unknown name, a negative number, or nesterov without a
+    momentum.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; there are: {', '.join(OPTIMIZERS)}")
     for what, value in {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}.items():
         if not value >= 0:
             raise ValueError(f"{what} must not be negative, but got {value}")
-    return OPTIMIZERS[name](weights, lr, weight_decay, momentum)
+    if nesterov and not momentum:
+        raise ValueError("nesterov needs a momentum above 0, but it is 0")
+    return OPTIMIZERS[name](weights, lr, weight_decay, momentum, nesterov)

@@ -51,6 +51,7 @@ class Run:
     tuning: Literal["full", "head", "lora"] = "full"
     optimizer: str = "adam"
     momentum: float = 0.9
+    nesterov: bool = False
     lr_schedule: str = "constant"
     lr_warmup: int = 0
     lr_floor: float = 0.0

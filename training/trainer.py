@@ -91,6 +91,7 @@ class Trainer:
             self.lr,
             float(own.get("weight_decay", 0.0)),
             run.momentum,
+            run.nesterov,
         )
         self.average = averaging.build(run.averaging, numbers)
         if self.average is not None and run.left_out is not None:

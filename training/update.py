@@ -48,6 +48,8 @@ Term = Callable[[Outputs, Step], Tensor]
 # second=False: value [] and gradient [P] of the whole objective at the current weights. The next
 # call with the same argument overwrites the gradient.
 Gradient = Callable[..., tuple[Tensor, Tensor]]
+# Changes the final gradient [P]; may overwrite it.
+Refinement = Callable[[Tensor], Tensor]
 
 
 def at_peak(gradient: Tensor, peak: Tensor) -> Tensor:
@@ -70,7 +72,9 @@ class Update:
     climbs     (Step, Gradient) -> ([P], values), in place of the one climb above (GAM)
     before     moves the weights before the step (GGA)
     mix        (DomainBatch, Step) -> the batch that all passes of the step see (Mixup)
-    refine     ([P], Step) -> [P], changes the final gradient (GGA-L)
+    apart      batch norm that looks at the batch sees one domain at a time, as each goes forward
+               by itself in the released code (CORAL, MMD, GroupDRO, Mixup)
+    refine     Step -> what changes the final gradient; called before the passes (GGA-L)
     walk       (Step, stride) -> values, several small steps in place of one (Fish);
                stride(Passes) -> values is an ordinary step on their batch
     restarts   steps before which the optimizer's memory is cleared (IRM); parts add theirs
@@ -87,7 +91,8 @@ class Update:
     climbs: Callable[[Step, Gradient], tuple[Tensor, list[Tensor]]] | None = None
     before: Callable[[Step], None] | None = None
     mix: Callable[[DomainBatch, Step], DomainBatch] | None = None
-    refine: Callable[[Tensor, Step], Tensor] | None = None
+    apart: bool = False
+    refine: Callable[[Step], Refinement] | None = None
     walk: Callable[[Step, Callable[[Passes], list[Tensor]]], list[Tensor]] | None = None
     restarts: frozenset[int] = frozenset()
 
@@ -119,8 +124,11 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
 def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
     """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated."""
     passes = step.passes
+    refine = None if update.refine is None else update.refine(step)
     if update.mix is not None:
         passes = passes.over(update.mix(passes.batch, step))
+    if update.apart:
+        passes = passes.apart()
 
     def gradient(second: bool = False) -> tuple[Tensor, Tensor]:
         return passes.gradient(_objective(update, step, first=not second), second)
@@ -136,7 +144,7 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
                 value, peak = gradient(second=True)
             values.append(value)
             result = update.combine(result, peak)
-    return result if update.refine is None else update.refine(result, step), values
+    return result if refine is None else refine(result), values
 
 
 def _objective(update: Update, step: Step, first: bool) -> Objective:

@@ -32,6 +32,7 @@ def check_one(
         return not any(path[: len(key)] == key for path in broken for key in keys)
 
     problems = [*_names(sweep), *_repeated(sweep), *_resources(sweep), *_device(sweep)]
+    problems += _nesterov(sweep)
     if whole(("training", "steps")):
         problems += _steps(sweep)
     if whole(("model",), ("dataset", "size")):
@@ -170,6 +171,16 @@ def _resources(sweep: OneDataset) -> Iterator[Problem]:
     if gpu > 1 and gpu != int(gpu):
         yield Problem(
             ("resources", "gpu"), f"is {gpu:g}; it must be a share up to 1 or a whole number"
+        )
+
+
+def _nesterov(sweep: OneDataset) -> Iterator[Problem]:
+    training = sweep.training
+    if training.optimizer == "sgd" and training.nesterov and not training.momentum:
+        yield Problem(
+            ("training", "nesterov"),
+            "is true, but training.momentum is 0, and Nesterov's step goes on by the momentum; "
+            "raise it, such as 0.9, or remove nesterov",
         )
 
 

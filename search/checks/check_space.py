@@ -17,7 +17,7 @@ from search.study.study_space import (
     placed,
     study_space,
 )
-from search.sweep.per_dataset import OneDataset
+from search.sweep.per_dataset import DEFAULTS, OneDataset
 from search.sweep.problems import Path, Problem, show
 from training import averaging
 from training.algorithms import PARTS, part_hyperparameters
@@ -231,8 +231,11 @@ def smallest_batch(sweep: OneDataset, algorithm: str) -> tuple[Path, str, int]:
 
 
 def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:
-    default = type(sweep.training).model_fields["batch_size"].default
-    if sweep.training.batch_size != default:
+    own = DEFAULTS.get(sweep.dataset.name, {}).get("batch_size")
+    if sweep.training.batch_size not in (
+        type(sweep.training).model_fields["batch_size"].default,
+        own,
+    ):
         yield Problem(
             ("training", "batch_size"),
             f"is {sweep.training.batch_size} but has no effect: search.space.batch_size says "

@@ -131,6 +131,7 @@ def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
     samples: Conditions = {"a grid visits all its points": lambda: search.sampler != "grid"}
     return {
         ("training", "momentum"): sgd,
+        ("training", "nesterov"): sgd,
         ("training", "averaging"): averages,
         ("training", "lr_floor"): falls,
         ("training", "lr_drop_at"): drops,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -52,12 +54,20 @@ def _print_algorithm(screen: Console, name: str) -> None:
         card = CHECKOUT / "docs" / "algorithms" / f"{part}.md"
         if card.exists():
             screen.print(Text(f"More: {card.relative_to(CHECKOUT)}"))
-    table = Table()
+    if own := facts.numbers(name):
+        screen.print(_numbers("", own))
+    for fresh in (False, True):
+        start = "random" if fresh else "pretrained"
+        screen.print(_numbers(f"Training from {start} weights", facts.training_ranges(fresh)))
+
+
+def _numbers(title: str, rows: Iterable[facts.Hyperparameter]) -> Table:
+    table = Table(title=title or None, title_justify="left")
     for column in ("hyperparameter", "default", "search range", "why"):
         table.add_column(column)
-    for h in facts.numbers(name):
+    for h in rows:
         table.add_row(h.name, h.default, h.range, Text(h.source))
-    screen.print(table)
+    return table
 
 
 def print_models(name: str | None) -> None:
@@ -72,6 +82,8 @@ def print_models(name: str | None) -> None:
         except (ValueError, ModuleNotFoundError) as error:
             raise UserError(str(error)) from None
         screen.print(Text("\n".join(names)))
+        if name not in models.FAMILIES:
+            _print_training(screen, name)
         return
     table = Table(title="Models", title_justify="left")
     for column in ("name", "what it is"):
@@ -86,6 +98,14 @@ def print_models(name: str | None) -> None:
         f"Trains as model.tuning says: {', '.join(TUNINGS)}. Names of a family, or the weights of "
         "a model: `python -m search models NAME`"
     )
+
+
+def _print_training(screen: Console, name: str) -> None:
+    """Where a model's training is searched, by what it starts from and which part trains."""
+    screen.print(_numbers("From random weights", facts.training_ranges(fresh=True)))
+    if models.published(name):
+        screen.print(_numbers("From published weights", facts.training_ranges(fresh=False)))
+        screen.print(_numbers("The same, with model.tuning", facts.tuning_rates()))
 
 
 def print_datasets() -> None:

@@ -18,12 +18,14 @@ def queue_first(
 ) -> None:
     """Queues in the storage, where a resume finds it, what the study has not queued yet.
 
-    Of a grid: its points. Else the published setting, those of `earlier` runs, and the sweep's.
+    Of a grid: its points, that of the published setting first. Else that setting, those of
+    `earlier` runs, and the sweep's.
     """
     plan = record.plan
     if plan.search.sampler == "grid":
         seed = seed_hash(plan.search.seed, record.study.id)
-        settings = samplers.shuffled(grid(plan.space), seed)[: record.max_trials]
+        drawn = samplers.shuffled(grid(plan.space), seed)
+        settings = sorted(drawn, key=lambda point: point != plan.published)[: record.max_trials]
     else:
         settings = plan.first_settings(earlier)
     for setting in settings:

@@ -12,11 +12,11 @@ import optuna
 from datasets.domain_dataset import DomainDataset
 from search.checks.check_data import check_batches, check_data, check_device
 from search.checks.check_model import try_model
+from search.checks.notes import notes
 from search.checks.recorded_sweep import named_as_in, sweep_of
 from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
-from search.driver.notes import notes
 from search.driver.trackers import require, trackers
 from search.errors import UserError
 from search.results.budget_notes import untried
@@ -70,8 +70,9 @@ def launch(
     if new:
         refuse(check_data(sweep, planned, found))
     taken = try_model(sweep.model, found)
-    for note in notes(sweep, found):
-        print(note, flush=True)
+    if new:
+        for note in notes(sweep, found):
+            print(note, flush=True)
     # ray is imported late, so that what a user got wrong is said at once.
     prepare_environment()
     import ray

@@ -6,9 +6,9 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from search.space import algorithm_names, averaging_ranges
+from search.space import algorithm_names, averaging_ranges, tuning_ranges
 from search.space.algorithm_names import AVERAGES
-from search.space.published_settings import ANY, PUBLISHED, Published, reported
+from search.space.published_settings import ANY, PUBLISHED, Published, published, reported
 from search.space.ranges import show_number, show_value, text
 from search.space.suggested_ranges import suggestions
 from training import averaging
@@ -27,7 +27,7 @@ ERM_PAPER = "Vapnik 1998; as a baseline Gulrajani & Lopez-Paz 2021, arXiv 2007.0
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One number of an algorithm; `default` is empty for those of the training."""
+    """One number of an algorithm, or of the training."""
 
     name: str
     default: str
@@ -67,19 +67,37 @@ def own_numbers(algorithm: str) -> dict[str, float]:
 
 
 def numbers(algorithm: str) -> list[Hyperparameter]:
-    """All hyperparameters of an algorithm: the training's, then its own."""
+    """The hyperparameters of an algorithm beside the training's."""
     own = own_numbers(algorithm)
     update, average = algorithm_names.split(algorithm)
     suggested = suggestions(parse(update)) | averaging_ranges.RANGES[average or NONE]
     return [
         Hyperparameter(
-            name,
-            show_number(own[name]) if name in own else "",
-            text(suggested[name].range),
-            suggested[name].source,
+            name, show_number(own[name]), text(suggested[name].range), suggested[name].source
         )
-        for name in (*TRAINING, *own)
+        for name in own
     ]
+
+
+def training_ranges(fresh: bool) -> list[Hyperparameter]:
+    """Where the training's numbers are searched, of a model from random weights or another."""
+    found = suggestions((), fresh)
+    values = published(ANY, "ERM", fresh)
+    return [
+        Hyperparameter(name, show_value(values[name]), text(found[name].range), found[name].source)
+        for name in TRAINING
+    ]
+
+
+def tuning_rates() -> list[Hyperparameter]:
+    """Where the learning rate is searched with a tuning of a part of the model."""
+    found = []
+    for tuning, ranges in tuning_ranges.RANGES.items():
+        if "lr" in ranges:
+            default = show_value(tuning_ranges.PUBLISHED[tuning]["lr"].value)
+            lr = ranges["lr"]
+            found.append(Hyperparameter(f"lr, {tuning}", default, text(lr.range), lr.source))
+    return found
 
 
 def card(part: str) -> str:
@@ -90,11 +108,7 @@ def card(part: str) -> str:
     lines += [f"Paper: {paper(part)}.", ""]
     if own:
         lines += ["| hyperparameter | default | search range | why |", "|---|---|---|---|"]
-        lines += [
-            f"| `{h.name}` | {h.default} | {h.range} | {h.source} |"
-            for h in numbers(part)
-            if h.name in own
-        ]
+        lines += [f"| `{h.name}` | {h.default} | {h.range} | {h.source} |" for h in numbers(part)]
         lines.append("")
     return "\n".join([*lines, *_published(part)])
 
@@ -102,7 +116,7 @@ def card(part: str) -> str:
 def _published(part: str) -> list[str]:
     """A row for the default and each dataset that a paper or released code has a setting for."""
     update, average = algorithm_names.split(part)
-    tables = [PUBLISHED.get(name, {}) for name in parse(update) or ("training",)]
+    tables = [PUBLISHED[name] for name in ("training", *parse(update))]
     tables.append(averaging_ranges.PUBLISHED[average or NONE])
     datasets = [ANY, *sorted({data for table in tables for data in table} - {ANY})]
     names = [name for name in (*TRAINING, *own_numbers(part)) if name in _reported(ANY, part)]

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from search.space.ranges import Choice, Fixed, Interval, Range
 
 DOMAINBED = "DomainBed's random search (Gulrajani & Lopez-Paz 2021, arXiv 2007.01434)"
+PHOTOGRAPHS = f"{DOMAINBED} for a ResNet-50 pretrained on ImageNet"
+SMALL_IMAGES = (
+    "DomainBed's random search for small images (facebookresearch/DomainBed at b93c22a: MNIST_CNN "
+    "from random weights)"
+)
 GGA_PAPER = "Ballas & Diou 2025, arXiv 2502.20162"
 
 
@@ -27,12 +32,12 @@ def _log(low: float, high: float, source: str) -> Suggestion:
 # hyperparameter, the later entry holds: who shapes the ball knows better how large it should be.
 RANGES: dict[str, dict[str, Suggestion]] = {
     "training": {
-        "lr": _log(1e-5, 10**-3.5, DOMAINBED),
-        "weight_decay": _log(1e-6, 1e-2, DOMAINBED),
-        "dropout": Suggestion(Choice((0, 0.1, 0.5)), DOMAINBED),
+        "lr": _log(1e-5, 10**-3.5, PHOTOGRAPHS),
+        "weight_decay": _log(1e-6, 1e-2, PHOTOGRAPHS),
+        "dropout": Suggestion(Choice((0, 0.1, 0.5)), PHOTOGRAPHS),
         "batch_size": Suggestion(
             Interval(8, 45, log=True, whole=True),
-            f"floor(2^U(3, 5.5)), {DOMAINBED}; there up to 32 on DomainNet",
+            f"floor(2^U(3, 5.5)), {PHOTOGRAPHS}; there up to 32 on DomainNet",
         ),
     },
     "SAM": {
@@ -122,12 +127,27 @@ RANGES: dict[str, dict[str, Suggestion]] = {
 }
 
 
-def suggestions(parts: Iterable[str]) -> dict[str, Suggestion]:
-    """What the named parts and the training suggest, by hyperparameter; later entries hold."""
+# In the place of the training's, for a network that starts from random weights.
+FRESH: dict[str, Suggestion] = {
+    "lr": _log(10**-4.5, 10**-2.5, SMALL_IMAGES),
+    "weight_decay": Suggestion(Fixed(0.0), SMALL_IMAGES),
+    "dropout": Suggestion(Fixed(0.0), f"drawn, but not in the network, in {SMALL_IMAGES}"),
+    "batch_size": Suggestion(
+        Interval(8, 511, log=True, whole=True), f"int(2^U(3, 9)), {SMALL_IMAGES}"
+    ),
+}
+
+
+def suggestions(parts: Iterable[str], fresh: bool = False) -> dict[str, Suggestion]:
+    """What the named parts and the training suggest, by hyperparameter; later entries hold.
+
+    `fresh`: for a network that starts from random weights, not from pretrained ones.
+    """
     named = {"training", *parts}
-    return {
+    found = {
         name: suggestion
         for part, ranges in RANGES.items()
         if part in named
         for name, suggestion in ranges.items()
     }
+    return found | FRESH if fresh else found

@@ -36,8 +36,8 @@ class StudyPlan:
     sweep: name of its sweep. training: the keys that hold for its dataset, with `averaging`, `bn`
     and `device` decided. domains: all of its dataset, in the dataset's order. space: the range of
     every hyperparameter. column_types: of every hyperparameter that an algorithm of the sweep has,
-    as the tables have a column for each. trials: how many it is to have. published: the values
-    that papers report for its algorithm.
+    as the tables have a column for each. trials: how many it is to have. published: what
+    is searched at its published value, or at the nearest that its range holds.
     """
 
     sweep: str
@@ -91,7 +91,7 @@ class StudyPlan:
         """What it tries first: the published setting, those of `earlier` runs, the sweep's own."""
         if self.search.sampler == "grid":  # comes to each of its points anyway
             return []
-        return first_settings(self.space, [self.published, *earlier, *self.search.first_trials])
+        return first_settings(self.space, self.published, [*earlier, *self.search.first_trials])
 
     def trial(self, number: int, values: Mapping[str, Value]) -> TrialSpec:
         """Its trial of this number, with these hyperparameters."""
@@ -135,6 +135,7 @@ class TrialSpec:
             tuning=self.plan.model.tuning,
             optimizer=training.optimizer,
             momentum=training.momentum,
+            nesterov=training.nesterov,
             lr_schedule=training.lr_schedule,
             lr_warmup=training.lr_warmup,
             lr_floor=training.lr_floor,

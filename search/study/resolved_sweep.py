@@ -13,7 +13,7 @@ from search.space.ranges import KINDS, plain
 from search.study.studies import held_out_domains
 from search.study.study_space import given_ranges, study_space
 from search.sweep.model_layers import batch_norm
-from search.sweep.per_dataset import by_dataset
+from search.sweep.per_dataset import by_dataset, unsaid
 from search.sweep.problems import show
 from search.sweep.schema import Sweep
 
@@ -29,16 +29,19 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
     keys of `training` with the dataset.
     """
     data = sweep.model_dump(mode="json")
-    data["training"]["bn"] = batch_norm(sweep, sweep.training)
     parts = by_dataset(sweep)
     if sweep.dataset is not None:
+        data["training"] = parts[sweep.dataset.name].training.model_dump(mode="json")
         del data["datasets"]
         data["held_out"] = list(held_out_domains(parts[sweep.dataset.name]))
     else:
         del data["dataset"]
         data["held_out"] = "all"
         for name, one in parts.items():
-            data["datasets"][name]["held_out"] = list(held_out_domains(one))
+            given = data["datasets"][name]
+            given["held_out"] = list(held_out_domains(one))
+            given["training"] = unsaid(sweep.training, name) | given["training"]
+    data["training"]["bn"] = batch_norm(sweep, sweep.training)
     one = next(iter(parts.values()))  # the same ranges for all
     data["search"]["space"] = {
         algorithm: {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 from models import tuning
 from search.space import algorithm_names, averaging_ranges, tuning_ranges
-from search.space.published_settings import published
+from search.space.published_settings import Published, reported
 from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains, different_settings
 from search.space.suggested_ranges import suggestions
 from search.sweep.per_dataset import OneDataset
@@ -25,7 +26,7 @@ def study_space(one: OneDataset, algorithm: str) -> dict[str, Range]:
     types = hyperparameter_types(one, algorithm)
     average = averaging_of(one, algorithm)
     suggested = (
-        suggestions(algorithm_names.parts(algorithm))
+        suggestions(algorithm_names.parts(algorithm), fresh(one))
         | averaging_ranges.RANGES[average]
         | tuning_ranges.RANGES[one.model.tuning]
     )
@@ -33,6 +34,11 @@ def study_space(one: OneDataset, algorithm: str) -> dict[str, Range]:
     space["batch_size"] = Fixed(one.training.batch_size)
     given = given_ranges(one, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
+
+
+def fresh(sweep: Sweep) -> bool:
+    """Whether the model starts from random weights, which wants other rates than fine-tuning."""
+    return sweep.model.weights is None
 
 
 def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
@@ -75,26 +81,18 @@ def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     return ranges | own if isinstance(own, dict) else ranges
 
 
-def published_setting(one: OneDataset, algorithm: str) -> dict[str, Value]:
-    """The values that papers report for an algorithm on the dataset."""
-    dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
-    return (
-        published(dataset, update)
-        | averaging_ranges.published(dataset, averaging_of(one, algorithm))
-        | tuning_ranges.published(one.model.tuning)
-    )
-
-
 def first_settings(
-    space: Mapping[str, Range], wanted_first: Sequence[Mapping[str, Value]]
+    space: Mapping[str, Range],
+    published: Mapping[str, Value],
+    others: Sequence[Mapping[str, Value]],
 ) -> list[dict[str, Value]]:
-    """The settings that a study tries first, each once, as its space holds them.
+    """What a study tries first: its published setting, then the others, each once.
 
-    Values that are fixed, not in the space or outside of its ranges are left out, for the sampler
-    to draw.
+    Values of the others that are fixed, not in the space or outside of its ranges are left out,
+    for the sampler to draw.
     """
-    settings: list[dict[str, Value]] = []
-    for wanted in wanted_first:
+    settings = [dict(published)] if published else []
+    for wanted in others:
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
             if name in wanted and not isinstance(range_, Fixed):
@@ -104,6 +102,29 @@ def first_settings(
         if setting and setting not in settings:
             settings.append(setting)
     return settings
+
+
+def published_setting(one: OneDataset, algorithm: str) -> dict[str, Value]:
+    """The published value of all that is searched, or the nearest that its range holds.
+
+    So all studies of a sweep begin alike, whatever its ranges leave out.
+    """
+    values = published_values(one, algorithm)
+    return {
+        name: nearest(range_, values[name].value)
+        for name, range_ in study_space(one, algorithm).items()
+        if name in values and not isinstance(range_, Fixed)
+    }
+
+
+def published_values(one: OneDataset, algorithm: str) -> dict[str, Published]:
+    """What is reported of each hyperparameter of an algorithm in the sweep, and by whom."""
+    dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
+    return {
+        **reported(dataset, update, fresh(one)),
+        **averaging_ranges.reported(dataset, averaging_of(one, algorithm)),
+        **tuning_ranges.PUBLISHED[one.model.tuning],
+    }
 
 
 def grid(space: Mapping[str, Range]) -> list[dict[str, Value]]:
@@ -138,6 +159,48 @@ def placed(range_: Range, value: Value) -> Value | None:
             return next(own for own in range_.values if own == value)
         case Fixed():
             return range_.value
+
+
+def nearest(range_: Range, value: Value) -> Value:
+    """The value that a range holds, or the one in it that is nearest to it; 0 as `placed` does.
+
+    Among single values that are all above 0 it is the one at the smallest ratio.
+    """
+    inside = placed(range_, value)
+    if inside is not None:
+        return inside
+    match range_:
+        case Interval(low, high, whole=whole):
+            clipped = min(max(float(value), low), high)
+            return round(clipped) if whole else clipped
+        case Choice(values):
+            ratios = all(float(each) > 0 for each in (value, *values))
+
+            def distance(own: Value) -> float:
+                if ratios:
+                    return abs(math.log(float(own) / float(value)))
+                return abs(float(own) - float(value))
+
+            return min(values, key=distance)
+        case Fixed(only):
+            return only
+
+
+def widened(range_: Range, value: Value) -> Range:
+    """The range with room for a value that it does not hold.
+
+    No logarithmic range holds 0, so it becomes a plain one that does.
+    """
+    match range_:
+        case Interval(low, high, log, whole):
+            number = float(value)
+            log = log and number > 0
+            whole = whole and number == int(number)
+            return Interval(min(low, number), max(high, number), log, whole)
+        case Choice(values):
+            return Choice(tuple(sorted((*values, value), key=float)))
+        case Fixed(only):
+            return Choice(tuple(sorted((only, value), key=float)))
 
 
 def _typed(range_: Range, type_: type[int] | type[float]) -> Range:

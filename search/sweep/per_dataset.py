@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from search.sweep.problems import Path
 from search.sweep.schema import Dataset, HeldOut, OneOfSeveral, Sweep
 from search.sweep.training_keys import Training
+
+# What a dataset has in the place of the training's defaults, where the file says nothing: batches
+# and evaluations of DomainBed's small images (facebookresearch/DomainBed at b93c22a).
+_SMALL_IMAGES: dict[str, Any] = {"batch_size": 64, "evaluate_every": 100}
+DEFAULTS = {"RotatedMNIST": _SMALL_IMAGES, "ColoredMNIST": _SMALL_IMAGES}
 
 
 class OneDataset(Sweep):
@@ -16,13 +23,14 @@ class OneDataset(Sweep):
 def by_dataset(sweep: Sweep) -> dict[str, OneDataset]:
     """The part of each dataset, by its name, in the order of the file."""
     if sweep.dataset is not None:
-        return {sweep.dataset.name: _part(sweep, sweep.dataset, sweep.held_out, sweep.training)}
+        training = _with_defaults(sweep.training, sweep.dataset.name)
+        return {sweep.dataset.name: _part(sweep, sweep.dataset, sweep.held_out, training)}
     return {
         name: _part(
             sweep,
             Dataset(name=name, root=given.root, size=given.size, allow=given.allow),
             sweep.held_out if given.held_out is None else given.held_out,
-            sweep.training.model_copy(update=own_training(given)),
+            _with_defaults(sweep.training.model_copy(update=own_training(given)), name),
         )
         for name, given in sweep.datasets.items()
     }
@@ -66,6 +74,18 @@ def place_in_part(sweep: Sweep, name: str, path: Path) -> Path:
         return path
     inside = path[2:]
     return inside if inside[:1] in (("held_out",), ("training",)) else ("dataset", *inside)
+
+
+def _with_defaults(training: Training, dataset: str) -> Training:
+    """The training of a dataset, with its own defaults for what the file does not say."""
+    own = unsaid(training, dataset)
+    return Training.model_construct(training.model_fields_set, **{**dict(training), **own})
+
+
+def unsaid(training: Training, dataset: str) -> dict[str, Any]:
+    """Keys that have another default for the dataset, and that the file does not say."""
+    own = DEFAULTS.get(dataset, {})
+    return {key: value for key, value in own.items() if key not in training.model_fields_set}
 
 
 def _part(sweep: Sweep, dataset: Dataset, held_out: HeldOut, training: Training) -> OneDataset:

@@ -25,6 +25,7 @@ class Training(Section):
     )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(default=False, description="Nesterov's form of sgd's momentum.")
     lr_schedule: Literal["constant", "linear", "cosine", "step"] = Field(
         default="constant", description="How lr changes after the warm-up."
     )

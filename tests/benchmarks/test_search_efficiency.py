@@ -19,22 +19,12 @@ from benchmarks.search_efficiency import (
     Setup,
     compare,
     sweep_of,
-    use_small_images_default,
     write,
 )
 from benchmarks.search_gains import interval, rows_of, table
-from search.space import published_settings
 
 SETUP = Setup(steps=40, evaluate_every=10, trials=5)
 STUDY = ("SAGM", "0", 0)
-
-
-@pytest.fixture(autouse=True)
-def small_images_default(monkeypatch):
-    monkeypatch.setitem(
-        published_settings.PUBLISHED, "training", dict(published_settings.PUBLISHED["training"])
-    )
-    use_small_images_default()
 
 
 @pytest.fixture(scope="module")

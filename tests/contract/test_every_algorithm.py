@@ -176,6 +176,7 @@ def usual_end(algorithm: str) -> Tensor:
         ({}, {"optimizer": "adamw"}),
         ({}, {"optimizer": "sgd"}),
         ({"optimizer": "sgd"}, {"momentum": 0.5}),
+        ({"optimizer": "sgd"}, {"nesterov": True}),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from models import batch_norms
 from models.network import Network
 
 NAMES = list(models.MODELS)
-SMALL = ["cnn", "mlp"]
+SMALL = ["cnn", "mlp", "mnist_cnn"]
 SHAPES = [(1, 8, 8), (3, 8, 8), (3, 16, 12), (4, 32, 32)]
 
 
@@ -170,5 +170,5 @@ def test_a_dropout_outside_its_range_is_refused(dropout: float) -> None:
 def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"unknown model: 'cnm'; did you mean 'cnn'\?"):
         models.build("cnm", 10, (1, 8, 8))
-    with pytest.raises(ValueError, match=r"unknown model: 'bert'; there are: cnn, mlp, resnet18"):
+    with pytest.raises(ValueError, match=r"unknown model: 'bert'; there are: cnn, mlp, mnist_cnn"):
         models.describe("bert")

@@ -56,8 +56,8 @@ def test_nothing_is_left_implicit_in_the_resolved_file():
     assert data["search"]["scheduler"] == "asha"
     assert data["search"]["space"]["ERM"] == {
         "lr": {"log_uniform": [1e-5, 1e-3]},
-        "weight_decay": {"log_uniform": [1e-6, 1e-2]},
-        "dropout": {"choice": [0.0, 0.1, 0.5]},
+        "weight_decay": 0.0,
+        "dropout": 0.0,
     }
     assert data["search"]["space"]["GGA"]["batch_size"] == {"choice": [8, 16]}
 

@@ -1,27 +1,52 @@
 """What each algorithm searches, and what its studies try first."""
 
+import json
+from pathlib import Path
+
 import pytest
+import yaml
 
 from search.checks.load_sweep import checked
+from search.checks.notes import unpublished
 from search.space import averaging_ranges
 from search.space.published_settings import PUBLISHED, published, reported
 from search.space.ranges import Choice, Fixed, Interval, grid_size
 from search.space.suggested_ranges import RANGES, suggestions
-from search.study.study_space import budget, column_types, first_settings, grid, placed, study_space
+from search.study.resolved_sweep import as_yaml, differences
+from search.study.study_space import (
+    column_types,
+    first_settings,
+    grid,
+    nearest,
+    placed,
+    published_setting,
+    study_space,
+    widened,
+)
+from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
 from training.averaging import AVERAGINGS
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
 ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
 
 
-def sweep(*algorithms: str, dataset: str = "RotatedDigits", **search: object) -> Sweep:
+PRETRAINED = {"name": "resnet50", "weights": "imagenet"}
+
+
+def sweep(
+    *algorithms: str,
+    dataset: str = "RotatedDigits",
+    model: dict[str, str] = PRETRAINED,
+    **search: object,
+) -> Sweep:
     data = {
         "name": "x",
         "dataset": {"name": "RotatedDigits"},
-        "model": {"name": "cnn"},
+        "model": model,
         "algorithms": algorithms,
         "search": search,
     }
@@ -129,7 +154,7 @@ def test_the_published_setting_comes_first_then_the_sweeps_own():
     ]
 
 
-def test_values_that_a_study_cannot_try_are_left_to_the_sampler():
+def test_the_published_setting_comes_as_near_as_ranges_allow_and_the_rest_is_left_to_the_sampler():
     mine = sweep(
         "ERM",
         "SAM",
@@ -137,10 +162,122 @@ def test_values_that_a_study_cannot_try_are_left_to_the_sampler():
         space={"lr": {"uniform": [0.1, 0.2]}, "weight_decay": 0, "dropout": 0},
         first_trials=[{"rho": 0.02}, {"rho": 0.05}, {"rho": 2.0, "lr": 0.15}],
     )
-    assert first_settings(mine, "ERM") == [{"lr": 0.15}]
-    assert first_settings(mine, "SAM") == [{"rho": 0.05}, {"rho": 0.02}, {"lr": 0.15}]
+    first = {"lr": 0.1}
+    assert first_settings(mine, "ERM") == [first, {"lr": 0.15}]
+    assert first_settings(mine, "SAM") == [
+        {**first, "rho": 0.05},
+        {"rho": 0.02},
+        {"rho": 0.05},
+        {"lr": 0.15},
+    ]
     # In ASAM's space eta is fixed and rho begins at 0.05.
-    assert first_settings(mine, "ASAM") == [{"rho": 0.5}, {"rho": 0.05}, {"rho": 2.0, "lr": 0.15}]
+    assert first_settings(mine, "ASAM") == [
+        {**first, "rho": 0.5},
+        {"rho": 0.05},
+        {"rho": 2.0, "lr": 0.15},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("range_", "value", "tried", "wider"),
+    [
+        (Interval(3e-4, 1e-2, log=True), 5e-5, 3e-4, Interval(5e-5, 1e-2, log=True)),
+        (Interval(3e-4, 1e-2, log=True), 1, 1e-2, Interval(3e-4, 1, log=True)),
+        (Interval(1e-6, 1e-2, log=True), 0, 1e-6, Interval(0, 1e-2)),
+        (Interval(8, 45, log=True, whole=True), 64, 45, Interval(8, 64, log=True, whole=True)),
+        (Choice((1e-4, 1e-3)), 5e-5, 1e-4, Choice((5e-5, 1e-4, 1e-3))),
+        (Choice((1e-5, 1e-3)), 2e-4, 1e-3, Choice((1e-5, 2e-4, 1e-3))),
+        (Choice((0, 0.1)), 0.5, 0.1, Choice((0, 0.1, 0.5))),
+        (Fixed(0.2), 0.5, 0.2, Choice((0.2, 0.5))),
+    ],
+    ids=str,
+)
+def test_a_value_outside_of_a_range_has_a_nearest_one_and_a_range_that_holds_it(
+    range_, value, tried, wider
+):
+    assert nearest(range_, value) == tried
+    assert placed(range_, tried) == tried
+    assert widened(range_, value) == wider
+    assert nearest(wider, value) == value
+
+
+def test_a_launch_says_what_is_not_as_published_and_names_the_range_that_would_hold_it():
+    space = {"lr": {"log_uniform": [1e-3, 1e-2]}, "dropout": 0.2, "SAM": {"rho": {"choice": [1]}}}
+    told = [n for n in unpublished(sweep("ERM", "SAM", space=space)) if "published" in n]
+
+    lr = next(note for note in told if note.startswith("lr "))
+    for word in ("5e-05", "ERM, SAM", "search.space.lr", "log 0.001 .. 0.01", "[5e-05, 0.01]"):
+        assert word in lr
+    dropout = next(note for note in told if note.startswith("dropout "))
+    for word in ("search.space.dropout", "0.2", "{choice: [0, 0.2]}"):
+        assert word in dropout
+    rho = next(note for note in told if note.startswith("rho "))
+    assert "search.space.SAM.rho" in rho
+    assert "{choice: [0.05, 1]}" in rho
+    decay = next(note for note in told if note.startswith("weight_decay "))
+    assert "1e-06" in decay
+    assert "{uniform: [0, 0.01]}" in decay
+    assert len(told) == 4
+
+
+def test_nothing_is_said_where_everything_is_as_published():
+    decay = {"weight_decay": {"uniform": [0, 0.01]}}
+    assert unpublished(sweep("ERM", "SAM", space=decay)) == []
+
+
+def test_ranges_follow_from_what_the_model_starts_from():
+    fresh = sweep("ERM", model={"name": "cnn"})
+    (one,) = by_dataset(fresh).values()
+    assert study_space(one, "ERM") == {
+        "lr": Interval(10**-4.5, 10**-2.5, log=True),
+        "weight_decay": Fixed(0.0),
+        "dropout": Fixed(0.0),
+        "batch_size": Fixed(32),
+    }
+    assert first_settings(one, "ERM") == [{"lr": 1e-3}]
+    (note,) = unpublished(fresh)
+    assert "cnn from random weights" in note
+    assert "search.space.lr" in note
+    (one,) = by_dataset(sweep("ERM")).values()
+    assert study_space(one, "ERM")["lr"] == Interval(1e-5, 10**-3.5, log=True)
+
+
+@pytest.mark.parametrize("dataset", ["RotatedMNIST", "ColoredMNIST"])
+def test_digits_of_mnist_have_domainbeds_small_images(dataset, tmp_path):
+    record = json.loads((GOLDEN / "small_images.json").read_text())
+    (default,) = (
+        row["hparams"]
+        for row in record["default"]
+        if (row["algorithm"], row["dataset"]) == ("ERM", dataset)
+    )
+    data = {
+        "name": "x",
+        "dataset": {"name": dataset, "root": str(tmp_path)},
+        "model": {"name": "mnist_cnn"},
+        "algorithms": ["ERM", "VREx"],
+        "search": {"space": {"VREx": {"batch_size": {"log_int": [8, 511]}}}},
+    }
+    found = checked(data, "x")
+    (one,) = by_dataset(found).values()
+
+    values = {name: default[name] for name in ("lr", "weight_decay", "batch_size")}
+    assert published(dataset, "ERM") == {**values, "dropout": 0}
+    assert unpublished(found) == []
+    assert (one.training.batch_size, one.training.evaluate_every) == (64, 100)
+    assert study_space(one, "ERM")["batch_size"] == Fixed(64)
+    for row in record["random"]:
+        if row["algorithm"] == "ERM" and row["dataset"] == dataset:
+            lr, decay = row["hparams"]["lr"], row["hparams"]["weight_decay"]
+            space = study_space(one, "VREx")
+            assert placed(space["lr"], lr) == lr
+            assert placed(space["weight_decay"], decay) == decay
+            assert placed(space["batch_size"], row["hparams"]["batch_size"]) is not None
+    again = checked(yaml.safe_load(as_yaml(found)), "x")
+    assert differences(found, again) == []
+    said = checked({**data, "training": {"batch_size": 32, "evaluate_every": 200}}, "x")
+    (old,) = by_dataset(said).values()
+    assert (old.training.batch_size, old.training.evaluate_every) == (32, 200)
+    assert "training.batch_size: 64" in unpublished(said)[0]
 
 
 def test_a_value_is_placed_in_the_type_of_its_range():
@@ -163,7 +300,10 @@ def test_a_grid_is_every_combination_of_the_choices():
 
 def test_a_grid_tries_nothing_first():
     choices = {"lr": {"choice": [1e-5, 1e-4]}, "weight_decay": 0}
-    assert first_settings(sweep("ERM", sampler="grid", space=choices), "ERM") == []
+    gridded = sweep("ERM", sampler="grid", space={**choices, "dropout": 0})
+    assert first_settings(gridded, "ERM") == []
+    # But of its points the nearest to the published setting is the first.
+    assert published_setting(gridded, "ERM") == {"lr": 1e-4}
 
 
 def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
@@ -180,9 +320,9 @@ def test_every_part_is_in_the_algorithms_tested_here():
 
 def test_a_study_has_no_more_trials_than_settings():
     choices = {"lr": {"choice": [1e-5, 1e-4, 1e-3]}, "weight_decay": 0, "dropout": 0}
-    assert budget(sweep("ERM", trials=20, space=choices), "ERM") == 3
-    assert budget(sweep("ERM", trials=2, space=choices), "ERM") == 2
-    assert budget(sweep("SAM", trials=20, space=choices), "SAM") == 20
+    assert trials_per_study(sweep("ERM", trials=20, space=choices), "ERM") == 3
+    assert trials_per_study(sweep("ERM", trials=2, space=choices), "ERM") == 2
+    assert trials_per_study(sweep("SAM", trials=20, space=choices), "SAM") == 20
 
 
 @pytest.mark.parametrize("name", ["none", *AVERAGINGS])

@@ -188,7 +188,12 @@ class WatchedOptimizer:
         assert settings.get("eps", 1e-8) == 1e-8
         momentum = settings.get("momentum", 0.0)
         self._inner = optimizers.build(
-            settings["name"], weights, settings["lr"], settings["weight_decay"], momentum
+            settings["name"],
+            weights,
+            settings["lr"],
+            settings["weight_decay"],
+            momentum,
+            settings.get("nesterov", False),
         )
         self.state = self._inner.state
         self._seen = seen

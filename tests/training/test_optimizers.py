@@ -55,6 +55,30 @@ def test_a_learning_rate_set_between_steps_acts_as_in_torch(name):
     torch.testing.assert_close(weights, twin, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.999])
+def test_nesterovs_steps_are_torchs(momentum, weight_decay):
+    """torch takes it without dampening only, which is the momentum that is here."""
+    weights, twin = start(), start()
+    ours = optimizers.build("sgd", weights, 0.01, weight_decay, momentum, nesterov=True)
+    torchs = torch.optim.SGD(
+        [twin], 0.01, momentum, 0.0, weight_decay, nesterov=True, foreach=False
+    )
+
+    for step, lr in enumerate((0.01, 0.02, 0.0, 0.005, 0.01), 1):
+        ours.lr = torchs.param_groups[0]["lr"] = lr
+        ours.step(gradient(weights, step))
+        twin.grad = gradient(twin, step)
+        torchs.step()
+
+    torch.testing.assert_close(weights, twin, rtol=0, atol=1e-12)
+
+
+def test_nesterov_needs_a_momentum():
+    with pytest.raises(ValueError, match="nesterov needs a momentum"):
+        optimizers.build("sgd", start(), 0.1, 0.0, nesterov=True)
+
+
 def test_sgd_without_momentum_remembers_nothing():
     weights = start()
     plain = optimizers.build("sgd", weights, 0.1, 0.0)

@@ -32,7 +32,7 @@ class CORAL:
     coral_gamma: float = 1.0
 
     def __call__(self, update: Update) -> Update:
-        return replace(update, penalties=(*update.penalties, self.penalty))
+        return replace(update, penalties=(*update.penalties, self.penalty), apart=True)
 
     def penalty(self, outputs: Outputs, step: Step) -> Tensor:
         features = outputs.by_domain(outputs.features)
@@ -67,7 +67,7 @@ class MMD:
     mmd_gamma: float = 1.0
 
     def __call__(self, update: Update) -> Update:
-        return replace(update, penalties=(*update.penalties, self.penalty))
+        return replace(update, penalties=(*update.penalties, self.penalty), apart=True)
 
     def penalty(self, outputs: Outputs, step: Step) -> Tensor:
         samples = outputs.by_domain(outputs.features).shape[1]

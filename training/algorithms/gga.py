@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.passes import Passes
-from training.update import Step, Update
+from training.update import Refinement, Step, Update
 
 BLOCK = 1024  # numbers that are added up at a time
 
@@ -97,9 +97,12 @@ class GGAL:
     def __call__(self, update: Update) -> Update:
         return replace(update, refine=self.refine)
 
-    def refine(self, gradient: Tensor, step: Step) -> Tensor:
+    def refine(self, step: Step) -> Refinement:
+        # Before the pass over all samples, as in the released code: batch norm that looks at the
+        # batch remembers the last pass best.
         similarity = pair_cosines(step.passes.domain_gradients()[1]).mean()
-        return gradient.addcmul_(step.draws.normal(gradient), self.gamma * (1 - similarity))
+        share = self.gamma * (1 - similarity)
+        return lambda gradient: gradient.addcmul_(step.draws.normal(gradient), share)
 
 
 def pair_cosines(gradients: Tensor) -> Tensor:

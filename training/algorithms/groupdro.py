@@ -30,7 +30,7 @@ class GroupDRO:
     groupdro_eta: float = 0.01
 
     def __call__(self, update: Update) -> Update:
-        return replace(update, objective=self.objective)
+        return replace(update, objective=self.objective, apart=True)
 
     def objective(self, outputs: Outputs, step: Step) -> Tensor:
         losses = outputs.domain_losses

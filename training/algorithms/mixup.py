@@ -32,7 +32,7 @@ class Mixup:
     mixup_alpha: float = 0.2
 
     def __call__(self, update: Update) -> Update:
-        return replace(update, mix=self.mix)
+        return replace(update, mix=self.mix, apart=True)
 
     def mix(self, batch: DomainBatch, step: Step) -> DomainBatch:
         if len(set(batch.sizes)) > 1:

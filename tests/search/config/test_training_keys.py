@@ -12,6 +12,7 @@ from tests.search.refused import SWEEP, space, the_problem
     ("algorithms", "changes", "key", "reason"),
     [
         (["SAM"], {"training": {"momentum": 0.5}}, "training.momentum", "only sgd"),
+        (["SAM"], {"training": {"nesterov": True}}, "training.nesterov", "only sgd"),
         (["SAM"], {"training": {"rho_floor": 0.5}}, "training.rho_floor", "a constant rho does"),
         (["ERM"], {"training": {"rho_schedule": "cosine"}}, "training.rho_schedule", "no listed"),
         (["SAM"], {"training": {"rho_schedule": "lr"}}, "training.rho_schedule", "lr, which rho"),
@@ -98,6 +99,11 @@ def test_a_key_without_effect_is_refused(normed, algorithms, changes, key, reaso
     assert f"has no effect: {reason}" in line
 
 
+def test_nesterov_without_a_momentum_is_refused():
+    line = the_problem(training={"optimizer": "sgd", "momentum": 0, "nesterov": True})
+    assert line.startswith("training.nesterov is true, but training.momentum is 0")
+
+
 @pytest.fixture
 def normed(monkeypatch):
     """A model with batch norm."""
@@ -117,6 +123,7 @@ def normed(monkeypatch):
         {"bn_second_pass": "updated", "channels_last": True, "compile": True},
         {"bn": "frozen", "precision": "bf16", "deterministic": True, "micro_batches": 32},
         {"averaging": "swad", "clip_norm": 1},
+        {"optimizer": "sgd", "nesterov": True},
     ],
     ids=str,
 )

@@ -47,7 +47,7 @@ def test_the_published_setting_comes_first_and_the_sweeps_own_next(folder):
     for _ in range(8):
         spec = ledger.next()
         given[spec.study.algorithm].append(spec.values)
-    published = {"lr": 5e-5, "weight_decay": 0, "dropout": 0, "batch_size": 32, "rho": 0.05}
+    published = {"lr": 1e-3, "weight_decay": 0, "dropout": 0, "batch_size": 32, "rho": 0.05}
     assert given["SAGM"][0] == {**published, "alpha": 0.001}
     assert given["DISAM"][0] == {**published, "lambda": 0.1}
     for algorithm in given:

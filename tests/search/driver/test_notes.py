@@ -9,7 +9,7 @@ import pytest
 
 from datasets import Domain, DomainDataset, load
 from search.checks.load_sweep import checked
-from search.driver.notes import notes
+from search.checks.notes import notes
 from tests.search.refused import SWEEP
 
 

@@ -13,7 +13,8 @@ from tests.search.play import (
     stored,
 )
 
-NINE = {"trials": 10, "sampler": "random"}
+LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}}
+NINE = {"trials": 10, "sampler": "random", "space": {**LR, "weight_decay": 0, "dropout": 0}}
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_the_best_settings_come_right_after_the_published_one(tmp_path):
     folder = RunFolder(tmp_path / "later")
     ledger = launched(sweep, folder)
     given = [ledger.next().values for _ in range(5)]
-    assert (given[0]["lr"], given[0]["rho"]) == (5e-5, 0.05)
+    assert (given[0]["lr"], given[0]["rho"]) == (1e-3, 0.05)
     best = params(run, study(), 3, 2)
     assert [{name: v[name] for name in best[0]} for v in given[1:3]] == best
     assert given[3]["rho"] == 0.123

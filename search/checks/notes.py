@@ -1,0 +1,179 @@
+"""What a user should know of a sweep before it starts, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import models
+from datasets.augmentation.in_words import doubt, in_words
+from datasets.domain_dataset import DomainDataset
+from datasets.input_format import InputFormat
+from search.space.ranges import Fixed, Range, Value, plain, show_value, text
+from search.space.suggested_ranges import suggestions
+from search.study.study_space import (
+    fresh,
+    given_ranges,
+    nearest,
+    published_values,
+    study_space,
+    widened,
+)
+from search.sweep.per_dataset import OneDataset, by_dataset, place_in_file
+from search.sweep.problems import dotted
+from search.sweep.schema import Sweep
+
+# What DomainBed has its ranges for: these networks on photographs, and one on small images.
+RESNETS = ("resnet18", "resnet50", "timm/resnet18", "timm/resnet50")
+SMALL = ("mnist_cnn", ("RotatedMNIST", "ColoredMNIST"))
+
+
+EVERY_METHODS = ("lr", "weight_decay", "dropout", "batch_size")
+
+
+def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
+    """What training sees of each dataset, where that is doubtful, and what is searched."""
+    parts = by_dataset(sweep)
+    pairs = zip(parts.values(), found, strict=True)
+    said = [note for one, dataset in pairs for note in _images(sweep, one, dataset)]
+    said += dict.fromkeys(line for one in parts.values() for line in _ranges(one))
+    return [*said, *unpublished(sweep)]
+
+
+def unpublished(sweep: Sweep) -> list[str]:
+    """Where ranges are borrowed, or leave a published value out; none where all is as published."""
+    return [*_borrowed_ranges(sweep), *_not_as_published(sweep)]
+
+
+def _images(sweep: Sweep, one: OneDataset, dataset: DomainDataset) -> Iterator[str]:
+    augmentation, size = one.training.augmentation, dataset.image_shape[1]
+    colours = models.colours(one.model.name, one.model.weights)
+    format = InputFormat(size, colours.mean, colours.deviation)
+    yield f"{one.dataset.name}: {in_words(dataset, augmentation, format)}"
+    key = dotted(place_in_file(sweep, one.dataset.name, ("training", "augmentation")))
+    warning = doubt(dataset, key)
+    if warning is not None and augmentation != "none":
+        yield warning
+
+
+def _ranges(one: OneDataset) -> list[str]:
+    """Where what every method has is searched, and who says so; methods that are alike share a
+    line."""
+    lines: dict[str, list[str]] = {}
+    for algorithm in one.algorithms:
+        lines.setdefault(_ranges_of(one, algorithm), []).append(algorithm)
+    if len(lines) == 1:
+        return [f"Ranges: {line}" for line in lines]
+    return [f"Ranges of {', '.join(names)}: {line}" for line, names in lines.items()]
+
+
+def _ranges_of(one: OneDataset, algorithm: str) -> str:
+    space, given = study_space(one, algorithm), given_ranges(one, algorithm)
+    by_source: dict[str, list[str]] = {}
+    for name in EVERY_METHODS:
+        if name in given:
+            source = "the sweep's"
+        elif name == "batch_size":
+            source = "training.batch_size"
+        else:
+            source = f"suggested: {suggestions((), fresh(one))[name].source}"
+        by_source.setdefault(source, []).append(f"{name} {text(space[name])}")
+    return "; ".join(f"{', '.join(ranges)} ({source})" for source, ranges in by_source.items())
+
+
+def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
+    """Of suggested ranges of the training that come from another network than the sweep's."""
+    names = [
+        name
+        for name in ("lr", "weight_decay")
+        if any(name not in given_ranges(sweep, algorithm) for algorithm in sweep.algorithms)
+    ]
+    model, on = sweep.model, tuple(by_dataset(sweep))
+    if model.tuning == "lora" and "lr" in names:
+        yield (
+            "The suggested range of lr with model.tuning: lora comes from language models, as none "
+            "is published for domain generalization; for your own write search.space.lr."
+        )
+        names.remove("lr")
+    if model.tuning == "head" and "lr" in names:
+        names.remove("lr")  # of a head alone there is a source
+    if not names:
+        return
+    if not fresh(sweep):
+        if model.name in RESNETS:
+            return
+        meant, given = "a ResNet-50 pretrained on ImageNet", f"{model.name} from {model.weights}"
+    else:
+        if model.name == SMALL[0] and set(on) <= set(SMALL[1]):
+            return
+        meant = "mnist_cnn from random weights on RotatedMNIST and ColoredMNIST, in 5,000 steps"
+        given = f"{model.name} from random weights on {' and '.join(on)}"
+    ranges = "range is" if len(names) == 1 else "ranges are"
+    keys = " and ".join(f"search.space.{name}" for name in names)
+    yield (
+        f"The suggested {' and '.join(names)} {ranges} DomainBed's for {meant}, as none is "
+        f"published for {given}; for your own write {keys}."
+    )
+
+
+class Miss(NamedTuple):
+    """A published value that a range leaves out."""
+
+    name: str
+    published: Value
+    range: Range
+    key: str
+
+
+def _not_as_published(sweep: Sweep) -> Iterator[str]:
+    """A sentence for each published value that no study can try, as its range leaves it out."""
+    missed: dict[Miss, tuple[dict[str, None], dict[str, None]]] = {}
+    for dataset, one in by_dataset(sweep).items():
+        for algorithm in sweep.algorithms:
+            for miss in _misses(one, algorithm):
+                algorithms, on = missed.setdefault(miss, ({}, {}))
+                algorithms[algorithm], on[dataset] = None, None
+    for miss, (algorithms, on) in missed.items():
+        yield _sentence(miss, list(algorithms), list(on) if sweep.datasets else [])
+
+
+def _misses(one: OneDataset, algorithm: str) -> Iterator[Miss]:
+    reported = published_values(one, algorithm)
+    for name, range_ in study_space(one, algorithm).items():
+        if name in reported and nearest(range_, reported[name].value) != reported[name].value:
+            yield Miss(name, reported[name].value, range_, _key(one, algorithm, name))
+
+
+def _key(one: OneDataset, algorithm: str, name: str) -> str:
+    """The key of the sweep file that says, or would say, where it is searched."""
+    own = one.search.space.get(algorithm)
+    if isinstance(own, dict) and name in own:
+        return f"search.space.{algorithm}.{name}"
+    if name == "batch_size" and name not in one.search.space:
+        return "training.batch_size"
+    return f"search.space.{name}"
+
+
+def _sentence(miss: Miss, algorithms: list[str], on: list[str]) -> str:
+    value, range_ = miss.published, miss.range
+    shown, tried = show_value(value), show_value(nearest(range_, value))
+    whose = ", ".join(algorithms) + (f" on {', '.join(on)}" if on else "")
+    told = f"{miss.name} is published as {shown} for {whose}"
+    if miss.key == "training.batch_size":
+        return f"{told}, but is {tried}; training.batch_size: {shown} would be as published."
+    wider = _written(widened(range_, value))
+    if isinstance(range_, Fixed):
+        return f"{told}, but {miss.key} fixes it at {tried}; {wider} would hold both."
+    return (
+        f"{told}, which {miss.key} ({text(range_)}) leaves out, so each study begins with {tried}; "
+        f"{wider} would hold it."
+    )
+
+
+def _written(range_: Range) -> str:
+    """As a user writes it in a sweep file."""
+    written = plain(range_)
+    if not isinstance(written, dict):
+        return show_value(written)
+    ((kind, values),) = written.items()
+    return f"{{{kind}: [{', '.join(map(show_value, values))}]}}"
