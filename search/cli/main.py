@@ -143,7 +143,9 @@ def compare(
     passes: PassesOption = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Says whether algorithms differ: paired differences with intervals, and mean ranks.
+    """Says whether algorithms differ, on these held-out domains and on domains like these.
+
+    Prints differences with corrected intervals: of all to one, of the best to all; and mean ranks.
 
     Example: `python -m search compare runs/pacs --against ERM`
     """

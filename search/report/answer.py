@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from search.errors import UserError
 from search.report.searched_columns import show, varied
 from search.results import paired
+from search.results.intervals import HERE, LIKE
 from search.results.summaries import AVERAGE, Cell, ResultTable
 
 _TOLD = ("rho", "alpha", "lr")
@@ -59,13 +60,11 @@ def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
     rows = selection[(selection["model"] == table.model) & selection["accuracy"].notna()]
     rows = rows if overall else rows[rows["dataset"] == column.dataset]
     rivals = [*order[1:2], *(["ERM"] if "ERM" in order[2:] else [])]
-    margins = [_margin(rows, best, rival, complete) for rival in rivals]
-    sentences = [sentence for sentence, _ in margins]
-    if margins and not any(has_interval for _, has_interval in margins):
-        sentences.append(
-            f"With fewer than {paired.FEWEST} pairs of held-out domain and seed, nothing says "
-            "whether a difference is chance."
-        )
+    sentences = [
+        _margin(difference, complete[difference["b"]])
+        for difference in _differences(rows, best, paired.ALL if overall else column.dataset)
+        if difference["b"] in rivals
+    ]
     missing = [algorithm for algorithm in last if algorithm not in complete]
     if missing:
         sentences.append(f"Not compared, as results are missing: {', '.join(missing)}.")
@@ -121,21 +120,31 @@ def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], lis
     return [*header, *["others"] * bool(others)], rows
 
 
-def _margin(
-    rows: pd.DataFrame, best: str, rival: str, cells: Mapping[str, Cell]
-) -> tuple[str, bool]:
-    """By how much the best is above another, and whether that has an interval."""
-    points = 100 * (_mean(cells[best]) - _mean(cells[rival]))
-    sentence = f"{points:.1f} points above {rival} ({cells[rival].text(' ± ')} %)"
-    try:
-        found = paired.compare(rows, [best], rival).iloc[-1]  # of all datasets, if they are several
-    except UserError:
-        return f"{sentence}.", False
-    if pd.isna(found["low"]):
-        return f"{sentence}.", False
-    ends = f"{_signed(found['low'])} to {_signed(found['high'])}"
-    chance = ", so it may be chance" if found["low"] <= 0 else ""
-    return f"{sentence}; 95 % interval over {found['pairs']} pairs {ends}{chance}.", True
+def _differences(rows: pd.DataFrame, best: str, dataset: str) -> list[dict[Any, Any]]:
+    """The best against each other algorithm, the nearest first."""
+    found = paired.compare_best(rows, best)
+    if found.empty:
+        return []
+    own = found[found["dataset"] == dataset].sort_values("difference", kind="stable")
+    return own.to_dict("records")
+
+
+def _margin(difference: Mapping[Any, Any], rival: Cell) -> str:
+    """By how much the best is above another, and whether that may be chance."""
+    points = f"{100 * difference['difference']:.1f} points above {difference['b']}"
+    asked = (_chance(difference, name, where) for name, where in (("here", HERE), ("like", LIKE)))
+    return f"{points} ({rival.text(' ± ')} %). {'. '.join(asked)}."
+
+
+def _chance(difference: Mapping[Any, Any], name: str, where: str) -> str:
+    """The answer to one of the questions; `name` as in the columns of the difference."""
+    where = where[0].upper() + where[1:]
+    why = difference[f"{name}_why"]
+    if isinstance(why, str):
+        return f"{where} nothing says whether it is chance ({why})"
+    low, high = (_signed(difference[f"{name}_{end}"]) for end in ("low", "high"))
+    more = "it may be chance" if difference[f"{name}_low"] <= 0 else "it is more than chance"
+    return f"{where} {more}: {low} to {high}"
 
 
 def _signed(fraction: float) -> str:

@@ -5,7 +5,8 @@
     found.trials, found.evaluations, found.selection
     results.select(found, "worst-source-domain")   # the winner of each study
     results.summary(found, by="dataset").frame()   # the tables, a row per cell
-    results.compare(found, "SAGM", "ERM")          # paired differences
+    results.compare(found, "SAGM", "ERM")          # paired differences, with intervals
+    results.compare_best(found)                    # the best against each other
     results.ranks(found)                           # mean ranks
     results.importance(found)                      # which hyperparameter matters
     results.pareto(found)                          # the fronts of a search with two objectives
@@ -20,7 +21,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -37,9 +38,6 @@ from search.results.told_apart import Difference, Part, told_apart
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.spending import Limit
-
-if TYPE_CHECKING:
-    from search.results.mean_ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -191,24 +189,36 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
     return notes
 
 
-def compare(results: Results, a: str, b: str, method: str | None = None) -> pd.DataFrame:
-    """By how much algorithm `a` is better than `b`, in pairs: see search.results.paired.
+def compare(
+    results: Results, a: str | Sequence[str], b: str, method: str | None = None
+) -> pd.DataFrame:
+    """By how much algorithm `a`, or each of several, is better than `b`: see search.results.paired.
 
-    Raises UserError for an algorithm that is not there, and if there are too few pairs.
+    The intervals hold for all that are named in `a` together. Raises UserError for an algorithm
+    that is not there, and if no pair has results of both.
     """
     from search.results import paired
 
-    return paired.compare(select(results, method), [a], b)
+    return paired.compare(select(results, method), [a] if isinstance(a, str) else a, b)
 
 
-def ranks(results: Results, method: str | None = None) -> Ranks:
-    """The mean ranks of all algorithms and whether they differ: see search.results.mean_ranks.
+def compare_best(results: Results, method: str | None = None) -> pd.DataFrame:
+    """By how much the best algorithm is better than each other: see search.results.paired."""
+    from search.results import paired
 
-    Raises UserError if there are too few algorithms or too few studies.
+    return paired.compare_best(select(results, method))
+
+
+def ranks(results: Results, method: str | None = None) -> pd.DataFrame:
+    """The mean ranks of all algorithms, a row each, and whether they differ: the columns of
+    search.results.mean_ranks.Ranks.
+
+    Raises UserError if there are too few algorithms with results.
     """
     from search.results import mean_ranks
 
-    return mean_ranks.ranks(select(results, method))
+    found = mean_ranks.ranks(select(results, method))
+    return pd.concat([ranks.frame() for ranks in found], ignore_index=True)
 
 
 def importance(results: Results) -> pd.DataFrame:

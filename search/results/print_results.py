@@ -47,7 +47,8 @@ def print_comparison(
 ) -> None:
     """Prints paired differences and mean ranks; `passes` as above.
 
-    Raises UserError for an unknown algorithm or method, and if there is too little for both.
+    Raises UserError for an unknown algorithm or method, and if no two algorithms have results in
+    common.
     """
     from search.results import comparison
 

@@ -115,10 +115,14 @@ def test_the_comparison_has_differences_and_ranks(run):
     text = printed("compare", run)
     assert "PACS, resnet50, training-domain selection: difference to ERM" in text
     assert "5 of 6" in text
-    assert "too few pairs" in text
-    assert "mean ranks take at least 6" in text  # SAM lacks one of the six
-    others = {row["a"] for row in rows(printed("compare", run, "--format", "csv"))}
-    assert others == {"SAM", "SAGM"}
+    assert "on these held-out domains" in text
+    assert "too few domains: 2 of at least 3" in text
+    found = rows(printed("compare", run, "--format", "csv"))
+    assert {row["a"] for row in found} == {"SAM", "SAGM"}
+    assert all(float(row["here_low"]) < float(row["difference"]) for row in found)
+    content = json.loads(printed("compare", run, "--format", "json"))
+    assert set(content) == {"pairs", "best", "ranks"}
+    assert {row["like_why"] for row in content["best"]} == {"too few domains: 2 of at least 3"}
 
 
 def test_importance_is_printed_for_every_algorithm(run):
@@ -138,7 +142,6 @@ def test_what_a_user_gets_wrong_is_said_in_one_sentence(run, tmp_path):
     assert "both hold the study" in refused("results", run, run)
     assert "there is no run at" in refused("results", run, tmp_path / "nothing")
     small = write(tmp_path / "small", sweep(seeds=[0], held_out=["photo"])).uri
-    assert "a bootstrap interval takes at least 6" in refused("compare", small)
     assert "importance takes at least 20 completed trials" in refused("importance", small)
     alone = write(tmp_path / "alone", sweep(algorithms=["SAM"], held_out=["photo"])).uri
     assert "SAM is the only algorithm here" in refused("compare", alone)
