@@ -3,15 +3,9 @@
 import pytest
 
 from search.driver import sharing
-from search.run.run_folder import RunFolder
 from tests.search.play import finish, open_ledger, quality, small_sweep, stored
 
 NINE = {"trials": 10, "sampler": "random"}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 def values(spec):
