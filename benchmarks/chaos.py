@@ -4,8 +4,9 @@ The sweep runs on a Ray cluster of several nodes on this machine and suggests th
 whatever order its trials end (random sampler, no pruning). A fault strikes each time the sweep has
 come some way: a worker process dies; a node with all its processes does, and another takes its
 place; the driver does, and the run is resumed; the driver and every node do, and the run is resumed
-on another cluster. At the end trials and evaluations must equal, bit for bit, those of a sweep that
-nobody disturbed, apart from times and places.
+on another cluster; a worker is asked to go; a node is, and another takes its place. At the end
+trials and evaluations must equal, bit for bit, those of a sweep that nobody disturbed, apart from
+times and places.
 
     python -m benchmarks.chaos --kills 20 --seed 0 --output out.json
 """
@@ -31,17 +32,20 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 import pandas as pd  # noqa: E402  (what follows is found once the checkout is on the path)
+from pyarrow import fs as arrow_fs  # noqa: E402
 
 from benchmarks.local_cluster import Cluster, cluster  # noqa: E402
 from benchmarks.processes import command, started, wait_until  # noqa: E402
 from search.run import storage, tables  # noqa: E402
-from search.run.run_folder import RunFolder  # noqa: E402
+from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
+from search.run.storage import JOURNAL  # noqa: E402
 
-KINDS = ("worker", "node", "driver", "cluster")
+KINDS = ("worker", "node", "driver", "cluster", "asked worker", "asked node")
 # What differs between two runs of one sweep: when and where.
 OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
+EVALUATIONS_OF_A_TRIAL = 20
 EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
-PATIENCE = 300.0  # seconds without progress after which the sweep has come to a standstill
+PATIENCE = 600.0  # seconds without progress after which the sweep has come to a standstill
 
 
 def sweep_file(trials: int, steps: int) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def sweep_file(trials: int, steps: int) -> dict[str, Any]:
         "seeds": [0],
         "training": {
             "steps": steps,
-            "evaluate_every": max(steps // 20, 1),
+            "evaluate_every": max(steps // EVALUATIONS_OF_A_TRIAL, 1),
             "checkpoint_seconds": 0,
         },
         "search": {
@@ -74,6 +78,8 @@ class Story:
     kills: dict[str, int] = field(default_factory=dict)
     resumes: int = 0
     seconds: float = 0.0
+    output: str = ""  # of the driver that came to the end
+    errors: str = ""
     differences: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -88,18 +94,21 @@ def undisturbed(file: Path, output: Path) -> None:
 
 def disturbed(
     file: Path,
-    run: Path,
+    run: RunFolder,
     kinds: list[str],
     nodes: int,
     draw: random.Random,
     pauses: tuple[float, float] = (0.2, 2.0),
+    witness: Callable[[str], object] = lambda kind: None,
 ) -> Story:
     """Launches the sweep, and resumes it as often as it is brought down by these faults.
 
     pauses: the fewest and the most seconds between a sign of progress and the fault that follows.
+    witness: called with the kind of each fault once it has struck; of a kind that is not among
+    KINDS, it does all there is to do.
     """
     story, began = Story(), time.monotonic()
-    arguments: tuple[object, ...] = ("launch", file, "--output", run)
+    arguments: tuple[object, ...] = ("launch", file, "--output", run.uri)
     waiting = list(kinds)
     with ExitStack() as ends:
         place = Path(tempfile.mkdtemp())
@@ -114,15 +123,19 @@ def disturbed(
                         break
                     kind = waiting.pop(0)
                     story.kills[kind] = story.kills.get(kind, 0) + 1
-                    if kind == "worker":
-                        _kill_one(held, draw)
+                    name = draw.choice([n for n in held.nodes if n != "head"])
+                    if kind.endswith("worker"):
+                        _end_one(held, draw, asked="asked" in kind)
                     elif kind == "node":
-                        name = draw.choice([n for n in held.nodes if n != "head"])
                         held.kill(name)
                         held.start(f"{name}'", 1)
-                    else:
+                    elif kind == "asked node":
+                        held.start(f"{name}'", 1)
+                        held.ask(name)
+                    elif kind in KINDS:
                         process.kill()
                         brought_down = True
+                    witness(kind)
                 output, errors = process.communicate(timeout=3600)
             if not brought_down:
                 break
@@ -130,11 +143,12 @@ def disturbed(
                 for name in list(held.nodes):
                     held.kill(name)
                 held = _new_cluster(ends, Path(tempfile.mkdtemp()), nodes)
-            arguments = ("resume", run)
+            arguments = ("resume", run.uri)
             story.resumes += 1
     if process.returncode:
         raise RuntimeError(f"the sweep ended with {process.returncode}:\n{output}\n{errors}")
     story.seconds = time.monotonic() - began
+    story.output, story.errors = output, errors
     return story
 
 
@@ -146,29 +160,50 @@ def _new_cluster(ends: ExitStack, place: Path, nodes: int) -> Cluster:
     return held
 
 
-def _kill_one(held: Cluster, draw: random.Random) -> None:
+def _end_one(held: Cluster, draw: random.Random, asked: bool) -> None:
     workers = [pid for name in held.nodes for pid in held.workers(name)]
     if workers:
-        os.kill(draw.choice(workers), signal.SIGKILL)
+        os.kill(draw.choice(workers), signal.SIGTERM if asked else signal.SIGKILL)
 
 
-def _progress(run: Path, process: subprocess.Popen[str], seconds: float) -> bool:
-    """Waits until something new was written, and `seconds` more; False if the sweep ended."""
-    before = time.time()
+def _progress(run: RunFolder, process: subprocess.Popen[str], seconds: float) -> bool:
+    """Waits until a trial has written that has far to go; False if the sweep ended.
+
+    And then `seconds` more.
+    """
+    before = _written(run)
 
     def new() -> bool:
-        return process.poll() is not None or any(
-            part.stat().st_mtime > before
-            for part in (run / "evaluations").glob("*.parquet")
-            if part.exists()
-        )
+        if process.poll() is not None:
+            return True
+        parts = [name for name, state in _written(run).items() if before.get(name) != state]
+        return any(_far_to_go(run, name) for name in parts)
 
     wait_until(new, PATIENCE, "the sweep goes on")
     time.sleep(seconds)
     return process.poll() is None
 
 
-def compare(run: Path, reference: Path) -> dict[str, int]:
+def _far_to_go(run: RunFolder, part: str) -> bool:
+    """Whether it is of a trial with half of its evaluations to come."""
+    if run.exists(f"{TRIALS}/{part}"):
+        return False
+    path = run.path(f"{EVALUATIONS}/{part}")
+    try:
+        steps = pd.read_parquet(path, columns=["step"], filesystem=run.filesystem)["step"]
+    except FileNotFoundError:  # now merged with others of its study
+        return False
+    return steps.nunique() <= EVALUATIONS_OF_A_TRIAL / 2
+
+
+def _written(run: RunFolder) -> dict[str, tuple[int, int]]:
+    """Size and time of each file of the evaluations."""
+    place = arrow_fs.FileSelector(run.path(EVALUATIONS), allow_not_found=True)
+    files = run.filesystem.get_file_info(place)
+    return {file.base_name: (file.size, file.mtime_ns) for file in files if file.is_file}
+
+
+def compare(run: RunFolder, reference: RunFolder) -> dict[str, int]:
     """Counts of everything in which a run is not its undisturbed reference; all must be 0."""
     found: dict[str, int] = {}
     keys = {"trials": ["trial"], "evaluations": EVALUATION}
@@ -179,7 +214,9 @@ def compare(run: Path, reference: Path) -> dict[str, int]:
     for table, key in keys.items():
         ours, theirs = (
             # As anybody reads them, without Steppe.
-            pd.read_parquet(place / table).drop(columns=list(OF_TIME_AND_PLACE), errors="ignore")
+            pd.read_parquet(place.path(table), filesystem=place.filesystem).drop(
+                columns=list(OF_TIME_AND_PLACE), errors="ignore"
+            )
             for place in (run, reference)
         )
         found[f"{table} lost"] = len(theirs.merge(ours[key], on=key, how="left_anti"))
@@ -192,16 +229,14 @@ def compare(run: Path, reference: Path) -> dict[str, int]:
         )
         same = (one == other) | (one.isna() & other.isna())
         found[f"{table} differing"] = int((~same.all(axis=1)).sum())
-        found[f"{table} differing as Steppe reads them"] = abs(
-            len(read[table](RunFolder(run))) - len(theirs)
-        )
-    stored = storage.open_for_reading(RunFolder(run))
+        found[f"{table} differing as Steppe reads them"] = abs(len(read[table](run)) - len(theirs))
+    stored = storage.open_for_reading(run)
     told = {
         f"{study.study_name}.{trial.number}": trial
         for study in stored.get_all_studies()
         for trial in stored.get_all_trials(study._study_id)
     }
-    rows = tables.read_trials(RunFolder(run)).drop_duplicates("trial").set_index("trial")
+    rows = tables.read_trials(run).drop_duplicates("trial").set_index("trial")
     found["trials that Optuna lacks or has too many"] = len(told.keys() ^ set(rows.index))
     found["trials left running in Optuna"] = sum(
         not trial.state.is_finished() for trial in told.values()
@@ -209,13 +244,17 @@ def compare(run: Path, reference: Path) -> dict[str, int]:
     found["trials of another value in Optuna"] = sum(
         trial.value != rows["objective"].get(name) for name, trial in told.items()
     )
-    files, expected = (
-        {path.relative_to(place) for path in place.rglob("*") if path.is_file()}
-        for place in (run, reference)
-    )
     # Only a disturbed sweep has something to say in its log.
-    found["files too many or too few"] = len((files ^ expected) - {Path("driver.log")})
+    found["files too many or too few"] = len((_files(run) ^ _files(reference)) - {"driver.log"})
     return {what: int(count) for what, count in found.items()}  # numpy's are no JSON
+
+
+def _files(run: RunFolder) -> set[str]:
+    """All that lies in a run; a journal is one thing, in however many blocks a store has it."""
+    place = arrow_fs.FileSelector(run.path(), recursive=True)
+    found = [info.path for info in run.filesystem.get_file_info(place) if info.is_file]
+    names = {path.removeprefix(run.path()).lstrip("/") for path in found}
+    return {JOURNAL if name.startswith(JOURNAL) else name for name in names}
 
 
 def main() -> None:
@@ -238,8 +277,9 @@ def main() -> None:
         began = time.monotonic()
         undisturbed(file, place / "reference")
         alone = time.monotonic() - began
-        story = disturbed(file, place / "run", kinds, arguments.nodes, draw)
-        story.differences = compare(place / "run", place / "reference")
+        run, reference = RunFolder(place / "run"), RunFolder(place / "reference")
+        story = disturbed(file, run, kinds, arguments.nodes, draw)
+        story.differences = compare(run, reference)
     print(f"killed: {dict(story.kills)}, resumed {story.resumes} times")
     print(f"{story.seconds:.0f} s, and {alone:.0f} s undisturbed")
     for what, count in story.differences.items():

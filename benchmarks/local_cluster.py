@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -80,10 +81,10 @@ class Cluster:
         """All processes of a node at once, as when its power goes."""
         end_all(self.nodes.pop(name))
 
-    def first_process(self, name: str) -> int:
-        """`ray start` itself: what is asked to end when a machine shuts down."""
-        lines = self.nodes[name].processes()
-        return next(pid for pid, line in lines.items() if "start --block" in line)
+    def ask(self, name: str) -> None:
+        """Asks a node to go, as a machine that shuts down does; it ends by itself."""
+        lines = self.nodes.pop(name).processes()
+        os.kill(next(pid for pid, line in lines.items() if "start --block" in line), signal.SIGTERM)
 
     def workers(self, name: str) -> list[int]:
         return [pid for pid, line in self.nodes[name].processes().items() if "TrialWorker" in line]

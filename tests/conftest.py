@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from search.driver.cluster import prepare_environment
+from search.run.run_folder import RunFolder
 
 # Before any test imports torch: its threads cost small models more than they bring, and two
 # processes run tests.
@@ -18,6 +22,12 @@ for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 # Before any test imports ray.
 prepare_environment()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run's, with nothing in it."""
+    return RunFolder(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +44,17 @@ def two_cpus() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process has one left when the other is done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freed_memory() -> Iterator[None]:
+    """What a file's tests have freed goes back to the system: glibc would keep a gigabyte of it."""
+    yield
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

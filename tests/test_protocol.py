@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from search.checks.notes import unpublished
 
 from search.checks.load_sweep import load
+from search.checks.notes import unpublished
 from search.results.selection import METHODS
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "protocol.md").read_text()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
+from dataclasses import fields
+from itertools import combinations, product
 from typing import Any
 
 import datasets
+from training import algorithms
 from training.algorithms import parse
 from training.run import Run
+from training.update import Update
 
 DIGITS = datasets.load("RotatedDigits")
 
@@ -89,6 +92,36 @@ REFUSED = {
     )
 }
 PAIRS = ["+".join(p) for p in combinations(PARTS, 2) if frozenset(p) not in REFUSED]
+
+
+def slots(part: str) -> set[str]:
+    """What the part changes in an Update; epsilon only goes with what it follows."""
+    made, plain = algorithms.PARTS[part]()(Update()), Update()
+    names = {field.name for field in fields(Update)} - {"epsilon"}
+    return {name for name in names if getattr(made, name) != getattr(plain, name)}
+
+
+def covering() -> list[str]:
+    """Few pairs in which any two slots meet that meet in any pair, and every part twice."""
+
+    def meetings(pair: str) -> set[frozenset[str]]:
+        one, other = map(slots, pair.split("+"))
+        return {frozenset(met) for met in product(one, other)}
+
+    def news(pair: str) -> tuple[int, int, int]:
+        often = [seen[part] for part in pair.split("+")]
+        return len(meetings(pair) & left), sum(n < 2 for n in often), -sum(often)
+
+    left = set().union(*map(meetings, PAIRS))
+    chosen: list[str] = []
+    seen = dict.fromkeys(PARTS, 0)
+    while left or min(seen.values()) < 2:
+        best = max((pair for pair in PAIRS if pair not in chosen), key=news)
+        chosen.append(best)
+        left -= meetings(best)
+        for part in best.split("+"):
+            seen[part] += 1
+    return chosen
 
 
 def settings(algorithm: str) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""What every two parts that compose must do, and which two do not compose."""
+"""Which two parts compose, and what a pair must do: trained are pairs in which all slots meet."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import combinations
 import pytest
 import torch
 
-from tests.contract.settings import PAIRS, PARTS, REFUSED, run_of, settings
+from tests.contract.settings import PARTS, REFUSED, covering, run_of, settings
 from tests.contract.test_every_algorithm import assert_equal, interrupted, timeless, trained
 from training.algorithms import hyperparameters, parse
 from training.checkpoint import from_bytes, to_bytes
 from training.run import Run
 from training.train import Checkpoint
 
-every_pair = pytest.mark.parametrize("pair", PAIRS)
+every_pair = pytest.mark.parametrize("pair", covering())
 
 
 def short(pair: str, **changed: float) -> Run:

@@ -158,7 +158,7 @@ def test_the_next_batch_is_made_while_the_last_one_is_in_use() -> None:
         return Job([made.set] if step == 4 else [], lambda: torch.empty(0))
 
     Batches(two_sources(), batch_size=4, seed=5, view=view, threads=1)(3)
-    assert made.wait(timeout=30)
+    assert made.wait(timeout=120)
 
 
 def test_what_goes_wrong_in_a_thread_is_raised_where_the_batch_is_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def built(name: str) -> Network:
     network = models.build(name, 10, shape_of(name))
     batch_norms.freeze(network)
     return network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _let_go() -> Iterator[None]:
+    """Of half a gigabyte, at the end."""
+    yield
+    built.cache_clear()
 
 
 def weights(network: nn.Module) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A dataset in a file that a test made, known to the workers of a sweep too.
+"""A dataset in a file that a test made.
 
 Two files under one name make two sweeps that differ in nothing but what is in them.
 """
@@ -6,16 +6,12 @@ Two files under one name make two sweeps that differ in nothing but what is in t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import datasets
 from datasets import Description, Domain, DomainDataset, Entry
 from datasets.domain_dataset import fingerprint
-from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
-from search.worker import trial
 
 NAME = "DigitsInAFile"
 SOURCE = datasets.load("RotatedDigits")
@@ -45,9 +41,3 @@ ENTRY = Entry(
     Description(tuple(d.name for d in SOURCE.domains), 10, "Digits of a test.", "A file."),
     lambda root, reading: load(root),
 )
-
-
-def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
-    """What a worker runs, where this module is imported anew."""
-    datasets.DATASETS[NAME] = ENTRY
-    trial.run_trial(config, sweep, folder)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import torch
 from optuna.trial import FrozenTrial
+from ray.exceptions import RayTaskError
+from ray.tune.search import Searcher
 
 from search.checks.load_sweep import checked
+from search.driver import experiment, launch
+from search.driver.cluster import Slots
+from search.driver.faults import fault_of
 from search.driver.ledger import Ledger
+from search.driver.tune_searcher import StudySearcher
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import TrialSpec
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep
+from search.worker import trial
 from search.worker.trial_rows import Progress, trial_row
 
 SWEEP: dict[str, Any] = {
@@ -146,3 +157,62 @@ def rows(folder):
 
 def counts(ledger):
     return {record.study.algorithm: dict(record.ended) for record in ledger.records.values()}
+
+
+class OneSlot(Slots):
+    """A cluster with room for one trial."""
+
+    def __init__(self) -> None:
+        super().__init__({"CPU": 1})
+
+    def count(self) -> int:
+        return 1
+
+
+class Stopped(BaseException):
+    """Ends a trial in the middle, as Ray does by ending its worker."""
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """Launches carry out their trials in this process, one after the other.
+
+    All is as ever but Ray: the searcher hands out, judges and records, the trials train and write.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with (
+            patch.object(launch, "ray_cluster", lambda address: nullcontext()),
+            patch.object(experiment, "drive", _drive),
+        ):
+            yield
+    finally:
+        torch.set_num_threads(threads)  # trials set their own
+
+
+def _drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: experiment.Stop) -> None:
+    searcher = StudySearcher(ledger, OneSlot(), stop.asked.set, sweep.search.hang_seconds)
+    for name in map(str, count()):
+        config = searcher.suggest(name)
+        if config == Searcher.FINISHED or stop.asked.is_set():
+            break
+        last: dict[str, Any] = {}
+
+        def report(said: dict[str, Any], name: str = name, last: dict[str, Any] = last) -> None:
+            last |= said
+            if searcher.report(name, said) or stop.asked.is_set():
+                raise Stopped
+
+        try:
+            with patch.object(trial.tune, "report", report):
+                experiment.run_trial(config, sweep, folder)
+        except Stopped:
+            pass
+        except Exception as error:
+            searcher.faults[name] = fault_of(RayTaskError("train", "", error))
+            searcher.on_trial_complete(name, error=True)
+            continue
+        if not stop.asked.is_set() or last.get("state"):
+            searcher.on_trial_complete(name, last)
+    if searcher.failure is not None:
+        raise searcher.failure

@@ -8,7 +8,6 @@ import pytest
 from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
 from search.run.checkpoints import TrialCheckpoints
-from search.run.run_folder import RunFolder
 from search.space import distributions
 from search.study.rung_pruner import RungPruner
 from search.study.study_space import column_types
@@ -28,11 +27,6 @@ from tests.search.play import (
 )
 
 ASHA = {"scheduler": "asha", "grace_steps": 10}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 def die(*args: object, **options: object) -> None:

@@ -10,9 +10,13 @@ from search.run import wall_clock
 from search.run.run_folder import CHECKPOINTS, SWEEP, RunFolder
 from search.run.wall_clock import WALL_CLOCK
 from tests.search.command import steppe, write_yaml
-from tests.search.play import small_sweep, states, stored
+from tests.search.play import small_sweep, states, stored, without_ray
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture(autouse=True)
+def here():
+    with without_ray():
+        yield
 
 
 def launch(place, steps=20, every=10, trials=3, **budget):
@@ -32,7 +36,7 @@ def told(done, *words):
     assert not [word for word in words if word not in text], text
 
 
-def test_a_budget_ends_a_sweep_well_and_a_larger_one_goes_on(two_cpus, tmp_path):
+def test_a_budget_ends_a_sweep_well_and_a_larger_one_goes_on(tmp_path):
     run = RunFolder(tmp_path / "run")
     told(
         launch(tmp_path, passes=100),
@@ -64,7 +68,7 @@ def test_a_budget_ends_a_sweep_well_and_a_larger_one_goes_on(two_cpus, tmp_path)
     told(steppe("status", run.uri), "6 of 6 trials ended", "complete")
 
 
-def test_a_sweep_is_back_when_its_hours_are_over_and_keeps_what_was_at_work(two_cpus, tmp_path):
+def test_a_sweep_is_back_when_its_hours_are_over_and_keeps_what_was_at_work(tmp_path):
     run = RunFolder(tmp_path / "run")
     hours = 2 / 3600
     told(

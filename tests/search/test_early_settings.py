@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.resolved_sweep import as_yaml
 from tests.search.command import steppe, write_yaml
-from tests.search.play import play, small_sweep, stored
-
-pytestmark = pytest.mark.slow
+from tests.search.play import play, small_sweep, stored, without_ray
 
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0}
 STUDY = "RotatedDigits.mlp.SAGM.0"
@@ -45,10 +42,11 @@ def best_first(place: Path, study: str) -> list[dict[str, float]]:
     return [trial.params for trial in sorted(trials, key=lambda t: (-t.value, -t.number))]
 
 
-def test_a_sweep_begins_with_an_earlier_runs_settings_and_promotes_its_own(two_cpus, tmp_path):
+def test_a_sweep_begins_with_an_earlier_runs_settings_and_promotes_its_own(tmp_path):
     earlier, later = played(tmp_path / "earlier", 3), tmp_path / "later"
     warm = {"runs": [earlier], "settings": 2}
-    done = launch(tmp_path, [0, 1], trials=4, seed_reduction=2, warm_start=warm)
+    with without_ray():
+        done = launch(tmp_path, [0, 1], trials=4, seed_reduction=2, warm_start=warm)
     assert done.exit_code == 0, done.stderr
 
     first, second = (stored(RunFolder(later))[f"{STUDY}.{seed}"] for seed in (0, 1))

@@ -1,43 +1,24 @@
-"""A sweep whose objective is leave-one-domain-out, with a worker that dies in a fold."""
+"""A sweep whose objective is leave-one-domain-out, with an attempt that ends in a fold."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from search.driver import experiment
 from search.results import load, select
 from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
-from search.worker import trial
+from search.worker.trial import Trial
+from search.worker.trial_rows import Progress
 from tests.search.command import steppe, write_yaml
-from tests.search.play import small_sweep, stored
-
-pytestmark = pytest.mark.slow
-
-REPORT = trial.tune.report
+from tests.search.play import small_sweep, stored, without_ray
 
 
-def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
-    """Dies at the second evaluation of the second fold, the first time."""
-    died = Path(f"{folder.root}-died")
-    trial.tune.report = REPORT
-    if config["study"]["held_out"] == "0" and not died.exists():
-
-        def report(progress: dict[str, Any]) -> None:
-            if progress["step"] == 30 and progress["folds"] is None:
-                died.touch()
-                os._exit(1)
-            REPORT(progress)
-
-        trial.tune.report = report
-    trial.run_trial(config, sweep, folder)
+class Died(Exception):
+    """Stands for whatever may end an attempt."""
 
 
 @dataclass
@@ -47,7 +28,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(two_cpus, tmp_path_factory) -> Ran:
+def ran(tmp_path_factory) -> Ran:
     place = tmp_path_factory.mktemp("folds")
     sweep = small_sweep(
         algorithms=["ERM"],
@@ -58,18 +39,27 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
             "trials": 1,
             "space": {"lr": 1e-2, "weight_decay": 0, "dropout": 0},
         },
-        resources={"cpu": 1},
     )
     file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "run_trial", run_trial)
+    say, died = Trial._say, []
+
+    def die_once(self: Trial, progress: Progress) -> None:
+        """At the second evaluation of the second fold of one study."""
+        own = self._spec.study.held_out == "0"
+        if own and not died and progress.step == 30 and progress.folds is None:
+            died.append(True)
+            raise Died
+        say(self, progress)
+
+    with without_ray(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trial, "_say", die_once)
         done = steppe("launch", file, "--output", place / "run")
     assert done.exit_code == 0, done.output
+    assert died
     return Ran(RunFolder(place / "run"), done.output)
 
 
 def test_every_trial_ends_with_all_of_its_folds_whatever_died(ran):
-    assert Path(f"{ran.folder.root}-died").exists()
     found = load(ran.folder.uri)
     assert set(found.trials["state"]) == {"completed"}
     folds = found.evaluations[found.evaluations["fold"].notna()]

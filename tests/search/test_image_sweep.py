@@ -19,6 +19,7 @@ from search.checks.load_sweep import load
 from search.study.studies import studies
 from tests.datasets.photos import jpeg, numbered, tree
 from tests.search.command import CHECKOUT, steppe, write_yaml
+from tests.search.play import without_ray
 
 SIZE = 32
 # A file for each class is enough where there are many.
@@ -76,7 +77,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(two_cpus: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """PACS is prepared; VLCS has an image cut short, which is refused and then allowed, as are
     OfficeHome's few images.
     """
@@ -93,17 +94,16 @@ def ran(two_cpus: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     data["datasets"]["OfficeHome"]["allow"] = ["counts"]
     data["datasets"]["VLCS"]["allow"] = ["counts", "truncated"]
     write_yaml(file, data)
-    done = steppe("launch", file, "--output", place / "run")
+    with without_ray():
+        done = steppe("launch", file, "--output", place / "run")
     return Ran(root, place / "run", prepared, refused, done)
 
 
-@pytest.mark.slow
 def test_a_benchmark_is_prepared_in_its_own_layout(ran: Ran) -> None:
     assert ran.prepared.exit_code == 0, ran.prepared.output
     assert "112 images, 7 classes, 3 x 32 x 32" in ran.prepared.stdout
 
 
-@pytest.mark.slow
 def test_what_is_wrong_with_each_dataset_is_named_before_anything_starts(ran: Ran) -> None:
     assert ran.refused.exit_code == 2
     (line,) = (line for line in ran.refused.stderr.splitlines() if "pic_000" in line)
@@ -113,7 +113,6 @@ def test_what_is_wrong_with_each_dataset_is_named_before_anything_starts(ran: Ra
     assert "Art has 65 images, 2,427 are published" in ran.refused.stderr
 
 
-@pytest.mark.slow
 def test_what_is_allowed_is_launched_and_every_study_has_its_trial(ran: Ran) -> None:
     assert ran.done.exit_code == 0, ran.done.output
     trials = ran.table("trials")
@@ -123,7 +122,6 @@ def test_what_is_allowed_is_launched_and_every_study_has_its_trial(ran: Ran) -> 
     assert set(trials["study"]) == {s.id for s in studies(load(ran.folder / "sweep.yaml"))}
 
 
-@pytest.mark.slow
 def test_a_dataset_trains_as_long_as_its_own_keys_say(ran: Ran) -> None:
     steps = ran.table("trials").query("algorithm != 'SWAD'").groupby("dataset")["steps"]
     assert steps.agg(["min", "max"]).T.to_dict("list") == {
@@ -132,7 +130,6 @@ def test_a_dataset_trains_as_long_as_its_own_keys_say(ran: Ran) -> None:
     }
 
 
-@pytest.mark.slow
 def test_every_trial_starts_from_what_is_published_for_its_dataset(ran: Ran) -> None:
     trials = ran.table("trials").set_index(["dataset", "algorithm"])
     for dataset, alpha in (("PACS", 1e-3), ("OfficeHome", 5e-4), ("DomainNet", 5e-4)):
@@ -142,7 +139,6 @@ def test_every_trial_starts_from_what_is_published_for_its_dataset(ran: Ran) -> 
     assert trials.loc[("PACS", "SWAD"), "hp_swad_ratio"] == 0.3
 
 
-@pytest.mark.slow
 def test_only_the_rows_named_swad_are_averages(ran: Ran) -> None:
     evaluations = ran.table("evaluations")
     averaged = set(evaluations[evaluations["weights"] == "average"]["study"])
@@ -151,7 +147,6 @@ def test_only_the_rows_named_swad_are_averages(ran: Ran) -> None:
     assert trials["hp_swad_ratio"].notna().tolist() == (trials["algorithm"] == "SWAD").tolist()
 
 
-@pytest.mark.slow
 def test_the_table_has_a_part_for_each_benchmark_and_one_of_all(ran: Ran) -> None:
     for name in BENCHMARKS:
         assert f"{name}, cnn, training-domain selection" in ran.done.stdout
@@ -166,7 +161,6 @@ def test_the_table_has_a_part_for_each_benchmark_and_one_of_all(ran: Ran) -> Non
     assert "TerraIncognita" in status
 
 
-@pytest.mark.slow
 def test_the_manifest_has_the_images_and_what_was_allowed(ran: Ran) -> None:
     manifest = json.loads((ran.folder / "manifest.json").read_text())
     assert list(manifest["datasets"]) == list(MAIN["datasets"])
@@ -175,7 +169,6 @@ def test_the_manifest_has_the_images_and_what_was_allowed(ran: Ran) -> None:
     assert not any("truncated" in note for note in notes["PACS"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_benchmarks_own_config_finds_its_images(ran: Ran, name: str) -> None:
     allowed = "allow=[counts,truncated]"
@@ -188,7 +181,6 @@ def test_the_benchmarks_own_config_finds_its_images(ran: Ran, name: str) -> None
     assert dataset.fingerprint == fingerprint
 
 
-@pytest.mark.slow
 def test_its_own_sweep_file_repeats_it_and_another_is_refused(ran: Ran) -> None:
     again = steppe("launch", ran.folder / "sweep.yaml", "--output", ran.folder)
     assert again.exit_code == 0, again.output

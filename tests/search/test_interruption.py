@@ -1,4 +1,4 @@
-"""One sweep that is stopped by SIGTERM, by Ctrl-C and by kill -9, and resumed after each.
+"""One sweep that is stopped by SIGTERM and by Ctrl-C, loses a worker, and is resumed after each.
 
 Sampler and scheduler do not look at results here, so the sweep can be compared, trial by trial and
 bit by bit, with one that nobody disturbed.
@@ -36,11 +36,11 @@ from tests.search.command import (
     wait_until,
     write_yaml,
 )
-from tests.search.play import small_sweep, stored
+from tests.search.play import small_sweep, stored, without_ray
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 150.0  # seconds; a busy machine takes its time
+PATIENCE = 600.0  # seconds; a busy machine takes its time
 TRIALS = 12
 SWEEP: dict[str, Any] = {
     "name": "disturbed",
@@ -141,6 +141,8 @@ def story(tmp_path_factory) -> Story:
     launch = command("launch", file, "--output", folder.uri)
     with started(launch) as driver:
         wait_until(under_way(folder, 1), PATIENCE, "a trial ends")
+        os.kill(workers(launch)[0], signal.SIGKILL)
+        wait_until(under_way(folder, 3), PATIENCE, "trials go on without the killed worker")
         driver.send_signal(signal.SIGTERM)
         output, errors = driver.communicate(timeout=PATIENCE)
         story.stops["SIGTERM"] = after(folder, driver.returncode, output, errors=errors)
@@ -154,6 +156,7 @@ def story(tmp_path_factory) -> Story:
         env=resume.environment,
         dimensions=(40, 120),
         encoding="utf-8",
+        timeout=PATIENCE,
     )
     try:
         # While Ray starts, so that no trials go by meanwhile.
@@ -161,7 +164,7 @@ def story(tmp_path_factory) -> Story:
         story.refused = steppe("launch", file, "--output", folder.uri)
         story.while_running = steppe("status", folder.uri).stdout
         known = len(story.stops["SIGTERM"].ended)
-        wait_until(under_way(folder, known + 1), PATIENCE, "a trial ends after the first resume")
+        wait_until(under_way(folder, known + 1), PATIENCE, "a trial ends after the resume")
         terminal.sendintr()
         output = terminal.read()  # to its end
         terminal.wait()
@@ -169,17 +172,6 @@ def story(tmp_path_factory) -> Story:
     finally:
         terminal.close(force=True)
         end_all(resume)
-
-    resume = command("resume", folder.uri)
-    with started(resume) as driver:
-        known = len(story.stops["Ctrl-C"].ended)
-        wait_until(under_way(folder, known + 1), PATIENCE, "a trial ends after the second resume")
-        os.kill(workers(resume)[0], signal.SIGKILL)
-        wait_until(under_way(folder, known + 3), PATIENCE, "trials go on without the killed worker")
-        driver.kill()
-        output, errors = driver.communicate(timeout=PATIENCE)
-        wait_until(lambda: not workers(resume), PATIENCE, "its orphaned workers end by themselves")
-        story.stops["kill -9"] = after(folder, driver.returncode, output, errors=errors)
     story.checkpoints = {
         spec.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
         for study in studies(small_sweep(**SWEEP))
@@ -198,6 +190,7 @@ def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(story, how):
     stop = story.stops[how]
     assert stop.code == 130
     assert f"Stopped. `python -m search resume {story.folder.uri}` goes on." in stop.output
+    # Nor does the worker make noise that was killed before SIGTERM.
     assert "Traceback" not in stop.output + stop.errors
     assert "ray" not in stop.output.lower()
     assert stop.errors == ""
@@ -223,22 +216,6 @@ def test_a_second_driver_is_refused_while_one_is_at_work(story):
     assert "watch it with `status`" in story.refused.stderr
     assert "driven by process" in story.while_running
     assert "last heard of" in story.while_running
-
-
-def test_after_kill_9_the_status_says_that_the_driver_is_gone(story):
-    stop = story.stops["kill -9"]
-    assert stop.code == -signal.SIGKILL
-    assert stop.leased
-    status = " ".join(stop.status.split())
-    assert "its driver, process " in status
-    assert "is gone; nobody is at work on it" in status
-    assert f"would continue {len(stop.running)} trials and start " in status
-
-
-def test_a_killed_worker_makes_no_noise(story):
-    stop = story.stops["kill -9"]
-    assert stop.errors == ""
-    assert all(" of 12 trials ended, " in line for line in stop.output.splitlines())
 
 
 def test_the_last_resume_finishes_the_sweep(story):
@@ -286,13 +263,13 @@ def test_what_had_ended_before_a_stop_was_not_run_again(story):
         assert before.running <= later.ended | later.running
     trials = pd.read_parquet(f"{story.folder.uri}/trials").set_index("trial")
     first = trials.loc[sorted(story.stops["SIGTERM"].ended), "finished"].max()
-    last = trials.loc[sorted(story.finished.ended - story.stops["kill -9"].ended), "started"].max()
+    last = trials.loc[sorted(story.finished.ended - story.stops["Ctrl-C"].ended), "started"].max()
     assert first < last
 
 
 def test_trials_went_on_from_their_checkpoints(story):
     """The seconds of each evaluation were measured once: they are those of the first attempt."""
-    adopted = story.checkpoints.keys() & story.stops["kill -9"].running
+    adopted = story.checkpoints.keys() & story.stops["Ctrl-C"].running
     assert adopted
     evaluations = tables.read_evaluations(story.folder)
     trials = tables.read_trials(story.folder).set_index("trial")
@@ -303,14 +280,15 @@ def test_trials_went_on_from_their_checkpoints(story):
         assert known
         assert [(step, seconds[step]) for step, _ in known] == known
         row = trials.loc[trial]
-        # It began before it was killed, and the time it lay still is not counted as training.
+        # It began before the driver was stopped; the time it lay still is not of its training.
         assert (row["finished"] - row["started"]).total_seconds() > row["seconds"]
 
 
-def test_its_trials_equal_those_of_an_undisturbed_sweep_bit_for_bit(story, two_cpus, tmp_path):
+def test_its_trials_equal_those_of_an_undisturbed_sweep_bit_for_bit(story, tmp_path):
     alone = {**SWEEP, "algorithms": ["SAGM"], "held_out": ["75"]}
     file = write_yaml(tmp_path / "sweep.yaml", small_sweep(**alone).model_dump(mode="json"))
-    done = steppe("launch", file, "--output", tmp_path / "run")
+    with without_ray():
+        done = steppe("launch", file, "--output", tmp_path / "run")
     assert done.exit_code == 0, done.stderr
     undisturbed = RunFolder(tmp_path / "run")
     ((study, trials),) = stored(undisturbed).items()

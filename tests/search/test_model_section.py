@@ -24,6 +24,7 @@ from search.study.study_space import column_types, first_settings, study_space
 from search.sweep.per_dataset import of_dataset
 from search.sweep.schema import Model, Sweep
 from tests.models.tiny_models import SHAPE
+from tests.search.play import without_ray
 from tests.search.refused import SWEEP, problems, space, the_problem
 from tests.training.photographs import photographs
 from training.run import Run
@@ -214,13 +215,12 @@ def test_a_model_that_cannot_be_built_is_said_before_any_trial(
         try_model(Model(**model), [photographs()])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "how"),
     [("timm/test_resnet", "full"), ("timm/test_vit", "lora"), ("open_clip/ViT-S-32", "head")],
 )
 def test_a_sweep_runs_on_a_model_of_a_family(
-    two_cpus: None, root: Path, tmp_path: Path, name: str, how: str
+    root: Path, tmp_path: Path, name: str, how: str
 ) -> None:
     found = sweep(
         dataset={"name": "ImageFolders", "root": str(root), "size": 32},
@@ -233,7 +233,8 @@ def test_a_sweep_runs_on_a_model_of_a_family(
     )
     folder = RunFolder.create(tmp_path / "run")
 
-    assert launch(found, folder)
+    with without_ray():
+        assert launch(found, folder)
 
     trials = read_trials(folder)
     assert list(trials["state"]) == ["completed"] * 2

@@ -11,9 +11,7 @@ from search.driver import launch
 from search.run import tables
 from search.run.kept_weights import WEIGHTS
 from search.run.run_folder import MANIFEST, RunFolder
-from tests.search.play import rows, small_sweep, stored
-
-pytestmark = pytest.mark.slow
+from tests.search.play import rows, small_sweep, stored, without_ray
 
 SWEEP = small_sweep(
     algorithms=["SAM", "SAM+SWAD"],
@@ -28,14 +26,14 @@ SWEEP = small_sweep(
         "space": {"lr": {"log_uniform": [1e-2, 5e-2]}, "weight_decay": 0, "dropout": 0},
         "first_trials": [{"lr": 0.03}],
     },
-    resources={"cpu": 1},
 )
 
 
 @pytest.fixture(scope="module")
-def folder(two_cpus, tmp_path_factory):
+def folder(tmp_path_factory):
     folder = RunFolder.create(tmp_path_factory.mktemp("objectives") / "run")
-    assert launch.launch(SWEEP, folder)
+    with without_ray():
+        assert launch.launch(SWEEP, folder)
     return folder
 
 

@@ -72,7 +72,7 @@ def launched(tmp_path_factory):
             env=launch.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         yield Launched(launch, place / "run", done.returncode, done.stdout, done.stderr)
     finally:
@@ -130,7 +130,7 @@ def test_the_folder_holds_what_is_documented_and_nothing_else(launched):
 
 
 def test_no_process_of_it_is_left(launched):
-    wait_until(lambda: not launched.command.processes(), 10, "its processes end")
+    wait_until(lambda: not launched.command.processes(), 120, "its processes end")
 
 
 def test_trials_are_a_row_each_with_all_columns(launched):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import yaml
 from search.results.plain_sweep import asked_studies
 from search.run import tables
 from search.run.compaction import compact
-from search.run.run_folder import SWEEP, RunFolder
+from search.run.run_folder import EVALUATIONS, SWEEP, TRIALS, RunFolder
 
 HP_TYPES = {"lr": float, "rho": float, "batch_size": int}
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-3]}, "batch_size": {"choice": [16, 32]}}
@@ -69,14 +71,34 @@ def write(
     folder = RunFolder(place)
     folder.write_bytes(SWEEP, yaml.safe_dump(data, sort_keys=False).encode())
     for study in asked_studies(data):
-        names = []
+        whole = study["algorithm"] not in unfinished
+        for name, content in _files(tuple(study.items()), accuracy, trials, states, whole):
+            folder.write_bytes(name, content)
+    return folder
+
+
+@cache
+def _files(
+    items: tuple[tuple[str, Any], ...],
+    accuracy: Accuracy,
+    trials: int,
+    states: Callable[[str, str, int, int], str],
+    whole: bool,
+) -> list[tuple[str, bytes]]:
+    """Name and content of a study's files; many tests want the same ones."""
+    study, names = dict(items), []
+    with TemporaryDirectory() as scratch:
+        folder = RunFolder(scratch)
         for number in range(trials):
             own = (study["algorithm"], study["held_out"], study["seed"], number)
             names.append(f"{study['study']}.{number}")
             _write_trial(folder, study, names[-1], own, states(*own), accuracy)
-        if study["algorithm"] not in unfinished:
+        if whole:
             compact(folder, study["study"], names)
-    return folder
+        parts = [
+            f"{table}/{part}" for table in (TRIALS, EVALUATIONS) for part in folder.list(table)
+        ]
+        return [(part, folder.read_bytes(part)) for part in parts]
 
 
 def _write_trial(

@@ -30,11 +30,6 @@ from training.run import Run
 FOLD = Run("RotatedDigits", None, "mlp", "SAGM", "0", 0, 90, 10, {"lr": 1e-3}, left_out="15")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 def sweep(held_out=("0",), **search: Any):
     search = {"objective": "leave-one-domain-out", "trials": 2, **search}
     return small_sweep(held_out=list(held_out), search=search)

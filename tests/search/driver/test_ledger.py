@@ -22,11 +22,6 @@ from tests.search.play import (
 ASHA = {"scheduler": "asha", "grace_steps": 10}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 # What is handed out.
 
 

@@ -6,13 +6,8 @@ from rich.console import Console
 
 from search.driver import live_view
 from search.driver.live_view import Clock, progress, rows_of, table
-from search.run.run_folder import RunFolder
+from tests.search.command import wait_until
 from tests.search.play import finish, open_ledger, small_sweep
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 def text_of(renderable) -> str:
@@ -77,8 +72,14 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
     ledger = open_ledger(sweep, folder)
     with progress(sweep, ledger, folder):
         finish(ledger, sweep, folder, ledger.next(), 0.5)
-        time.sleep(0.3)
-    lines = capsys.readouterr().out.splitlines()
+        said: list[str] = []
+
+        def two_more() -> bool:
+            said.append(capsys.readouterr().out)
+            return "".join(said).count("\n") >= 3
+
+        wait_until(two_more, 120, "lines now and then")
+    lines = ("".join(said) + capsys.readouterr().out).splitlines()
     assert lines[0].startswith("played: 0 of 4 trials ended, 0 running, ")
     assert lines[0].endswith(f", in {folder.uri}")
     assert len(lines) >= 3

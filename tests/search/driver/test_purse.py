@@ -21,11 +21,6 @@ from tests.search.play import (
 SECONDS, PASSES = 9.0, 540.0
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 def sweep_with(**search):
     return small_sweep(algorithms=["ERM", "SAM"], search={"trials": 4, **search})
 

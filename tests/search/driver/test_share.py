@@ -3,7 +3,6 @@
 import pytest
 
 from search.driver import sharing
-from search.run.run_folder import RunFolder
 from tests.search.play import (
     finish,
     open_ledger,
@@ -15,11 +14,6 @@ from tests.search.play import (
 
 LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}}
 NINE = {"trials": 10, "sampler": "random", "space": {**LR, "weight_decay": 0, "dropout": 0}}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 def values(spec):

@@ -2,17 +2,12 @@ import optuna
 import pytest
 
 from search.driver.termination import STOPPED, Stop, shares
-from search.run.run_folder import TRIALS, RunFolder
+from search.run.run_folder import TRIALS
 from search.study.stagnation import startup, without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
 SEARCH = {"trials": 6, "sampler": "random", "terminator": "stagnation", "patience": 2}
 ERM, SAM, SAGM = (f"RotatedDigits.mlp.{name}.0.0" for name in ("ERM", "SAM", "SAGM"))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 def sweep_with(**search):

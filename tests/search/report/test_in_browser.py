@@ -50,7 +50,7 @@ def browse(file: Path, *options: str, scheme: str = LIGHT) -> tuple[str, list[st
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]

@@ -13,11 +13,6 @@ TRIAL = TrialSpec(Study("RotatedDigits", "mlp", "SAGM", "0", 0), 3, {})
 A, B = (f"{CHECKPOINTS}/{TRIAL.trial}.{place}.pt" for place in "ab")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 def written(folder: RunFolder, *steps: int) -> None:
     checkpoints = TrialCheckpoints(folder, TRIAL)
     for step in steps:

@@ -18,11 +18,6 @@ SWEEP = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
 ERM, SAGM = "RotatedDigits.mlp.ERM.0.0", "RotatedDigits.mlp.SAGM.0.0"
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 def write_evaluations(folder: RunFolder, trial: str, steps=(10, 20)) -> None:
     rows = [
         {"step": step, "weights": "iterate", "domain": "15", "role": "source", "split": "out",

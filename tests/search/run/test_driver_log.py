@@ -7,11 +7,6 @@ from search.run.driver_log import DiskLog, StoreLog, driver_log
 from search.run.run_folder import RunFolder
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
-
-
 def say(log: logging.Handler, line: str) -> None:
     log.handle(logging.makeLogRecord({"msg": line, "levelname": "WARNING"}))
 

@@ -13,15 +13,9 @@ import search
 from search.errors import UserError
 from search.run import retries
 from search.run.retries import StoreError
-from search.run.run_folder import RunFolder
 from search.run.storage import open_for_reading, open_for_writing
 
 CHECKOUT = Path(search.__file__).parent.parent
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -60,7 +60,7 @@ def test_locks_of_a_dead_driver_are_removed(journal):
     began = time.monotonic()
     study = optuna.load_study(study_name="s", storage=open_for_writing(RunFolder(journal.parent)))
     study.tell(study.ask(), 0.25)
-    assert time.monotonic() - began < 5  # Optuna alone waits 30 s for it
+    assert time.monotonic() - began < 25  # Optuna alone waits 30 s for it
     assert list(journal.parent.iterdir()) == [journal]
 
 
