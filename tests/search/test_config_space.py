@@ -19,6 +19,7 @@ from search.study.study_space import (
     grid,
     nearest,
     placed,
+    trials_per_study,
     published_setting,
     study_space,
     widened,
