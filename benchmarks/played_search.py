@@ -11,8 +11,7 @@ from benchmarks.learning_curves import Curve, Curves
 from search.driver.ledger import Ledger
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, run_of
-from search.study.study_space import column_types
+from search.study.plan import TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row
 
@@ -67,13 +66,13 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = 
     played = Played()
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(scratch)
-        ledger = Ledger(sweep, folder, storage.open_for_writing(folder))
+        ledger = Ledger(plans(sweep), folder, storage.open_for_writing(folder))
         spent, leader = 0.0, (0.0, -1, 0.0)  # (validation, trial, held-out accuracy) of the choice
         while most is None or spent < most:
             spec = ledger.next()
             if spec is None:
                 break
-            curve = curves.of(run_of(sweep, spec))
+            curve = curves.of(spec.run)
             if not noise:
                 curve = replace(curve, images=0)
             best, stopped = -1.0, False
@@ -94,7 +93,7 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = 
             else:
                 spent += curve.spent
                 played.note(spent, leader)
-                finish(ledger, sweep, folder, spec, curve)
+                finish(ledger, folder, spec, curve)
             played.trials += 1
     return played
 
@@ -118,8 +117,9 @@ def said(curve: Curve, at: int, state: str | None = None) -> Progress:
     )
 
 
-def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, spec: TrialSpec, curve: Curve) -> None:
+def finish(ledger: Ledger, folder: RunFolder, spec: TrialSpec, curve: Curve) -> None:
     state = "diverged" if curve.diverged else "completed"
     end = said(curve, len(curve.steps) - 1, state)
-    tables.write_trial(folder, trial_row(sweep, spec, end, state, end.reason), column_types(sweep))
+    row = trial_row(spec, end, state, end.reason)
+    tables.write_trial(folder, row, spec.plan.column_types)
     ledger.finish(spec, end)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,8 +42,8 @@ from search.driver.ledger import Ledger  # noqa: E402
 from search.results.selection import METHODS, select  # noqa: E402
 from search.run import storage, tables  # noqa: E402
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
+from search.study.plan import StudyPlan, plans  # noqa: E402
 from search.study.studies import asked_studies  # noqa: E402
-from search.study.study_space import column_types  # noqa: E402
 from search.sweep.schema import Sweep  # noqa: E402
 from search.worker.limits import own_memory  # noqa: E402
 from search.worker.trial import spec_of  # noqa: E402
@@ -77,9 +77,9 @@ def sweep_of(
     return checked(data, "scale.yaml")
 
 
-def pretend(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+def pretend(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
     """Does all that a trial does but train."""
-    spec = spec_of(config)
+    spec = spec_of(config, plans)
     study, began = spec.study, time.time()
     quality = seed_hash(*sorted(spec.values.items())) / 2**31
     found: list[Evaluation] = []
@@ -92,15 +92,15 @@ def pretend(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
         )
         found.append(Evaluation(step, scores, 0.0))
         rows = evaluation_rows(found)
-        tables.write_evaluations(folder, sweep.name, study.id, spec.trial, rows)
+        tables.write_evaluations(folder, spec.plan.sweep, study.id, spec.trial, rows)
         progress = Progress(step, quality * step / STEPS, step, 0.0, began, "here", "cpu")
         tune.report(asdict(progress))
     held_out = [Score(study.held_out, "held_out", split, 0.5, 1.0, 60) for split in ("in", "out")]
     found[-1] = Evaluation(STEPS, (*found[-1].scores, *held_out), 0.0)
     rows = evaluation_rows(found)
-    tables.write_evaluations(folder, sweep.name, study.id, spec.trial, rows)
-    row = trial_row(sweep, spec, progress, "completed", None)
-    tables.write_trial(folder, row, column_types(sweep))
+    tables.write_evaluations(folder, spec.plan.sweep, study.id, spec.trial, rows)
+    row = trial_row(spec, progress, "completed", None)
+    tables.write_trial(folder, row, spec.plan.column_types)
     tune.report(asdict(progress) | {"state": "completed"})
 
 
@@ -188,7 +188,7 @@ def measure(sweep: Sweep, folder: RunFolder, windows: int) -> dict[str, Any]:
     }
     report["seconds"] = {
         "open as a resume does": seconds(
-            lambda: Ledger(sweep, folder, storage.open_for_writing(folder))
+            lambda: Ledger(plans(sweep), folder, storage.open_for_writing(folder))
         ),
         "read the tables": seconds(
             lambda: (tables.read_trials(folder), tables.read_evaluations(folder))

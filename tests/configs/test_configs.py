@@ -11,6 +11,7 @@ from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
 from search.study.study_space import trials_per_study
 from search.sweep.per_dataset import by_dataset
+from tests.search.play import first_settings
 from training.algorithms import PARTS
 
 FOLDER = Path(__file__).parents[2] / "configs"

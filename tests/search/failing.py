@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ray import tune
 
 from search.run.run_folder import RunFolder
-from search.sweep.schema import Sweep
+from search.study.plan import StudyPlan
 from search.worker import trial
 
 REPORT = tune.report
@@ -25,8 +26,8 @@ def attempts(folder: RunFolder, number: int) -> int:
     return len(list(Path(f"{folder.root}-attempts").glob(f"{number}.*")))
 
 
-def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
-    """What a worker runs in the place of `trainable.run_trial`."""
+def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
+    """What a worker runs in the place of `trial.run_trial`."""
     number = config["number"]
     first = attempts(folder, number) == 0
     place = Path(f"{folder.root}-attempts")
@@ -38,13 +39,13 @@ def run_trial(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
         trial.tune.report = _die_at_the_end
     if number == TOO_BIG:
         HOG.append(np.ones(10**9, np.uint8))
-    trial.run_trial(config, sweep, folder)
+    trial.run_trial(config, plans, folder)
 
 
-def hang(config: dict[str, Any], sweep: Sweep, folder: RunFolder) -> None:
+def hang(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
     """A trial that never comes to its first evaluation."""
     trial.train = lambda *_: time.sleep(3600)
-    trial.run_trial(config, sweep, folder)
+    trial.run_trial(config, plans, folder)
 
 
 def _die_at_the_end(progress: dict[str, Any]) -> None:

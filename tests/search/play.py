@@ -21,11 +21,12 @@ from search.driver import experiment, launch
 from search.driver.cluster import Slots
 from search.driver.faults import fault_of
 from search.driver.ledger import Ledger
+from search.driver.trackers import Tracker
 from search.driver.tune_searcher import StudySearcher
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec
-from search.study.study_space import column_types
+from search.space.ranges import Value
+from search.study.plan import StudyPlan, TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial_rows import Progress, trial_row
@@ -55,11 +56,17 @@ def small_sweep(**changes: Any) -> Sweep:
     return checked(data, "sweep.yaml")
 
 
+def first_settings(sweep: Sweep, algorithm: str) -> list[dict[str, Value]]:
+    """What the studies of an algorithm try first."""
+    plan, *_ = (plan for plan in plans(sweep).values() if plan.study.algorithm == algorithm)
+    return plan.first_settings()
+
+
 def open_ledger(sweep: Sweep, folder: RunFolder) -> Ledger:
     """A ledger as a new driver opens it: all it knows comes from the folder."""
     if folder.local:
         Path(folder.root).mkdir(parents=True, exist_ok=True)
-    return Ledger(sweep, folder, storage.open_for_writing(folder))
+    return Ledger(plans(sweep), folder, storage.open_for_writing(folder))
 
 
 def said(step: int, value: float, state: str | None = None, reason: str | None = None) -> Progress:
@@ -67,36 +74,33 @@ def said(step: int, value: float, state: str | None = None, reason: str | None =
     return Progress(step, value, step, 0.1 * step, time.time(), "here", "cpu", state, reason)
 
 
-def write_row(sweep: Sweep, folder: RunFolder, spec: TrialSpec, end: Progress) -> None:
+def write_row(folder: RunFolder, spec: TrialSpec, end: Progress) -> None:
     """What a worker does before its last report."""
     assert end.state is not None
-    row = trial_row(sweep, spec, end, end.state, end.reason)
-    tables.write_trial(folder, row, column_types(sweep))
+    row = trial_row(spec, end, end.state, end.reason)
+    tables.write_trial(folder, row, spec.plan.column_types)
 
 
-def finish(ledger: Ledger, sweep: Sweep, folder: RunFolder, spec: TrialSpec, value: float):
-    end = said(sweep.training.steps, value, "completed")
-    write_row(sweep, folder, spec, end)
+def finish(ledger: Ledger, folder: RunFolder, spec: TrialSpec, value: float):
+    end = said(spec.plan.training.steps, value, "completed")
+    write_row(folder, spec, end)
     ledger.finish(spec, end)
 
 
 def carry_out(
-    ledger: Ledger,
-    sweep: Sweep,
-    folder: RunFolder,
-    spec: TrialSpec,
-    curve: Callable[[int], float],
+    ledger: Ledger, folder: RunFolder, spec: TrialSpec, curve: Callable[[int], float]
 ) -> int | None:
     """Plays a trial whose best value so far at each step is `curve(step)`.
 
     Returns the step it was pruned at, None if it came to its end.
     """
-    steps, every = sweep.training.steps, sweep.training.evaluate_every
+    training = spec.plan.training
+    steps, every = training.steps, training.evaluate_every
     for step in [*range(every, steps, every), steps]:
         if ledger.report(spec, said(step, curve(step))):
             ledger.prune(spec)
             return step
-    finish(ledger, sweep, folder, spec, curve(steps))
+    finish(ledger, folder, spec, curve(steps))
     return None
 
 
@@ -115,7 +119,7 @@ def play(
     for _ in range(trials):
         spec = ledger.next()
         assert spec is not None
-        finish(ledger, sweep, folder, spec, quality(spec.values))
+        finish(ledger, folder, spec, quality(spec.values))
         specs.append(spec)
     return specs
 
@@ -133,7 +137,7 @@ def play_through_deaths(sweep: Sweep, folder: RunFolder, attempts: int) -> Ledge
             continue
         if spec is None:
             return ledger
-        finish(ledger, sweep, folder, spec, quality(spec.values))
+        finish(ledger, folder, spec, quality(spec.values))
     raise AssertionError(f"trials are left after {attempts} drivers")
 
 
@@ -190,8 +194,15 @@ def without_ray() -> Iterator[None]:
         torch.set_num_threads(threads)  # trials set their own
 
 
-def _drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: experiment.Stop) -> None:
-    searcher = StudySearcher(ledger, OneSlot(), stop.asked.set, sweep.search.hang_seconds)
+def _drive(
+    plans: Mapping[str, StudyPlan],
+    folder: RunFolder,
+    ledger: Ledger,
+    stop: experiment.Stop,
+    tracked: Sequence[Tracker] = (),
+) -> None:
+    hang_seconds = next(iter(plans.values())).search.hang_seconds
+    searcher = StudySearcher(ledger, OneSlot(), stop.asked.set, hang_seconds)
     for name in map(str, count()):
         config = searcher.suggest(name)
         if config == Searcher.FINISHED or stop.asked.is_set():
@@ -205,7 +216,7 @@ def _drive(sweep: Sweep, folder: RunFolder, ledger: Ledger, stop: experiment.Sto
 
         try:
             with patch.object(trial.tune, "report", report):
-                experiment.run_trial(config, sweep, folder)
+                experiment.run_trial(config, plans, folder)
         except Stopped:
             pass
         except Exception as error:

@@ -111,7 +111,7 @@ def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(fol
     assert after[:3] == [before[0], before[2], before[1]]
     assert after[3] not in before
     for spec in after:
-        finish(resumed, sweep, folder, spec, 0.5)
+        finish(resumed, folder, spec, 0.5)
     check_whole(sweep, folder, {"completed": 4})
 
 
@@ -145,7 +145,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
     assert adopted.number == 5
     assert [(name, adopted.values[name]) for name, _ in asked] == asked
     assert adopted.values.keys() == {*space, "batch_size"}
-    finish(resumed, sweep, folder, adopted, quality(adopted.values))
+    finish(resumed, folder, adopted, quality(adopted.values))
     play(sweep, folder, 1, resumed)
     check_whole(sweep, folder, {"completed": 7})
     if sampler != "gp":  # which comes back to a corner of so small a space by itself
@@ -185,7 +185,7 @@ def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
     assert TrialCheckpoints(folder, adopted).read() == {"step": 10}
     for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
         resumed.report(adopted, said(step, best))
-    finish(resumed, sweep, folder, adopted, 0.7)
+    finish(resumed, folder, adopted, 0.7)
     (trial,) = stored(folder)[spec.study.id]
     assert trial.intermediate_values == {10: 0.5, 20: 0.6, 30: 0.7}
     check_whole(sweep, folder, {"completed": 1})
@@ -213,7 +213,7 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
         "failed": lambda: ledger.fail(spec, reason),
     }
     if end not in ending:
-        write_row(sweep, folder, spec, last)
+        write_row(folder, spec, last)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, die)
         crash(ledger, ending.get(end, lambda: ledger.finish(spec, last)))
@@ -223,7 +223,7 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
     assert resumed.left == 1
     assert counts(resumed) == {"SAGM": {end: 1}}
     assert resumed.next() == good
-    finish(resumed, sweep, folder, good, 0.9)
+    finish(resumed, folder, good, 0.9)
     assert resumed.next() is None
     trial = stored(folder)[good.study.id][1]
     assert state_of(trial) == end
@@ -242,7 +242,7 @@ def test_what_a_resumed_ledger_counts_is_what_the_first_one_did(folder):
     values = {}
     for value in (0.5, 0.7, 0.6):
         spec = ledger.next()
-        finish(ledger, sweep, folder, spec, value)
+        finish(ledger, folder, spec, value)
         values[spec.trial] = value
     ledger.fail(ledger.next(), "no")
     resumed = open_ledger(sweep, folder)

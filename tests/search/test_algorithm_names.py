@@ -3,10 +3,10 @@
 import pytest
 
 from search.space.algorithm_names import averaging, parts, split
-from search.study.plan import TrialSpec, run_of
+from search.study.plan import plans
 from search.study.studies import studies
-from search.study.study_space import column_types, first_settings, study_space
-from tests.search.play import small_sweep
+from search.study.study_space import column_types, study_space
+from tests.search.play import first_settings, small_sweep
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_a_named_average_runs_as_that_of_the_whole_sweep_does():
     (here,), (there,) = studies(named), studies(of_all)
     assert here.id == "RotatedDigits.mlp.SAGM+SWAD.0.0"
     values = {"lr": 1e-3}
-    run = run_of(named, TrialSpec(here, 0, values))
+    run = plans(named)[here.id].trial(0, values).run
     assert (run.algorithm, run.averaging) == ("SAGM", "swad")
-    assert run == run_of(of_all, TrialSpec(there, 0, values))
+    assert run == plans(of_all)[there.id].trial(0, values).run
 
 
 def test_beside_it_an_algorithm_without_one_is_not_averaged():
     mine = small_sweep(algorithms=["ERM", "SWAD"], search={"space": {"lr": 1e-3}})
-    assert [run_of(mine, TrialSpec(s, 0, {})).averaging for s in studies(mine)] == ["none", "swad"]
+    assert [plans(mine)[s.id].trial(0, {}).run.averaging for s in studies(mine)] == ["none", "swad"]
     assert "swad_ratio" not in study_space(mine, "ERM")
     assert "swad_ratio" in study_space(mine, "SWAD")

@@ -10,7 +10,7 @@ from search.checks.load_sweep import checked
 from search.results.selection import select
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, device, run_of
+from search.study.plan import TrialSpec, device, plans
 from search.study.studies import studies
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep
@@ -47,8 +47,8 @@ def carried_out(
     mine = sweep(averaging=averaging)
     manifest.record(folder, [])
     (study,) = studies(mine)
-    spec = TrialSpec(study, 0, VALUES | NUMBERS[averaging])
-    Trial(mine, folder, spec, run_of(mine, spec)).carry_out()
+    spec = plans(mine)[study.id].trial(0, VALUES | NUMBERS[averaging])
+    Trial(folder, spec).carry_out()
     return mine, spec, reports
 
 
@@ -110,7 +110,7 @@ def test_every_key_of_the_training_reaches_the_run_or_the_search():
     }
     mine = sweep(**changed)
     (study,) = studies(mine)
-    run = run_of(mine, TrialSpec(study, 0, VALUES))
+    run = plans(mine)[study.id].trial(0, VALUES).run
     for name, value in changed.items():
         assert getattr(run, name) == (tuple(value) if isinstance(value, list) else value)
     assert (run.steps, run.evaluate_every, run.bn, run.rho_floor) == (60, 10, "updated", 0.0)

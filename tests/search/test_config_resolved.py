@@ -7,8 +7,9 @@ from datasets import KINDS
 from search.checks.load_sweep import checked, load
 from search.errors import UserError
 from search.study.resolved_sweep import as_yaml, differences, resolved
-from search.study.study_space import first_settings, study_space
+from search.study.study_space import study_space
 from search.sweep.schema import Sweep, json_schema
+from tests.search.play import first_settings
 
 SWEEP = {
     "name": "small",

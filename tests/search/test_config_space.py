@@ -15,17 +15,17 @@ from search.space.suggested_ranges import RANGES, suggestions
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.study_space import (
     column_types,
-    first_settings,
     grid,
     nearest,
     placed,
-    trials_per_study,
     published_setting,
     study_space,
+    trials_per_study,
     widened,
 )
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
+from tests.search.play import first_settings
 from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
 from training.averaging import AVERAGINGS

@@ -23,8 +23,7 @@ from optuna.trial import TrialState
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec
-from search.study.studies import studies
+from search.study.plan import plans
 from search.study.trial_attributes import state_of
 from tests.search.command import (
     CHECKOUT,
@@ -174,8 +173,8 @@ def story(tmp_path_factory) -> Story:
         end_all(resume)
     story.checkpoints = {
         spec.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
-        for study in studies(small_sweep(**SWEEP))
-        for spec in (TrialSpec(study, number, {}) for number in range(3))
+        for plan in plans(small_sweep(**SWEEP)).values()
+        for spec in (plan.trial(number, {}) for number in range(3))
         if (checkpoint := TrialCheckpoints(folder, spec).read()) is not None
     }
 

@@ -17,14 +17,13 @@ from search.driver.launch import launch
 from search.errors import UserError
 from search.run.run_folder import RunFolder
 from search.run.tables import read_trials
-from search.study.plan import TrialSpec, run_of
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml
-from search.study.studies import studies
-from search.study.study_space import column_types, first_settings, study_space
+from search.study.study_space import column_types, study_space
 from search.sweep.per_dataset import of_dataset
 from search.sweep.schema import Model, Sweep
 from tests.models.tiny_models import SHAPE
-from tests.search.play import without_ray
+from tests.search.play import first_settings, without_ray
 from tests.search.refused import SWEEP, problems, space, the_problem
 from tests.training.photographs import photographs
 from training.run import Run
@@ -37,7 +36,7 @@ def sweep(**changes: object) -> Sweep:
 
 
 def run(of: Sweep) -> Run:
-    return run_of(of, TrialSpec(studies(of)[0], 0, {}))
+    return next(iter(plans(of).values())).trial(0, {}).run
 
 
 def resolved(of: Sweep) -> Sweep:

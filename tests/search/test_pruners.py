@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from search.driver.ledger import grace_steps
 from search.run.run_folder import RunFolder
 from search.study import pruners
+from search.study.plan import plans
 from search.sweep.schema import Search
 from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
 
@@ -37,7 +37,7 @@ def play_one_by_one(sweep, folder, qualities):
     while (spec := ledger.next()) is not None:
         study = spec.study.id
         curve = rising(next(curves[study]))
-        steps[study].append(carry_out(ledger, sweep, folder, spec, curve))
+        steps[study].append(carry_out(ledger, folder, spec, curve))
     return steps
 
 
@@ -125,8 +125,10 @@ def test_the_default_grace_has_a_third_rung_at_two_thirds(steps, every, factor, 
 
 
 def test_a_grace_in_the_sweep_file_holds_over_the_default():
-    assert grace_steps(sweep_of("asha")) == 10
-    assert grace_steps(sweep_of("asha", search={"grace_steps": 35})) == 35
+    (plan,) = plans(sweep_of("asha")).values()
+    assert plan.grace_steps == 10
+    (plan,) = plans(sweep_of("asha", search={"grace_steps": 35})).values()
+    assert plan.grace_steps == 35
 
 
 def test_asha_stops_nobody_that_is_behind_by_no_more_than_the_noise_of_its_images(tmp_path):
@@ -177,7 +179,7 @@ def test_what_is_stopped_and_suggested_does_not_hang_on_restarts(scheduler, tmp_
         for _ in range(count):
             spec = ledger.next()
             curve = rising(QUALITIES[spec.number])
-            carry_out(ledger, sweep, folder, spec, curve)
+            carry_out(ledger, folder, spec, curve)
 
     whole, restarted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "restarted")
     go_on(whole, open_ledger(sweep, whole), 16)

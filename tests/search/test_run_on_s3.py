@@ -16,6 +16,7 @@ from search.run.retries import StoreError
 from search.run.run_folder import SWEEP, RunFolder
 from search.run.storage import begun, open_for_reading, open_for_writing
 from search.run.tables import read_trials, write_trial
+from search.study.plan import plans
 from tests.search.play import play, small_sweep, stored
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving
 
@@ -170,7 +171,7 @@ def test_the_journal_is_kept_there_and_a_reader_writes_nothing(bucket):
     assert not begun(folder)
     assert open_for_reading(folder).get_all_studies() == []
     storage = open_for_writing(folder)
-    assigned = play(sweep, folder, 3, Ledger(sweep, folder, storage))
+    assigned = play(sweep, folder, 3, Ledger(plans(sweep), folder, storage))
     storage.flush()
     assert folder.list("optuna.journal") == ["00000000.jsonl"]
     before = folder.read_bytes("optuna.journal/00000000.jsonl")
@@ -196,7 +197,7 @@ def test_a_run_that_was_copied_from_a_disk_says_where_its_journal_belongs(bucket
 def test_a_run_that_is_copied_to_a_disk_is_gone_on_with(bucket, tmp_path):
     disk, folder, sweep = RunFolder(tmp_path), RunFolder(f"{bucket}/x"), small_sweep()
     storage = open_for_writing(folder)
-    play(sweep, folder, 2, Ledger(sweep, folder, storage))
+    play(sweep, folder, 2, Ledger(plans(sweep), folder, storage))
     storage.flush()
     for name in folder.list("optuna.journal"):
         journal = f"optuna.journal/{name}"

@@ -10,7 +10,7 @@ import yaml
 import datasets
 from search.checks.load_sweep import checked, load
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, run_of
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
 from search.sweep.per_dataset import by_dataset, place_in_file, place_in_part
@@ -57,7 +57,7 @@ def test_each_dataset_has_its_domains_and_its_keys_of_training():
         (OTHER, "0"),
     ]
     assert len(found) == 8
-    run = run_of(sweep, TrialSpec(found[-1], 0, {}))
+    run = plans(sweep)[found[-1].id].trial(0, {}).run
     assert (run.dataset, run.steps, run.evaluate_every) == (OTHER, 180, 10)
 
 
@@ -181,11 +181,9 @@ def test_trials_of_each_dataset_are_stopped_by_its_own_steps(tmp_path):
     folder = RunFolder(tmp_path / "run")
     ledger = open_ledger(sweep, folder)
     stopped: dict[str, set[int]] = {"RotatedDigits": set(), OTHER: set()}
-    parts = by_dataset(sweep)
     while (spec := ledger.next()) is not None:
-        one = parts[spec.study.dataset]
         value = 0.9 - 0.1 * spec.number
-        step = carry_out(ledger, one, folder, spec, lambda step, value=value: value)
+        step = carry_out(ledger, folder, spec, lambda step, value=value: value)
         if step is not None:
             stopped[spec.study.dataset].add(step)
     assert stopped["RotatedDigits"]

@@ -47,13 +47,13 @@ def test_a_run_that_has_not_begun_is_not_complete(folder, shown):
 def test_trials_are_counted_by_how_they_ended(folder, shown):
     ledger = open_ledger(WHOLE, folder)
     erm, sagm = ledger.next(), ledger.next()
-    finish(ledger, WHOLE, folder, erm, 0.75)
+    finish(ledger, folder, erm, 0.75)
     ledger.report(sagm, said(10, 0.5))
     ledger.prune(sagm)
     failed, diverged = ledger.next(), ledger.next()
     ledger.fail(failed, "no")
     end = said(20, 0.9, "diverged", "the loss stopped being finite")
-    write_row(WHOLE, folder, diverged, end)
+    write_row(folder, diverged, end)
     ledger.finish(diverged, end)
     ledger.next()
     before = folder.read_bytes("optuna.journal")
@@ -101,7 +101,7 @@ def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
     ledger = open_ledger(sweep, folder)
     while (spec := ledger.next()) is not None:
         rising = 0.1 * spec.number if spec.study.algorithm == "SAGM" else 0.5
-        finish(ledger, sweep, folder, spec, rising)
+        finish(ledger, folder, spec, rising)
     print_status(folder.uri)
     text = capsys.readouterr().out
     assert "│ ERM       │ 0        │    0 │    2/2 │" in text

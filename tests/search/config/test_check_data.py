@@ -12,6 +12,7 @@ import models
 from datasets import Domain, DomainDataset
 from search.checks.check_data import check_batches, check_data, check_device
 from search.checks.load_sweep import checked
+from search.study.plan import plans
 from search.sweep.problems import dotted
 from tests.search.refused import SWEEP
 
@@ -36,7 +37,7 @@ def images(
 
 def said(dataset: DomainDataset, **changes: Any) -> list[tuple[str, str]]:
     sweep = checked({**SWEEP, "held_out": ["0"], **changes}, "sweep.yaml")
-    return [(dotted(p.path), p.text) for p in check_data(sweep, [dataset])]
+    return [(dotted(p.path), p.text) for p in check_data(sweep, plans(sweep), [dataset])]
 
 
 def test_a_domain_too_small_to_validate_on_is_named_the_held_out_one_too():

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from search.driver.report_steps import whole
 
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds
+from search.study.plan import plans
 from search.study.trial_attributes import IMAGES
-from search.sweep.per_dataset import of_dataset
 from search.worker.trial_folds import TrialFolds
 from tests.search.play import (
     finish,
@@ -48,7 +47,7 @@ def test_a_trial_is_known_by_the_ends_of_its_folds_whose_value_may_fall(folder):
     for folds, value in enumerate((0.9, 0.7, 0.8, 0.6, 0.5), start=1):
         assert not ledger.report(trial, after(folds, value))
         assert not ledger.report(trial, said(90 * folds + 10, value))  # a sign of life
-    finish(ledger, mine, folder, trial, 0.5)
+    finish(ledger, folder, trial, 0.5)
     ((known, *_),) = stored(folder).values()
     assert known.intermediate_values == {90: 0.9, 180: 0.7, 270: 0.8, 360: 0.6, 450: 0.5}
     assert known.value == 0.5
@@ -63,7 +62,7 @@ def test_nothing_is_stopped_within_a_run(folder, scheduler):
         trial = ledger.next()
         for folds in range(1, 6):
             assert not ledger.report(trial, after(folds, 0.9))
-        finish(ledger, mine, folder, trial, 0.9)
+        finish(ledger, folder, trial, 0.9)
     trial = ledger.next()
     assert not ledger.report(trial, replace(said(80, 0), value=None))
     assert not ledger.report(trial, said(460, 0.1))
@@ -97,7 +96,7 @@ def test_the_median_goes_by_the_newest_value_and_not_by_the_best_which_is_of_eas
         trial = ledger.next()
         for folds, value in enumerate((0.9, 0.6, 0.6, 0.6, 0.6), start=1):
             assert not ledger.report(trial, after(folds, value))
-        finish(ledger, mine, folder, trial, 0.6)
+        finish(ledger, folder, trial, 0.6)
     trial = ledger.next()
     assert not ledger.report(trial, after(1, 0.95))
     assert ledger.report(trial, after(2, 0.2))
@@ -130,8 +129,8 @@ def test_a_resumed_trial_is_judged_by_its_newest_fold_only(folder):
 
 
 def test_a_whole_trial_has_a_fold_for_each_source_domain_and_its_own_run():
-    assert whole(of_dataset(sweep(), "RotatedDigits")) == 6 * 90
-    assert whole(of_dataset(small_sweep(), "RotatedDigits")) == 90
+    assert [plan.total_steps for plan in plans(sweep()).values()] == [6 * 90]
+    assert [plan.total_steps for plan in plans(small_sweep()).values()] == [90]
 
 
 def test_a_trial_may_be_spared_its_own_run_after_the_last_fold(folder):
@@ -155,12 +154,12 @@ def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
     ledger = open_ledger(mine, folder)
     first, second = ledger.next(), ledger.next()
     fold_of(folder, first)
-    write_row(mine, folder, first, said(90, 0.5, "completed"))
+    write_row(folder, first, said(90, 0.5, "completed"))
     ledger.finish(first, said(90, 0.5, "completed"))
     shared = SharedFolds(folder, second.study)
     assert shared.read(replace(FOLD, held_out="15", left_out="0")) is not None
     assert shared.read(replace(FOLD, seed=1)) is None
-    finish(ledger, mine, folder, second, 0.5)
+    finish(ledger, folder, second, 0.5)
     assert shared.read(FOLD) is None
     fold_of(folder, first)  # by a worker that nobody waits for any more
     open_ledger(mine, folder)
@@ -175,7 +174,7 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
     trials = [ledger.next(), ledger.next()]
     fold_of(folder, trials[0])
     for trial in trials:
-        finish(ledger, mine, folder, trial, 0.5)
+        finish(ledger, folder, trial, 0.5)
     ledger.next()
     assert all(record.done for record in ledger.records.values())
     shared = SharedFolds(folder, trials[0].study)
@@ -183,5 +182,5 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
         now.tidy()
         assert shared.read(FOLD) is not None
     while (trial := more.next()) is not None:
-        finish(more, mine, folder, trial, 0.5)
+        finish(more, folder, trial, 0.5)
     assert shared.read(FOLD) is None

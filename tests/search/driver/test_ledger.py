@@ -79,10 +79,10 @@ def test_trials_go_round_the_studies_to_the_one_with_the_fewest_at_work(folder):
     ledger = open_ledger(sweep, folder)
     first = [ledger.next() for _ in range(4)]
     assert [a.study.algorithm for a in first] == ["ERM", "SAM", "SAGM", "ERM"]
-    finish(ledger, sweep, folder, first[2], 0.5)
+    finish(ledger, folder, first[2], 0.5)
     assert ledger.next().study.algorithm == "SAGM"
-    finish(ledger, sweep, folder, first[0], 0.5)
-    finish(ledger, sweep, folder, first[3], 0.5)
+    finish(ledger, folder, first[0], 0.5)
+    finish(ledger, folder, first[3], 0.5)
     # ERM has nobody at work, although it was asked most often.
     assert ledger.next().study.algorithm == "ERM"
 
@@ -123,7 +123,7 @@ def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder)
     for step, best in ((10, 0.5), (20, 0.8), (30, 0.8)):
         assert not ledger.report(spec, said(step, best))
     TrialCheckpoints(folder, spec).write({"step": 30})
-    finish(ledger, sweep, folder, spec, 0.8)
+    finish(ledger, folder, spec, 0.8)
     ((trial,),) = stored(folder).values()
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.8)
     assert trial.intermediate_values == {10: 0.5, 20: 0.8, 30: 0.8}
@@ -176,7 +176,7 @@ def test_a_diverged_trial_is_pruned_to_optuna_and_diverged_to_us(folder):
         if value:
             ledger.report(spec, said(10, value))
         end = said(20, value, "diverged", why)
-        write_row(sweep, folder, spec, end)
+        write_row(folder, spec, end)
         ledger.finish(spec, end)
     for trial in stored(folder)[early.study.id]:
         assert trial.state == TrialState.PRUNED
@@ -250,7 +250,7 @@ def test_a_trial_that_wrote_its_row_before_its_worker_died_has_ended_as_the_row_
     sweep = small_sweep(search={"trials": 1, "max_failures": 0})
     ledger = open_ledger(sweep, folder)
     spec = ledger.next()
-    write_row(sweep, folder, spec, said(90, 0.8, "completed"))
+    write_row(folder, spec, said(90, 0.8, "completed"))
     ledger.lose(spec, "its worker process died", counts=True)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.value) == ("completed", 0.8)

@@ -20,7 +20,7 @@ def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
     sweep = small_sweep(algorithms=["ERM", "SAGM"])
     ledger = open_ledger(sweep, folder)
     specs = [ledger.next() for _ in range(3)]
-    finish(ledger, sweep, folder, specs[0], 0.8125)
+    finish(ledger, folder, specs[0], 0.8125)
     ledger.fail(specs[1], "no")
     lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
     erm, sagm = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines)
@@ -31,7 +31,7 @@ def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
 def test_many_studies_are_drawn_as_a_line_per_algorithm(folder):
     sweep = small_sweep(algorithms=["ERM", "SAGM"], held_out="all", seeds=[0, 1, 2])
     ledger = open_ledger(sweep, folder)
-    finish(ledger, sweep, folder, ledger.next(), 0.5)
+    finish(ledger, folder, ledger.next(), 0.5)
     ledger.next()
     lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
     assert len(lines) == 2
@@ -43,7 +43,7 @@ def test_what_is_drawn_does_not_change_while_the_ledger_counts_on(folder):
     sweep = small_sweep()
     ledger = open_ledger(sweep, folder)
     (row,) = rows_of(ledger)
-    finish(ledger, sweep, folder, ledger.next(), 0.5)
+    finish(ledger, folder, ledger.next(), 0.5)
     assert row.count == 0
     assert rows_of(ledger)[0].count == 1
 
@@ -54,12 +54,12 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
     sweep = small_sweep(search={"trials": 10})
     ledger = open_ledger(sweep, folder)
     for _ in range(4):
-        finish(ledger, sweep, folder, ledger.next(), 0.5)
+        finish(ledger, folder, ledger.next(), 0.5)
     resumed = open_ledger(sweep, folder)
     clock = Clock(resumed)
     assert clock.line() == "4 of 10 trials ended, 0 running, 0:00:00 elapsed"
     for _ in range(2):
-        finish(resumed, sweep, folder, resumed.next(), 0.5)
+        finish(resumed, folder, resumed.next(), 0.5)
     resumed.next()
     now[0] += 3700.0
     line = "6 of 10 trials ended, 1 running, 1:01:40 elapsed, about 2:03:20 left"
@@ -71,7 +71,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
     sweep = small_sweep()
     ledger = open_ledger(sweep, folder)
     with progress(sweep, ledger, folder):
-        finish(ledger, sweep, folder, ledger.next(), 0.5)
+        finish(ledger, folder, ledger.next(), 0.5)
         said: list[str] = []
 
         def two_more() -> bool:

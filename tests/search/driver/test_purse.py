@@ -35,7 +35,7 @@ def spend(sweep, folder, ledger=None):
     count = 0
     while (spec := ledger.next()) is not None:
         end = costing(PASSES, 90, quality(spec.values), "completed")
-        write_row(sweep, folder, spec, end)
+        write_row(folder, spec, end)
         ledger.finish(spec, end)
         count += 1
     assert ledger.left == 0
@@ -124,7 +124,7 @@ def test_the_tables_of_studies_that_a_budget_ended_become_parts_again(folder):
     assert spec.trial == f"{sam}.2"
     assert folder.list(TRIALS) == [f"{erm}.parquet", f"{sam}.0.parquet", f"{sam}.1.parquet"]
     assert tables.read_trials(folder).equals(before)
-    finish(ledger, sweep, folder, spec, 0.5)
+    finish(ledger, folder, spec, 0.5)
     assert len(tables.read_trials(folder)) == 6
 
 

@@ -43,7 +43,7 @@ def play_out(ledger, sweep, folder, value=quality, end="completed"):
     names = []
     while (spec := ledger.next()) is not None:
         last = said(sweep.training.steps, value(spec.values), end)
-        write_row(sweep, folder, spec, last)
+        write_row(folder, spec, last)
         ledger.finish(spec, last)
         names.append(spec.trial)
     return names
@@ -80,12 +80,12 @@ def test_a_later_seed_waits_for_the_one_before_and_holds_nobody_up(folder):
     assert ledger.left == 6
     last = handed.pop()
     for spec in handed:
-        finish(ledger, sweep, folder, spec, 0.5)
+        finish(ledger, folder, spec, 0.5)
     begun = ledger.next()  # that of the domain whose first seed is done
     assert (begun.study.seed, begun.study.held_out) == (1, "0")
     assert last.study.held_out == "75"
-    finish(ledger, sweep, folder, last, 0.5)
-    finish(ledger, sweep, folder, begun, 0.5)
+    finish(ledger, folder, last, 0.5)
+    finish(ledger, folder, begun, 0.5)
     assert len(play_out(ledger, sweep, folder)) == 5
     assert all(record.done for record in ledger.records.values())
 
@@ -124,7 +124,7 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
             ledger.prune(spec)
         else:
             last = said(20, 0.4, "diverged", "why")
-            write_row(sweep, folder, spec, last)
+            write_row(folder, spec, last)
             ledger.finish(spec, last)
     for now in (ledger, open_ledger(sweep, folder)):
         assert (now.left, now.next()) == (0, None)
@@ -149,7 +149,7 @@ def test_what_earned_a_seed_is_not_stopped_on_it(folder):
     ended = {0: [], 1: []}
     while (spec := ledger.next()) is not None:
         level = 0.9 - 0.1 * spec.number
-        at = carry_out(ledger, sweep, folder, spec, lambda step, level=level: level)
+        at = carry_out(ledger, folder, spec, lambda step, level=level: level)
         ended[spec.study.seed].append(at)
     assert any(ended[0])
     assert ended[1]
@@ -223,7 +223,7 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
         ledger, seeds = open_ledger(sweep, folder), []
         while (spec := ledger.next()) is not None:
             end = replace(said(90, quality(spec.values), "completed"), passes=100)
-            write_row(sweep, folder, spec, end)
+            write_row(folder, spec, end)
             ledger.finish(spec, end)
             seeds.append(spec.study.seed)
         assert all(record.done for record in ledger.records.values())

@@ -26,7 +26,7 @@ def played(folder, **search):
     sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search={**NINE, **search})
     ledger = open_ledger(sweep, folder)
     while (spec := ledger.next()) is not None:
-        finish(ledger, sweep, folder, spec, values(spec))
+        finish(ledger, folder, spec, values(spec))
     return stored(folder)
 
 
@@ -64,13 +64,13 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
     ledger = open_ledger(sweep, folder)
     handed = [ledger.next() for _ in range(12)]
     for spec in handed[:8]:  # two of each study: not enough to tell the good from the lucky
-        finish(ledger, sweep, folder, spec, quality(spec.values))
+        finish(ledger, folder, spec, quality(spec.values))
     handed += [ledger.next() for _ in range(4)]
     assert not any(taken(trials) for trials in stored(folder).values())
     for spec in handed[8:]:
-        finish(ledger, sweep, folder, spec, quality(spec.values))
+        finish(ledger, folder, spec, quality(spec.values))
     while (spec := ledger.next()) is not None:
-        finish(ledger, sweep, folder, spec, quality(spec.values))
+        finish(ledger, folder, spec, quality(spec.values))
     for name, trials in stored(folder).items():
         for trial in taken(trials):
             assert trial.user_attrs[sharing.FROM].split(".")[2] == name.split(".")[2]

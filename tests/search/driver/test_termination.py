@@ -22,7 +22,7 @@ def carry_on(sweep, folder, curves, most=99, ledger=None):
         if spec is None:
             break
         value = curves[spec.study.algorithm](spec.number)
-        finish(ledger, sweep, folder, spec, value)
+        finish(ledger, folder, spec, value)
     return {study: len(trials) for study, trials in stored(folder).items()}
 
 
@@ -72,9 +72,9 @@ def test_a_decision_is_not_taken_back_when_a_trial_at_work_turns_out_better(fold
     trials = [ledger.next() for _ in range(12)]
     erm = [spec for spec in trials if spec.study.id == ERM]
     for spec in erm[:3]:
-        finish(ledger, sweep, folder, spec, 0.5)
+        finish(ledger, folder, spec, 0.5)
     assert ledger.next().study.id != ERM  # it has fewer at work, and would be next
-    finish(ledger, sweep, folder, erm[3], 0.9)
+    finish(ledger, folder, erm[3], 0.9)
     for opened in (ledger, open_ledger(sweep, folder)):
         record = opened.records[ERM]
         assert (record.asked, record.max_trials, record.full) == (4, 4, True)
@@ -91,9 +91,9 @@ def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
     def since(startup=0):
         return without_gain(record.optuna.get_trials(), startup)
 
-    finish(ledger, sweep, folder, ledger.next(), 0.7)
+    finish(ledger, folder, ledger.next(), 0.7)
     assert since() == 0
-    finish(ledger, sweep, folder, ledger.next(), 0.7)
+    finish(ledger, folder, ledger.next(), 0.7)
     assert since() == 1
     pruned = ledger.next()
     ledger.report(pruned, said(10, 0.9))
@@ -104,7 +104,7 @@ def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
     assert since() == 2
     assert since(startup=2) == 1
     assert since(startup=9) == 0
-    finish(ledger, sweep, folder, ledger.next(), 0.8)
+    finish(ledger, folder, ledger.next(), 0.8)
     assert since() == 0
 
 

@@ -20,8 +20,7 @@ from search.driver.tracking import telling
 from search.errors import UserError
 from search.run import manifest
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec
-from search.study.studies import studies
+from search.study.plan import plans
 from search.worker.trial import config_of
 from tests.search.command import steppe, write_yaml
 from tests.search.play import said, small_sweep
@@ -39,8 +38,8 @@ def folder(tmp_path):
 
 def attempt(number: int = 0) -> SimpleNamespace:
     """What Tune calls a trial."""
-    spec = TrialSpec(studies(small_sweep())[0], number, VALUES)
-    return SimpleNamespace(config=config_of(spec))
+    (plan,) = plans(small_sweep()).values()
+    return SimpleNamespace(config=config_of(plan.trial(number, VALUES)))
 
 
 def sweep(*names: str):
@@ -82,7 +81,7 @@ def tracker(logger: object, name: str = "mine") -> Tracker:
 
 def test_a_trial_whose_attempts_die_is_one_trial_and_says_nothing_twice(folder):
     mine = Recorder()
-    with telling(sweep(), folder, [tracker(mine)]) as callbacks:
+    with telling(plans(sweep()), folder, [tracker(mine)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="died")
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), (30, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))  # still at work when the sweep is stopped
@@ -110,7 +109,7 @@ def test_a_tracker_that_fails_is_told_no_more_and_the_log_says_so_once(folder, c
     broken = Tracker("bad", fail if where == "logger" else lambda: bad, "", Path)
     with (
         caplog.at_level(logging.WARNING, "steppe"),
-        telling(sweep(), folder, [broken, tracker(good)]) as callbacks,
+        telling(plans(sweep()), folder, [broken, tracker(good)]) as callbacks,
     ):
         for number in range(3):
             reports(callbacks, attempt(number), (10, 0.5), (20, 0.6), end="completed")
@@ -125,12 +124,12 @@ def test_a_tracker_that_hangs_is_not_waited_for(folder, caplog, monkeypatch):
     monkeypatch.setattr(tracking, "MOST_WAITING", 3)
     slow, released = Recorder(), threading.Event()
     slow.setup = lambda *_, **__: released.wait()  # type: ignore[method-assign]
-    with telling(sweep(), folder, [tracker(slow)]) as callbacks:
+    with telling(plans(sweep()), folder, [tracker(slow)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
     assert slow.told == []
     assert "3 messages wait for it" in caplog.text
     monkeypatch.setattr(tracking, "MOST_WAITING", 100)
-    with telling(sweep(), folder, [tracker(slow)]) as callbacks:
+    with telling(plans(sweep()), folder, [tracker(slow)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5))
     assert "did not take all of it within 0.05 s" in caplog.text
     released.set()
@@ -155,11 +154,11 @@ def objectives(place: Path) -> list[tuple[int, float]]:
 
 def test_tensorboard_has_a_folder_for_each_trial_and_a_resume_doubles_nothing(folder):
     one = sweep("tensorboard")
-    own = trackers.trackers(one, folder)
-    with telling(one, folder, own) as callbacks:
+    own = trackers.trackers(one.track, one.name, folder)
+    with telling(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))
-    with telling(one, folder, own) as callbacks:  # what another driver does
+    with telling(plans(one), folder, own) as callbacks:  # what another driver does
         reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
     place = Path(folder.root) / "tensorboard"
     assert [p.name for p in sorted(place.iterdir())] == [
@@ -176,11 +175,11 @@ def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, mo
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     one = sweep("mlflow")
-    own = trackers.trackers(one, folder)
-    with telling(one, folder, own) as callbacks:
+    own = trackers.trackers(one.track, one.name, folder)
+    with telling(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))
-    with telling(one, folder, own) as callbacks:
+    with telling(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
     client = mlflow.tracking.MlflowClient(f"sqlite:///{folder.root}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == one.name]
@@ -196,7 +195,7 @@ def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, mo
 
 def test_mlflow_is_at_the_users_address_whose_password_is_not_shown(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{SECRET}@example.org")
-    (found,) = trackers.trackers(sweep("mlflow"), folder)
+    (found,) = trackers.trackers(["mlflow"], "played", folder)
     assert found.sentence == "mlflow, at MLFLOW_TRACKING_URI"
 
 
@@ -216,7 +215,9 @@ def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     one = sweep("wandb")
     for _ in range(2):  # the second is a resume
-        with telling(one, folder, trackers.trackers(one, folder)) as callbacks:
+        with telling(
+            plans(one), folder, trackers.trackers(one.track, one.name, folder)
+        ) as callbacks:
             reports(callbacks, attempt(), (10, 0.5))
     options, (first, config), _, (second, _) = made
     assert options["project"] == "steppe"
@@ -230,14 +231,14 @@ def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
     other.write_bytes(
         "manifest.json", folder.read_bytes("manifest.json").replace(b'"host": "', b'"host": "x')
     )
-    with telling(one, other, trackers.trackers(one, other)) as callbacks:
+    with telling(plans(one), other, trackers.trackers(one.track, one.name, other)) as callbacks:
         reports(callbacks, attempt(), (10, 0.5))
     assert made[-1][0] != first  # another run of the same name
 
 
 def test_of_a_run_in_a_store_the_trackers_files_lie_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (found,) = trackers.trackers(sweep("tensorboard"), RunFolder("gs://bucket/runs/x"))
+    (found,) = trackers.trackers(["tensorboard"], "played", RunFolder("gs://bucket/runs/x"))
     assert found.trial_place("t") == tmp_path / "runs" / "played" / "tensorboard" / "t"
 
 

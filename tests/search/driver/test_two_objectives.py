@@ -39,7 +39,7 @@ def finish_next(ledger: Ledger, sweep, folder, state="completed"):
     spec = ledger.next()
     end = end_of(spec, state)
     ledger.report(spec, replace(said(10, 0.1), second=0.2))
-    write_row(sweep, folder, spec, end)
+    write_row(folder, spec, end)
     ledger.finish(spec, end)
     return spec
 
@@ -61,7 +61,7 @@ def test_a_trial_that_wrote_its_row_before_the_driver_died_has_both_values_too(t
     folder, sweep = RunFolder(tmp_path), sweep_of()
     spec = open_ledger(sweep, folder).next()
     end = end_of(spec)
-    write_row(sweep, folder, spec, end)
+    write_row(folder, spec, end)
     ledger = open_ledger(sweep, folder)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.values) == ("completed", list(end.values))
@@ -72,7 +72,7 @@ def test_a_worker_that_died_after_its_row_has_told_both_values(tmp_path):
     folder, sweep = RunFolder(tmp_path), sweep_of()
     ledger = open_ledger(sweep, folder)
     spec = ledger.next()
-    write_row(sweep, folder, spec, end_of(spec))
+    write_row(folder, spec, end_of(spec))
     ledger.lose(spec, "its worker process died", counts=True)
     ((trial,),) = stored(folder).values()
     assert trial.values == list(end_of(spec).values)

@@ -10,6 +10,7 @@ from search.driver import warm_start
 from search.errors import UserError
 from search.results import load, summary
 from search.run.run_folder import SWEEP, WARM_START, RunFolder
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml
 from tests.search.play import finish, open_ledger, said, small_sweep, stored, write_row
 
@@ -31,7 +32,7 @@ def earlier(place, objectives, search=None, states=None, **changes):
     while (spec := ledger.next()) is not None:
         state = (states or {}).get(spec.number, "completed")
         end = said(90, objectives(spec.study, spec.number), state)
-        write_row(sweep, folder, spec, end)
+        write_row(folder, spec, end)
         ledger.finish(spec, end)
     return folder
 
@@ -48,7 +49,7 @@ def later(folder, **search):
 
 
 def launched(sweep, folder):
-    warm_start.record(folder, warm_start.find(sweep))
+    warm_start.record(folder, warm_start.find(plans(sweep)))
     return open_ledger(sweep, folder)
 
 
@@ -81,7 +82,7 @@ def test_those_that_did_not_complete_and_the_published_one_are_passed_over(tmp_p
         lambda study, number: 0.9 - 0.1 * number,  # the published one is the best
         states={1: "diverged"},
     )
-    found = warm_start.find(later(run))
+    found = warm_start.find(plans(later(run)))
     assert settings(found, study()) == params(run, study(), 2, 3)
 
 
@@ -94,7 +95,7 @@ def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_bes
         held_out=["0", "75"],
     )
     sweep = later(run, changes={"held_out": ["0", "15"]})
-    found = warm_start.find(sweep)
+    found = warm_start.find(plans(sweep))
     best = [*params(run, study(1), 2), *params(run, study(0), 2), *params(run, study(1), 3)]
     assert settings(found, study()) == best
     assert found["studies"][study()][0]["behind"] == 0
@@ -107,31 +108,31 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
     run = earlier(tmp_path / "earlier", rising, held_out=["0"])
     elsewhere = {"held_out": ["15"]}
     with pytest.raises(UserError, match="has no completed trial of a dataset, model, algorithm"):
-        warm_start.find(later(run, changes=elsewhere))
+        warm_start.find(plans(later(run, changes=elsewhere)))
     asked = {"runs": [run.uri], "held_out": "any"}
     marked = later(run, warm_start=asked, changes=elsewhere)
-    found = warm_start.find(marked)
+    found = warm_start.find(plans(marked))
     assert settings(found, study(held_out="15")) == params(run, study(), 3, 2, 1)
 
     folder = RunFolder(tmp_path / "later")
     ledger = launched(marked, folder)
     folder.write_bytes(SWEEP, as_yaml(marked).encode())
-    finish(ledger, marked, folder, ledger.next(), 0.5)
+    finish(ledger, folder, ledger.next(), 0.5)
     for table in summary(load(folder.uri), methods=["training-domain", "last-step"]).tables:
         (note,) = [note for note in table.notes if "not the honest protocol" in note]
         assert "trained and validated on the domain that it holds out" in note
 
     # What was shaped by those labels stays so in whatever begins with it.
     with pytest.raises(UserError, match="were shaped by labels of its held-out domains"):
-        warm_start.find(later(folder, changes=elsewhere))
+        warm_start.find(plans(later(folder, changes=elsewhere)))
     again = {"runs": [folder.uri], "held_out": "any"}
-    assert warm_start.find(later(folder, warm_start=again, changes=elsewhere))
+    assert warm_start.find(plans(later(folder, warm_start=again, changes=elsewhere)))
 
 
 def test_a_run_that_shared_across_domains_is_marked_too(tmp_path):
     run = earlier(tmp_path / "earlier", rising, {"share": "domains"}, held_out=["0", "75"])
     with pytest.raises(UserError, match="share: domains"):
-        warm_start.find(later(run))
+        warm_start.find(plans(later(run)))
 
 
 def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_so(tmp_path, caplog):
@@ -140,19 +141,19 @@ def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_s
     low, middle, high = sorted(known, key=lambda setting: setting["lr"])
     narrow = {"log_uniform": [low["lr"], (middle["lr"] * high["lr"]) ** 0.5]}
     sweep = later(run, space={**SPACE, "lr": narrow, "alpha": 0.001})
-    found = settings(warm_start.find(sweep), study())
+    found = settings(warm_start.find(plans(sweep)), study())
     inside = [s for s in reversed(known) if s is not high]
     assert found == [{"lr": s["lr"], "rho": s["rho"]} for s in inside]
     assert "settings are not taken over: lr is outside of log" in caplog.text
     nowhere = later(run, space={**SPACE, "lr": {"log_uniform": [0.5, 1]}})
     with pytest.raises(UserError, match=r"no setting of .* fits the space of this sweep"):
-        warm_start.find(nowhere)
+        warm_start.find(plans(nowhere))
 
 
 def test_a_hyperparameter_that_the_earlier_run_lacked_is_drawn(tmp_path):
     run = earlier(tmp_path / "earlier", rising)
     sweep = later(run, changes={"training": {"averaging": "ema"}})
-    found = settings(warm_start.find(sweep), study())
+    found = settings(warm_start.find(plans(sweep)), study())
     assert found == params(run, study(), 3, 2, 1)
     ledger = launched(sweep, RunFolder(tmp_path / "later"))
     ledger.next()
@@ -181,11 +182,11 @@ def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
     run = earlier(tmp_path / "earlier", rising)
     other = RunFolder(tmp_path / "none").uri
     with pytest.raises(UserError, match=r"search\.warm_start: there is no run at"):
-        warm_start.find(later(run, warm_start=[run.uri, other]))
+        warm_start.find(plans(later(run, warm_start=[run.uri, other])))
     written = Path(run.path(SWEEP))
     written.write_text(written.read_text().replace(": training-domain", ": last-step"))
     with pytest.raises(UserError, match="maximized last-step, and this sweep maximizes training-"):
-        warm_start.find(later(run))
+        warm_start.find(plans(later(run)))
     folder = RunFolder(tmp_path / "damaged")
     for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
         folder.write_bytes(WARM_START, damaged)

@@ -52,7 +52,7 @@ def play(sweep: Sweep, folder: RunFolder, trials: int | None = None) -> None:
         end = said(90, value, state, reason)
         if len(sweep.search.objectives) == 2:
             end = replace(end, second=0.5 + 0.4 * math.sin(20 * value))
-        write_row(sweep, folder, spec, end)
+        write_row(folder, spec, end)
         ledger.finish(spec, end)
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from search.run import tables
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, run_of
-from search.study.studies import studies
+from search.study.plan import TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial import Trial
@@ -30,13 +29,13 @@ def sam_sweep(**changes: Any) -> Sweep:
 def train(sweep: Sweep, folder: RunFolder, *settings: dict[str, Any]) -> list[TrialSpec]:
     """Begins the run and carries out a trial of its first study for each setting."""
     begin(sweep, folder)
-    study = studies(sweep)[0]
+    plan = next(iter(plans(sweep).values()))
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial.tune, "report", lambda _: None)
         for number, own in enumerate(settings):
-            spec = TrialSpec(study, number, VALUES | own)
-            Trial(sweep, folder, spec, run_of(sweep, spec)).carry_out()
+            spec = plan.trial(number, VALUES | own)
+            Trial(folder, spec).carry_out()
             found.append(spec)
     return found
 
@@ -51,9 +50,9 @@ def rewrite(folder: RunFolder, trial: str, change: Any) -> None:
     tables.write_evaluations(folder, **known, rows=changed)
 
 
-def stop(sweep: Sweep, folder: RunFolder, spec: TrialSpec, state: str, step: int) -> None:
+def stop(folder: RunFolder, spec: TrialSpec, state: str, step: int) -> None:
     """Makes a completed trial one that was stopped after `step`, or never came to a step."""
     rewrite(folder, spec.trial, lambda rows: [
         row for row in rows if row["step"] <= step and row["role"] == "source"
     ])  # fmt: skip
-    write_row(sweep, folder, spec, said(step, 0.5, state, "the reason"))
+    write_row(folder, spec, said(step, 0.5, state, "the reason"))

@@ -161,7 +161,7 @@ def test_files_are_named_in_the_order_of_the_images_without_those_left_out(tmp_p
 def test_what_cannot_be_exported_is_refused_with_the_reason(folder, tmp_path):
     sweep = sam_sweep()
     _, second = train(sweep, folder, {}, {})
-    stop(sweep, folder, second, "pruned", 20)
+    stop(folder, second, "pruned", 20)
     assert "training-domain chooses nothing in" in refuse("export", folder.uri, second.trial)
     assert "the only trial was pruned" in refuse("export", folder.uri, second.trial)
     assert "did you mean training-domain?" in refuse(

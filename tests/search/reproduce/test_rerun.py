@@ -76,7 +76,7 @@ def test_a_number_that_differs_is_shown_with_its_place_and_by_how_much(folder):
 def test_a_trial_that_was_stopped_is_repeated_as_far_as_it_came(folder, state):
     sweep = sam_sweep()
     (spec,) = train(sweep, folder, {})
-    stop(sweep, folder, spec, state, 20)
+    stop(folder, spec, state, 20)
     text = said_again(folder, spec.trial, 0)
     assert "training 20 steps" in text
     assert "All 20 numbers agree" in text  # five domains, two steps, accuracy and loss
@@ -92,7 +92,7 @@ def test_a_trial_that_diverged_diverges_again(folder):
 def test_a_trial_that_ends_otherwise_differs(folder):
     sweep = sam_sweep()
     (spec,) = train(sweep, folder, {})
-    stop(sweep, folder, spec, "diverged", 20)
+    stop(folder, spec, "diverged", 20)
     assert "It ended as diverged, and as completed here." in said_again(folder, spec.trial, 1)
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_repeated_is_refused_with_the_way_out(folder, tmp_path):
     double = table.iloc[0].to_dict() | {"study": "x.y.SAM.0.0", "trial": "x.y.SAM.0.0.0"}
     tables.write_trial(other, {k: v for k, v in double.items() if pd.notna(v)}, HP_TYPES)
     assert "give more of the name" in refuse("rerun", other.uri, "SAM.0.0.0")
-    stop(sweep, folder, second, "failed", 0)
+    stop(folder, second, "failed", 0)
     assert "never came to an evaluation (failed: the reason)" in refuse(
         "rerun", folder.uri, second.trial
     )

@@ -158,7 +158,7 @@ def test_reports_that_the_store_never_heard_of_are_made_again(folder):
     assert resumed.next() == spec
     for step, best in ((10, 0.5), (20, 0.6), (30, 0.7)):
         resumed.report(spec, said(step, best))
-    finish(resumed, sweep, folder, spec, 0.7)
+    finish(resumed, folder, spec, 0.7)
     resumed._storage.flush()
     (trial,) = stored(folder)[spec.study.id]
     assert trial.intermediate_values == {10: 0.5, 20: 0.6, 30: 0.7}
@@ -178,7 +178,7 @@ def test_an_end_that_the_store_never_heard_of_is_told_from_the_row(folder, end):
         ledger.fail(spec, reason)
     else:
         last = said(90, 0.3, end, reason)
-        write_row(sweep, folder, spec, last)
+        write_row(folder, spec, last)
         ledger.finish(spec, last)
     assert stored(folder)[spec.study.id][1].state.name == "RUNNING"
 

@@ -6,10 +6,10 @@ import pytest
 
 from search.run.checkpoints import TrialCheckpoints, delete_checkpoints
 from search.run.run_folder import CHECKPOINTS, RunFolder
-from search.study.plan import TrialSpec
-from search.study.studies import Study
+from search.study.plan import plans
+from tests.search.play import small_sweep
 
-TRIAL = TrialSpec(Study("RotatedDigits", "mlp", "SAGM", "0", 0), 3, {})
+TRIAL = next(iter(plans(small_sweep()).values())).trial(3, {})
 A, B = (f"{CHECKPOINTS}/{TRIAL.trial}.{place}.pt" for place in "ab")
 
 

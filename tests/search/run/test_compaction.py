@@ -31,7 +31,7 @@ def play_all(folder: RunFolder, ledger: Ledger | None = None) -> None:
     ledger = ledger or open_ledger(SWEEP, folder)
     while spec := ledger.next():
         write_evaluations(folder, spec.trial)
-        finish(ledger, SWEEP, folder, spec, 0.5)
+        finish(ledger, folder, spec, 0.5)
 
 
 def read(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -43,7 +43,7 @@ def test_a_study_is_one_file_of_each_table_once_its_last_trial_has_ended(folder)
     for _ in range(5):
         spec = ledger.next()
         write_evaluations(folder, spec.trial)
-        finish(ledger, SWEEP, folder, spec, 0.5)
+        finish(ledger, folder, spec, 0.5)
     assert folder.list(TRIALS) == [
         f"{ERM}.parquet", f"{SAGM}.0.parquet", f"{SAGM}.1.parquet"
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
     first = ledger.next()
     study, trial = first.study.id, first.trial
     assert not ended_elsewhere(folder, study, trial)
-    finish(ledger, SWEEP, folder, first, 0.5)
+    finish(ledger, folder, first, 0.5)
     assert ended_elsewhere(folder, study, trial)
     play_all(folder, ledger)
     assert not Path(folder.path(f"{TRIALS}/{trial}.parquet")).exists()

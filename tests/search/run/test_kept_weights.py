@@ -11,8 +11,7 @@ from search.driver.ledger import Ledger
 from search.run import manifest, tables
 from search.run.kept_weights import WEIGHTS, read_weights, write_weights
 from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, run_of
-from search.study.studies import studies
+from search.study.plan import plans
 from search.worker import trial
 from search.worker.trial import Trial
 from tests.search.play import finish, open_ledger, small_sweep
@@ -37,10 +36,10 @@ def test_they_are_the_model_whose_scores_are_in_the_tables(folder, monkeypatch, 
         search={"keep_weights": keep},
     )
     manifest.record(folder, [])
-    (study,) = studies(sweep)
+    (plan,) = plans(sweep).values()
     values = VALUES | {"lr": 3.0} | ({"ema_decay": 0.5} if averaging == "ema" else {})
-    spec = TrialSpec(study, 0, values)
-    Trial(sweep, folder, spec, run_of(sweep, spec)).carry_out()
+    spec = plan.trial(0, values)
+    Trial(folder, spec).carry_out()
 
     row = tables.read_trial(folder, spec.trial)
     digits = datasets.load("RotatedDigits")
@@ -66,7 +65,7 @@ def kept(folder: RunFolder) -> list[str]:
 def end(ledger: Ledger, sweep, folder: RunFolder, value: float) -> str:
     spec = ledger.next()
     write_weights(folder, spec.trial, {"w": torch.zeros(1)})
-    finish(ledger, sweep, folder, spec, value)
+    finish(ledger, folder, spec, value)
     return spec.trial
 
 

@@ -17,8 +17,7 @@ from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds, group
 from search.study.folds import Fold, best, folds_of
-from search.study.plan import TrialSpec, run_of
-from search.study.studies import studies
+from search.study.plan import StudyPlan, TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial import Trial
@@ -42,6 +41,11 @@ def sweep(**training: Any) -> Sweep:
         training={"steps": 12, "evaluate_every": 4, "checkpoint_seconds": 0, **training},
         search={"objective": "leave-one-domain-out", "space": {}},
     )
+
+
+def planned(held_out: str) -> StudyPlan:
+    (plan,) = (plan for plan in plans(sweep()).values() if plan.study.held_out == held_out)
+    return plan
 
 
 @dataclass
@@ -71,10 +75,8 @@ class Carried:
 
     def out(self, held_out: str, number: int = 0, **values: Any) -> TrialSpec:
         """Carries out a trial."""
-        mine = sweep()
-        (study,) = (study for study in studies(mine) if study.held_out == held_out)
-        spec = TrialSpec(study, number, VALUES | values)
-        Trial(mine, self.folder, spec, run_of(mine, spec)).carry_out()
+        spec = planned(held_out).trial(number, VALUES | values)
+        Trial(self.folder, spec).carry_out()
         return spec
 
     def evaluations(self, spec: TrialSpec) -> pd.DataFrame:
@@ -127,7 +129,7 @@ def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_ou
 
 def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
     spec = carried.out("30")
-    plain = train(run_of(sweep(), spec), datasets.load("RotatedDigits"), lambda e: None)
+    plain = train(spec.run, datasets.load("RotatedDigits"), lambda e: None)
     own = carried.evaluations(spec)
     own = own[own["fold"].isna() & (own["role"] == "source")]
     assert [*own["accuracy"]] == [
@@ -137,7 +139,7 @@ def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
 
 def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(carried):
     spec = carried.out("30")
-    run = run_of(sweep(), spec)
+    run = spec.run
     shared = SharedFolds(carried.folder, spec.study)
     news = [progress for progress in carried.said if progress["folds"] is not None]
     assert [progress["folds"] for progress in news] == [1, 2, 3, 4, 5]
@@ -225,7 +227,7 @@ def test_what_is_said_does_not_depend_on_the_held_out_domain(carried):
     pd.testing.assert_frame_equal(here[~unseen], there[~unseen])
     assert not here[unseen]["loss"].equals(there[unseen]["loss"])
     shared = SharedFolds(carried.folder, true.study), SharedFolds(other.folder, random.study)
-    for fold in folds_of(run_of(sweep(), true), DOMAINS):  # which the other study's score is in
+    for fold in folds_of(true.run, DOMAINS):  # which the other study's score is in
         one, two = (store.read(fold) for store in shared)
         assert [e.scores for e in one[1]] != [e.scores for e in two[1]]
 
@@ -252,12 +254,11 @@ def test_a_checkpoint_is_not_taken_for_that_of_another_fold(carried):
     carried.die_at = 6  # in the second fold
     with pytest.raises(Killed):
         carried.out("30")
-    (study,) = (study for study in studies(sweep()) if study.held_out == "30")
-    resume = TrialCheckpoints(carried.folder, TrialSpec(study, 0, {})).read()
+    spec = planned("30").trial(0, VALUES)
+    resume = TrialCheckpoints(carried.folder, spec).read()
     assert resume is not None
     assert (resume["run"], resume["left_out"], resume["step"]) == (1, "15", 8)
-    run = run_of(sweep(), TrialSpec(study, 0, VALUES))
-    trial = Trial(sweep(), carried.folder, TrialSpec(study, 0, VALUES), run)
+    run, trial = spec.run, Trial(carried.folder, spec)
     assert trial._begin(1, replace(run, left_out="15"), resume) is resume
     assert trial._begin(1, replace(run, left_out="0"), resume) is None
     assert trial._begin(0, replace(run, left_out="15"), resume) is None
