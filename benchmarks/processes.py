@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from search.checkout import CHECKOUT
 from search.driver.cluster import ENVIRONMENT
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = "STEPPE_TEST_PROCESS"
 T = TypeVar("T")
 

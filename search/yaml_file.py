@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from search.errors import UserError
-from search.nearest import nearest
+from search.errors import SteppeError, nearest
 
 FLOAT = "tag:yaml.org,2002:float"
 TEXT = "tag:yaml.org,2002:str"
@@ -115,32 +114,32 @@ def as_number(text: str) -> int | float | None:
 
 
 def read(path: Path, loader: type[Loader] = Loader) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError if there is no such file or no mapping in it."""
+    """The mapping in a YAML file. Raises SteppeError if there is no such file or no mapping in it."""
     try:
         content = path.read_bytes()
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; name the YAML file in it") from None
+        raise SteppeError(f"{path} is a folder; name the YAML file in it") from None
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist{_neighbour(path)}") from None
+        raise SteppeError(f"{path} does not exist{_neighbour(path)}") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise SteppeError(f"{path} cannot be read: {error.strerror}") from None
     return parse(content, str(path), loader)
 
 
 def parse(content: bytes, source: str, loader: type[Loader] = Loader) -> dict[str, Any]:
-    """The mapping in a YAML file's content; errors call it `source`. Raises UserError."""
+    """The mapping in a YAML file's content; errors call it `source`. Raises SteppeError."""
     try:
         data = yaml.load(content.decode("utf-8-sig"), loader)
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise SteppeError(
             f"{source}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
         ) from None
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: {place(error)}") from None
+        raise SteppeError(f"{source}: {place(error)}") from None
     if data is None:
-        raise UserError(f"{source} is empty; start from a file in configs/")
+        raise SteppeError(f"{source} is empty; start from a file in configs/")
     if not isinstance(data, dict):
-        raise UserError(
+        raise SteppeError(
             f"{source} holds no keys; a sweep file is a mapping such as `name: my-sweep`"
         )
     return data

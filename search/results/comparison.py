@@ -1,149 +1,149 @@
-"""Whether algorithms differ, as a document: paired differences and mean ranks."""
+"""Differences between algorithms, paired by (held-out domain, seed).
+
+Runs with the same held-out domain and seed share splits, first weights and batches: the difference
+within a pair leaves out what these do, where the errors of two means keep it in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
-from search.errors import UserError
-from search.results import mean_ranks, paired
-from search.results.document import Document, Grid, texts
-from search.results.intervals import FEWEST, HERE, LIKE
-from search.results.mean_ranks import Ranks
-from search.results.paired import TooLittle
-from search.results.selection import PER_DATASET
-from search.results.summary_notes import about_methods
+from search.errors import SteppeError, way_out
+from search.results.intervals import Estimates, estimate
+
+PAIR = ["dataset", "model", "held_out", "seed"]
+ALL = "all"
 
 
-def document(
-    selection: pd.DataFrame, against: str | None, method: str, notes: Sequence[str] = ()
-) -> Document:
-    """Every algorithm against one (the first, if it is not named), the best against every other,
-    and the ranks of all.
+class TooLittle(SteppeError):
+    """There are too few results for a statement about algorithms."""
 
-    `selection`: the rows of that selection method. `notes` stand below the last table, and so does
-    what there is too little for. Raises UserError for an unknown algorithm, and if no two
-    algorithms have results in common.
+
+def accuracies(selection: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy of each winner: a row per (dataset, model, held-out domain, seed), a column per
+    algorithm, NaN where there is none; both in order of appearance.
+
+    `selection`: the rows of one selection method.
     """
-    algorithms = [str(name) for name in paired.accuracies(selection)]
-    other = algorithms[0] if against is None else against
-    if algorithms == [other]:
-        raise UserError(f"{other} is the only algorithm here; a comparison takes two")
-    pairs = paired.compare(selection, [name for name in algorithms if name != other], other)
-    frames = {"pairs": pairs}
-    grids = _differences(pairs, method)
-    refused = []
-    if len(algorithms) > 2:  # of two it would be the same comparison again
-        frames["best"] = paired.compare_best(selection)
-        grids |= _differences(frames["best"], method, ", the highest here,")
-        if len(grids) < 2 * pairs[["dataset", "model"]].drop_duplicates().shape[0]:
-            refused.append("where no algorithm has all results, none is compared as the highest")
-    try:
-        ranks = mean_ranks.ranks(selection)
-        frames["ranks"] = pd.concat([found.frame() for found in ranks], ignore_index=True)
-        grids |= {(f.dataset, f.model, "ranks"): _ranks(f, method, algorithms) for f in ranks}
-    except TooLittle as error:
-        refused.append(str(error))
-    if method.endswith(PER_DATASET):
-        refused.append(
-            "all held-out domains and seeds share a setting; the intervals leave out the luck of "
-            "its choice"
-        )
-    order = list(dict.fromkeys(key[:2] for key in grids))
-    ordered = [grids[key] for key in sorted(grids, key=lambda key: order.index(key[:2]))]
-    below = (*ordered[-1].notes, *refused, *about_methods([method]), *notes)
-    return Document((*ordered[:-1], replace(ordered[-1], notes=below)), frames)
+    plain = selection.astype(dict.fromkeys((*PAIR, "algorithm"), object))
+    wide = plain.set_index([*PAIR, "algorithm"])["accuracy"].unstack("algorithm", sort=False)
+    return wide.astype("float64")
 
 
-def _differences(
-    pairs: pd.DataFrame, method: str, called: str = ""
-) -> dict[tuple[str, str, str], Grid]:
-    """A table for each dataset and model. `called`: what the algorithm that all share is."""
-    grids: dict[tuple[str, str, str], Grid] = {}
-    if pairs.empty:
-        return grids
-    for key, rows in pairs.groupby(["dataset", "model"], sort=False):
-        dataset, model = map(str, key)
-        one, others = ("a", "b") if called else ("b", "a")
-        name = rows[one].iloc[0]
-        which = f"difference of {name}{called} to" if called else f"difference to {name}"
-        title = f"{dataset}, {model}, {method} selection: {which}"
-        header = (
-            *("", "difference", HERE, LIKE),
-            *("wins", "losses", "equal", "pairs", "domains"),
-        )
-        lines = [
-            (
-                row[others],
-                _points(row["difference"]),
-                *(interval(row, question) for question in ("here", "like")),
-                *(row["wins"], row["losses"], row["equal"]),
-                *(_count(row), row["domains"]),
-            )
-            for row in rows.to_dict("records")
-        ]
-        notes = (_intervals(rows, "datasets" if dataset == paired.ALL else "domains"),)
-        grids[dataset, model, called] = Grid(title, header, tuple(map(texts, lines)), notes=notes)
-    return grids
+def compare(selection: pd.DataFrame, others: Sequence[str], b: str) -> pd.DataFrame:
+    """By how much each of the others is better than `b`: a row per dataset and model, and one for
+    all datasets of a model together.
 
-
-def interval(row: Mapping[Any, Any], question: str) -> str:
-    """The interval of a difference for one of the questions `here` and `like`, or why it has none;
-    in percentage points."""
-    why = row[f"{question}_why"]
-    if isinstance(why, str):
-        return why
-    return f"{_points(row[f'{question}_low'])} .. {_points(row[f'{question}_high'])}"
-
-
-def _intervals(rows: pd.DataFrame, sample: str) -> str:
-    """What the intervals of a table are, and what they are corrected for."""
-    count = rows["comparisons"].iloc[0]
-    picked = ", all pairs, as the highest was picked by the same numbers" * bool(count > len(rows))
-    together = (
-        "hold in 95 % of cases"
-        if count == 1
-        else f"hold for a whole column in 95 % of cases (Šidák, {count} comparisons{picked})"
-    )
-    return (
-        f"percentage points; intervals {HERE} are over seeds, those {LIKE} over {sample}; "
-        f"they {together}"
-    )
-
-
-def _points(fraction: float) -> str:
-    return "" if pd.isna(fraction) else f"{100 * fraction:+.1f}"
-
-
-def _count(row: Mapping[Any, Any]) -> str:
-    pairs, asked = row["pairs"], row["asked"]
-    return str(pairs) if pairs == asked else f"{pairs} of {asked}"
-
-
-def _ranks(found: Ranks, method: str, algorithms: Sequence[str]) -> Grid:
-    best = found.ranks.iloc[0]
-    enough = not pd.isna(found.p)
-    lines = [
-        (name, f"{rank:.2f}", "yes" if enough and rank - best >= found.critical_difference else "")
-        for name, rank in found.ranks.items()
+    Columns: dataset, model, a, b; difference, the mean of accuracy(a) - accuracy(b) (a fraction);
+    here_low, here_high, its interval on these held-out domains, and here_why, why there is none;
+    like_low, like_high, like_why, the same on domains like these (search.results.intervals);
+    comparisons, that the intervals of a row hold together with; datasets and domains that the mean
+    is over; pairs that both have a result for, of asked ones; wins, losses, equal of `a` in them.
+    Raises SteppeError for an algorithm that is not there, TooLittle if no pair has both results.
+    """
+    wide = accuracies(selection)
+    for name in (*others, b):
+        if name not in wide:
+            raise SteppeError(f"there is no algorithm {name!r} here: {way_out(name, wide.columns)}")
+    if b in others:
+        raise SteppeError(f"{b} cannot be compared with itself; name two algorithms")
+    rows = [
+        row
+        for dataset, model, group in groups(wide)
+        for row in _rows(dataset, model, group, [(a, b) for a in others], len(others))
     ]
-    tested = (
-        f"Friedman test (by permutation) that all are alike: p = {found.p:.2g}; critical "
-        f"difference (Nemenyi, 5 %): {found.critical_difference:.2f}"
-        if enough
-        else f"too few {found.of} for a test: it takes at least {FEWEST}"
+    found = pd.DataFrame(rows)
+    if found["difference"].isna().all():
+        raise TooLittle(
+            f"{' or '.join(others)} and {b} share no pair of held-out domain and seed that both "
+            "have a result for; see `results` for what is missing"
+        )
+    return found
+
+
+def compare_best(selection: pd.DataFrame, best: str | None = None) -> pd.DataFrame:
+    """By how much the best algorithm is better than each other, in each dataset and model.
+
+    The best was picked by the same numbers, so the intervals hold for all pairs of algorithms
+    together. Columns: as of `compare`, `a` is the best. Without a name it is the algorithm with the
+    highest mean, of those that have all results; where none has all there are no rows.
+    """
+    rows = []
+    for dataset, model, group in groups(accuracies(selection)):
+        some = group.dropna(axis="columns", how="all")
+        complete = some.dropna(axis="columns")
+        if best is None and complete.empty:
+            continue
+        a = best or _highest(complete)
+        pairs = [(a, str(name)) for name in some if name != a]
+        rows += _rows(dataset, model, group, pairs, len(some.columns) * len(pairs) // 2)
+    return pd.DataFrame(rows)
+
+
+def groups(wide: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Dataset, model and their rows of `accuracies`; the dataset `all` where there are several."""
+    for (dataset, model), group in wide.groupby(["dataset", "model"], sort=False):
+        yield str(dataset), str(model), group
+    for model, group in wide.groupby("model", sort=False):
+        if group.index.get_level_values("dataset").nunique() > 1:
+            yield ALL, str(model), group
+
+
+def domains_of(group: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each row's held-out domain, and that of each domain's dataset."""
+    datasets = group.index.get_level_values("dataset")
+    domain, domains = pd.factorize(
+        pd.MultiIndex.from_arrays([datasets, group.index.get_level_values("held_out")])
     )
-    notes = [f"over the means of {found.blocks} {found.of}; {tested}"]
-    missing = found.asked - found.blocks
-    if missing:
-        notes.append(f"{found.of} left out, as some algorithm has no result there: {missing}")
-    without = [name for name in algorithms if name not in found.ranks]
-    if without:
-        notes.append(f"left out, without any result: {', '.join(without)}")
-    header = ("", "mean rank", *["worse than the first"] * enough)
-    rows = tuple(texts(line[: len(header)]) for line in lines)
-    title = f"{found.dataset}, {found.model}, {method} selection: mean ranks"
-    return Grid(title, header, rows, notes=tuple(notes))
+    dataset, _ = pd.factorize(domains.get_level_values(0))
+    return domain, dataset
+
+
+def _highest(complete: pd.DataFrame) -> str:
+    means = estimate(complete.to_numpy(), *domains_of(complete)).difference
+    return str(complete.columns[int(np.argmax(means))])
+
+
+def _rows(
+    dataset: str,
+    model: str,
+    group: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    comparisons: int,
+) -> list[dict[str, object]]:
+    if not pairs:
+        return []
+    differences = np.stack([(group[a] - group[b]).to_numpy() for a, b in pairs], axis=1)
+    found = estimate(differences, *domains_of(group), comparisons)
+    return [
+        {
+            "dataset": dataset,
+            "model": model,
+            "a": a,
+            "b": b,
+            **_row(found, column, differences[:, column]),
+            "comparisons": comparisons,
+        }
+        for column, (a, b) in enumerate(pairs)
+    ]
+
+
+def _row(found: Estimates, column: int, differences: np.ndarray) -> dict[str, object]:
+    """One of the differences; its pairs are NaN where one of the two has no result."""
+    row: dict[str, object] = {"difference": float(found.difference[column])}
+    for name, interval in (("here", found.here), ("like", found.like)):
+        row[f"{name}_low"] = float(interval.low[column])
+        row[f"{name}_high"] = float(interval.high[column])
+        row[f"{name}_why"] = interval.why[column]
+    return row | {
+        "datasets": int(found.datasets[column]),
+        "domains": int(found.domains[column]),
+        "pairs": int(np.sum(~np.isnan(differences))),
+        "asked": len(differences),
+        "wins": int(np.sum(differences > 0)),
+        "losses": int(np.sum(differences < 0)),
+        "equal": int(np.sum(differences == 0)),
+    }

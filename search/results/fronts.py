@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.plain_sweep import Sweep
 from search.results.run_objectives import objectives
 
@@ -21,17 +21,17 @@ def pareto(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFrame:
     """The front of each study: completed trials, by falling first objective.
 
     Columns: those of `trials` up to the two values, which are of the weights at best_step, then the
-    hyperparameters that any of these trials has. Raises UserError if no search has two objectives,
+    hyperparameters that any of these trials has. Raises SteppeError if no search has two objectives,
     or none of its trials is completed.
     """
     if not any(two_objectives(sweep) for sweep in sweeps.values()):
-        raise UserError(
+        raise SteppeError(
             f"{', '.join(sweeps)}: the search has one objective, and one best trial; with "
             "search.objective: [training-domain, worst-source-domain] there is a front"
         )
     done = trials[(trials["state"] == "completed") & trials[VALUES].notna().all(axis=1)]
     if done.empty:
-        raise UserError(f"{', '.join(sweeps)}: no trial is completed, so there is no front")
+        raise SteppeError(f"{', '.join(sweeps)}: no trial is completed, so there is no front")
     found = done[on_front(done)].sort_values(["study", "objective"], ascending=[True, False])
     used = [name for name in found if str(name).startswith("hp_") and found[name].notna().any()]
     return found[[*_COLUMNS, *used]].reset_index(drop=True)

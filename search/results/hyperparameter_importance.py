@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.plain_sweep import Sweep, asked_studies
 from search.space.ranges import Choice, Fixed, Interval, Range, contains, parse_range
 
@@ -31,7 +31,7 @@ def importance(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFram
     importance: the share of the variance of the objective that the hyperparameter explains, with
     its interactions; those of an algorithm sum to 1. trials, studies: what it was learnt from, the
     completed trials, of more than 300 an even choice. Source: Hutter et al., An Efficient Approach
-    for Assessing Hyperparameter Importance (ICML 2014). Raises UserError if no algorithm has 20
+    for Assessing Hyperparameter Importance (ICML 2014). Raises SteppeError if no algorithm has 20
     completed trials.
     """
     spaces = {
@@ -57,7 +57,7 @@ def importance(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFram
             named = dict(zip(keys, key, strict=True))
             rows.append({**named, "hyperparameter": name, "importance": share, **counts})
     if not rows:
-        raise UserError(
+        raise SteppeError(
             f"importance takes at least {FEWEST} completed trials of an algorithm on a dataset, "
             f"with objectives that differ; the most here are {most}"
         )

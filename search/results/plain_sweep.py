@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search import yaml_file
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.selection_rules import RULES
 from search.run.manifest import in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
@@ -22,7 +22,7 @@ EARLIER = "in_earlier_run"  # no key of the file: see Study
 
 
 def read(folder: RunFolder) -> Sweep:
-    """The sweep of a run folder. Raises UserError for a file that `launch` did not write."""
+    """The sweep of a run folder. Raises SteppeError for a file that `launch` did not write."""
     source = folder.path(SWEEP)
     data = yaml_file.parse(folder.read_bytes(SWEEP), source)
     data[EARLIER] = in_earlier_run(folder)
@@ -32,7 +32,7 @@ def read(folder: RunFolder) -> Sweep:
         for objective in [named] if isinstance(named, str) else named:
             RULES[objective]  # they have the names of selection rules
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise SteppeError(
             f"{source} is not a sweep as `launch` writes it ({type(error).__name__}: {error}); "
             "put a copy back"
         ) from None

@@ -26,7 +26,7 @@ def print_results(
     """Prints the result tables of runs, complete or not, to standard output.
 
     Without a method by that of the search's objective, and `by` method by all rules, those of folds
-    only if there are any. `passes`: each training run counts up to this cost. Raises UserError for
+    only if there are any. `passes`: each training run counts up to this cost. Raises SteppeError for
     a run that does not exist, has no trial yet, or an unknown method.
     """
     loaded = _load(runs, passes)
@@ -47,7 +47,7 @@ def print_comparison(
 ) -> None:
     """Prints paired differences and mean ranks; `passes` as above.
 
-    Raises UserError for an unknown algorithm or method, and if no two algorithms have results in
+    Raises SteppeError for an unknown algorithm or method, and if no two algorithms have results in
     common.
     """
     from search.results import comparison
@@ -62,7 +62,7 @@ def print_comparison(
 def print_importance(runs: Sequence[str], format_: str) -> None:
     """Prints how much each hyperparameter mattered.
 
-    Raises UserError if there are too few trials.
+    Raises SteppeError if there are too few trials.
     """
     found = results.load(*runs)
     frame = results.importance(found)
@@ -81,7 +81,7 @@ def print_importance(runs: Sequence[str], format_: str) -> None:
 def print_pareto(runs: Sequence[str], format_: str) -> None:
     """Prints the fronts of searches with two objectives.
 
-    Raises UserError if there is none.
+    Raises SteppeError if there is none.
     """
     found = results.load(*runs)
     frame = results.pareto(found)

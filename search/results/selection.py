@@ -16,8 +16,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from search.errors import UserError
-from search.nearest import way_out
+from search.errors import SteppeError, way_out
 from search.results.one_setting import Rankings, one_setting_each, settings_of
 from search.results.ranking import Choice, rank, why_none
 from search.results.selection_rules import RULES
@@ -32,10 +31,10 @@ _READ = ["trial", "step", "weights", "domain", "role", "split", "accuracy", "cou
 def rule_of(method: str) -> tuple[str, bool]:
     """The name of a method's rule, and whether it chooses one setting per dataset.
 
-    Raises UserError for an unknown method.
+    Raises SteppeError for an unknown method.
     """
     if method not in METHODS:
-        raise UserError(f"unknown selection method {method!r}: {way_out(method, METHODS)}")
+        raise SteppeError(f"unknown selection method {method!r}: {way_out(method, METHODS)}")
     return method.removesuffix(PER_DATASET), method.endswith(PER_DATASET)
 
 
@@ -51,7 +50,7 @@ def select(
     A study without a winner has a row too: `trial` is null, `reason` says why. `studies` are those
     the sweep asks for, keyed by the study columns, in the order the result is to have; without
     them a study that has no trial yet has no row. `untried`: why a study will never have one
-    (search.results.provenance). Raises UserError for an unknown method.
+    (search.results.provenance). Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}

@@ -1,46 +1,70 @@
-"""When a study has ended, the part files of its trials become one file of each table.
+"""Merges the part files of a study that has ended into one file of each table.
 
-A sweep of 10,000 trials is then read in hundreds of files instead of twenty thousand. The whole
-file is written before the parts are deleted, and readers pass over parts of a study that has one,
-so a trial's rows count once, whenever a driver dies.
+A sweep of 10,000 trials is then read from hundreds of files instead of twenty thousand. The merged
+file is written before the parts are deleted, and readers ignore the parts of a study that has one.
+So a trial's rows count once, whenever a driver dies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from search.run import tables
+import pyarrow.compute as pc
+
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.tables import damaged, part_file, read_files, to_parquet
 
 
-def compact(folder: RunFolder, study: str, trials: Iterable[str]) -> None:
-    """Makes the part files of these trials, which are all of the study's, one file of each table.
+def merge(folder: RunFolder, study: str, trials: Iterable[str]) -> None:
+    """Merges the part files of `trials`, which are all of the study's trials.
 
-    Doing it again, after a crash or for a late writer's part, changes no row. Raises UserError if a
-    part is damaged.
+    Repeating it, after a crash or for a part that was written late, changes no row. Raises
+    SteppeError if a part is damaged.
     """
     trials = list(trials)
-    # `trials` last: as long as a study's is not there, its trials may be looked up one by one.
+    # `trials` last: until the study has its file there, trials are looked up one by one.
     for table in (EVALUATIONS, TRIALS):
-        if not folder.exists(tables.part(table, study)):
-            tables.merge(folder, table, trials, study)
-        for trial in trials:
-            folder.delete(tables.part(table, trial))
+        parts = [part_file(table, trial) for trial in trials]
+        if not folder.exists(part_file(table, study)):
+            _merge_table(folder, table, parts, study)
+        for part in parts:
+            folder.delete(part)
 
 
-def unpack(folder: RunFolder, study: str) -> None:
-    """Makes a study's files parts again, a file for each trial, as it is to have more of them.
+def unmerge(folder: RunFolder, study: str) -> None:
+    """Splits the merged files of a study into a part for each trial, so that it can have more.
 
-    Readers pass over the parts until the whole file is gone. Doing it again, after a crash, changes
-    no row. Raises UserError if a file is damaged.
+    Readers ignore the parts until the merged file is deleted. Repeating it, after a crash, changes
+    no row. Raises SteppeError if a file is damaged.
     """
-    whole = [table for table in (TRIALS, EVALUATIONS) if folder.exists(tables.part(table, study))]
-    for table in whole:
-        tables.split(folder, table, study)
-    for table in whole:
-        folder.delete(tables.part(table, study))
+    merged = [table for table in (TRIALS, EVALUATIONS) if folder.exists(part_file(table, study))]
+    for table in merged:
+        _split_table(folder, table, study)
+    for table in merged:
+        folder.delete(part_file(table, study))
 
 
-def ended_elsewhere(folder: RunFolder, study: str, trial: str) -> bool:
-    """Whether a trial has its row in the tables: whoever is still carrying it out may stop."""
-    return any(folder.exists(tables.part(TRIALS, name)) for name in (trial, study))
+def has_ended(folder: RunFolder, study: str, trial: str) -> bool:
+    """Whether a trial has its row in the tables, so that another attempt at it may stop."""
+    return any(folder.exists(part_file(TRIALS, name)) for name in (trial, study))
+
+
+def _merge_table(folder: RunFolder, table: str, parts: Iterable[str], study: str) -> None:
+    files = [folder.path(name) for name in folder.present(parts)]
+    if not files:
+        return
+    try:
+        rows = read_files(folder, files)
+    except OSError as error:
+        raise damaged(folder, error) from error
+    folder.write_bytes(part_file(table, study), to_parquet(rows))
+
+
+def _split_table(folder: RunFolder, table: str, study: str) -> None:
+    try:
+        rows = read_files(folder, [folder.path(part_file(table, study))])
+    except OSError as error:
+        raise damaged(folder, error) from error
+    for trial in rows["trial"].unique().to_pylist():
+        own = rows.filter(pc.equal(rows["trial"], trial))
+        folder.write_bytes(part_file(table, trial), to_parquet(own))

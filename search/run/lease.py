@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.retries import reason
 from search.run.run_folder import RunFolder
 
@@ -56,12 +56,12 @@ class Holder:
 class Lease:
     """Held inside a `with` block and renewed by a thread; `on_loss` is called if it is taken away.
 
-    Raises UserError on entering if a living driver holds it. A dead driver's is taken over.
+    Raises SteppeError on entering if a living driver holds it. A dead driver's is taken over.
     """
 
     def __init__(self, folder: RunFolder, on_loss: Callable[[], None]) -> None:
         # What is tried again later might overwrite what another driver has written by then.
-        self._folder = folder.hasty()
+        self._folder = folder.without_retries()
         self._on_loss = on_loss
         self._token = uuid.uuid4().hex
         self._lost = False
@@ -72,9 +72,9 @@ class Lease:
         try:
             holder = read(self._folder)
         except OSError as error:
-            raise UserError(f"cannot read {self._folder.uri}/{LEASE}: {reason(error)}") from error
+            raise SteppeError(f"cannot read {self._folder.uri}/{LEASE}: {reason(error)}") from error
         if holder is not None and holder.alive:
-            raise UserError(
+            raise SteppeError(
                 f"{self._folder.uri} is being driven by process {holder.pid} on {holder.host}"
                 f"{_until(holder)}; watch it with `status`, or stop that process first"
             )
@@ -84,9 +84,11 @@ class Lease:
             time.sleep(0.2)
             held = self._held()
         except OSError as error:
-            raise UserError(f"cannot write {self._folder.uri}/{LEASE}: {reason(error)}") from error
+            raise SteppeError(
+                f"cannot write {self._folder.uri}/{LEASE}: {reason(error)}"
+            ) from error
         if not held:
-            raise UserError(f"another driver has just taken {self._folder.uri}")
+            raise SteppeError(f"another driver has just taken {self._folder.uri}")
         self._thread.start()
         return self
 
@@ -98,14 +100,14 @@ class Lease:
     ) -> None:
         self._released.set()
         self._thread.join()
-        with suppress(OSError, UserError):  # if it cannot be given back, it runs out
+        with suppress(OSError, SteppeError):  # if it cannot be given back, it runs out
             if self._held():
                 self._folder.delete(LEASE)
 
     def check(self) -> None:
-        """Raises UserError if it was taken away."""
+        """Raises SteppeError if it was taken away."""
         if self._lost:
-            raise UserError(
+            raise SteppeError(
                 f"another driver has taken over {self._folder.uri}, as nothing was heard of this "
                 f"one for {EXPIRY_SECONDS:.0f} s; watch it with `status`"
             )
@@ -118,7 +120,7 @@ class Lease:
                     self._on_loss()
                     return
                 self._write()
-            except (OSError, UserError):
+            except (OSError, SteppeError):
                 continue  # the store is away for a while; the lease holds until it expires
 
     def _held(self) -> bool:
@@ -133,13 +135,13 @@ class Lease:
 
 
 def read(folder: RunFolder) -> Holder | None:
-    """The holder of the lease, alive or not; None if nobody is. Raises UserError if damaged."""
+    """The holder of the lease, alive or not; None if nobody is. Raises SteppeError if damaged."""
     try:
         return Holder(**json.loads(folder.read_bytes(LEASE)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise UserError(
+        raise SteppeError(
             f"{folder.path(LEASE)}, which says who drives the run, cannot be read: {error}; "
             "delete it if no process does"
         ) from error

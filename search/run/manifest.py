@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.domain_dataset import DomainDataset
-from search.checkout import CHECKOUT
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import MANIFEST, RunFolder
 
 if TYPE_CHECKING:
     from models.checkpoints import Taken
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 STUDY_NAMES = "study_names"  # how studies are named; runs of earlier commits lack the key
 
@@ -53,7 +54,7 @@ def record(
     saw_held_out: why settings of the run were shaped by labels of its held-out domains.
     taken: what its model takes of a file of weights.
 
-    Raises UserError if the run was made with other data or weights under the same name.
+    Raises SteppeError if the run was made with other data or weights under the same name.
     """
     weights = None if taken is None else _weights(taken)
     try:
@@ -67,20 +68,20 @@ def record(
         weights_before = None
         manifest = {STUDY_NAMES: 2}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
+        raise SteppeError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
             "in another folder"
         ) from error
     for dataset in datasets:
         before, now = known[dataset.name], dataset.fingerprint
         if before != now:
-            raise UserError(
+            raise SteppeError(
                 f"{folder.uri} was made with other images of {dataset.name} (fingerprint "
                 f"{before[:12]}, now {now[:12]}); put the old ones back or launch under another "
                 "name"
             )
     if weights and weights_before and weights["sha256"] != weights_before["sha256"]:
-        raise UserError(
+        raise SteppeError(
             f"{folder.uri} was made with other weights in {weights['file']} (sha256 "
             f"{weights_before['sha256'][:12]}, now {weights['sha256'][:12]}); put the old file "
             "back or launch under another name"

@@ -1,4 +1,4 @@
-"""A store that is away for a while costs time; only one that stays away ends a sweep."""
+"""Retries operations on a disk or store, so that a short outage does not end a sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from search.errors import UserError
+from search.errors import SteppeError
 
 log = logging.getLogger("steppe")
 
@@ -17,8 +17,8 @@ log = logging.getLogger("steppe")
 PATIENCE_SECONDS = 240.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 
-# A disk is emptied, a network disk comes back.
-_PASSING = {
+# A full disk may be emptied, a network disk may come back.
+_TRANSIENT = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EIO,
@@ -30,7 +30,7 @@ _PASSING = {
     errno.EHOSTUNREACH,
 }
 
-# What no waiting mends, in the words of S3, Google's and Azure's stores.
+# Waiting does not help with these, as S3, Google's and Azure's stores word them.
 _REFUSED = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN"
     r"|INVALID_TOKEN|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION"
@@ -41,25 +41,25 @@ _REFUSED = re.compile(
 T = TypeVar("T")
 
 
-class StoreError(UserError, OSError):
-    """A run folder that cannot be read or written, and did not come back for a while.
+class StoreError(SteppeError, OSError):
+    """The run folder cannot be read or written, and retrying did not help.
 
-    No fault of the trial that met it: the sweep ends, and a resume goes on with it.
+    It does not count against the trial that met it: the sweep ends, and a resume continues it.
     """
 
 
-def insist(
+def retry(
     do: Callable[[], T],
     what: str,
     run: str,
     local: bool,
-    alive: Callable[[], object] | None = None,
+    on_wait: Callable[[], object] | None = None,
 ) -> T:
-    """What `do` returns, tried again with growing waits for PATIENCE_SECONDS.
+    """Returns what `do` returns, retrying for PATIENCE_SECONDS with growing waits.
 
-    `what`: as in "cannot WHAT"; `run`: where the run lies; `alive` is called before each wait.
-    Raises FileNotFoundError as it is and at once, and StoreError for what does not pass by itself,
-    or has not passed by then.
+    what: completes "cannot WHAT" in messages. run: location of the run. local: whether it is on a
+    disk. on_wait: called before each wait. Raises FileNotFoundError at once, and StoreError for an
+    error that is not transient or that lasts.
     """
     began, wait = time.monotonic(), FIRST_WAIT
     while True:
@@ -69,14 +69,14 @@ def insist(
         except FileNotFoundError:
             raise
         except OSError as error:
-            passing = passes(error, local)
+            transient = is_transient(error, local)
             tried = time.monotonic() - began
-            if not passing or tried + wait > PATIENCE_SECONDS:
-                raise _given_up(error, what, run, tried if passing else None) from error
+            if not transient or tried + wait > PATIENCE_SECONDS:
+                raise _given_up(error, what, run, tried if transient else None) from error
             if wait == FIRST_WAIT:
-                log.warning("cannot %s: %s; trying again", what, reason(error))
-        if alive is not None:
-            alive()
+                log.warning("cannot %s: %s; retrying", what, reason(error))
+        if on_wait is not None:
+            on_wait()
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
     if wait > FIRST_WAIT:
@@ -84,23 +84,23 @@ def insist(
     return done
 
 
-def passes(error: OSError, local: bool) -> bool:
-    """Whether an error may pass by itself: of a disk a few do, of an object store most."""
+def is_transient(error: OSError, local: bool) -> bool:
+    """Whether an error may go away by itself: few of a disk's do, most of an object store's."""
     if local:
-        return error.errno in _PASSING
+        return error.errno in _TRANSIENT
     return not isinstance(error, PermissionError) and not _REFUSED.search(str(error))
 
 
 def reason(error: OSError) -> str:
-    """What a disk or store said, without what only its makers can use."""
+    """The message of a disk or store, without the parts that only its developers can use."""
     text = " ".join((error.strerror or str(error) or type(error).__name__).split())
     text = re.sub(r"^When .*?: (?=AWS Error )", "", text)
     return re.split(r"; Details: | \(Request ID", text)[0].rstrip(".")
 
 
 def _given_up(error: OSError, what: str, run: str, tried: float | None) -> StoreError:
-    long = "" if tried is None else f" (tried again for {tried:.0f} s)"
+    long = "" if tried is None else f" (retried for {tried:.0f} s)"
     return StoreError(
-        f"cannot {what}: {reason(error)}{long}; nothing that was recorded is lost: when this is "
-        f"mended, `python -m search resume {run}` goes on"
+        f"cannot {what}: {reason(error)}{long}; everything recorded so far is safe: when this is "
+        f"fixed, continue with `python -m search resume {run}`"
     )

@@ -14,8 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pyarrow import ArrowException
 from pyarrow import fs as arrow_fs
 
-from search.errors import UserError
-from search.nearest import nearest
+from search.errors import SteppeError, nearest
 from search.run.retries import insist, reason
 
 SWEEP = "sweep.yaml"
@@ -44,7 +43,7 @@ class RunFolder:
     A disk that is full, or a store that does not answer, is tried again for some minutes (see
     `retries`); the methods raise StoreError after that, FileNotFoundError as documented.
 
-    Raises UserError if the location cannot be understood, or holds credentials.
+    Raises SteppeError if the location cannot be understood, or holds credentials.
     """
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
@@ -56,10 +55,10 @@ class RunFolder:
             try:
                 self.filesystem, root = arrow_fs.FileSystem.from_uri(_one_put(text))
             except (ArrowException, OSError, ValueError) as error:
-                raise UserError(f"cannot use {text!r} as a run folder: {error}") from error
+                raise SteppeError(f"cannot use {text!r} as a run folder: {error}") from error
             self.root: str = root.rstrip("/")
             if not self.root:
-                raise UserError(f"cannot use {text!r} as a run folder: it names no folder")
+                raise SteppeError(f"cannot use {text!r} as a run folder: it names no folder")
         else:
             self.filesystem = arrow_fs.LocalFileSystem()
             self.root = str(Path(text).expanduser().absolute())
@@ -71,38 +70,38 @@ class RunFolder:
     def existing(cls, location: str | os.PathLike[str]) -> RunFolder:
         """The folder of a run that was launched before.
 
-        Raises UserError if there is no such folder, if it holds no sweep.yaml, or if the store
+        Raises SteppeError if there is no such folder, if it holds no sweep.yaml, or if the store
         cannot be reached: whoever asks is waiting, so nothing is tried again.
         """
         folder = cls(location)
-        hasty = folder.hasty()
+        hasty = folder.without_retries()
         try:
             if hasty.exists(SWEEP):
                 return folder
             is_folder = hasty.exists("")
             runs = _runs_beside(folder)
         except OSError as error:
-            raise UserError(f"cannot read the run {folder.uri}: {reason(error)}") from error
+            raise SteppeError(f"cannot read the run {folder.uri}: {reason(error)}") from error
         if is_folder:
-            raise UserError(f"{folder.uri} is not a run: it holds no {SWEEP}")
+            raise SteppeError(f"{folder.uri} is not a run: it holds no {SWEEP}")
         close = nearest(folder.name, runs)
         hint = f"; did you mean {close}?" if close else ""
-        raise UserError(f"there is no run at {folder.uri}{hint}")
+        raise SteppeError(f"there is no run at {folder.uri}{hint}")
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> RunFolder:
         """A folder that a sweep can write to; made if need be, files in it are kept.
 
-        Raises UserError if nothing can be written there; nothing is tried again.
+        Raises SteppeError if nothing can be written there; nothing is tried again.
         """
         folder = cls(location)
-        hasty = folder.hasty()
+        hasty = folder.without_retries()
         probe = f".{uuid.uuid4().hex}.partial"
         try:
             hasty.write_bytes(probe, b"?")
             hasty.delete(probe)
         except OSError as error:
-            raise UserError(
+            raise SteppeError(
                 f"cannot write to the output {folder.uri}: {reason(error)}; give another place "
                 "with --output"
             ) from error
@@ -215,14 +214,14 @@ class RunFolder:
 
 
 def _check_no_secret(uri: str) -> None:
-    """Raises UserError, without the secret, for a URI that carries one: it is shown and logged."""
+    """Raises SteppeError, without the secret, for a URI that carries one: it is shown and logged."""
     parts = urlsplit(uri)
     before, at, _ = parts.netloc.rpartition("@")
     # No bucket has these; a key with a slash in it ends the netloc before its @.
     in_bucket = parts.scheme in ("s3", "gs", "gcs") and (at or ":" in parts.netloc)
     in_query = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, True))
     if in_bucket or ":" in before or in_query:
-        raise UserError(
+        raise SteppeError(
             f"the {parts.scheme}:// URI of the run folder holds a user, a password or a key; leave "
             "them out, and give them by the store's own environment variables or files "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 
 WALL_CLOCK = "wall_clock.json"
@@ -21,11 +21,11 @@ class WallClock:
     """Runs inside a `with` block, from where the run's last driver let go; written every minute.
 
     `on_end` is called when `hours` are over, by a thread or on entering. A driver that is killed
-    leaves its last minute out. Raises UserError on entering if the file is damaged.
+    leaves its last minute out. Raises SteppeError on entering if the file is damaged.
     """
 
     def __init__(self, folder: RunFolder, hours: float | None, on_end: Callable[[], None]) -> None:
-        self._folder = folder.hasty()
+        self._folder = folder.without_retries()
         self._most = None if hours is None else 3600 * hours
         self._on_end = on_end
         self._before = read(folder)
@@ -74,13 +74,13 @@ class WallClock:
 
 
 def read(folder: RunFolder) -> float:
-    """Seconds so far; 0 if no driver has been at work. Raises UserError if damaged."""
+    """Seconds so far; 0 if no driver has been at work. Raises SteppeError if damaged."""
     try:
         return float(json.loads(folder.read_bytes(WALL_CLOCK))["seconds"])
     except FileNotFoundError:
         return 0.0
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
+        raise SteppeError(
             f"{folder.path(WALL_CLOCK)}, the time that drivers were at work, cannot be read: "
             f'{error!r}; write it anew, such as {{"seconds": 3600}}'
         ) from error

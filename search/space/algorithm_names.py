@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from search.nearest import nearest
+from search.errors import nearest
 from training.algorithms import PARTS, parse
 from training.averaging import AVERAGINGS
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search.nearest import way_out
+from search.errors import way_out
 from search.yaml_file import as_number
 
 Value = int | float | str

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from search.nearest import way_out
+from search.errors import way_out
 from search.sweep.objectives import NAMES
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.yaml_file import Dumper, Written
 
 Path = tuple[str | int, ...]
@@ -45,11 +45,13 @@ def show(value: object, cut: int | None = 80) -> str:
     return written if cut is None or len(written) <= cut else f"{written[: cut - 3]}..."
 
 
-def user_error(source: str, problems: Iterable[Problem], overridden: Collection[Path]) -> UserError:
+def user_error(
+    source: str, problems: Iterable[Problem], overridden: Collection[Path]
+) -> SteppeError:
     """All problems, a line each, that begins with the file or the --set that has the key."""
     lines = []
     for problem in problems:
         own = [path for path in overridden if problem.path[: len(path)] == path]
         where = f"--set {dotted(max(own, key=len))}" if own else source
         lines.append(f"{where}: {dotted(problem.path)} {problem.text}")
-    return UserError("\n".join(lines))
+    return SteppeError("\n".join(lines))

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from search.nearest import nearest
+from search.errors import nearest
 from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_value
 from search.sweep.budget_keys import Budget, StudyBudget
 from search.sweep.objective_keys import ObjectiveNames, without_pruning

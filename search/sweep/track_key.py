@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from search.nearest import way_out
+from search.errors import way_out
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import models
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
 
@@ -27,11 +27,11 @@ COMPUTING = {
 def check_node(folder: RunFolder) -> None:
     """Compares this worker's packages with the driver's, which are in the run's manifest.
 
-    Raises UserError that names the node and what is to be done: the run folder is not there, or
+    Raises SteppeError that names the node and what is to be done: the run folder is not there, or
     packages have other versions.
     """
     if not folder.exists(MANIFEST):
-        raise UserError(
+        raise SteppeError(
             f"node {socket.gethostname()} does not see the run in {folder.uri}: give a folder that "
             "all nodes share at the same place, or an object store (s3://...), with --output"
         )
@@ -42,7 +42,7 @@ def check_node(folder: RunFolder) -> None:
         if name in COMPUTING and own.get(name) != version
     ]
     if other:
-        raise UserError(
+        raise SteppeError(
             f"node {socket.gethostname()} has {', '.join(other)}, which the driver has: install "
             f"the same there, or take the node away, and `python -m search resume {folder.uri}`"
         )
@@ -51,7 +51,7 @@ def check_node(folder: RunFolder) -> None:
 def check_weights(folder: RunFolder, model: str, weights: str | None) -> None:
     """Compares this node's file of weights with the driver's, of which the manifest has the sha256.
 
-    Raises UserError that names the node: it has no such file, or another one.
+    Raises SteppeError that names the node: it has no such file, or another one.
     """
     known = manifest.weights_digest(folder)
     if weights is None or known is None:
@@ -59,13 +59,13 @@ def check_weights(folder: RunFolder, model: str, weights: str | None) -> None:
     try:
         file = models.weights_file(model, weights)
     except FileNotFoundError as error:
-        raise UserError(f"node {socket.gethostname()}: {error}") from error
+        raise SteppeError(f"node {socket.gethostname()}: {error}") from error
     if file is None:
         return
     stat = file.stat()
     own = _digest(file, stat.st_mtime_ns, stat.st_size)
     if own != known:
-        raise UserError(
+        raise SteppeError(
             f"node {socket.gethostname()} has other weights in {file} (sha256 {own[:12]}) than the "
             f"driver (sha256 {known[:12]}); copy the driver's there, or take the node away, and "
             f"`python -m search resume {folder.uri}`"

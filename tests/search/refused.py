@@ -3,7 +3,7 @@
 import pytest
 
 from search.checks.load_sweep import checked
-from search.errors import UserError
+from search.errors import SteppeError
 
 SWEEP = {
     "name": "small",
@@ -14,7 +14,7 @@ SWEEP = {
 
 
 def problems(**changes: object) -> list[str]:
-    with pytest.raises(UserError) as error:
+    with pytest.raises(SteppeError) as error:
         checked({**SWEEP, **changes}, "sweep.yaml")
     lines = str(error.value).splitlines()
     assert all(line.startswith("sweep.yaml: ") for line in lines)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from search.checks.load_sweep import load
-from search.errors import UserError
+from search.errors import SteppeError
 from search.space.ranges import Fixed, Interval
 
 SMALLEST = """\
@@ -21,7 +21,7 @@ def write(folder: Path, text: str | bytes, name: str = "sweep.yaml") -> Path:
 
 
 def refusal(path: Path, *overrides: str) -> str:
-    with pytest.raises(UserError) as error:
+    with pytest.raises(SteppeError) as error:
         load(path, overrides)
     return str(error.value)
 

@@ -5,7 +5,7 @@ import yaml
 
 from datasets import KINDS
 from search.checks.load_sweep import checked, load
-from search.errors import UserError
+from search.errors import SteppeError
 from search.study.resolved_sweep import as_yaml, differences, resolved
 from search.study.study_space import study_space
 from search.sweep.schema import Sweep, json_schema
@@ -135,5 +135,5 @@ def test_every_kind_of_finding_can_be_allowed_and_another_word_is_told():
         {"dataset": {"name": "RotatedDigits", "allow": ["layout", "duplicate"]}},
         {"dataset": None, "datasets": {"RotatedDigits": {"allow": ["duplicate"]}}},
     ):
-        with pytest.raises(UserError, match="is 'duplicate'; did you mean duplicates"):
+        with pytest.raises(SteppeError, match="is 'duplicate'; did you mean duplicates"):
             sweep(**given)

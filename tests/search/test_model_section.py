@@ -14,7 +14,7 @@ import models
 from search.checks.check_model import try_model
 from search.checks.load_sweep import checked
 from search.driver.launch import launch
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.run.tables import read_trials
 from search.study.plan import plans
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_built_is_said_before_any_trial(
     (tmp_path / "page.pth").write_text("<html>404</html>")
     model["weights"] = str(tmp_path / f"{model['weights']}.pth")
 
-    with pytest.raises(UserError, match=f"^model: .*{reason}"):
+    with pytest.raises(SteppeError, match=f"^model: .*{reason}"):
         try_model(Model(**model), [photographs()])
 
 

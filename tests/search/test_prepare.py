@@ -25,7 +25,7 @@ from datasets.benchmarks import BENCHMARKS
 from datasets.mnist import FILES
 from search.cli.main import app
 from search.driver.prepare import INDEX, load, prepare
-from search.errors import UserError
+from search.errors import SteppeError
 from tests.datasets.photos import idx, jpeg, numbered, tree
 
 PACS = BENCHMARKS["PACS"].domains
@@ -79,7 +79,7 @@ def test_an_archive_is_unpacked_to_the_benchmarks_folder(archive: Path, tmp_path
         "PACS",
     ]
     assert len(datasets.load("PACS", tmp_path / "my data", 8, ["counts"]).domains) == 4
-    with pytest.raises(UserError, match=r"my data/PACS exists already; use it with `python -m"):
+    with pytest.raises(SteppeError, match=r"my data/PACS exists already; use it with `python -m"):
         prepare("PACS", str(archive), tmp_path / "my data", 8, ["counts"])
 
 
@@ -95,7 +95,7 @@ def test_an_archive_that_reaches_out_leaves_nothing_behind(tmp_path: Path) -> No
             member = tarfile.TarInfo(name)
             member.size = len(jpeg(0))
             file.addfile(member, io.BytesIO(jpeg(0)))
-    with pytest.raises(UserError, match=r"'\.\./\.\./evil\.jpg', which names a place outside"):
+    with pytest.raises(SteppeError, match=r"'\.\./\.\./evil\.jpg', which names a place outside"):
         prepare("PACS", "evil.tar", Path("deep/data"), 8, [])
     assert list(Path("deep/data").iterdir()) == []
     assert not list(tmp_path.rglob("evil.jpg"))
@@ -157,7 +157,9 @@ def test_the_index_is_a_table_of_all_files(mine: Path) -> None:
 
 def test_unreadable_images_are_refused_but_listed_in_the_table(mine: Path) -> None:
     (mine / "day" / "cat" / "pic_000.jpg").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"unreadable \(1\): day/cat/pic_000.jpg: no image format"):
+    with pytest.raises(
+        SteppeError, match=r"unreadable \(1\): day/cat/pic_000.jpg: no image format"
+    ):
         load("ImageFolders", mine, 8)
     (file,) = (mine / ".steppe-cache").rglob(INDEX)
     assert pd.read_parquet(file).state.value_counts()["unreadable"] == 1
@@ -179,7 +181,7 @@ def test_unreadable_images_are_refused_but_listed_in_the_table(mine: Path) -> No
 def test_what_cannot_be_prepared_is_told(
     mine: Path, dataset: str, source: str, root: str | None, sentence: str
 ) -> None:
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(SteppeError, match=sentence):
         prepare(dataset, source, Path(root) if root else None, None, [])
 
 
@@ -194,7 +196,7 @@ def test_mnist_is_fetched_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr("torchvision.datasets.MNIST", fetch)
     with pytest.raises(
-        UserError, match=r"no MNIST in .*; `python -m search prepare RotatedMNIST do"
+        SteppeError, match=r"no MNIST in .*; `python -m search prepare RotatedMNIST do"
     ):
         prepare("RotatedMNIST", str(tmp_path), None, None, [])
     prepare("RotatedMNIST", "download", None, None, ["counts"])

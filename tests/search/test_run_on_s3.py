@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from search.driver.ledger import Ledger
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import retries
 from search.run.retries import StoreError
 from search.run.run_folder import SWEEP, RunFolder
@@ -89,11 +89,11 @@ def test_tables_are_written_and_read(bucket):
 
 def test_runs_that_are_not_there_are_refused(bucket):
     RunFolder(f"{bucket}/x").write_bytes("other", b"1")
-    with pytest.raises(UserError, match="not a run"):
+    with pytest.raises(SteppeError, match="not a run"):
         RunFolder.existing(f"{bucket}/x")
-    with pytest.raises(UserError, match="no run at s3://bucket/y"):
+    with pytest.raises(SteppeError, match="no run at s3://bucket/y"):
         RunFolder.existing(f"{bucket}/y")
-    with pytest.raises(UserError, match="cannot write to the output s3://no-such-bucket/x"):
+    with pytest.raises(SteppeError, match="cannot write to the output s3://no-such-bucket/x"):
         RunFolder.create("s3://no-such-bucket/x")
 
 
@@ -139,9 +139,13 @@ def test_a_store_that_refuses_is_not_asked_again(bucket, server, monkeypatch):
         ):
             with pytest.raises(StoreError, match=r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID"):
                 ask()
-        with pytest.raises(UserError, match="cannot read the run s3://bucket/x: AWS Error ACCESS"):
+        with pytest.raises(
+            SteppeError, match="cannot read the run s3://bucket/x: AWS Error ACCESS"
+        ):
             RunFolder.existing(f"{bucket}/x")
-        with pytest.raises(UserError, match=r"cannot write to the output s3://bucket/y: .*INVALID"):
+        with pytest.raises(
+            SteppeError, match=r"cannot write to the output s3://bucket/y: .*INVALID"
+        ):
             RunFolder.create(f"{bucket}/y")
     assert folder.read_bytes(SWEEP) == b"name: x"
 
@@ -186,7 +190,9 @@ def test_a_run_that_was_copied_from_a_disk_says_where_its_journal_belongs(bucket
     folder.write_bytes("optuna.journal", disk.read_bytes("optuna.journal"))
     assert begun(folder)
     for opened in (open_for_reading, open_for_writing):
-        with pytest.raises(UserError, match=r"move it to optuna\.journal/00000000\.jsonl to go on"):
+        with pytest.raises(
+            SteppeError, match=r"move it to optuna\.journal/00000000\.jsonl to go on"
+        ):
             opened(folder)
     folder.delete("optuna.journal")
     folder.write_bytes("optuna.journal/00000000.jsonl", disk.read_bytes("optuna.journal"))

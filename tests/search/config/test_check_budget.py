@@ -1,11 +1,11 @@
 import pytest
 
-from search.errors import UserError
+from search.errors import SteppeError
 from tests.search.play import small_sweep
 
 
 def refused(**search):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(SteppeError) as caught:
         small_sweep(search={"trials": 10, **search})
     return str(caught.value)
 
@@ -53,7 +53,7 @@ def test_what_could_never_act_is_refused(search, sentence):
 
 
 def test_a_terminator_does_not_go_with_seeds_that_try_what_they_are_given():
-    with pytest.raises(UserError, match=r"search.terminator does not go with search.seed_red"):
+    with pytest.raises(SteppeError, match=r"search.terminator does not go with search.seed_red"):
         small_sweep(
             seeds=[0, 1],
             search={"trials": 10, "terminator": "stagnation", "seed_reduction": 2},

@@ -17,7 +17,7 @@ from ray.tune.logger import LoggerCallback
 from search.driver import trackers, tracking
 from search.driver.trackers import Tracker, metrics
 from search.driver.tracking import telling
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
@@ -245,7 +245,7 @@ def test_of_a_run_in_a_store_the_trackers_files_lie_here(tmp_path, monkeypatch):
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"^track: wandb needs wandb, .*: pip install '.\[wandb\]'$"
+        SteppeError, match=r"^track: wandb needs wandb, .*: pip install '.\[wandb\]'$"
     ):
         trackers.require(("wandb",))
     trackers.require(())

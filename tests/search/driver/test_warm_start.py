@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.driver import warm_start
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results import load, summary
 from search.run.run_folder import SWEEP, WARM_START, RunFolder
 from search.study.plan import plans
@@ -107,7 +107,7 @@ def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_bes
 def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_says_so(tmp_path):
     run = earlier(tmp_path / "earlier", rising, held_out=["0"])
     elsewhere = {"held_out": ["15"]}
-    with pytest.raises(UserError, match="has no completed trial of a dataset, model, algorithm"):
+    with pytest.raises(SteppeError, match="has no completed trial of a dataset, model, algorithm"):
         warm_start.find(plans(later(run, changes=elsewhere)))
     asked = {"runs": [run.uri], "held_out": "any"}
     marked = later(run, warm_start=asked, changes=elsewhere)
@@ -123,7 +123,7 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
         assert "trained and validated on the domain that it holds out" in note
 
     # What was shaped by those labels stays so in whatever begins with it.
-    with pytest.raises(UserError, match="were shaped by labels of its held-out domains"):
+    with pytest.raises(SteppeError, match="were shaped by labels of its held-out domains"):
         warm_start.find(plans(later(folder, changes=elsewhere)))
     again = {"runs": [folder.uri], "held_out": "any"}
     assert warm_start.find(plans(later(folder, warm_start=again, changes=elsewhere)))
@@ -131,7 +131,7 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
 
 def test_a_run_that_shared_across_domains_is_marked_too(tmp_path):
     run = earlier(tmp_path / "earlier", rising, {"share": "domains"}, held_out=["0", "75"])
-    with pytest.raises(UserError, match="share: domains"):
+    with pytest.raises(SteppeError, match="share: domains"):
         warm_start.find(plans(later(run)))
 
 
@@ -146,7 +146,7 @@ def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_s
     assert found == [{"lr": s["lr"], "rho": s["rho"]} for s in inside]
     assert "settings are not taken over: lr is outside of log" in caplog.text
     nowhere = later(run, space={**SPACE, "lr": {"log_uniform": [0.5, 1]}})
-    with pytest.raises(UserError, match=r"no setting of .* fits the space of this sweep"):
+    with pytest.raises(SteppeError, match=r"no setting of .* fits the space of this sweep"):
         warm_start.find(plans(nowhere))
 
 
@@ -181,14 +181,16 @@ def test_a_resume_queues_the_same_whatever_became_of_the_earlier_run(tmp_path):
 def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
     run = earlier(tmp_path / "earlier", rising)
     other = RunFolder(tmp_path / "none").uri
-    with pytest.raises(UserError, match=r"search\.warm_start: there is no run at"):
+    with pytest.raises(SteppeError, match=r"search\.warm_start: there is no run at"):
         warm_start.find(plans(later(run, warm_start=[run.uri, other])))
     written = Path(run.path(SWEEP))
     written.write_text(written.read_text().replace(": training-domain", ": last-step"))
-    with pytest.raises(UserError, match="maximized last-step, and this sweep maximizes training-"):
+    with pytest.raises(
+        SteppeError, match="maximized last-step, and this sweep maximizes training-"
+    ):
         warm_start.find(plans(later(run)))
     folder = RunFolder(tmp_path / "damaged")
     for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
         folder.write_bytes(WARM_START, damaged)
-        with pytest.raises(UserError, match=r"warm_start\.json is damaged"):
+        with pytest.raises(SteppeError, match=r"warm_start\.json is damaged"):
             warm_start.recorded(folder)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
+from search.results.paired import TooLittle, compare, compare_best
 
 from search import results
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.comparison import document
 from search.results.mean_ranks import critical_difference, ranks
-from search.results.paired import TooLittle, compare, compare_best
 from tests.search.written_run import noisy, sweep, write
 
 DOMAINS = ("a", "b", "c", "d")
@@ -195,7 +195,7 @@ def test_algorithms_without_a_common_pair_are_not_compared():
 
 
 def test_an_algorithm_is_not_compared_with_itself():
-    with pytest.raises(UserError, match="with itself"):
+    with pytest.raises(SteppeError, match="with itself"):
         compare(selection(hard_domains, ("ERM", "SAM")), ["SAM"], "SAM")
 
 
@@ -306,7 +306,7 @@ def test_the_document_has_all_comparisons_and_what_is_missing_below():
         selection(by_algorithm(0.3, 0.5, 0.5), domains=DOMAINS[:2]), None, "training-domain"
     )
     assert "too few domains for a test" in few.grids[-1].notes[0]
-    with pytest.raises(UserError, match="the only algorithm"):
+    with pytest.raises(SteppeError, match="the only algorithm"):
         document(selection(hard_domains, ("ERM",)), None, "training-domain")
 
 
@@ -340,9 +340,9 @@ def test_a_hyperparameter_that_decides_is_the_most_important(tmp_path):
 
 def test_importance_takes_enough_trials_that_differ(tmp_path):
     few = write(tmp_path / "few", sweep(held_out=["photo"], seeds=[0]), noisy)
-    with pytest.raises(UserError, match=r"at least 20 completed trials .* the most here are 4"):
+    with pytest.raises(SteppeError, match=r"at least 20 completed trials .* the most here are 4"):
         results.importance(results.load(few.uri))
     data = sweep(algorithms=["SAM"])
     same = write(tmp_path / "same", data, lambda *trial: (0.5, 0.5))
-    with pytest.raises(UserError, match="objectives that differ"):
+    with pytest.raises(SteppeError, match="objectives that differ"):
         results.importance(results.load(same.uri))

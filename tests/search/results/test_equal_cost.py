@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from search import results
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.equal_cost import cut
 from search.results.print_results import print_comparison, print_results
 from tests.search.written_run import sweep, write
@@ -73,13 +73,13 @@ def test_a_trial_whose_average_came_later_has_nothing():
 
 @pytest.mark.parametrize("passes", [0, -1, float("nan")])
 def test_a_limit_is_above_nothing(found, passes):
-    with pytest.raises(UserError, match=r"--passes .*: it must be above 0"):
+    with pytest.raises(SteppeError, match=r"--passes .*: it must be above 0"):
         results.at_cost(found, passes)
 
 
 def test_tables_without_passes_and_what_is_of_whole_trials_are_refused(found):
     old = results.replace(found, evaluations=found.evaluations.assign(passes=float("nan")))
-    with pytest.raises(UserError, match="from before passes were counted"):
+    with pytest.raises(SteppeError, match="from before passes were counted"):
         results.at_cost(old, 100)
-    with pytest.raises(UserError, match="of whole trials"):
+    with pytest.raises(SteppeError, match="of whole trials"):
         results.importance(results.at_cost(found, 100))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from search import results
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.fronts import on_front
 from search.results.print_results import print_importance, print_pareto, print_results
 from search.run.run_folder import RunFolder
@@ -71,7 +71,7 @@ def test_it_is_printed_a_table_for_each_algorithm(run, capsys):
 
 
 def test_a_search_with_one_objective_has_none(tmp_path):
-    with pytest.raises(UserError, match="has one objective, and one best trial"):
+    with pytest.raises(SteppeError, match="has one objective, and one best trial"):
         results.pareto(results.load(str(write(tmp_path / "r", sweep()).root)))
 
 

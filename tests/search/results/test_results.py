@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from search import results
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables
 from search.run.run_folder import RunFolder
@@ -105,9 +105,9 @@ def test_runs_that_were_trained_differently_say_so_below_the_table(tmp_path):
 def test_two_runs_with_the_same_study_are_not_mixed(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, sweep(name=name, held_out=["photo"], seeds=[0]), trials=1)
-    with pytest.raises(UserError, match=r"both hold the study PACS\.resnet50\.ERM\.photo\.0"):
+    with pytest.raises(SteppeError, match=r"both hold the study PACS\.resnet50\.ERM\.photo\.0"):
         results.load(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(UserError, match="given twice"):
+    with pytest.raises(SteppeError, match="given twice"):
         results.load(tmp_path / "a", tmp_path / "a")
 
 
@@ -172,18 +172,18 @@ def test_a_trial_without_a_row_does_not_count(tmp_path):
 )
 def test_a_damaged_sweep_file_is_named(tmp_path, content, message):
     (tmp_path / "sweep.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(SteppeError, match=message):
         results.load(tmp_path)
 
 
 def test_what_is_unknown_is_refused_with_the_nearest(found):
-    with pytest.raises(UserError, match="did you mean worst-source-domain"):
+    with pytest.raises(SteppeError, match="did you mean worst-source-domain"):
         results.select(found, "worst-source")
-    with pytest.raises(UserError, match="did you mean held-out"):
+    with pytest.raises(SteppeError, match="did you mean held-out"):
         results.summary(found, by="held_out")
-    with pytest.raises(UserError, match="did you mean SAGM"):
+    with pytest.raises(SteppeError, match="did you mean SAGM"):
         results.compare(found, "SAGN", "ERM")
-    with pytest.raises(UserError, match="name at least one run"):
+    with pytest.raises(SteppeError, match="name at least one run"):
         results.load()
 
 

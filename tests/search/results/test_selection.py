@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from search.errors import UserError
 from search.results.ranking import Choice, rank, why_none
+
+from search.errors import SteppeError
 from search.results.selection import select
 from search.results.selection_rules import RULES
 from tests.search.tiny_study import study_row, tiny
@@ -224,7 +224,7 @@ def test_a_method_without_its_evaluations_says_which_it_needs():
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="did you mean training-domain"):
+    with pytest.raises(SteppeError, match="did you mean training-domain"):
         select(*tiny([{0: (0.4, 0.4)}]), ["train-domain"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from search import results
-from search.errors import UserError
+from search.errors import SteppeError
 from search.results.summaries import ResultTable
 from search.run.run_folder import MANIFEST
 from tests.search.written_run import sweep, write
@@ -122,9 +122,9 @@ def test_a_run_counts_once(tmp_path):
     (tmp_path / "link").symlink_to(place)
     shutil.copytree(place, tmp_path / "copy")
     for again in (place, tmp_path / "link", f"file://{place}", f"{place}/"):
-        with pytest.raises(UserError, match="given twice"):
+        with pytest.raises(SteppeError, match="given twice"):
             results.load(place, again)
-    with pytest.raises(UserError, match="both hold the study"):
+    with pytest.raises(SteppeError, match="both hold the study"):
         results.load(place, tmp_path / "copy")
 
 

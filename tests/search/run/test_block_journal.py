@@ -9,7 +9,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import block_journal
 from search.run.run_folder import RunFolder
 from search.run.storage import JOURNAL, begun, open_for_reading, open_for_writing
@@ -122,7 +122,7 @@ def test_a_damaged_block_is_refused_and_kept(folder, damage):
     folder.write_bytes(f"{JOURNAL}/00000000.jsonl", content(folder) + damage.encode())
     before = content(folder)
     for opened in (open_for_reading, open_for_writing):
-        with pytest.raises(UserError, match=r"optuna\.journal is damaged: "):
+        with pytest.raises(SteppeError, match=r"optuna\.journal is damaged: "):
             opened(folder)
     assert content(folder) == before
 
@@ -130,7 +130,7 @@ def test_a_damaged_block_is_refused_and_kept(folder, damage):
 def test_a_missing_block_is_named(folder):
     line = json.dumps({"op_code": 0}).encode()
     folder.write_bytes(f"{JOURNAL}/00000001.jsonl", line)
-    with pytest.raises(UserError, match=r"00000000\.jsonl is missing, but there is 00000001"):
+    with pytest.raises(SteppeError, match=r"00000000\.jsonl is missing, but there is 00000001"):
         open_for_writing(folder)
 
 

@@ -131,7 +131,7 @@ def test_a_damaged_part_stops_no_sweep_and_is_named_when_the_tables_are_read(fol
     play_all(folder, ledger)
     assert f"{ERM}.0.parquet" in folder.list(TRIALS)
     assert f"{SAGM}.parquet" in folder.list(TRIALS)
-    with pytest.raises(tables.UserError, match=rf"{ERM}\.0\.parquet"):
+    with pytest.raises(tables.SteppeError, match=rf"{ERM}\.0\.parquet"):
         tables.read_trials(folder)
 
 

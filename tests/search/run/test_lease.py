@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import search
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import lease
 from search.run.lease import LEASE, Holder, Lease
 from search.run.run_folder import RunFolder
@@ -60,7 +60,7 @@ def put(folder, **changes):
 def test_a_second_driver_is_refused_while_the_first_lives_and_comes_in_when_it_is_killed(folder):
     with driver(folder) as first:
         refusal = f"is being driven by process {first.pid} on {socket.gethostname()}; watch it"
-        with pytest.raises(UserError, match=refusal), Lease(folder, never):
+        with pytest.raises(SteppeError, match=refusal), Lease(folder, never):
             pass
         assert lease.read(folder).pid == first.pid
         first.send_signal(signal.SIGKILL)
@@ -72,7 +72,7 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_comes_in_when_it_i
 
 def test_the_same_process_cannot_drive_a_run_twice(folder):
     with Lease(folder, never):
-        with pytest.raises(UserError, match="is being driven by process"), Lease(folder, never):
+        with pytest.raises(SteppeError, match="is being driven by process"), Lease(folder, never):
             pass
         assert lease.read(folder).alive
 
@@ -86,7 +86,7 @@ def test_a_later_process_with_the_same_id_is_not_the_driver(folder):
 def test_a_driver_of_another_host_holds_it_until_nothing_is_heard_of_it(folder):
     put(folder, host="elsewhere", pid=1, beat=time.time() - lease.EXPIRY_SECONDS + 5)
     with (
-        pytest.raises(UserError, match="driven by process 1 on elsewhere"),
+        pytest.raises(SteppeError, match="driven by process 1 on elsewhere"),
         Lease(folder, never),
     ):
         pass
@@ -100,7 +100,7 @@ def test_a_process_of_another_container_of_the_same_name_is_not_looked_up(folder
     """It may have any number here; and whoever has its number is somebody else."""
     put(folder, place=place, pid=2**22, beat=time.time() - lease.EXPIRY_SECONDS + 30)
     refusal = r"\(if it is gone, try again in (29|30) s\); watch it with `status`"
-    with pytest.raises(UserError, match=refusal), Lease(folder, never):
+    with pytest.raises(SteppeError, match=refusal), Lease(folder, never):
         pass
     put(folder, place=place, beat=time.time() - lease.EXPIRY_SECONDS - 1)
     with Lease(folder, never):
@@ -112,7 +112,7 @@ def test_a_lease_of_an_older_version_is_understood(folder):
     known = json.loads(folder.read_bytes(LEASE))
     del known["place"]
     folder.write_bytes(LEASE, json.dumps(known).encode())
-    with pytest.raises(UserError, match=r"on \S+; watch it"), Lease(folder, never):
+    with pytest.raises(SteppeError, match=r"on \S+; watch it"), Lease(folder, never):
         pass
     folder.write_bytes(LEASE, json.dumps(known | {"pid": 2**22}).encode())
     with Lease(folder, never):
@@ -145,7 +145,7 @@ def test_a_driver_whose_lease_was_taken_notices_and_leaves_it_alone(folder, monk
         held.check()
         put(folder, token="another")
         assert lost.wait(120)
-        with pytest.raises(UserError, match=r"another driver has taken over .*; watch it"):
+        with pytest.raises(SteppeError, match=r"another driver has taken over .*; watch it"):
             held.check()
     assert lease.read(folder).token == "another"
 
@@ -181,10 +181,10 @@ def test_a_store_that_is_away_at_the_end_hides_no_other_error(folder, monkeypatc
 def test_a_store_that_is_away_at_the_start_is_named(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "write_bytes", _away)
-        with pytest.raises(UserError, match=r"cannot write .*lease.json: the store is away"):
+        with pytest.raises(SteppeError, match=r"cannot write .*lease.json: the store is away"):
             Lease(folder, never).__enter__()
     monkeypatch.setattr(RunFolder, "read_bytes", _away)
-    with pytest.raises(UserError, match=r"cannot read .*lease.json: the store is away"):
+    with pytest.raises(SteppeError, match=r"cannot read .*lease.json: the store is away"):
         Lease(folder, never).__enter__()
 
 
@@ -211,7 +211,7 @@ def test_of_two_that_write_at_once_one_has_it(folder, monkeypatch):
         put(folder, token="the slower one")
 
     monkeypatch.setattr(Lease, "_write", overtaken)
-    with pytest.raises(UserError, match="another driver has just taken"), Lease(folder, never):
+    with pytest.raises(SteppeError, match="another driver has just taken"), Lease(folder, never):
         pass
     assert lease.read(folder).token == "the slower one"
 
@@ -220,7 +220,7 @@ def test_of_two_that_write_at_once_one_has_it(folder, monkeypatch):
 def test_an_unreadable_lease_is_named_with_the_way_out_and_kept(folder, content):
     folder.write_bytes(LEASE, content)
     with pytest.raises(
-        UserError, match=r"lease\.json, which says .*; delete it if no process does"
+        SteppeError, match=r"lease\.json, which says .*; delete it if no process does"
     ):
         Lease(folder, never).__enter__()
     assert folder.read_bytes(LEASE) == content

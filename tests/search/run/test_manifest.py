@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 import datasets
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
 
@@ -45,7 +45,7 @@ def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
     folder = RunFolder(tmp_path)
     manifest.record(folder, [DIGITS])
     before = folder.read_bytes(MANIFEST)
-    with pytest.raises(UserError, match=r"was made with other images of RotatedDigits .* launch"):
+    with pytest.raises(SteppeError, match=r"was made with other images of RotatedDigits .* launch"):
         manifest.record(folder, [replace(DIGITS, fingerprint="0" * 64)])
     assert folder.read_bytes(MANIFEST) == before
 
@@ -54,6 +54,6 @@ def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
 def test_a_damaged_manifest_is_named_and_kept(tmp_path, content):
     folder = RunFolder(tmp_path)
     folder.write_bytes(MANIFEST, content)
-    with pytest.raises(UserError, match=r"manifest\.json is damaged: .*; put a copy back"):
+    with pytest.raises(SteppeError, match=r"manifest\.json is damaged: .*; put a copy back"):
         manifest.record(folder, [DIGITS])
     assert folder.read_bytes(MANIFEST) == content

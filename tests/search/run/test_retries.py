@@ -10,7 +10,7 @@ import pytest
 from optuna.study import StudyDirection
 
 import search
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import retries
 from search.run.retries import StoreError
 from search.run.storage import open_for_reading, open_for_writing
@@ -59,7 +59,7 @@ def test_what_may_pass_by_itself_is_tried_again(folder, failing, caplog, number)
 
 def test_one_who_is_watched_shows_that_it_lives_while_it_waits(folder, failing):
     signs = []
-    watched = folder.telling(lambda: signs.append(len(met)))
+    watched = folder.calling_on_wait(lambda: signs.append(len(met)))
     met = failing(errno.ENOSPC, 3)
     watched.write_bytes("part", b"1")
     assert signs == [1, 2, 3]
@@ -94,14 +94,14 @@ def test_a_missing_file_is_missing_at_once(folder, monkeypatch):
 def test_one_who_cannot_wait_meets_the_error_itself(folder, failing):
     met = failing(errno.ENOSPC, float("inf"))
     with pytest.raises(OSError, match="No space left") as caught:
-        folder.hasty().write_bytes("part", b"1")
-    assert not isinstance(caught.value, UserError)
+        folder.without_retries().write_bytes("part", b"1")
+    assert not isinstance(caught.value, SteppeError)
     assert len(met) == 1
 
 
 def test_the_error_travels_between_processes():
     error = pickle.loads(pickle.dumps(StoreError("away")))
-    assert isinstance(error, UserError)
+    assert isinstance(error, SteppeError)
     assert isinstance(error, OSError)
     assert str(error) == "away"
 

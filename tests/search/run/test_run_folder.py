@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import SWEEP, RunFolder
 
 
@@ -87,12 +87,12 @@ def test_files_have_the_permissions_of_the_users_mask(tmp_path):
 def test_a_missing_run_is_refused_with_the_nearest_run(tmp_path):
     RunFolder(tmp_path / "pacs-sharpness").write_bytes(SWEEP, b"")
     (tmp_path / "pacs-sharpnes").mkdir()  # nearer, but no run
-    with pytest.raises(UserError, match=r"no run at .*; did you mean pacs-sharpness\?"):
+    with pytest.raises(SteppeError, match=r"no run at .*; did you mean pacs-sharpness\?"):
         RunFolder.existing(tmp_path / "pacs-sharpnss")
 
 
 def test_a_folder_without_a_sweep_is_not_a_run(tmp_path):
-    with pytest.raises(UserError, match=r"is not a run: it holds no sweep\.yaml"):
+    with pytest.raises(SteppeError, match=r"is not a run: it holds no sweep\.yaml"):
         RunFolder.existing(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_an_existing_run_opens(tmp_path):
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write to the output .*file/run"):
+    with pytest.raises(SteppeError, match=r"cannot write to the output .*file/run"):
         RunFolder.create(tmp_path / "file" / "run")
 
 
@@ -114,7 +114,7 @@ def test_creating_leaves_an_empty_folder(tmp_path):
 
 @pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x"])
 def test_a_location_that_no_store_understands_is_refused(location):
-    with pytest.raises(UserError, match="cannot use"):
+    with pytest.raises(SteppeError, match="cannot use"):
         RunFolder(location)
 
 
@@ -133,7 +133,7 @@ def test_a_location_that_no_store_understands_is_refused(location):
 )
 def test_a_location_with_credentials_is_refused_without_repeating_them(location):
     with pytest.raises(
-        UserError, match=r"leave them out, and give them by .* environment"
+        SteppeError, match=r"leave them out, and give them by .* environment"
     ) as error:
         RunFolder(location)
     assert "hush" not in str(error.value)

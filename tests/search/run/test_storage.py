@@ -3,7 +3,7 @@ import time
 import optuna
 import pytest
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.run.storage import open_for_reading, open_for_writing
 
@@ -79,6 +79,6 @@ NO_JOURNAL = [b"garbage\n", b"garbage\ngarbage\n", b'{"a": 1}\n', b"[]\n", b"\xf
 def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path, opened, content):
     journal = tmp_path / "optuna.journal"
     journal.write_bytes(content)
-    with pytest.raises(UserError, match=r"optuna\.journal is damaged: .*; put a copy back"):
+    with pytest.raises(SteppeError, match=r"optuna\.journal is damaged: .*; put a copy back"):
         opened(RunFolder(tmp_path))
     assert journal.read_bytes() == content

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.run.tables import (
     evaluations_schema,
@@ -225,7 +225,7 @@ def test_tables_of_a_newer_version_are_refused(folder):
     name = folder.path("trials/D.m.SAM.a.0.0.parquet")
     table = pq.read_table(name)
     pq.write_table(table.replace_schema_metadata({"schema_version": "2"}), name)
-    with pytest.raises(UserError, match="written by a newer Steppe"):
+    with pytest.raises(SteppeError, match="written by a newer Steppe"):
         read_trials(folder)
 
 

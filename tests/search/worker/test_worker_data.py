@@ -13,7 +13,7 @@ import datasets
 from search.driver import launch
 from search.driver.launch import launch as run
 from search.driver.launch import resume
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Dataset
@@ -53,7 +53,7 @@ def test_other_images_are_refused_with_both_fingerprints_the_node_and_the_way_ou
     (tmp_path / "there" / "night" / "dog" / "pic_001.jpg").write_bytes(jpeg(99))
     there = mine.model_copy(update={"root": tmp_path / "there"})
     here = datasets.load(there.name, there.root, there.size).fingerprint[:12]
-    with pytest.raises(UserError) as error:
+    with pytest.raises(SteppeError) as error:
         load_dataset(there, folder)
     sentence = str(error.value)
     assert sentence.startswith(f"node node-7 has other images of ImageFolders in {there.root} (")
@@ -64,7 +64,9 @@ def test_other_images_are_refused_with_both_fingerprints_the_node_and_the_way_ou
 def test_a_node_without_the_images_is_named(mine, tmp_path, monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "node-7")
     gone = mine.model_copy(update={"root": tmp_path / "gone"})
-    with pytest.raises(UserError, match=r"^node node-7: dataset.root of ImageFolders is no folder"):
+    with pytest.raises(
+        SteppeError, match=r"^node node-7: dataset.root of ImageFolders is no folder"
+    ):
         load_dataset(gone, RunFolder(tmp_path / "run"))
 
 
@@ -78,7 +80,7 @@ def test_a_sweep_whose_workers_have_other_images_stops_says_so_and_can_be_resume
     others = replace(mine, fingerprint="0" * 64)
     with without_ray(), monkeypatch.context() as patch:
         patch.setattr(launch, "_datasets", lambda sweep: [others])
-        with pytest.raises(UserError, match="has other images of RotatedDigits"):
+        with pytest.raises(SteppeError, match="has other images of RotatedDigits"):
             run(sweep, folder)
     # The driver's images are put right: here, what it recorded of them.
     written = folder.read_bytes("manifest.json").replace(b"0" * 64, mine.fingerprint.encode())
