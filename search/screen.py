@@ -1,11 +1,23 @@
-"""Names as a reader can tell them apart, whatever stands in them."""
+"""What commands draw on a terminal: names that a reader can tell apart, and tables of studies."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+# Of more studies a table shows the sums of each dataset and algorithm.
+MAX_ROWS = 24
 
 # Characters that change the direction of what follows, so that a line reads otherwise than it is.
-_TURNING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_DIRECTION = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Control characters, parts of characters (of names that are not UTF-8), ends of lines.
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
@@ -13,9 +25,86 @@ def printable(text: str) -> str:
     if text.isprintable() and not text.isspace():
         return text
     return "".join(
-        repr(c)[1:-1] if unicodedata.category(c) in _STEERING or c in _TURNING else c for c in text
+        repr(c)[1:-1] if unicodedata.category(c) in _CONTROL or c in _DIRECTION else c for c in text
     )
 
 
-# Control characters, parts of characters (of names that are not UTF-8), ends of lines.
-_STEERING = ("Cc", "Cs", "Zl", "Zp")
+def console() -> Console:
+    """A console that prints text as it is: `[red]` or `:car:` may be the name of a domain.
+
+    Where there is no terminal, tables are 120 columns wide.
+    """
+    width = None if Console().is_terminal else 120
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """How far one study has come, or all studies of an algorithm on a dataset.
+
+    trials: how many it is to have. ended: trials by state. best: validation accuracy.
+    """
+
+    dataset: str
+    algorithm: str
+    held_out: str
+    seed: str
+    trials: int
+    running: int
+    ended: Counter[str]
+    best: float | None
+
+    @property
+    def count(self) -> int:
+        """Trials that have ended."""
+        return sum(self.ended.values())
+
+
+def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableType:
+    """A row per study; of more than MAX_ROWS studies, a row per dataset and algorithm."""
+    studies = list(studies)
+    if len(studies) > MAX_ROWS:
+        studies = _by_algorithm(studies)
+    table = Table(title=title, title_justify="left", title_style="bold")
+    several = len({study.dataset for study in studies}) > 1
+    if several:
+        table.add_column("dataset")
+    table.add_column("algorithm")
+    table.add_column("held out")
+    table.add_column("seed", justify="right")
+    for name in ("trials", "done", "pruned", "failed", "running", "best validation"):
+        table.add_column(name, justify="right")
+    for study in studies:
+        failed = study.ended["failed"] + study.ended["diverged"]
+        table.add_row(
+            *[study.dataset] * several,
+            study.algorithm,
+            printable(study.held_out),
+            study.seed,
+            f"{study.count}/{study.trials}",
+            str(study.ended["completed"]),
+            str(study.ended["pruned"]),
+            Text(str(failed), style="red" if failed else ""),
+            str(study.running or ""),
+            "" if study.best is None else f"{100 * study.best:.1f}",
+        )
+    return table
+
+
+def _by_algorithm(studies: Iterable[StudyProgress]) -> list[StudyProgress]:
+    groups: dict[tuple[str, str], list[StudyProgress]] = {}
+    for study in studies:
+        groups.setdefault((study.dataset, study.algorithm), []).append(study)
+    return [
+        StudyProgress(
+            dataset,
+            algorithm,
+            f"{len({study.held_out for study in group})} domains",
+            str(len({study.seed for study in group})),
+            sum(study.trials for study in group),
+            sum(study.running for study in group),
+            sum((study.ended for study in group), Counter()),
+            None,
+        )
+        for (dataset, algorithm), group in groups.items()
+    ]

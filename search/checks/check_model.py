@@ -9,8 +9,7 @@ import models
 from datasets.domain_dataset import DomainDataset
 from models import tuning
 from models.checkpoints import Taken
-from search.errors import UserError
-from search.nearest import way_out
+from search.errors import SteppeError, way_out
 from search.space import algorithm_names
 from search.sweep.per_dataset import OneDataset
 from search.sweep.problems import Problem, show
@@ -78,7 +77,7 @@ def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
 
     Returns what is taken of a file of weights.
 
-    Raises UserError: the model cannot take the images, be tuned so, or get its weights.
+    Raises SteppeError: the model cannot take the images, be tuned so, or get its weights.
     """
     taken = None
     shapes = {dataset.image_shape for dataset in found}
@@ -88,5 +87,5 @@ def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
             taken = network.taken
             tuning.tune(network, model.tuning, {})
         except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise UserError(f"model: {error}") from error
+            raise SteppeError(f"model: {error}") from error
     return taken

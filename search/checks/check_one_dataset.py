@@ -11,7 +11,7 @@ from search.checks.check_model import check_model
 from search.checks.check_objectives import check_objectives
 from search.checks.check_space import check_space
 from search.checks.keys_without_effect import SWITCHES, idle_keys
-from search.nearest import way_out
+from search.errors import way_out
 from search.space import algorithm_names
 from search.study.studies import held_out_domains
 from search.study.study_space import averaging_of

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from models import tuning
-from search.nearest import way_out
+from search.errors import way_out
 from search.space import algorithm_names
 from search.space.ranges import Interval, Range, extremes, grid_size, plain, show_value, text
 from search.study.study_space import (

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from search import yaml_file
 from search.checks.check_sweep import check
 from search.checks.schema_messages import problems_of
-from search.errors import UserError
+from search.errors import SteppeError
 from search.sweep import problems
 from search.sweep.schema import Sweep
 
@@ -21,7 +21,7 @@ from search.sweep.schema import Sweep
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
     """The sweep of a file, with `overrides` such as `search.trials=8` in the place of its values.
 
-    Raises UserError, with all that is wrong, a line each.
+    Raises SteppeError, with all that is wrong, a line each.
     """
     data = yaml_file.read(Path(path), yaml_file.AsWritten)
     data = {key: _nothing(value, key) for key, value in data.items()}
@@ -34,7 +34,7 @@ def checked(
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    Raises UserError, with all that is wrong, a line each.
+    Raises SteppeError, with all that is wrong, a line each.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -100,11 +100,11 @@ def _override(data: dict[str, Any], override: str) -> problems.Path:
     key, equals, written = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):
-        raise UserError(f"--set {override}: write KEY=VALUE, such as search.trials=8")
+        raise SteppeError(f"--set {override}: write KEY=VALUE, such as search.trials=8")
     try:
         value = yaml.load(written, yaml_file.AsWritten)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: {yaml_file.place(error)}") from None
+        raise SteppeError(f"--set {override}: {yaml_file.place(error)}") from None
     section: Any = data
     for depth, part in enumerate(path[:-1], 1):
         if _nothing(section.get(part), part) is None:
@@ -112,7 +112,7 @@ def _override(data: dict[str, Any], override: str) -> problems.Path:
         section = section[part]
         if not isinstance(section, dict):
             inside = ".".join(path[:depth])
-            raise UserError(
+            raise SteppeError(
                 f"--set {override}: {inside} is {problems.show(section)} and has no keys; "
                 f"set {inside} as a whole"
             )

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from search.nearest import nearest, way_out
+from search.errors import nearest, way_out
 from search.sweep.problems import Path, Problem, dotted, show
 from search.sweep.schema import SHAPES, Sweep
 

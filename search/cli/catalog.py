@@ -12,9 +12,9 @@ import datasets
 import models
 from datasets.augmentation.in_words import AUGMENTED
 from models.tuning import TUNINGS
-from search.checkout import CHECKOUT
-from search.driver.live_view import console
-from search.errors import UserError
+from search.errors import SteppeError
+from search.run.manifest import CHECKOUT
+from search.screen import console
 from search.space import algorithm_names
 from search.space import method_facts as facts
 from search.space.algorithm_names import AVERAGES
@@ -24,7 +24,7 @@ COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWA
 
 
 def print_algorithms(name: str | None) -> None:
-    """All parts in a table, or one algorithm in full. Raises UserError for an unknown name."""
+    """All parts in a table, or one algorithm in full. Raises SteppeError for an unknown name."""
     screen = console()
     if name is not None:
         _print_algorithm(screen, name)
@@ -47,7 +47,7 @@ def _print_algorithm(screen: Console, name: str) -> None:
         averages = [word for word in name.split("+") if word in AVERAGES]
         parts = (*algorithm_names.parts(name), *averages) or ("ERM",)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise SteppeError(str(error)) from None
     screen.print(Text(name, style="bold"))
     for part in parts:
         screen.print(Text(f"\n{part}: {facts.description(part)}\nCost: {facts.cost(part)}."))
@@ -73,14 +73,14 @@ def _numbers(title: str, rows: Iterable[facts.Hyperparameter]) -> Table:
 def print_models(name: str | None) -> None:
     """All models in a table, the names of a family's, or one model in full.
 
-    Raises UserError for an unknown name or a family whose library is not installed.
+    Raises SteppeError for an unknown name or a family whose library is not installed.
     """
     screen = console()
     if name is not None:
         try:
             names = models.names(name) if name in models.FAMILIES else [models.describe(name)]
         except (ValueError, ModuleNotFoundError) as error:
-            raise UserError(str(error)) from None
+            raise SteppeError(str(error)) from None
         screen.print(Text("\n".join(names)))
         if name not in models.FAMILIES:
             _print_training(screen, name)

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import storage
 from search.run.run_folder import RunFolder
 
@@ -50,17 +50,17 @@ class WatchedJournal(BaseJournalBackend):
 def application(folder: RunFolder) -> Any:
     """The dashboard as a WSGI application.
 
-    Raises UserError if optuna-dashboard is not installed, or if no trial has begun.
+    Raises SteppeError if optuna-dashboard is not installed, or if no trial has begun.
     """
     try:
         import optuna_dashboard
     except ModuleNotFoundError:
-        raise UserError(
+        raise SteppeError(
             "the dashboard needs optuna-dashboard, which is not installed: "
             "pip install '.[dashboard]'"
         ) from None
     if not storage.begun(folder):
-        raise UserError(f"no trial of {folder.uri} has begun, so there is nothing to show yet")
+        raise SteppeError(f"no trial of {folder.uri} has begun, so there is nothing to show yet")
     storage.open_for_reading(folder)  # says what is wrong with a damaged journal
     return optuna_dashboard.wsgi(JournalStorage(WatchedJournal(folder)))
 
@@ -68,13 +68,13 @@ def application(folder: RunFolder) -> Any:
 def serve(run: str, port: int) -> None:
     """Serves the dashboard of a run on this machine until it is interrupted.
 
-    Raises UserError as `application`, for a run that does not exist, and for a port in use.
+    Raises SteppeError as `application`, for a run that does not exist, and for a port in use.
     """
     app = application(RunFolder.existing(run))
     try:
         server = make_server(HOST, port, app, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
-        raise UserError(
+        raise SteppeError(
             f"cannot listen on {HOST}:{port}: {error}; give another port with --port"
         ) from error
     with server:

@@ -20,7 +20,7 @@ from search.cli.arguments import (
     RunArgument,
     RunsArgument,
 )
-from search.errors import UserError
+from search.errors import SteppeError
 from search.screen import printable
 
 app = typer.Typer(
@@ -378,7 +378,7 @@ def _short(location: str) -> str:
 def _user_errors() -> Iterator[None]:
     try:
         yield
-    except UserError as error:
+    except SteppeError as error:
         lines = map(printable, f"error: {error}".split("\n"))
         print("\n".join(lines), file=sys.stderr)
         raise typer.Exit(USER_ERROR) from None

@@ -11,13 +11,12 @@ from rich.filesize import decimal
 
 from search.checks.recorded_sweep import sweep_of
 from search.driver.later_seeds import PROMOTED
-from search.driver.live_view import Row, console, table
 from search.driver.termination import shares, stops
 from search.results.budget_notes import limited, spent, spent_studies
 from search.results.provenance import saw_held_out
 from search.run import lease, storage, tables
-from search.run.kept_weights import WEIGHTS
-from search.run.run_folder import CHECKPOINTS, FOLDS, RunFolder
+from search.run.run_folder import CHECKPOINTS, FOLDS, WEIGHTS, RunFolder
+from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
@@ -29,7 +28,7 @@ from search.study.trial_attributes import state_of
 def print_status(run: str) -> None:
     """Prints the studies of a run and whether a driver is at work on it.
 
-    Raises UserError for a run that does not exist.
+    Raises SteppeError for a run that does not exist.
     """
     folder = RunFolder.existing(run)
     sweep = sweep_of(folder)
@@ -60,7 +59,7 @@ def print_status(run: str) -> None:
     rows = {study.id: _row(study, trials_of(study), shared[study.id]) for study in trials}
     running = sum(row.running for row in rows.values())
     ended = sum(row.count for row in rows.values())
-    asked = sum(row.budget for row in rows.values())
+    asked = sum(row.trials for row in rows.values())
     limits: list[Limit] = []
     closed = set[str]()
     plain = sweep.model_dump(mode="json")
@@ -68,11 +67,11 @@ def print_status(run: str) -> None:
         written = tables.read_trials(folder)
         limits, closed = spent(folder, plain, written), spent_studies(plain, written)
     left = sum(
-        row.running if study in closed else row.budget - row.count for study, row in rows.items()
+        row.running if study in closed else row.trials - row.count for study, row in rows.items()
     )
     driver = _driver(folder, left, running, [limit.key for limit in limits if limit.reached])
     screen = console()
-    screen.print(table(sweep.name, rows.values()))
+    screen.print(progress_table(sweep.name, rows.values()))
     screen.print(f"{ended} of {asked} trials ended, in {folder.uri}")
     for why in saw_held_out(plain):
         screen.print(f"not the honest protocol, {why}")
@@ -86,7 +85,7 @@ def print_status(run: str) -> None:
     screen.print(driver)
 
 
-def _row(study: Study, trials: Sequence[FrozenTrial], budget: int) -> Row:
+def _row(study: Study, trials: Sequence[FrozenTrial], budget: int) -> StudyProgress:
     ended: Counter[str] = Counter()
     running, best = 0, None
     for trial in trials:
@@ -97,7 +96,7 @@ def _row(study: Study, trials: Sequence[FrozenTrial], budget: int) -> Row:
         if state == "completed" and trial.values:
             best = trial.values[0] if best is None else max(best, trial.values[0])
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
-    return Row(*columns, budget, running, ended, best)
+    return StudyProgress(*columns, budget, running, ended, best)
 
 
 def _disk_use(folder: RunFolder) -> str:

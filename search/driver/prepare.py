@@ -38,10 +38,8 @@ from datasets.domain_dataset import DomainDataset
 from datasets.download import download
 from datasets.mnist import FILES as MNIST_FILES
 from datasets.spelling import shown
-from search.driver.live_view import console
-from search.errors import UserError
-from search.nearest import way_out
-from search.screen import printable
+from search.errors import SteppeError, way_out
+from search.screen import console, printable
 from search.sweep.problems import show
 
 INDEX = "index.parquet"
@@ -76,13 +74,13 @@ def prepare(
         size: side in pixels of the images in the cache.
         allow: kinds of findings that are accepted.
 
-    Raises UserError if there is no such dataset, source or room, or for findings not allowed.
+    Raises SteppeError if there is no such dataset, source or room, or for findings not allowed.
     """
     entry = datasets.DATASETS.get(name)
     if entry is None:
-        raise UserError(f"DATASET is {name}; {way_out(name, datasets.DATASETS)}")
+        raise SteppeError(f"DATASET is {name}; {way_out(name, datasets.DATASETS)}")
     if entry.cache is None:
-        raise UserError(f"{name} is bundled: there is nothing to prepare")
+        raise SteppeError(f"{name} is bundled: there is nothing to prepare")
     began = time.monotonic()
     with _user_errors():
         place = _root_of(name, source, root)
@@ -96,7 +94,7 @@ def load(
 ) -> DomainDataset:
     """The dataset, with a progress bar if its cache must be built, and with the index as a table.
 
-    Raises UserError as `prepare` does.
+    Raises SteppeError as `prepare` does.
     """
     with _user_errors():
         return _build(name, root, size, allow)[0]
@@ -158,19 +156,21 @@ def _root_of(name: str, source: str, root: Path | None) -> Path:
     elif scheme[1].lower() in ("http", "https"):
         return _fetch(name, source, root or DEFAULT_ROOT)
     else:
-        raise UserError(
+        raise SteppeError(
             f"SOURCE is {source}; it must be a folder, a zip or tar archive, or an address that "
             "begins with http://, https:// or file://"
         )
     if path.is_dir():
         if root is not None and root.expanduser().resolve() != path.resolve():
-            raise UserError(
+            raise SteppeError(
                 f"SOURCE {source} is a folder and is used where it lies; leave --root out, which "
                 "says where an archive is unpacked"
             )
         return path.absolute()
     if not path.exists():
-        raise UserError(f"SOURCE {source} does not exist; it must be a folder, an archive or a URL")
+        raise SteppeError(
+            f"SOURCE {source} does not exist; it must be a folder, an archive or a URL"
+        )
     return _unpack(name, path, root or DEFAULT_ROOT)
 
 
@@ -203,7 +203,7 @@ def _unpack(name: str, archive: Path, root: Path) -> Path:
 def _target(name: str, source: str, root: Path) -> Path:
     """Where a dataset goes that is unpacked."""
     if name.endswith("MNIST"):
-        raise UserError(
+        raise SteppeError(
             f"SOURCE of {name} must be the folder that holds {', '.join(MNIST_FILES)}, "
             f"or `{DOWNLOAD}`"
         )
@@ -211,7 +211,7 @@ def _target(name: str, source: str, root: Path) -> Path:
     stem = re.sub(r"(\.tar)?\.\w+$", "", Path(urllib.parse.urlsplit(source).path).name)
     target = root.expanduser().absolute() / (benchmark.folder if benchmark else stem or "images")
     if target.exists():
-        raise UserError(
+        raise SteppeError(
             f"{target} exists already; use it with `python -m search prepare {name} {target}`, "
             "remove it, or choose another --root"
         )
@@ -225,7 +225,7 @@ def _download_mnist(root: Path) -> Path:
     try:
         MNIST(str(root), download=True)
     except RuntimeError as error:
-        raise UserError(f"MNIST cannot be fetched to {root}: {error}") from error
+        raise SteppeError(f"MNIST cannot be fetched to {root}: {error}") from error
     return root
 
 
@@ -297,8 +297,10 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
+        raise SteppeError(str(error)) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"the disk is full: {error.filename or error}; make room") from error
-        raise UserError(f"cannot read or write {error.filename or ''}: {error.strerror}") from error
+            raise SteppeError(f"the disk is full: {error.filename or error}; make room") from error
+        raise SteppeError(
+            f"cannot read or write {error.filename or ''}: {error.strerror}"
+        ) from error

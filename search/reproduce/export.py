@@ -20,7 +20,7 @@ from datasets.input_format import InputFormat
 from datasets.views import as_stored
 from models import exported
 from models.exported import Exported, Images
-from search.errors import UserError
+from search.errors import SteppeError
 from search.reproduce import predictions, surroundings
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.repeat import load_dataset, repeat
@@ -28,7 +28,7 @@ from search.reproduce.rerun import judged, settings
 from search.results.run_objectives import DEFAULT, main_method
 from search.results.selection import rule_of, select
 from search.run import manifest
-from search.run.kept_weights import read_weights
+from search.run.checkpoints import read_weights
 from search.run.run_folder import RunFolder
 from training.backends import backends
 from training.devices import device_of
@@ -71,7 +71,7 @@ def export(
         output: the folder to write; without it `exported/TRIAL`.
         predicted: whether the predictions of all samples are written beside it.
 
-    Raises UserError if nothing can be chosen, or the model cannot be made or written.
+    Raises SteppeError if nothing can be chosen, or the model cannot be made or written.
     """
     rule_of(method or DEFAULT)  # before anything is read
     ended = ended_run(run)
@@ -80,7 +80,7 @@ def export(
     trial = chosen.trial
     place = output or Path("exported") / trial.name
     if place.exists() and not place.is_dir():
-        raise UserError(f"the output {place} is a file; give a folder with --output")
+        raise SteppeError(f"the output {place} is a file; give a folder with --output")
     dataset = load_dataset(trial)
     print(f"{trial.name}, step {chosen.step} by {method}: {settings(trial)}")
     for line in surroundings.differences(ended.folder, trial, dataset):
@@ -92,7 +92,7 @@ def export(
             same = _write(Path(aside), chosen, dataset, state, predicted)
             _move(Path(aside), place)
     except OSError as error:
-        raise UserError(
+        raise SteppeError(
             f"cannot write the output {place}: {error}; give another with --output"
         ) from error
     print(f"Exported: {place}")
@@ -101,12 +101,12 @@ def export(
 
 
 def _selected(ended: EndedRun, name: str | None, method: str) -> Selected:
-    """Raises UserError, with the reason, if the method chooses none."""
+    """Raises SteppeError, with the reason, if the method chooses none."""
     trials, evaluations = ended.trials, ended.evaluations
     if name is None:
         studies = list(dict.fromkeys(trials["study"]))
         if len(studies) > 1:
-            raise UserError(
+            raise SteppeError(
                 f"{ended.folder.uri} has {len(studies)} studies; name one, such as "
                 f"{studies[0]}, or a trial"
             )
@@ -121,7 +121,7 @@ def _selected(ended: EndedRun, name: str | None, method: str) -> Selected:
     winner = None if row.empty else row.iloc[0]
     if winner is None or not isinstance(winner["trial"], str):
         reason = (found if winner is None else row).iloc[0]["reason"]
-        raise UserError(f"{method} chooses nothing in {name}: {reason}")
+        raise SteppeError(f"{method} chooses nothing in {name}: {reason}")
     return Selected(ended.trial(winner["trial"]), int(winner["step"]), method)
 
 
@@ -143,7 +143,7 @@ def _weights(
     agreement = judged(chosen.trial, repeated)
     print("\n".join(["Weights: trained again", *agreement.sentences()]))
     if repeated.weights is None:
-        raise UserError(f"{chosen.trial.name} diverged here, so there is no model to export")
+        raise SteppeError(f"{chosen.trial.name} diverged here, so there is no model to export")
     return repeated.weights, agreement.whole
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from search.checks.recorded_sweep import sweep_of
-from search.errors import UserError
-from search.nearest import nearest
+from search.errors import SteppeError, nearest
 from search.run import lease, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, TrialSpec, plans
@@ -58,7 +57,7 @@ class EndedRun:
     def full_name(self, given: str, kinds: Iterable[str] = ("trial",)) -> str:
         """The trial, or what else of `kinds` (columns of `trials`), that `given` names or ends.
 
-        A domain may be given as tables print it, or as it is in names of files. Raises UserError
+        A domain may be given as tables print it, or as it is in names of files. Raises SteppeError
         if none does, or more than one.
         """
         known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
@@ -76,17 +75,17 @@ class EndedRun:
         words = " or ".join(kinds)
         if ending:
             more = f" and {len(ending) - 3} more" if len(ending) > 3 else ""
-            raise UserError(
+            raise SteppeError(
                 f"{given} is the end of {', '.join(ending[:3])}{more}; give more of the name"
             )
         if given in set(self.evaluations["trial"]):
-            raise UserError(
+            raise SteppeError(
                 f"{given} has not ended: `python -m search resume {self.folder.uri}` goes on with "
                 "it"
             )
         close = nearest(given, known) or nearest(given, [_short(name) for name in known])
         hint = f"did you mean {close}?" if close else f"there are {len(known)}, such as {known[0]}"
-        raise UserError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
+        raise SteppeError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
 
     def _titles(self, kinds: Iterable[str]) -> dict[str, str]:
         """What tables print of each trial or study, joined by dots as their names are."""
@@ -119,18 +118,18 @@ class EndedRun:
 def ended_run(run: str) -> EndedRun:
     """The run of a folder or URI.
 
-    Raises UserError if there is none, if a driver is at work on it, or if it cannot be read.
+    Raises SteppeError if there is none, if a driver is at work on it, or if it cannot be read.
     """
     folder = RunFolder.existing(run)
     holder = lease.read(folder)
     if holder is not None and holder.alive:
-        raise UserError(
+        raise SteppeError(
             f"{folder.uri} is going on, driven by process {holder.pid} on {holder.host}; wait for "
             "its end, or stop it first"
         )
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     if trials.empty:
-        raise UserError(f"no trial of {folder.uri} has ended")
+        raise SteppeError(f"no trial of {folder.uri} has ended")
     return EndedRun(folder, sweep_of(folder), trials, evaluations)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from search.driver import prepare
-from search.driver.live_view import console
-from search.errors import UserError
+from search.errors import SteppeError
 from search.reproduce.recorded_trial import RecordedTrial
+from search.screen import console
 from search.sweep.objectives import preference
 from training.evaluation import Evaluation
 from training.train import train
@@ -38,7 +38,7 @@ class _Reached(Exception):
 
 
 def load_dataset(trial: RecordedTrial) -> DomainDataset:
-    """The trial's dataset, as it is on this machine. Raises UserError as prepare.load."""
+    """The trial's dataset, as it is on this machine. Raises SteppeError as prepare.load."""
     given = trial.plan.dataset
     return prepare.load(given.name, given.root, given.size, given.allow)
 
@@ -46,7 +46,7 @@ def load_dataset(trial: RecordedTrial) -> DomainDataset:
 def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none") -> Repeated:
     """Trains as the trial did, up to where it came; `keep` is that of `train`.
 
-    Raises UserError if there is nothing to repeat, or if this machine cannot do it.
+    Raises SteppeError if there is nothing to repeat, or if this machine cannot do it.
     """
     run = trial.spec.run
     last = trial.evaluations["step"].max()
@@ -54,7 +54,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
     to_the_end = trial.row["state"] in TO_THE_END
     if trial.evaluations.empty and (in_a_fold or not to_the_end):
         own = "its own run, and folds are not repeated" if in_a_fold else "an evaluation"
-        raise UserError(
+        raise SteppeError(
             f"{trial.name} never came to {own} ({trial.row['state']}: {trial.row['reason']})"
         )
     best = trial.row["best_step"]
@@ -80,7 +80,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
             return Repeated(tuple(found), None)
         except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
             where = trial.row["device"] or run.device
-            raise UserError(
+            raise SteppeError(
                 f"{trial.name}, which was trained on {where}, cannot be repeated here: {error}"
             ) from error
     return Repeated(result.evaluations, result.state, result.weights)

@@ -13,7 +13,7 @@ from search.reproduce.repeat import Repeated, load_dataset, repeat
 def rerun(run: str, name: str) -> bool:
     """Repeats a trial, prints whether its numbers agree with those of the tables; True if so.
 
-    Nothing in the run is changed. Raises UserError if there is no such trial, or if it cannot be
+    Nothing in the run is changed. Raises SteppeError if there is no such trial, or if it cannot be
     repeated here.
     """
     ended = ended_run(run)

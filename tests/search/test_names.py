@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -19,14 +20,13 @@ from search import results, yaml_file
 from search.checks.load_sweep import load
 from search.checks.recorded_sweep import sweep_of
 from search.cli.status import print_status
-from search.driver import live_view
 from search.results import plain_sweep
 from search.results.document import Document, Grid, texts
 from search.results.formats import FORMATS
 from search.results.selection import select
 from search.run import manifest
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
-from search.screen import printable
+from search.screen import StudyProgress, console, printable, progress_table
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
 from search.sweep.schema import Sweep
@@ -176,12 +176,10 @@ def test_status_and_the_live_table_print_names_as_they_are(tmp_path, hostile, ca
         folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         print_status(folder.uri)
         text = capsys.readouterr().out
-        rows = [
-            live_view.Row("D", "A", name, "0", 1, 0, live_view.Counter(), None) for name in some
-        ]
-        console = live_view.console()
-        with console.capture() as drawn:
-            console.print(live_view.table("[title]", rows))
+        rows = [StudyProgress("D", "A", name, "0", 1, 0, Counter(), None) for name in some]
+        screen = console()
+        with screen.capture() as drawn:
+            screen.print(progress_table("[title]", rows))
         for whole in (text, drawn.get()):
             cells = [line.split("│ ")[2].strip() for line in whole.splitlines() if "│" in line]
             told = [printable(name).split("|")[0].strip() for name in some]

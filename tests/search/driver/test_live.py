@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from search.driver import live_view
-from search.driver.live_view import Clock, progress, rows_of, table
+from search.driver.live_view import Clock, progress, rows_of
+from search.screen import progress_table
 from tests.search.command import wait_until
 from tests.search.play import finish, open_ledger, small_sweep
 
@@ -22,7 +23,8 @@ def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
     specs = [ledger.next() for _ in range(3)]
     finish(ledger, folder, specs[0], 0.8125)
     ledger.fail(specs[1], "no")
-    lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
+    drawn = text_of(progress_table("played", rows_of(ledger)))
+    lines = [line for line in drawn.splitlines() if "│" in line]
     erm, sagm = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines)
     assert erm == ["ERM", "0", "0", "1/4", "1", "0", "0", "1", "81.2"]
     assert sagm == ["SAGM", "0", "0", "1/4", "0", "0", "1", "", ""]
@@ -33,7 +35,8 @@ def test_many_studies_are_drawn_as_a_line_per_algorithm(folder):
     ledger = open_ledger(sweep, folder)
     finish(ledger, folder, ledger.next(), 0.5)
     ledger.next()
-    lines = [line for line in text_of(table("played", rows_of(ledger))).splitlines() if "│" in line]
+    drawn = text_of(progress_table("played", rows_of(ledger)))
+    lines = [line for line in drawn.splitlines() if "│" in line]
     assert len(lines) == 2
     erm = [cell.strip() for cell in lines[0].split("│")[1:-1]]
     assert erm == ["ERM", "6 domains", "3", "1/72", "1", "0", "0", "1", ""]
