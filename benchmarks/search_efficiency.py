@@ -37,7 +37,8 @@ from benchmarks.regret_figure import regret_figure
 from benchmarks.search_gains import Compared, Row, rows_of, table
 from search.checks.load_sweep import checked
 from search.study.plan import plans
-from search.sweep.schema import Search, Sweep
+from search.sweep.schema import Sweep
+from search.sweep.search_keys import Search
 from training.algorithms import hyperparameters
 
 DATASET = "RotatedDigits"

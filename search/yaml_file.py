@@ -1,5 +1,4 @@
-"""YAML as sweep files need it: keys are text, 1e-5 is a number, and a key that comes twice is an
-error."""
+"""YAML as sweep files need it: keys are text, 1e-5 is a number, no key may come twice."""
 
 from __future__ import annotations
 
@@ -16,11 +15,12 @@ TEXT = "tag:yaml.org,2002:str"
 MERGE = "tag:yaml.org,2002:merge"
 
 
-class Written(str):
+class Unquoted(str):
     """Text without quotes that YAML takes for something else: `012`, `1e3`, `no`, `2024-01-01`."""
 
     @property
     def null(self) -> bool:
+        """Whether it is YAML's word for nothing."""
         return self in ("~", "null", "Null", "NULL")
 
 
@@ -28,6 +28,7 @@ class Loader(yaml.SafeLoader):
     """Safe YAML with the floats of YAML 1.2 and unique keys, which are text as written."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """PyYAML's, with keys as text. Raises ComposerError for a key that comes twice."""
         node = super().compose_mapping_node(anchor)
         seen = set()
         for index, (key, value) in enumerate(node.value):
@@ -61,33 +62,36 @@ Loader.add_implicit_resolver(
 )
 
 
-class AsWritten(Loader):
-    """What has no quotes stays text, `Written`, so that a schema decides what is a number."""
+class UnquotedLoader(Loader):
+    """Leaves values without quotes as `Unquoted` text: the schema decides what is a number."""
 
-    def construct_as_written(self, node: yaml.Node) -> str | None:
+    def construct_unquoted(self, node: yaml.Node) -> str | None:
+        """The value as `Unquoted`; None if there is none."""
         text: str = self.construct_scalar(node)  # type: ignore[arg-type]
-        return Written(text) if text else None
+        return Unquoted(text) if text else None
 
 
 for _tag in ("null", "bool", "int", "float", "timestamp", "value", "merge"):
-    AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", AsWritten.construct_as_written)
+    UnquotedLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", UnquotedLoader.construct_unquoted)
 
 
 class Dumper(yaml.SafeDumper):
-    """Puts text in quotes that YAML 1.1, or `Loader`, would take for something else."""
+    """Quotes text that YAML 1.1, or `Loader`, would take for something else."""
 
-    def represent_written(self, text: Written) -> yaml.Node:
+    def represent_unquoted(self, text: Unquoted) -> yaml.Node:
+        """Without quotes, as it was read."""
         tag: str = self.resolve(  # type: ignore[no-untyped-call]
             yaml.ScalarNode, str(text), (True, False)
         )
         return self.represent_scalar(tag, str(text))
 
     def represent_text(self, text: str) -> yaml.Node:
+        """With double quotes if a character cannot be printed."""
         # Between single quotes some ends of lines would be read as spaces.
         return self.represent_scalar(TEXT, text, style=None if text.isprintable() else '"')
 
 
-Dumper.add_representer(Written, Dumper.represent_written)
+Dumper.add_representer(Unquoted, Dumper.represent_unquoted)
 Dumper.add_representer(str, Dumper.represent_text)
 Dumper.yaml_implicit_resolvers = {
     first: [
@@ -99,9 +103,9 @@ Dumper.yaml_implicit_resolvers = {
 
 
 def as_number(text: str) -> int | float | None:
-    """The number that a text is in a sweep file: `1e-3`, `1_000`, `0x10`, `.inf`; else None.
+    """The number in a text of a sweep file: `1e-3`, `1_000`, `0x10`, `.inf`; else None.
 
-    Zeros before a number mean nothing: `012` is twelve, as in YAML 1.2.
+    Leading zeros are ignored: `012` is twelve, as in YAML 1.2.
     """
     try:
         if re.fullmatch(r"[-+]?[0-9]+(_[0-9]+)*", text):
@@ -114,13 +118,13 @@ def as_number(text: str) -> int | float | None:
 
 
 def read(path: Path, loader: type[Loader] = Loader) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises SteppeError if there is no such file or no mapping in it."""
+    """The mapping in a YAML file. Raises SteppeError without such a file or a mapping in it."""
     try:
         content = path.read_bytes()
     except IsADirectoryError:
         raise SteppeError(f"{path} is a folder; name the YAML file in it") from None
     except FileNotFoundError:
-        raise SteppeError(f"{path} does not exist{_neighbour(path)}") from None
+        raise SteppeError(f"{path} does not exist{_similar_file(path)}") from None
     except OSError as error:
         raise SteppeError(f"{path} cannot be read: {error.strerror}") from None
     return parse(content, str(path), loader)
@@ -135,7 +139,7 @@ def parse(content: bytes, source: str, loader: type[Loader] = Loader) -> dict[st
             f"{source}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
         ) from None
     except yaml.YAMLError as error:
-        raise SteppeError(f"{source}: {place(error)}") from None
+        raise SteppeError(f"{source}: {describe(error)}") from None
     if data is None:
         raise SteppeError(f"{source} is empty; start from a file in configs/")
     if not isinstance(data, dict):
@@ -145,15 +149,15 @@ def parse(content: bytes, source: str, loader: type[Loader] = Loader) -> dict[st
     return data
 
 
-def place(error: yaml.YAMLError) -> str:
-    """`line 3, column 5: ...`, what a parser found and where."""
+def describe(error: yaml.YAMLError) -> str:
+    """What a parser found and where: `line 3, column 5: ...`."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return str(error).splitlines()[0]
 
 
-def _neighbour(path: Path) -> str:
+def _similar_file(path: Path) -> str:
     folder = path.parent
     files = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []
     close = nearest(path.name, files)

@@ -13,11 +13,10 @@ import models
 from models import tuning
 from search.reproduce import predictions
 from search.results.selection_rules import RULES
-from search.run.tables import evaluations_schema, selection_schema, trials_schema
+from search.run.columns import evaluations_schema, selection_schema, trials_schema
 from search.space.ranges import KINDS
-from search.sweep.budget_keys import Budget, StudyBudget
-from search.sweep.schema import Model, OneOfSeveral, Resources, Search
-from search.sweep.track_key import TRACKERS
+from search.sweep.schema import DatasetOverrides, Model, Resources
+from search.sweep.search_keys import TRACKERS, Budget, Search, StudyBudget
 from search.sweep.training_keys import Training
 from training import averaging
 from training.update import Update
@@ -84,7 +83,7 @@ def test_every_kind_of_range_is_documented():
 
 def test_every_key_of_a_dataset_among_several_is_documented():
     text = (DOCS / "datasets.md").read_text()
-    assert not [key for key in OneOfSeveral.model_fields if f"`{key}`" not in text]
+    assert not [key for key in DatasetOverrides.model_fields if f"`{key}`" not in text]
 
 
 def test_every_dataset_and_every_kind_of_finding_is_documented():

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from search.study.seed_promotion import max_trials
 from search.study.stagnation import patience, startup
-from search.study.studies import studies
-from search.study.study_space import trials_per_study
+from search.study.studies import studies, trials_per_study
+from search.study.study_space import study_space
+from search.sweep.config_errors import Problem
 from search.sweep.per_dataset import by_dataset
-from search.sweep.problems import Problem
 from search.sweep.schema import Sweep
 
 
@@ -30,7 +30,10 @@ def check_budget(sweep: Sweep) -> Iterator[Problem]:
                 f"is {own:g} but has no effect: the whole sweep may spend {all_:g}; remove it",
             )
     parts = by_dataset(sweep)
-    first = {s: trials_per_study(parts[s.dataset], s.algorithm) for s in studies(sweep)}
+    first = {
+        study: trials_per_study(search.trials, study_space(parts[study.dataset], study.algorithm))
+        for study in studies(sweep)
+    }
     reduced = max_trials(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
     trials = sum(reduced.values())
     if search.budget.trials is not None and search.budget.trials >= trials:

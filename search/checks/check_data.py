@@ -15,9 +15,9 @@ from search.checks.check_space import smallest_batch
 from search.space import algorithm_names
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, device
+from search.sweep.config_errors import KeyPath, Problem, dotted, show
 from search.sweep.model_layers import batch_norm, batch_norm_trains
-from search.sweep.per_dataset import OneDataset, by_dataset, place_in_file
-from search.sweep.problems import Path, Problem, dotted, show
+from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
 from training.algorithms import least_samples
 from training.devices import device_of
@@ -48,7 +48,7 @@ def check_data(
         if not here:
             here = list(_first_steps(one, dataset, first, first_steps))
         for problem in here:
-            placed = Problem(place_in_file(sweep, name, problem.path), problem.text)
+            placed = Problem(path_in_file(sweep, name, problem.path), problem.text)
             if placed not in problems:
                 problems.append(placed)
     return problems
@@ -61,7 +61,7 @@ def check_batches(sweep: Sweep) -> list[Problem]:
     """
     problems: dict[Problem, None] = {}
     for name, one in by_dataset(sweep).items():
-        needs: dict[tuple[Path, str, str], list[str]] = {}
+        needs: dict[tuple[KeyPath, str, str], list[str]] = {}
         for algorithm in one.algorithms:
             least = least_samples(algorithm_names.split(algorithm)[0])
             path, said, count = smallest_batch(one, algorithm)
@@ -70,7 +70,7 @@ def check_batches(sweep: Sweep) -> list[Problem]:
                 needs.setdefault((path, said, text), []).append(algorithm)
         for (path, said, text), names in needs.items():
             text = f"{said}, but {' and '.join(names)} need{'s' * (len(names) == 1)} {text}"
-            problems[Problem(place_in_file(sweep, name, path), text)] = None
+            problems[Problem(path_in_file(sweep, name, path), text)] = None
     return list(problems)
 
 
@@ -82,17 +82,17 @@ def check_device(sweep: Sweep) -> list[Problem]:
             device_of(device(one))
         except ValueError as error:
             asked = one.training.device
-            path: Path = ("resources", "gpu") if asked == "auto" else ("training", "device")
+            path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
             value = f"{one.resources.gpu:g}" if asked == "auto" else show(asked)
             text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
-            found[Problem(place_in_file(sweep, name, path), text)] = None
+            found[Problem(path_in_file(sweep, name, path), text)] = None
     return list(found)
 
 
-def _images(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
+def _images(one: DatasetSweep, dataset: DomainDataset) -> Iterator[Problem]:
     name = one.dataset.name
     entry = datasets.DATASETS[name]
-    place: Path = ("dataset", "root") if entry.needs_root else ("dataset", "name")
+    place: KeyPath = ("dataset", "root") if entry.needs_root else ("dataset", "name")
     value = show(str(one.dataset.root) if entry.needs_root else name)
     small = [domain for domain in dataset.domains if not len(split(len(domain), 0, 0).out)]
     if small:
@@ -117,7 +117,7 @@ def _images(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
         )
 
 
-def _model(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
+def _model(one: DatasetSweep, dataset: DomainDataset) -> Iterator[Problem]:
     try:
         models.outline(one.model.name, dataset.image_shape)
     except ValueError as error:
@@ -129,13 +129,13 @@ def _model(one: OneDataset, dataset: DomainDataset) -> Iterator[Problem]:
 
 
 def _first_steps(
-    one: OneDataset,
+    one: DatasetSweep,
     dataset: DomainDataset,
     plans: Mapping[tuple[str, str], StudyPlan],
     known: dict[Any, str | None],
 ) -> Iterator[Problem]:
     """What is wrong with the first step of each algorithm; steps that are alike are taken once."""
-    found = dict[tuple[Path, str, str], list[str]]()
+    found = dict[tuple[KeyPath, str, str], list[str]]()
     for index, algorithm in enumerate(one.algorithms):
         count = smallest_batch(one, algorithm)[2]
         plan = plans[one.dataset.name, algorithm]
@@ -173,8 +173,8 @@ def _steps(run: Run) -> list[Run]:
 
 
 def _way_out(
-    one: OneDataset, dataset: DomainDataset, run: Run, index: int
-) -> tuple[Path, str, str]:
+    one: DatasetSweep, dataset: DomainDataset, run: Run, index: int
+) -> tuple[KeyPath, str, str]:
     """The key to be named, how a sentence about it begins, and what would help."""
     path, said, count = smallest_batch(one, one.algorithms[index])
     ways = list(_ways_out(one, run, path, count, lambda change: _why_not(change, dataset) is None))
@@ -188,8 +188,8 @@ def _way_out(
 
 
 def _ways_out(
-    one: OneDataset, run: Run, batch_key: Path, count: int, works: Callable[[Run], bool]
-) -> Iterator[tuple[Path, str]]:
+    one: DatasetSweep, run: Run, batch_key: KeyPath, count: int, works: Callable[[Run], bool]
+) -> Iterator[tuple[KeyPath, str]]:
     """Keys and words for what would let the step be taken, each tried."""
     pieces = run.micro_batches
     for more in chain(MORE_SAMPLES, [2 * pieces]):

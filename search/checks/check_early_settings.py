@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.sweep.problems import Problem
-from search.sweep.schema import Search
+from search.sweep.config_errors import Problem
+from search.sweep.search_keys import Search
 
 KEYS = ("warm_start", "share", "seed_reduction")
 

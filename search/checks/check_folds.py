@@ -8,13 +8,13 @@ import datasets
 from search.space import algorithm_names
 from search.study.folds import makes_folds
 from search.study.study_space import averaging_of
+from search.sweep.config_errors import Problem, show
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT
-from search.sweep.per_dataset import OneDataset
-from search.sweep.problems import Problem, show
+from search.sweep.per_dataset import DatasetSweep
 from training.algorithms import compares_domains
 
 
-def check_folds(sweep: OneDataset) -> Iterator[Problem]:
+def check_folds(sweep: DatasetSweep) -> Iterator[Problem]:
     """Everything that folds cannot be made of; the algorithms must exist."""
     if not makes_folds(sweep.search) or sweep.dataset.name not in datasets.DATASETS:
         return

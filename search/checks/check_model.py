@@ -11,15 +11,15 @@ from models import tuning
 from models.checkpoints import Taken
 from search.errors import SteppeError, way_out
 from search.space import algorithm_names
-from search.sweep.per_dataset import OneDataset
-from search.sweep.problems import Problem, show
+from search.sweep.config_errors import Problem, show
+from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Model
 from training.algorithms import works_on_features
 
 SIZE = 224  # of images, where dataset.size says nothing
 
 
-def check_model(sweep: OneDataset) -> Iterator[Problem]:
+def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
     """What can be said without loading weights; see `try_model`."""
     model = sweep.model
     try:
@@ -41,7 +41,7 @@ def check_model(sweep: OneDataset) -> Iterator[Problem]:
         yield from _features(sweep)
 
 
-def _fits(sweep: OneDataset) -> Iterator[Problem]:
+def _fits(sweep: DatasetSweep) -> Iterator[Problem]:
     """Whether the model takes the images, and can be tuned as the sweep says."""
     model, entry = sweep.model, datasets.DATASETS.get(sweep.dataset.name)
     resizes = entry is not None and entry.resizes
@@ -58,7 +58,7 @@ def _fits(sweep: OneDataset) -> Iterator[Problem]:
         yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
 
 
-def _features(sweep: OneDataset) -> Iterator[Problem]:
+def _features(sweep: DatasetSweep) -> Iterator[Problem]:
     for index, name in enumerate(sweep.algorithms):
         try:
             idle = works_on_features(algorithm_names.split(name)[0])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search.study import samplers
-from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, peeking
-from search.sweep.problems import Problem, show
-from search.sweep.schema import Search
+from search.sweep.config_errors import Problem, show
+from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
+from search.sweep.search_keys import Search
 
 
 def check_objectives(search: Search) -> Iterator[Problem]:
     """Everything that the keys of a search make impossible together."""
-    seeing = peeking(search.objectives)
+    seeing = oracles(search.objectives)
     if seeing and not search.allow_oracle:
         yield Problem(
             ("search", "objective"),

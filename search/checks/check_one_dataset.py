@@ -15,20 +15,20 @@ from search.errors import way_out
 from search.space import algorithm_names
 from search.study.studies import held_out_domains
 from search.study.study_space import averaging_of
-from search.sweep.per_dataset import OneDataset
-from search.sweep.problems import Path, Problem, show
+from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.per_dataset import DatasetSweep
 from training.algorithms import compares_domains
 
 
 def check_one(
-    sweep: OneDataset, broken: Sequence[Path] = ()
+    sweep: DatasetSweep, broken: Sequence[KeyPath] = ()
 ) -> tuple[list[Problem], list[Problem]]:
     """Everything wrong with a sweep whose keys are each right by themselves, and keys in vain.
 
     broken: keys that were not, and stand at their defaults here; what depends on them is left out.
     """
 
-    def whole(*keys: Path) -> bool:
+    def whole(*keys: KeyPath) -> bool:
         return not any(path[: len(key)] == key for path in broken for key in keys)
 
     problems = [*_names(sweep), *_repeated(sweep), *_resources(sweep), *_device(sweep)]
@@ -54,13 +54,13 @@ def check_one(
     return problems, idle
 
 
-def _names(sweep: OneDataset) -> Iterator[Problem]:
+def _names(sweep: DatasetSweep) -> Iterator[Problem]:
     name, known = sweep.dataset.name, datasets.DATASETS
     if name not in known:
         yield Problem(("dataset", "name"), f"is {show(name)}; {way_out(name, known)}")
 
 
-def _unusable(sweep: OneDataset) -> list[Problem]:
+def _unusable(sweep: DatasetSweep) -> list[Problem]:
     problems = []
     for index, name in enumerate(sweep.algorithms):
         try:
@@ -70,7 +70,7 @@ def _unusable(sweep: OneDataset) -> list[Problem]:
     return problems
 
 
-def _same(sweep: OneDataset) -> Iterator[Problem]:
+def _same(sweep: DatasetSweep) -> Iterator[Problem]:
     seen: dict[tuple[frozenset[str], str], str] = {}
     for index, name in enumerate(sweep.algorithms):
         meaning = frozenset(algorithm_names.parts(name)), averaging_of(sweep, name)
@@ -81,7 +81,7 @@ def _same(sweep: OneDataset) -> Iterator[Problem]:
             )
 
 
-def _repeated(sweep: OneDataset) -> Iterator[Problem]:
+def _repeated(sweep: DatasetSweep) -> Iterator[Problem]:
     held_out = () if sweep.held_out == "all" else sweep.held_out
     lists: dict[str, tuple[object, ...]] = {
         "algorithms": sweep.algorithms,
@@ -94,7 +94,7 @@ def _repeated(sweep: OneDataset) -> Iterator[Problem]:
                 yield Problem((key, index), f"is {show(value)}, which the list already has")
 
 
-def _domains(sweep: OneDataset) -> list[Problem]:
+def _domains(sweep: DatasetSweep) -> list[Problem]:
     entry = datasets.DATASETS.get(sweep.dataset.name)
     if entry is None:
         return []
@@ -135,7 +135,7 @@ def _domains(sweep: OneDataset) -> list[Problem]:
     return problems
 
 
-def _too_few_sources(sweep: OneDataset) -> Iterator[Problem]:
+def _too_few_sources(sweep: DatasetSweep) -> Iterator[Problem]:
     if sweep.dataset.name not in datasets.DATASETS:
         return
     sources = len(datasets.describe(sweep.dataset.name, sweep.dataset.root).domains) - 1
@@ -148,7 +148,7 @@ def _too_few_sources(sweep: OneDataset) -> Iterator[Problem]:
             )
 
 
-def _steps(sweep: OneDataset) -> Iterator[Problem]:
+def _steps(sweep: DatasetSweep) -> Iterator[Problem]:
     training, search = sweep.training, sweep.search
     for path, value, below in (
         (("training", "evaluate_every"), training.evaluate_every, False),
@@ -166,7 +166,7 @@ def _steps(sweep: OneDataset) -> Iterator[Problem]:
         )
 
 
-def _resources(sweep: OneDataset) -> Iterator[Problem]:
+def _resources(sweep: DatasetSweep) -> Iterator[Problem]:
     gpu = sweep.resources.gpu
     if gpu > 1 and gpu != int(gpu):
         yield Problem(
@@ -174,7 +174,7 @@ def _resources(sweep: OneDataset) -> Iterator[Problem]:
         )
 
 
-def _nesterov(sweep: OneDataset) -> Iterator[Problem]:
+def _nesterov(sweep: DatasetSweep) -> Iterator[Problem]:
     training = sweep.training
     if training.optimizer == "sgd" and training.nesterov and not training.momentum:
         yield Problem(
@@ -184,7 +184,7 @@ def _nesterov(sweep: OneDataset) -> Iterator[Problem]:
         )
 
 
-def _device(sweep: OneDataset) -> Iterator[Problem]:
+def _device(sweep: DatasetSweep) -> Iterator[Problem]:
     gpu, device = sweep.resources.gpu, sweep.training.device
     if gpu == 0 and device == "cuda":
         yield Problem(

@@ -17,8 +17,8 @@ from search.study.study_space import (
     placed,
     study_space,
 )
-from search.sweep.per_dataset import DEFAULTS, OneDataset
-from search.sweep.problems import Path, Problem, show
+from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
 from training import averaging
 from training.algorithms import PARTS, part_hyperparameters
 
@@ -40,7 +40,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
-def check_space(sweep: OneDataset) -> list[Problem]:
+def check_space(sweep: DatasetSweep) -> list[Problem]:
     """All that is wrong with search.space and search.first_trials; the algorithms must exist."""
     problems = [*_entries(sweep), *_first_trial_names(sweep)]
     if problems:
@@ -55,10 +55,10 @@ def check_space(sweep: OneDataset) -> list[Problem]:
     return problems
 
 
-def _entries(sweep: OneDataset) -> Iterator[Problem]:
+def _entries(sweep: DatasetSweep) -> Iterator[Problem]:
     types = column_types(sweep)
     for name, entry in sweep.search.space.items():
-        path: Path = ("search", "space", name)
+        path: KeyPath = ("search", "space", name)
         if not isinstance(entry, dict):
             yield from _entry(path, entry, types, _unknown(sweep, name))
         elif name in sweep.algorithms:
@@ -77,7 +77,7 @@ def _entries(sweep: OneDataset) -> Iterator[Problem]:
 
 
 def _entry(
-    path: Path, range_: Range, types: dict[str, type[int] | type[float]], unknown: str
+    path: KeyPath, range_: Range, types: dict[str, type[int] | type[float]], unknown: str
 ) -> Iterator[Problem]:
     name = str(path[-1])
     if name not in types:
@@ -86,7 +86,7 @@ def _entry(
         yield Problem(path, f"is {show(plain(range_))}; {misfit}")
 
 
-def _unlisted(sweep: OneDataset, name: str) -> str:
+def _unlisted(sweep: DatasetSweep, name: str) -> str:
     try:
         algorithm_names.parts(name)
     except ValueError:
@@ -115,7 +115,7 @@ def _misfit(name: str, range_: Range, type_: type[int] | type[float]) -> str | N
     return None
 
 
-def _first_trial_names(sweep: OneDataset) -> Iterator[Problem]:
+def _first_trial_names(sweep: DatasetSweep) -> Iterator[Problem]:
     known = column_types(sweep)
     for index, trial in enumerate(sweep.search.first_trials):
         if not trial:
@@ -127,7 +127,7 @@ def _first_trial_names(sweep: OneDataset) -> Iterator[Problem]:
                 yield Problem(("search", "first_trials", index, name), _unknown(sweep, name))
 
 
-def _first_trial_values(sweep: OneDataset) -> Iterator[Problem]:
+def _first_trial_values(sweep: DatasetSweep) -> Iterator[Problem]:
     spaces = [study_space(sweep, name) for name in sweep.algorithms]
     for index, trial in enumerate(sweep.search.first_trials):
         for name, value in trial.items():
@@ -141,8 +141,8 @@ def _first_trial_values(sweep: OneDataset) -> Iterator[Problem]:
                 )
 
 
-def _not_on_a_grid(sweep: OneDataset) -> list[Problem]:
-    found: dict[Path, Interval] = {}
+def _not_on_a_grid(sweep: DatasetSweep) -> list[Problem]:
+    found: dict[KeyPath, Interval] = {}
     for algorithm in sweep.algorithms:
         for name, range_ in study_space(sweep, algorithm).items():
             if isinstance(range_, Interval):
@@ -158,7 +158,7 @@ def _not_on_a_grid(sweep: OneDataset) -> list[Problem]:
     ]
 
 
-def _too_many_points(sweep: OneDataset) -> Iterator[Problem]:
+def _too_many_points(sweep: DatasetSweep) -> Iterator[Problem]:
     for algorithm in sweep.algorithms:
         points = grid_size(study_space(sweep, algorithm))
         if points > MOST_POINTS:
@@ -169,10 +169,10 @@ def _too_many_points(sweep: OneDataset) -> Iterator[Problem]:
             )
 
 
-def _late_starts(sweep: OneDataset) -> list[Problem]:
+def _late_starts(sweep: DatasetSweep) -> list[Problem]:
     """GGA's window must open while a run lasts, wherever the space puts it."""
     steps = sweep.training.steps
-    found: dict[Path, float] = {}
+    found: dict[KeyPath, float] = {}
     for algorithm in sweep.algorithms:
         if "GGA" in algorithm_names.parts(algorithm):
             latest = max(map(float, extremes(study_space(sweep, algorithm)["start"])))
@@ -188,11 +188,11 @@ def _late_starts(sweep: OneDataset) -> list[Problem]:
     ]
 
 
-def _too_few_evaluations(sweep: OneDataset) -> list[Problem]:
+def _too_few_evaluations(sweep: DatasetSweep) -> list[Problem]:
     """SWAD averages nothing before it has seen as many evaluations as it looks at."""
     training = sweep.training
     evaluations = math.ceil(training.steps / training.evaluate_every)
-    found: dict[Path, float] = {}
+    found: dict[KeyPath, float] = {}
     for algorithm in sweep.algorithms:
         if averaging_of(sweep, algorithm) != "swad":
             continue
@@ -210,7 +210,7 @@ def _too_few_evaluations(sweep: OneDataset) -> list[Problem]:
     ]
 
 
-def _too_many_pieces(sweep: OneDataset) -> Iterator[Problem]:
+def _too_many_pieces(sweep: DatasetSweep) -> Iterator[Problem]:
     spaces = [study_space(sweep, name) for name in sweep.algorithms]
     least = min(min(map(float, extremes(space["batch_size"]))) for space in spaces)
     if sweep.training.micro_batches > least:
@@ -221,7 +221,7 @@ def _too_many_pieces(sweep: OneDataset) -> Iterator[Problem]:
         )
 
 
-def smallest_batch(sweep: OneDataset, algorithm: str) -> tuple[Path, str, int]:
+def smallest_batch(sweep: DatasetSweep, algorithm: str) -> tuple[KeyPath, str, int]:
     """The key that says how many samples of a domain a batch of the algorithm has, how a sentence
     about it begins, and the least that it says."""
     least = int(min(map(float, extremes(study_space(sweep, algorithm)["batch_size"]))))
@@ -230,8 +230,8 @@ def smallest_batch(sweep: OneDataset, algorithm: str) -> tuple[Path, str, int]:
     return ("training", "batch_size"), f"is {least}", least
 
 
-def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:
-    own = DEFAULTS.get(sweep.dataset.name, {}).get("batch_size")
+def _idle_batch_size(sweep: DatasetSweep) -> Iterator[Problem]:
+    own = TRAINING_DEFAULTS.get(sweep.dataset.name, {}).get("batch_size")
     if sweep.training.batch_size not in (
         type(sweep.training).model_fields["batch_size"].default,
         own,
@@ -243,7 +243,7 @@ def _idle_batch_size(sweep: OneDataset) -> Iterator[Problem]:
         )
 
 
-def _unknown(sweep: OneDataset, name: str) -> str:
+def _unknown(sweep: DatasetSweep, name: str) -> str:
     """What to say of a name that no listed algorithm has."""
     listed = ", ".join(sweep.algorithms)
     owners = [part for part in PARTS if name in part_hyperparameters(part)]
@@ -269,7 +269,7 @@ def _unknown(sweep: OneDataset, name: str) -> str:
     return f"is no hyperparameter of the listed algorithms ({listed}); {way_out(name, known)}"
 
 
-def _where(sweep: OneDataset, algorithm: str, name: str) -> Path:
+def _where(sweep: DatasetSweep, algorithm: str, name: str) -> KeyPath:
     """The key that says, or would say, where this hyperparameter of the algorithm is searched."""
     own = sweep.search.space.get(algorithm)
     nested = isinstance(own, dict) and name in own

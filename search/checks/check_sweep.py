@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 
 from search.checks.check_budget import check_budget
 from search.checks.check_one_dataset import check_one
-from search.sweep.per_dataset import by_dataset, own_training, place_in_file, place_in_part
-from search.sweep.problems import Path, Problem, show
+from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.per_dataset import by_dataset, path_in_dataset, path_in_file, training_overrides
 from search.sweep.schema import Sweep
 from search.sweep.training_keys import Training
 
 
-def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
+def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
     """Everything wrong with a sweep whose keys are each right by themselves.
 
     broken: keys that were not, and stand at their defaults here; what depends on them is left out.
     """
     wrong: dict[Problem, list[str]] = {}
-    idle: dict[Path, list[Problem]] = {}
+    idle: dict[KeyPath, list[Problem]] = {}
     parts = by_dataset(sweep)
     for name, part in parts.items():
-        found, useless = check_one(part, [place_in_part(sweep, name, path) for path in broken])
+        found, useless = check_one(part, [path_in_dataset(sweep, name, path) for path in broken])
         for problem in found:
             wrong.setdefault(_in_file(sweep, name, problem), []).append(name)
         for problem in useless:
@@ -40,15 +40,15 @@ def check(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Problem]:
 
 
 def _in_file(sweep: Sweep, name: str, problem: Problem) -> Problem:
-    return Problem(place_in_file(sweep, name, problem.path), problem.text)
+    return Problem(path_in_file(sweep, name, problem.path), problem.text)
 
 
-def _readers(sweep: Sweep, path: Path) -> int:
+def _readers(sweep: Sweep, path: KeyPath) -> int:
     """How many datasets have no key of their own in the place of this one."""
     if not sweep.datasets or path[0] == "datasets":
         return 1
     return sum(
-        path[0] != "training" or path[1] not in own_training(given)
+        path[0] != "training" or path[1] not in training_overrides(given)
         for given in sweep.datasets.values()
     )
 
@@ -72,7 +72,7 @@ def _idle_for_all(sweep: Sweep) -> Iterator[Problem]:
 
 def _two_methods_in_a_row(sweep: Sweep) -> Iterator[Problem]:
     for name, given in sweep.datasets.items():
-        if "averaging" in own_training(given):
+        if "averaging" in training_overrides(given):
             yield Problem(
                 ("datasets", name, "training", "averaging"),
                 "would give a row of the tables one average here and another there; set "

@@ -11,18 +11,18 @@ import datasets
 from search.space import algorithm_names
 from search.study.folds import makes_folds
 from search.study.plan import device
+from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.fields import Section
 from search.sweep.model_layers import batch_norm, has_layer
-from search.sweep.objectives import peeking
-from search.sweep.per_dataset import OneDataset
-from search.sweep.problems import Path, Problem, show
-from search.sweep.section import Section
+from search.sweep.objectives import oracles
+from search.sweep.per_dataset import DatasetSweep
 from training.algorithms import hyperparameters
 
 # A key acts if all of these hold; the first that does not says why it does not.
 Conditions = dict[str, Callable[[], bool]]
 
 # Keys that decide whether others act.
-SWITCHES: tuple[Path, ...] = (
+SWITCHES: tuple[KeyPath, ...] = (
     ("model",),
     ("training", "optimizer"),
     ("training", "lr_schedule"),
@@ -40,7 +40,7 @@ SWITCHES: tuple[Path, ...] = (
 )
 
 
-def idle_keys(sweep: OneDataset) -> Iterator[Problem]:
+def idle_keys(sweep: DatasetSweep) -> Iterator[Problem]:
     """One problem for each; the sweep's model and algorithms must exist."""
     for path, conditions in _conditions(sweep).items():
         section = getattr(sweep, path[0])
@@ -52,7 +52,7 @@ def idle_keys(sweep: OneDataset) -> Iterator[Problem]:
             yield Problem(path, f"is {show(_plain(value))} but has no effect: {reason}; remove it")
 
 
-def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
+def _conditions(sweep: DatasetSweep) -> dict[tuple[str, str], Conditions]:
     training, search, model = sweep.training, sweep.search, sweep.model.name
     sgd: Conditions = {"only sgd has a momentum": lambda: training.optimizer == "sgd"}
     falls: Conditions = {
@@ -126,7 +126,7 @@ def _conditions(sweep: OneDataset) -> dict[tuple[str, str], Conditions]:
         )
     }
     peeks: Conditions = {
-        "the objective does not see the held-out domain": lambda: bool(peeking(search.objectives))
+        "the objective does not see the held-out domain": lambda: bool(oracles(search.objectives))
     }
     samples: Conditions = {"a grid visits all its points": lambda: search.sampler != "grid"}
     return {

@@ -14,7 +14,7 @@ from search import yaml_file
 from search.checks.check_sweep import check
 from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
-from search.sweep import problems
+from search.sweep import config_errors
 from search.sweep.schema import Sweep
 
 
@@ -23,14 +23,14 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
 
     Raises SteppeError, with all that is wrong, a line each.
     """
-    data = yaml_file.read(Path(path), yaml_file.AsWritten)
+    data = yaml_file.read(Path(path), yaml_file.UnquotedLoader)
     data = {key: _nothing(value, key) for key, value in data.items()}
     keys = [_override(data, override) for override in overrides]
     return checked(data, str(path), keys)
 
 
 def checked(
-    data: Mapping[str, Any], source: str, overridden: Collection[problems.Path] = ()
+    data: Mapping[str, Any], source: str, overridden: Collection[config_errors.KeyPath] = ()
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
@@ -49,29 +49,31 @@ def checked(
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
-        raise problems.user_error(source, found, overridden)
+        raise config_errors.config_error(source, found, overridden)
     return sweep
 
 
 def _nothing(value: Any, key: str) -> Any:
     """None for `null`, as the value of a key that is no name."""
-    null = isinstance(value, yaml_file.Written) and value.null and key != "name"
+    null = isinstance(value, yaml_file.Unquoted) and value.null and key != "name"
     return None if null else value
 
 
-def _one_or_several(data: Mapping[str, Any]) -> list[problems.Problem]:
+def _one_or_several(data: Mapping[str, Any]) -> list[config_errors.Problem]:
     """A sweep is over one dataset or several; an empty list of several is none."""
     one, several = data.get("dataset"), data.get("datasets")
     if one is not None and several:
         sentence = "stands beside `dataset`; a sweep has one of them: keep one"
-        return [problems.Problem(("datasets",), sentence)]
+        return [config_errors.Problem(("datasets",), sentence)]
     if one is None and not several:
         sentence = "is missing; add it, such as dataset: {name: RotatedDigits}"
-        return [problems.Problem(("dataset",), sentence)]
+        return [config_errors.Problem(("dataset",), sentence)]
     return []
 
 
-def _check_the_rest(data: Mapping[str, Any], broken: list[problems.Path]) -> list[problems.Problem]:
+def _check_the_rest(
+    data: Mapping[str, Any], broken: list[config_errors.KeyPath]
+) -> list[config_errors.Problem]:
     """What else is wrong, so that it is all told at once.
 
     Broken keys are left at their defaults, and where there are none, at the examples.
@@ -95,16 +97,16 @@ def _check_the_rest(data: Mapping[str, Any], broken: list[problems.Path]) -> lis
     return check(Sweep.model_validate(rest), broken)
 
 
-def _override(data: dict[str, Any], override: str) -> problems.Path:
+def _override(data: dict[str, Any], override: str) -> config_errors.KeyPath:
     """Puts the value of `search.trials=8` into the data; returns its key."""
     key, equals, written = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):
         raise SteppeError(f"--set {override}: write KEY=VALUE, such as search.trials=8")
     try:
-        value = yaml.load(written, yaml_file.AsWritten)
+        value = yaml.load(written, yaml_file.UnquotedLoader)
     except yaml.YAMLError as error:
-        raise SteppeError(f"--set {override}: {yaml_file.place(error)}") from None
+        raise SteppeError(f"--set {override}: {yaml_file.describe(error)}") from None
     section: Any = data
     for depth, part in enumerate(path[:-1], 1):
         if _nothing(section.get(part), part) is None:
@@ -113,7 +115,7 @@ def _override(data: dict[str, Any], override: str) -> problems.Path:
         if not isinstance(section, dict):
             inside = ".".join(path[:depth])
             raise SteppeError(
-                f"--set {override}: {inside} is {problems.show(section)} and has no keys; "
+                f"--set {override}: {inside} is {config_errors.show(section)} and has no keys; "
                 f"set {inside} as a whole"
             )
     section[path[-1]] = value

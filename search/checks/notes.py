@@ -19,8 +19,8 @@ from search.study.study_space import (
     study_space,
     widened,
 )
-from search.sweep.per_dataset import OneDataset, by_dataset, place_in_file
-from search.sweep.problems import dotted
+from search.sweep.config_errors import dotted
+from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
 
 # What DomainBed has its ranges for: these networks on photographs, and one on small images.
@@ -45,18 +45,18 @@ def unpublished(sweep: Sweep) -> list[str]:
     return [*_borrowed_ranges(sweep), *_not_as_published(sweep)]
 
 
-def _images(sweep: Sweep, one: OneDataset, dataset: DomainDataset) -> Iterator[str]:
+def _images(sweep: Sweep, one: DatasetSweep, dataset: DomainDataset) -> Iterator[str]:
     augmentation, size = one.training.augmentation, dataset.image_shape[1]
     colours = models.colours(one.model.name, one.model.weights)
     format = InputFormat(size, colours.mean, colours.deviation)
     yield f"{one.dataset.name}: {in_words(dataset, augmentation, format)}"
-    key = dotted(place_in_file(sweep, one.dataset.name, ("training", "augmentation")))
+    key = dotted(path_in_file(sweep, one.dataset.name, ("training", "augmentation")))
     warning = doubt(dataset, key)
     if warning is not None and augmentation != "none":
         yield warning
 
 
-def _ranges(one: OneDataset) -> list[str]:
+def _ranges(one: DatasetSweep) -> list[str]:
     """Where what every method has is searched, and who says so; methods that are alike share a
     line."""
     lines: dict[str, list[str]] = {}
@@ -67,7 +67,7 @@ def _ranges(one: OneDataset) -> list[str]:
     return [f"Ranges of {', '.join(names)}: {line}" for line, names in lines.items()]
 
 
-def _ranges_of(one: OneDataset, algorithm: str) -> str:
+def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
     space, given = study_space(one, algorithm), given_ranges(one, algorithm)
     by_source: dict[str, list[str]] = {}
     for name in EVERY_METHODS:
@@ -137,14 +137,14 @@ def _not_as_published(sweep: Sweep) -> Iterator[str]:
         yield _sentence(miss, list(algorithms), list(on) if sweep.datasets else [])
 
 
-def _misses(one: OneDataset, algorithm: str) -> Iterator[Miss]:
+def _misses(one: DatasetSweep, algorithm: str) -> Iterator[Miss]:
     reported = published_values(one, algorithm)
     for name, range_ in study_space(one, algorithm).items():
         if name in reported and nearest(range_, reported[name].value) != reported[name].value:
             yield Miss(name, reported[name].value, range_, _key(one, algorithm, name))
 
 
-def _key(one: OneDataset, algorithm: str, name: str) -> str:
+def _key(one: DatasetSweep, algorithm: str, name: str) -> str:
     """The key of the sweep file that says, or would say, where it is searched."""
     own = one.search.space.get(algorithm)
     if isinstance(own, dict) and name in own:

@@ -12,7 +12,9 @@ from search.sweep.schema import Sweep
 def sweep_of(folder: RunFolder) -> Sweep:
     """The sweep that a run folder was launched with. Raises SteppeError if it cannot be read."""
     source = folder.path(SWEEP)
-    sweep = checked(yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.AsWritten), source)
+    sweep = checked(
+        yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader), source
+    )
     return named_as_in(folder, sweep)
 
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from search.errors import nearest, way_out
-from search.sweep.problems import Path, Problem, dotted, show
-from search.sweep.schema import SHAPES, Sweep
+from search.sweep.config_errors import KeyPath, Problem, dotted, show
+from search.sweep.fields import SHAPES
+from search.sweep.schema import Sweep
 
 # What every run has, and users look for outside of the space.
 SEARCHED = ("lr", "weight_decay", "dropout")
@@ -48,7 +49,7 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def _problem(found: Any) -> Problem:
-    path: Path = tuple(part for part in found["loc"] if part not in SHAPES)
+    path: KeyPath = tuple(part for part in found["loc"] if part not in SHAPES)
     kind, context, value = found["type"], found.get("ctx", {}), found["input"]
     if kind == "missing":
         return Problem(path, f"is missing; add it{_such_as(path, with_key=True)}")
@@ -71,7 +72,7 @@ def _problem(found: Any) -> Problem:
     return Problem(path, f"is {show(value)}; {message}")
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: KeyPath) -> str:
     key = str(path[-1])
     if key in SEARCHED:
         return "is not a key; it is a hyperparameter and belongs under search.space"
@@ -88,7 +89,7 @@ def _unknown_key(path: Path) -> str:
     return f"is not a key; {way_out(key, _section(path).model_fields)}"
 
 
-def _such_as(path: Path, with_key: bool = False) -> str:
+def _such_as(path: KeyPath, with_key: bool = False) -> str:
     if isinstance(path[-1], int):
         return ""  # an entry of a list
     field = _section(path).model_fields.get(str(path[-1]))
@@ -104,11 +105,11 @@ def _has(field: FieldInfo, key: str) -> bool:
     return not _by_name(field) and model is not None and key in model.model_fields
 
 
-def _field(path: Path) -> FieldInfo:
+def _field(path: KeyPath) -> FieldInfo:
     return _section(path).model_fields[str(path[-1])]
 
 
-def _section(path: Path) -> type[BaseModel]:
+def _section(path: KeyPath) -> type[BaseModel]:
     """The model that the last key of the path belongs to."""
     section: type[BaseModel] = Sweep
     keys = iter(path[:-1])

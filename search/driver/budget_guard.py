@@ -9,7 +9,8 @@ from search.driver.study_record import StudyRecord
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.study.spending import BUDGET, STUDY_BUDGET, Cost, any_limit, costs, limits
-from search.sweep.schema import Resources, Search
+from search.sweep.schema import Resources
+from search.sweep.search_keys import Search
 from search.worker.trial_rows import Progress
 
 

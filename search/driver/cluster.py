@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search.checkout import CHECKOUT
-from search.errors import UserError
+from search.errors import SteppeError
+from search.run.manifest import CHECKOUT
 
 # Read when ray is imported or a worker starts; what the user set himself stands.
 ENVIRONMENT = {
@@ -48,7 +48,7 @@ def prepare_environment() -> None:
 def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
     """Ray for the time of the block: a local cluster, or with `address` an existing one.
 
-    Raises UserError if the address does not answer.
+    Raises SteppeError if the address does not answer.
     """
     prepare_environment()
     import ray
@@ -112,10 +112,10 @@ def _job_environment() -> dict[str, Any]:
 
 
 def _check(address: str) -> None:
-    """Raises UserError for an address that cannot be used. Ray tries a dead one for minutes."""
+    """Raises SteppeError for an address that cannot be used. Ray tries a dead one for minutes."""
     if address.startswith("ray://"):
         # Ray would run the search itself on the cluster, where the storage is not.
-        raise UserError(
+        raise SteppeError(
             f"--address {address} is for Ray's client, which cannot drive a sweep; run this on a "
             "node of the cluster with --address auto"
         )
@@ -128,9 +128,9 @@ def _check(address: str) -> None:
         raise _no_answer(address, error) from None
 
 
-def _no_answer(address: str, error: Exception) -> UserError:
+def _no_answer(address: str, error: Exception) -> SteppeError:
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return UserError(
+    return SteppeError(
         f"no Ray cluster answers at --address {address}: {line}; "
         "start one with `ray start --head`, or leave --address out to run on this machine"
     )
@@ -150,7 +150,7 @@ class Slots:
     """How many trials the cluster can run at once; looked up again as nodes come and go."""
 
     def __init__(self, needs: Mapping[str, float]) -> None:
-        """`needs`: what a trial occupies, in Ray's names and units (Resources.in_rays_units)."""
+        """`needs`: what a trial occupies, in Ray's names and units (Resources.as_ray_resources)."""
         self._needs = needs
         self._count = 0
         self._expires = 0.0

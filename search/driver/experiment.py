@@ -19,7 +19,7 @@ from search.driver.trackers import Tracker
 from search.driver.tracking import telling
 from search.driver.tune_scheduler import StudyScheduler
 from search.driver.tune_searcher import StudySearcher
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
 from search.worker.actor import worker
@@ -51,16 +51,16 @@ def drive(
 ) -> None:
     """Runs trials until the ledger has no more, or `stop` is asked for.
 
-    Ray must be initialized. Raises UserError if the run folder can no longer be written, or a
+    Ray must be initialized. Raises SteppeError if the run folder can no longer be written, or a
     node is not fit for the sweep, and what else the search itself failed with.
     """
     common = next(iter(plans.values()))
-    needs = common.resources.in_rays_units()
+    needs = common.resources.as_ray_resources()
     slots = Slots(needs)
     if not slots.count():
         given = common.resources.model_dump(exclude_none=True)
         asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items())
-        raise UserError(
+        raise SteppeError(
             f"no node of the cluster has {asked} for a trial; ask for less, "
             "or start Ray on larger nodes"
         )

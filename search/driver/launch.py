@@ -18,9 +18,8 @@ from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.trackers import require, trackers
-from search.errors import UserError
-from search.results.budget_notes import untried
-from search.results.provenance import saw_held_out
+from search.errors import SteppeError
+from search.results.notes import saw_held_out, why_untried
 from search.results.selection import METHODS, select
 from search.run import lease, manifest, storage, tables
 from search.run.driver_log import driver_log
@@ -30,7 +29,7 @@ from search.run.wall_clock import WALL_CLOCK, WallClock
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, changed, differences
 from search.study.studies import asked_studies
-from search.sweep import problems
+from search.sweep import config_errors
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 
@@ -42,7 +41,7 @@ def launch(
     folder: RunFolder,
     address: str | None = None,
     source: str | None = None,
-    overridden: Collection[problems.Path] = (),
+    overridden: Collection[config_errors.KeyPath] = (),
 ) -> bool:
     """Runs the sweep, or what is left of it; True when it has come to its end, or its budget's.
 
@@ -50,7 +49,7 @@ def launch(
     was at work when the wall hours were over goes on then, from its checkpoint. `source` and
     `overridden`: the file and the keys of the command line that messages name.
 
-    Raises UserError if its trials could not begin, and if the folder holds another sweep, is in use
+    Raises SteppeError if its trials could not begin, and if the folder holds another sweep, is in use
     by another driver, or cannot be written.
     """
     _check_same(sweep, folder)
@@ -59,9 +58,9 @@ def launch(
     planned = plans(sweep)
     begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)
 
-    def refuse(wrong: list[problems.Problem]) -> None:
+    def refuse(wrong: list[config_errors.Problem]) -> None:
         if wrong:
-            raise problems.user_error(source or folder.path(SWEEP), wrong, overridden)
+            raise config_errors.config_error(source or folder.path(SWEEP), wrong, overridden)
 
     new = not folder.exists(SWEEP)  # a run of an earlier version goes on as it began
     if new:
@@ -91,7 +90,7 @@ def launch(
         if not folder.exists(SWEEP) or changed(sweep, sweep_of(folder)):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         warm_start.record(folder, begin_with)
-        saw = saw_held_out(sweep.model_dump(mode="json"))
+        saw = saw_held_out(sweep.search)
         manifest.record(folder, found, saw, taken)
         if taken is not None:
             print(f"Weights: {taken}", flush=True)
@@ -125,9 +124,9 @@ def launch(
 
 
 def default_output(sweep: Sweep) -> Path:
-    """Where a run lies if nothing is said. Raises UserError where that would not last."""
+    """Where a run lies if nothing is said. Raises SteppeError where that would not last."""
     if in_a_copy():
-        raise UserError(
+        raise SteppeError(
             "inside `ray job submit` the checkout is a copy that is deleted with the job: give the "
             "run a place that all nodes see, such as /shared/runs/NAME or s3://bucket/runs/NAME, "
             "with --output"
@@ -136,7 +135,7 @@ def default_output(sweep: Sweep) -> Path:
 
 
 def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
-    """Goes on with the sweep of a run folder. Raises UserError as `launch` does."""
+    """Goes on with the sweep of a run folder. Raises SteppeError as `launch` does."""
     folder = RunFolder.create(RunFolder.existing(location).uri)
     return folder, launch(sweep_of(folder), folder, address)
 
@@ -145,7 +144,7 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     """Writes the selection table from the trials so far."""
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     asked = asked_studies(sweep)
-    why = untried(sweep.model_dump(mode="json"), asked, trials, tables.ended_studies(folder))
+    why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
     chosen = select(trials, evaluations, tuple(METHODS), asked, why)
     tables.write_selection(folder, chosen)
 
@@ -162,10 +161,10 @@ def _datasets(sweep: Sweep) -> list[DomainDataset]:
             for note in dataset.notes:
                 print(f"{given.name}: {note}", flush=True)
             found.append(dataset)
-        except UserError as error:
+        except SteppeError as error:
             errors.append(str(error))
     if errors:
-        raise UserError("\n".join(errors))
+        raise SteppeError("\n".join(errors))
     return found
 
 
@@ -175,7 +174,7 @@ def _check_same(sweep: Sweep, folder: RunFolder) -> None:
         parts[WARM_START] = folder.exists(WARM_START)
     if folder.list(TRIALS) and not all(parts.values()):
         missing = next(name for name, there in parts.items() if not there)
-        raise UserError(
+        raise SteppeError(
             f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
             "another place with --output"
         )
@@ -184,7 +183,7 @@ def _check_same(sweep: Sweep, folder: RunFolder) -> None:
     found = differences(sweep, sweep_of(folder))
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        raise UserError(
+        raise SteppeError(
             f"{folder.uri} holds a run of another configuration: {'; '.join(found[:3])}{more}; "
             "change `name`, or give another place with --output"
         )
@@ -199,12 +198,12 @@ def _no_false_start(folder: RunFolder) -> Iterator[None]:
     new = not folder.exists(SWEEP)
     try:
         yield
-    except UserError:
+    except SteppeError:
         with suppress(OSError):  # as when that is what ended it
-            hasty = folder.hasty()
-            if new and not storage.begun(hasty):
+            once = folder.without_retries()
+            if new and not storage.begun(once):
                 for name in (SWEEP, WARM_START, MANIFEST, JOURNAL, WALL_CLOCK):
-                    hasty.delete(name)
+                    once.delete(name)
         raise
 
 

@@ -40,7 +40,7 @@ from datasets.mnist import FILES as MNIST_FILES
 from datasets.spelling import shown
 from search.errors import SteppeError, way_out
 from search.screen import console, printable
-from search.sweep.problems import show
+from search.sweep.config_errors import show
 
 INDEX = "index.parquet"
 SCHEMA_VERSION = 1
@@ -259,7 +259,7 @@ def _print(
         f"Cache: {folder} ({used / 1e6:,.0f} MB)",
         f"Fingerprint: {dataset.fingerprint}",
         f"In training: {in_words(dataset, 'auto')} (training.augmentation)",
-        f"In the sweep file: dataset: {show(keys, cut=None)}",
+        f"In the sweep file: dataset: {show(keys, longest=None)}",
     ]
     warning = doubt(dataset, "training.augmentation")
     if warning is not None:

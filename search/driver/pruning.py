@@ -13,7 +13,7 @@ from search.run.storage import SweepStorage
 from search.study import pruners
 from search.study.plan import StudyPlan
 from search.study.trial_attributes import FAILURES, IMAGES, JUDGED
-from search.sweep.objectives import best_so_far
+from search.sweep.objectives import reports_best_so_far
 from search.worker.trial_rows import Progress
 
 
@@ -67,7 +67,7 @@ class Pruning:
         trial = self._storage.get_trial(running.trial_id)
         if progress.folds is None and progress.step >= record.plan.training.steps:
             return False
-        if not best_so_far(objectives):
+        if not reports_best_so_far(objectives):
             # The best of them all, which pruners may go by, is not what the trial is worth.
             trial = copy.copy(trial)  # the storage's own
             trial.intermediate_values = {step: trial.intermediate_values[step]}

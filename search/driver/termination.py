@@ -14,7 +14,7 @@ from typing import Any
 from search.driver.study_record import StudyRecord
 from search.space.ranges import different_settings
 from search.study.stagnation import patience, startup, without_gain
-from search.sweep.schema import Search
+from search.sweep.search_keys import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: see Stop
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pandas as pd
 
-from search.errors import UserError
-from search.results import plain_sweep, run_objectives
-from search.results.provenance import saw_held_out
+from search.errors import SteppeError
+from search.results.loading import read_sweep
+from search.results.notes import saw_held_out
 from search.run import tables
 from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text
 from search.study.plan import StudyPlan
 from search.study.study import Study
 from search.study.study_space import placed
-from search.sweep.warm_start_keys import WarmStart
+from search.sweep.search_keys import WarmStart
 
 log = logging.getLogger("steppe")
 
@@ -51,7 +51,7 @@ class Found:
 def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
     """What each study takes from earlier runs, as `warm_start.json` has it; None without any.
 
-    Raises UserError for a run that does not exist, maximized something else, has nothing for any
+    Raises SteppeError for a run that does not exist, maximized something else, has nothing for any
     study of the sweep, or whose settings were shaped by the held-out domains where only `any`
     may be.
     """
@@ -99,7 +99,7 @@ def record(folder: RunFolder, found: Mapping[str, Any] | None) -> None:
 def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
     """The settings of each study, by its name, best first; none without a warm start.
 
-    Raises UserError for a damaged file.
+    Raises SteppeError for a damaged file.
     """
     try:
         studies = json.loads(folder.read_bytes(WARM_START))["studies"]
@@ -107,7 +107,7 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise SteppeError(
             f"{folder.path(WARM_START)} is damaged: {error!r}; put a copy back"
         ) from error
 
@@ -116,20 +116,20 @@ def _read(run: str, objectives: Sequence[str], asked: WarmStart) -> pd.DataFrame
     """The completed trials of a run."""
     try:
         folder = RunFolder.existing(run)
-        written = plain_sweep.read(folder)
+        sweep = read_sweep(folder)
         trials = tables.read_trials(folder)
-    except UserError as error:
-        raise UserError(f"search.warm_start: {error}") from error
-    theirs = run_objectives.objectives(written.get("search") or {})
+    except SteppeError as error:
+        raise SteppeError(f"search.warm_start: {error}") from error
+    theirs = list(sweep.search.objectives)
     ours = list(objectives)
     if theirs != ours:
-        raise UserError(
+        raise SteppeError(
             f"search.warm_start: {run} maximized {' and '.join(theirs)}, and this sweep maximizes "
             f"{' and '.join(ours)}; name a run with the same search.objective"
         )
-    shaped = saw_held_out(written)
+    shaped = saw_held_out(sweep.search)
     if shaped and asked.held_out == "same":
-        raise UserError(
+        raise SteppeError(
             f"search.warm_start: the settings of {run} were shaped by labels of its held-out "
             f"domains ({shaped[0]}); write {{runs: [{run}], held_out: any}} to take them, which "
             "every table will say, or name another run"
@@ -168,10 +168,10 @@ def _setting(row: Mapping[str, Any], space: Mapping[str, Range]) -> tuple[Settin
     return (setting or None), "they have no hyperparameter that is searched here"
 
 
-def _nothing(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> UserError:
+def _nothing(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> SteppeError:
     if misfits:
         why = max(misfits, key=lambda why: misfits[why])
-        return UserError(
+        return SteppeError(
             f"search.warm_start: no setting of {run} fits the space of this sweep ({why}); widen "
             "search.space or name another run"
         )
@@ -179,7 +179,7 @@ def _nothing(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> User
     listed = [f"{a} on {d}, {m}, held out {h}" for a, d, m, h in held.itertuples(index=False)]
     more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     has = f"it has {'; '.join(listed[:3])}{more}" if listed else "none of its trials completed"
-    return UserError(
+    return SteppeError(
         f"search.warm_start: {run} has no completed trial of a dataset, model, algorithm and "
         f"held-out domain of this sweep ({has}); name another run"
     )

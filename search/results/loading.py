@@ -16,21 +16,22 @@ from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables, wall_clock
+from search.run.columns import STATES
 from search.run.manifest import in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
 from search.study.spending import BUDGET, STUDY_BUDGET, Cost, Limit, any_limit, costs, limits
 from search.study.studies import studies
 from search.study.study import Study
-from search.sweep.objectives import peeking
-from search.sweep.per_dataset import of_dataset
-from search.sweep.problems import dotted
+from search.sweep.config_errors import dotted
+from search.sweep.objectives import oracles
+from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 
 DEFAULT_METHOD = "training-domain"  # the one of DomainBed that does not see the held-out domain
 
 _ORDERS: dict[str, Sequence[str]] = {
-    "state": tables.STATES,
+    "state": STATES,
     "method": METHODS,
     "weights": ("iterate", "average"),
     "role": ("source", "held_out", "left_out"),
@@ -64,10 +65,10 @@ class LoadedRun:
     algorithm_names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def studies(self) -> Mapping[str, Study]:
-        """Its studies as tables name them, by their names in the run's files."""
+    def studies(self) -> Mapping[Study, Study]:
+        """Its studies as tables name them, by the studies of its sweep."""
         return {
-            study.id: replace(
+            study: replace(
                 study,
                 dataset=self.dataset_names.get(study.dataset, study.dataset),
                 algorithm=self.algorithm_names.get(study.algorithm, study.algorithm),
@@ -86,7 +87,9 @@ class LoadedRun:
     @cached_property
     def unfinished(self) -> frozenset[str]:
         """The studies that have not ended, by their names in tables."""
-        return frozenset(study.id for own, study in self.studies.items() if own not in self.ended)
+        return frozenset(
+            study.id for own, study in self.studies.items() if own.id not in self.ended
+        )
 
     @property
     def datasets(self) -> dict[str, str]:
@@ -100,7 +103,7 @@ class LoadedRun:
 
         Only keys that the run's file has: those of a later commit are missing.
         """
-        one = of_dataset(self.sweep, dataset)
+        one = by_dataset(self.sweep)[dataset]
         sections = {"model": one.model, "training": one.training}
         return {
             f"{name}.{key}": value
@@ -118,7 +121,7 @@ def read_sweep(folder: RunFolder) -> Sweep:
     ignored. Raises SteppeError for a file that `launch` did not write.
     """
     source = folder.path(SWEEP)
-    data = yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.AsWritten)
+    data = yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader)
     try:
         sweep = _known_keys(data)
         if sweep.dataset is None and not sweep.datasets:
@@ -151,7 +154,9 @@ def _known_keys(data: dict[str, Any]) -> Sweep:
     return Sweep.model_validate(data)
 
 
-def read_run(folder: RunFolder, name: str, fingerprints: Mapping[str, str]) -> tuple[LoadedRun, pd.DataFrame, pd.DataFrame]:
+def read_run(
+    folder: RunFolder, name: str, fingerprints: Mapping[str, str]
+) -> tuple[LoadedRun, pd.DataFrame, pd.DataFrame]:
     """A run of this name, its trials and its evaluations."""
     sweep = read_sweep(folder)
     # In this order: a trial in `trials` has all of its evaluations.
@@ -168,13 +173,18 @@ def main_method(sweeps: Iterable[Sweep]) -> str:
     It is training-domain if their objectives differ, or if theirs sees the held-out domain.
     """
     first, *others = {sweep.search.objectives[0] for sweep in sweeps}
-    return DEFAULT_METHOD if others or peeking([first]) else first
+    return DEFAULT_METHOD if others or oracles([first]) else first
 
 
 def ranges_of(sweep: Sweep, algorithm: str) -> Mapping[str, Range]:
     """The range of each hyperparameter of an algorithm, as sweep.yaml has them written out."""
     written = sweep.search.space.get(algorithm, {})
     return written if isinstance(written, dict) else {}
+
+
+def has_budget(sweep: Sweep) -> bool:
+    """Whether the sweep, or each of its studies, may spend only so much."""
+    return any_limit(dict(sweep.search.budget)) or any_limit(dict(sweep.search.study_budget))
 
 
 def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
@@ -199,7 +209,7 @@ def spent_studies(sweep: Sweep, trials: pd.DataFrame) -> set[str]:
 
 def in_tables(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
     """A table of the run with the names that the run has in tables."""
-    studies = {own: study.id for own, study in run.studies.items()}
+    studies = {own.id: study.id for own, study in run.studies.items()}
     names = {"dataset": run.dataset_names, "algorithm": run.algorithm_names, "study": studies}
     changed: dict[str, Any] = {"sweep": run.sweep_name}
     for column, new in names.items():

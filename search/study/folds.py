@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT
-from search.sweep.schema import Search
+from search.sweep.search_keys import Search
 from training.evaluation import Evaluation
 from training.run import Run
 

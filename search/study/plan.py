@@ -12,18 +12,18 @@ from search.space import algorithm_names
 from search.space.ranges import Range, Value
 from search.study import pruners
 from search.study.folds import makes_folds
-from search.study.studies import Study, studies
+from search.study.studies import Study, studies, trials_per_study
 from search.study.study_space import (
     column_types,
     first_settings,
     published_setting,
     study_space,
-    trials_per_study,
 )
 from search.sweep.model_layers import batch_norm
-from search.sweep.objectives import peeking
-from search.sweep.per_dataset import OneDataset, by_dataset
-from search.sweep.schema import Dataset, Model, Resources, Search, Sweep
+from search.sweep.objectives import oracles
+from search.sweep.per_dataset import DatasetSweep, by_dataset
+from search.sweep.schema import Dataset, Model, Resources, Sweep
+from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
 from training.algorithms import passes_per_step
 from training.run import Run
@@ -119,7 +119,7 @@ class TrialSpec:
     def run(self) -> Run:
         """The training run that it asks for."""
         study, training = self.study, self.plan.training
-        sees_held_out = training.evaluations == "needed" and peeking(self.plan.search.objectives)
+        sees_held_out = training.evaluations == "needed" and oracles(self.plan.search.objectives)
         root = self.plan.dataset.root
         return Run(
             dataset=study.dataset,
@@ -191,9 +191,10 @@ def plans(sweep: Sweep) -> dict[str, StudyPlan]:
     }
 
 
-def _shared(one: OneDataset, algorithm: str) -> dict[str, Any]:
+def _shared(one: DatasetSweep, algorithm: str) -> dict[str, Any]:
     """What the studies of an algorithm on a dataset have in common."""
     average = algorithm_names.averaging(algorithm, one.training.averaging)
+    space = study_space(one, algorithm)
     return {
         "training": one.training.model_copy(
             update={
@@ -202,8 +203,8 @@ def _shared(one: OneDataset, algorithm: str) -> dict[str, Any]:
                 "device": device(one),
             }
         ),
-        "space": study_space(one, algorithm),
-        "trials": trials_per_study(one, algorithm),
+        "space": space,
+        "trials": trials_per_study(one.search.trials, space),
         "published": published_setting(one, algorithm),
     }
 

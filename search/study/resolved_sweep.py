@@ -12,9 +12,9 @@ from search import yaml_file
 from search.space.ranges import KINDS, plain
 from search.study.studies import held_out_domains
 from search.study.study_space import given_ranges, study_space
+from search.sweep.config_errors import show
 from search.sweep.model_layers import batch_norm
-from search.sweep.per_dataset import by_dataset, unsaid
-from search.sweep.problems import show
+from search.sweep.per_dataset import by_dataset, default_overrides
 from search.sweep.schema import Sweep
 
 # What a configuration may differ in from that of its run.
@@ -40,7 +40,7 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
         for name, one in parts.items():
             given = data["datasets"][name]
             given["held_out"] = list(held_out_domains(one))
-            given["training"] = unsaid(sweep.training, name) | given["training"]
+            given["training"] = default_overrides(sweep.training, name) | given["training"]
     data["training"]["bn"] = batch_norm(sweep, sweep.training)
     one = next(iter(parts.values()))  # the same ranges for all
     data["search"]["space"] = {

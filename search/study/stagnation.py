@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from search.study import samplers
 from search.study.trial_attributes import state_of
-from search.sweep.schema import Search
+from search.sweep.search_keys import Search
 
 # What these suggest does not depend on what was seen.
 UNGUIDED = ("random", "qmc", "grid")

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from models import tuning
 from search.space import algorithm_names, averaging_ranges, tuning_ranges
 from search.space.published_settings import Published, reported
-from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains, different_settings
+from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains
 from search.space.suggested_ranges import suggestions
-from search.sweep.per_dataset import OneDataset
+from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
 from training import averaging
 from training.algorithms import hyperparameters
 
 
-def study_space(one: OneDataset, algorithm: str) -> dict[str, Range]:
+def study_space(one: DatasetSweep, algorithm: str) -> dict[str, Range]:
     """The range of every hyperparameter: training's, the algorithm's own, averaging's, tuning's.
 
     Suggested ranges, then those of the sweep, then those of the sweep for this algorithm.
@@ -66,13 +66,6 @@ def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
     return {k: t for name in sweep.algorithms for k, t in hyperparameter_types(sweep, name).items()}
 
 
-def trials_per_study(one: OneDataset, algorithm: str) -> int:
-    """Trials of a study: as many as the sweep asks for, or as there are settings to try."""
-    # The same seed makes the same run of a setting: trying it again would tell nothing.
-    most = different_settings(study_space(one, algorithm))
-    return one.search.trials if most is None else min(one.search.trials, most)
-
-
 def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
     """What the sweep's space says to an algorithm: what it says to all, then to this one."""
     entries = sweep.search.space
@@ -104,7 +97,7 @@ def first_settings(
     return settings
 
 
-def published_setting(one: OneDataset, algorithm: str) -> dict[str, Value]:
+def published_setting(one: DatasetSweep, algorithm: str) -> dict[str, Value]:
     """The published value of all that is searched, or the nearest that its range holds.
 
     So all studies of a sweep begin alike, whatever its ranges leave out.
@@ -117,7 +110,7 @@ def published_setting(one: OneDataset, algorithm: str) -> dict[str, Value]:
     }
 
 
-def published_values(one: OneDataset, algorithm: str) -> dict[str, Published]:
+def published_values(one: DatasetSweep, algorithm: str) -> dict[str, Published]:
     """What is reported of each hyperparameter of an algorithm in the sweep, and by whom."""
     dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
     return {

@@ -1,8 +1,8 @@
 """What a search maximizes: functions of one evaluation, by the names of a sweep file.
 
-An objective named as a selection rule (search.results.selection_rules) gives a trial the value and
-the step that the rule gives it. The objective leave-one-domain-out is no function of one
-evaluation: its value comes from runs of their own (search.study.folds).
+An objective with the name of a selection rule (search.results.selection_rules) gives a trial the
+value and the step that the rule gives it. leave-one-domain-out is no function of one evaluation:
+its value comes from runs of their own (search.study.folds).
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ if TYPE_CHECKING:  # results know objectives by name, without torch
 
 @dataclass(frozen=True)
 class Objective:
-    """An objective, and which of a trial's evaluations gives the trial's value.
+    """An objective: the value of an evaluation, and which evaluation gives the trial's value.
 
-    measured: the scores whose mean accuracy is the value of an evaluation. newest: the trial's
-    value is that of its newest evaluation, else of the first best one so far. peeks: it sees the
-    held-out domain.
+    scores: of an evaluation; their mean accuracy is its value. newest: the trial's value is that
+    of its newest evaluation; otherwise of the first best one so far. oracle: it sees the held-out
+    domain.
     """
 
-    measured: Callable[[Evaluation], list[Score]]
+    scores: Callable[[Evaluation], list[Score]]
     newest: bool = False
-    peeks: bool = False
+    oracle: bool = False
 
     def value(self, evaluation: Evaluation) -> float:
-        accuracies = [score.accuracy for score in self.measured(evaluation)]
+        """Mean accuracy, in [0, 1]."""
+        accuracies = [score.accuracy for score in self.scores(evaluation)]
         return sum(accuracies) / len(accuracies)
 
     def images(self, evaluation: Evaluation) -> int:
-        """How many the value is measured on."""
-        return sum(score.count for score in self.measured(evaluation))
+        """How many images the value is measured on."""
+        return sum(score.count for score in self.scores(evaluation))
 
     def prefers(self, new: Evaluation, old: Evaluation) -> bool:
-        """Whether an evaluation takes the place of the earlier one that gave the trial's value."""
+        """Whether `new` replaces the earlier `old` as the evaluation of the trial's value."""
         return self.newest or self.value(new) > self.value(old)
 
 
@@ -58,36 +59,37 @@ OBJECTIVES: dict[str, Objective] = {
     "training-domain": TRAINING_DOMAIN,
     "worst-source-domain": Objective(_worst_source),
     "last-step": Objective(_sources, newest=True),
-    "oracle": Objective(_held_out, newest=True, peeks=True),
-    "oracle-best-step": Objective(_held_out, peeks=True),
+    "oracle": Objective(_held_out, newest=True, oracle=True),
+    "oracle-best-step": Objective(_held_out, oracle=True),
 }
 LEAVE_ONE_DOMAIN_OUT = "leave-one-domain-out"
-NAMES = (*OBJECTIVES, LEAVE_ONE_DOMAIN_OUT)
+OBJECTIVE_NAMES = (*OBJECTIVES, LEAVE_ONE_DOMAIN_OUT)
 
 
-def of_own_run(names: Iterable[str]) -> list[Objective]:
-    """The objectives of these names, as a trial's own run has them.
+def objectives_of_run(names: Iterable[str]) -> list[Objective]:
+    """The objectives of these names, as they apply to the trial's own run.
 
-    With folds that run gives the trial no value; it prefers its steps by training-domain.
+    leave-one-domain-out gets its value from the folds; the own run then prefers its steps by
+    training-domain.
     """
     return [OBJECTIVES.get(name, TRAINING_DOMAIN) for name in names]
 
 
 def preference(names: Iterable[str]) -> Callable[[Evaluation, Evaluation], bool] | None:
-    """`prefers` of training.train, so that the weights that it keeps are those of the value.
+    """`prefers` for training.train, so that it keeps the weights that gave the trial's value.
 
-    None where they are anyway, and a second copy of the weights is spared.
+    None for training-domain, whose weights it keeps anyway, without a second copy.
     """
     first = OBJECTIVES.get(next(iter(names)), TRAINING_DOMAIN)
     return None if first is TRAINING_DOMAIN else first.prefers
 
 
-def best_so_far(names: Iterable[str]) -> bool:
-    """Whether what a trial reports under the first of these names never falls."""
+def reports_best_so_far(names: Iterable[str]) -> bool:
+    """Whether a trial reports its best value so far under the first of these names."""
     first = OBJECTIVES.get(next(iter(names)))
     return first is not None and not first.newest
 
 
-def peeking(names: Iterable[str]) -> list[str]:
+def oracles(names: Iterable[str]) -> list[str]:
     """Those of these objectives that see the held-out domain."""
-    return [name for name in names if name in OBJECTIVES and OBJECTIVES[name].peeks]
+    return [name for name in names if name in OBJECTIVES and OBJECTIVES[name].oracle]

@@ -4,50 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.sweep.problems import Path
-from search.sweep.schema import Dataset, HeldOut, OneOfSeveral, Sweep
+from search.sweep.config_errors import KeyPath
+from search.sweep.fields import HeldOut
+from search.sweep.schema import Dataset, DatasetOverrides, Sweep
 from search.sweep.training_keys import Training
 
-# What a dataset has in the place of the training's defaults, where the file says nothing: batches
-# and evaluations of DomainBed's small images (facebookresearch/DomainBed at b93c22a).
+# Defaults of `training` that depend on the dataset: batches and evaluations of DomainBed's small
+# images (facebookresearch/DomainBed at b93c22a).
 _SMALL_IMAGES: dict[str, Any] = {"batch_size": 64, "evaluate_every": 100}
-DEFAULTS = {"RotatedMNIST": _SMALL_IMAGES, "ColoredMNIST": _SMALL_IMAGES}
+TRAINING_DEFAULTS = {"RotatedMNIST": _SMALL_IMAGES, "ColoredMNIST": _SMALL_IMAGES}
 
 
-class OneDataset(Sweep):
-    """The part of a sweep that one dataset has; for its studies there is nothing else."""
+class DatasetSweep(Sweep):
+    """The sweep over one of the datasets: what its studies need, and nothing else."""
 
     dataset: Dataset
 
 
-def by_dataset(sweep: Sweep) -> dict[str, OneDataset]:
-    """The part of each dataset, by its name, in the order of the file."""
+def by_dataset(sweep: Sweep) -> dict[str, DatasetSweep]:
+    """The sweep over each dataset, by its name, in the order of the file."""
     if sweep.dataset is not None:
         training = _with_defaults(sweep.training, sweep.dataset.name)
-        return {sweep.dataset.name: _part(sweep, sweep.dataset, sweep.held_out, training)}
+        return {sweep.dataset.name: _over(sweep, sweep.dataset, sweep.held_out, training)}
     return {
-        name: _part(
+        name: _over(
             sweep,
             Dataset(name=name, root=given.root, size=given.size, allow=given.allow),
             sweep.held_out if given.held_out is None else given.held_out,
-            _with_defaults(sweep.training.model_copy(update=own_training(given)), name),
+            _with_defaults(sweep.training.model_copy(update=training_overrides(given)), name),
         )
         for name, given in sweep.datasets.items()
     }
 
 
-def of_dataset(sweep: Sweep, name: str) -> OneDataset:
-    """The part of one dataset of the sweep."""
-    return by_dataset(sweep)[name]
-
-
-def own_training(given: OneOfSeveral) -> dict[str, object]:
+def training_overrides(given: DatasetOverrides) -> dict[str, object]:
     """The keys of `training` that a dataset has for itself."""
     return {key: getattr(given.training, key) for key in given.training.model_fields_set}
 
 
-def place_in_file(sweep: Sweep, name: str, path: Path) -> Path:
-    """Where the file has the key that a dataset's part has at `path`."""
+def default_overrides(training: Training, dataset: str) -> dict[str, Any]:
+    """The defaults of this dataset for the keys that the file leaves out."""
+    own = TRAINING_DEFAULTS.get(dataset, {})
+    return {key: value for key, value in own.items() if key not in training.model_fields_set}
+
+
+def path_in_file(sweep: Sweep, name: str, path: KeyPath) -> KeyPath:
+    """Where the file has the key that the sweep over a dataset has at `path`."""
     if name not in sweep.datasets:
         return path
     given, section = sweep.datasets[name], path[0]
@@ -63,13 +65,13 @@ def place_in_file(sweep: Sweep, name: str, path: Path) -> Path:
     return ("datasets", name, *(() if inside == ("name",) else inside))
 
 
-def place_in_part(sweep: Sweep, name: str, path: Path) -> Path:
-    """Where the part of a dataset has a key of the file; keys of other datasets stay as they are.
+def path_in_dataset(sweep: Sweep, name: str, path: KeyPath) -> KeyPath:
+    """Where the sweep over a dataset has a key of the file, the reverse of `path_in_file`.
 
-    `place_in_file` undoes this.
+    Keys of other datasets are returned as they are.
     """
     if path == ("datasets",) or (path[0] == "datasets" and not sweep.datasets):
-        return ("dataset",)  # another stands in the place of what cannot be read
+        return ("dataset",)  # the entry is unreadable, and another dataset stands in for it
     if path[:2] != ("datasets", name):
         return path
     inside = path[2:]
@@ -77,17 +79,10 @@ def place_in_part(sweep: Sweep, name: str, path: Path) -> Path:
 
 
 def _with_defaults(training: Training, dataset: str) -> Training:
-    """The training of a dataset, with its own defaults for what the file does not say."""
-    own = unsaid(training, dataset)
+    own = default_overrides(training, dataset)
     return Training.model_construct(training.model_fields_set, **{**dict(training), **own})
 
 
-def unsaid(training: Training, dataset: str) -> dict[str, Any]:
-    """Keys that have another default for the dataset, and that the file does not say."""
-    own = DEFAULTS.get(dataset, {})
-    return {key: value for key, value in own.items() if key not in training.model_fields_set}
-
-
-def _part(sweep: Sweep, dataset: Dataset, held_out: HeldOut, training: Training) -> OneDataset:
+def _over(sweep: Sweep, dataset: Dataset, held_out: HeldOut, training: Training) -> DatasetSweep:
     own = {"dataset": dataset, "datasets": {}, "held_out": held_out, "training": training}
-    return OneDataset.model_construct(sweep.model_fields_set, **{**dict(sweep), **own})
+    return DatasetSweep.model_construct(sweep.model_fields_set, **{**dict(sweep), **own})

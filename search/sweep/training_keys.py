@@ -1,4 +1,4 @@
-"""The section `training` of the sweep file: its keys, their defaults and bounds."""
+"""The section `training` of the sweep file: its keys, defaults and bounds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from search.sweep.section import Real, Section, Whole
+from search.sweep.fields import Real, Section, Whole
 
 
 class Training(Section):
+    """How a trial trains, apart from its hyperparameters."""
+
     steps: Whole = Field(default=5000, ge=1, description="Updates of the weights in a run.")
     evaluate_every: Whole = Field(default=200, ge=1, description="Updates between two evaluations.")
     batch_size: Whole = Field(

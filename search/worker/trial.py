@@ -13,13 +13,12 @@ from ray import tune
 
 from datasets.domain_dataset import DomainDataset
 from search.run import tables
-from search.run.checkpoints import TrialCheckpoints
-from search.run.compaction import ended_elsewhere
-from search.run.kept_weights import write_weights
+from search.run.checkpoints import TrialCheckpoints, write_weights
+from search.run.compaction import has_ended
 from search.run.run_folder import RunFolder
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
-from search.sweep.objectives import of_own_run, preference
+from search.sweep.objectives import objectives_of_run, preference
 from search.worker import preemption
 from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.trial_folds import TrialFolds
@@ -51,11 +50,11 @@ class Trial:
         plan = spec.plan
         self._plan = plan
         self._hang = HangLimit(plan.search.hang_seconds)
-        self._folder = folder = folder.telling(self._hang.alive)  # waiting for a store is no hang
+        self._folder = folder = folder.calling_on_wait(self._hang.alive)  # waiting for a store is no hang
         self._spec = spec
         self._run = spec.run
         self._evaluations: list[Evaluation] = []
-        self._objectives = of_own_run(plan.search.objectives)
+        self._objectives = objectives_of_run(plan.search.objectives)
         self._best: Evaluation | None = None  # by the first of them
         self._checkpoints = TrialCheckpoints(folder, spec)
         self._memory = MemoryLimit(plan.resources.memory)
@@ -159,7 +158,7 @@ class Trial:
     def _check_still_wanted(self) -> None:
         """A worker that its driver lost sight of must not write over what came after it."""
         study, trial = self._spec.study.id, self._spec.trial
-        if ended_elsewhere(self._folder, study, trial):
+        if has_ended(self._folder, study, trial):
             raise Interrupted(f"another attempt at {trial} has ended it")
 
     def _leaving(self) -> bool:

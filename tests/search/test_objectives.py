@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search.results.selection_rules import RULES
-from search.sweep.objectives import OBJECTIVES, best_so_far, peeking, preference
+from search.sweep.objectives import OBJECTIVES, oracles, preference, reports_best_so_far
 from search.worker.trial_rows import evaluation_rows
 from tests.contract.settings import DIGITS, run_of
 from training.evaluation import Evaluation, Score
@@ -61,12 +61,15 @@ def test_they_are_those_of_the_selection_rule_of_the_same_name(name):
     found = RULES[name].best(rows)
     assert found["step"].tolist() == [chosen(name).step]
     assert found["validation"].tolist() == pytest.approx([OBJECTIVES[name].value(chosen(name))])
-    assert OBJECTIVES[name].peeks == RULES[name].peeks
+    assert OBJECTIVES[name].oracle == RULES[name].peeks
 
 
 def test_which_of_them_see_the_held_out_domain():
-    assert peeking(OBJECTIVES) == ["oracle", "oracle-best-step"]
-    assert [name for name in OBJECTIVES if not best_so_far([name])] == ["last-step", "oracle"]
+    assert oracles(OBJECTIVES) == ["oracle", "oracle-best-step"]
+    assert [name for name in OBJECTIVES if not reports_best_so_far([name])] == [
+        "last-step",
+        "oracle",
+    ]
 
 
 SHAKY = replace(run_of("ERM", {"lr": 3e-2}), steps=24, evaluate_every=4)
@@ -75,7 +78,7 @@ SHAKY = replace(run_of("ERM", {"lr": 3e-2}), steps=24, evaluate_every=4)
 @pytest.mark.parametrize("name", ["worst-source-domain", "last-step", "oracle-best-step"])
 def test_a_run_speaks_through_the_weights_of_its_objective_and_keeps_them(name):
     objective = OBJECTIVES[name]
-    run = replace(SHAKY, evaluations="held_out") if objective.peeks else SHAKY
+    run = replace(SHAKY, evaluations="held_out") if objective.oracle else SHAKY
     plain = train(run, DIGITS, lambda _: None, keep="best")
     result = train(run, DIGITS, lambda _: None, keep="best", prefers=preference([name]))
     best = result.evaluations[0]

@@ -8,7 +8,7 @@ import pytest
 from search.run.run_folder import RunFolder
 from search.study import pruners
 from search.study.plan import plans
-from search.sweep.schema import Search
+from search.sweep.search_keys import Search
 from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)

@@ -13,7 +13,7 @@ from search.run.run_folder import RunFolder
 from search.space.ranges import contains
 from search.study import samplers
 from search.study.study_space import study_space
-from search.sweep.schema import Search
+from search.sweep.search_keys import Search
 from tests.search.play import open_ledger, play, quality, small_sweep
 
 CHECKOUT = Path(search.__file__).parent.parent

@@ -13,7 +13,7 @@ from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.studies import studies
-from search.sweep.per_dataset import by_dataset, place_in_file, place_in_part
+from search.sweep.per_dataset import by_dataset, path_in_dataset, path_in_file
 from tests.search.play import SWEEP, carry_out, counts, open_ledger
 from tests.search.refused import problems, the_problem
 
@@ -166,10 +166,10 @@ def test_places_in_the_file_and_in_a_datasets_part_are_each_others_inverse():
         ("search", "space", "lr"),
     ):
         for name in sweep.datasets:
-            assert place_in_part(sweep, name, place_in_file(sweep, name, path)) == path
+            assert path_in_dataset(sweep, name, path_in_file(sweep, name, path)) == path
     of_other = ("datasets", OTHER, "training", "steps")
-    assert place_in_file(sweep, OTHER, ("training", "steps")) == of_other
-    assert place_in_part(sweep, "RotatedDigits", of_other) == of_other
+    assert path_in_file(sweep, OTHER, ("training", "steps")) == of_other
+    assert path_in_dataset(sweep, "RotatedDigits", of_other) == of_other
 
 
 def test_trials_of_each_dataset_are_stopped_by_its_own_steps(tmp_path):

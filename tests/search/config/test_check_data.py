@@ -13,7 +13,7 @@ from datasets import Domain, DomainDataset
 from search.checks.check_data import check_batches, check_data, check_device
 from search.checks.load_sweep import checked
 from search.study.plan import plans
-from search.sweep.problems import dotted
+from search.sweep.config_errors import dotted
 from tests.search.refused import SWEEP
 
 NAMES = ("0", "15", "30", "45", "60", "75")

@@ -6,8 +6,8 @@ import pytest
 
 from search.checks.load_sweep import checked
 from search.study.resolved_sweep import as_yaml, resolved
-from search.sweep.objectives import NAMES
-from search.sweep.schema import Search
+from search.sweep.objectives import OBJECTIVE_NAMES
+from search.sweep.search_keys import Search
 from tests.search.refused import SWEEP, problems, the_problem
 
 TWO = ["training-domain", "worst-source-domain"]
@@ -58,4 +58,4 @@ def test_an_oracle_is_accepted_where_it_is_asked_for():
 
 def test_the_schema_has_every_name():
     one, two = Search.model_json_schema()["properties"]["objective"]["anyOf"]
-    assert one["enum"] == two["items"]["enum"] == list(NAMES)
+    assert one["enum"] == two["items"]["enum"] == list(OBJECTIVE_NAMES)

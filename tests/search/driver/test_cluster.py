@@ -58,4 +58,4 @@ def test_in_a_jobs_copy_the_run_must_be_given_a_place(monkeypatch, tmp_path):
     ],
 )
 def test_a_node_has_as_many_places_as_its_scarcest_resource(asked, node, fit):
-    assert Slots(Resources(**asked).in_rays_units())._fit(node) == fit
+    assert Slots(Resources(**asked).as_ray_resources())._fit(node) == fit

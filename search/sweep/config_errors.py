@@ -1,4 +1,4 @@
-"""What is wrong in a sweep file, one sentence each."""
+"""What is wrong in a sweep file, as one sentence for each key."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from dataclasses import dataclass
 import yaml
 
 from search.errors import SteppeError
-from search.yaml_file import Dumper, Written
+from search.yaml_file import Dumper, Unquoted
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A key of the file and the rest of the sentence that begins with it."""
+    """A key of the file, and the rest of the sentence that begins with it."""
 
-    path: Path
+    path: KeyPath
     text: str
 
 
-def dotted(path: Path) -> str:
-    """`search.first_trials[0].lr`"""
+def dotted(path: KeyPath) -> str:
+    """The path in one word: `search.first_trials[0].lr`."""
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return words.removeprefix(".")
 
 
-def show(value: object, cut: int | None = 80) -> str:
-    """The value as it would stand in the file, cut if it is long."""
+def show(value: object, longest: int | None = 80) -> str:
+    """The value as the file would have it, cut to `longest` characters."""
     if value is None:
         return "empty"
     if isinstance(value, str):
-        return str(value) if isinstance(value, Written) else repr(value)
+        return str(value) if isinstance(value, Unquoted) else repr(value)
     written = yaml.dump(
         value,
         Dumper=Dumper,
@@ -42,13 +42,13 @@ def show(value: object, cut: int | None = 80) -> str:
         allow_unicode=True,
     )
     written = written.removesuffix("...\n").strip()
-    return written if cut is None or len(written) <= cut else f"{written[: cut - 3]}..."
+    return written if longest is None or len(written) <= longest else f"{written[: longest - 3]}..."
 
 
-def user_error(
-    source: str, problems: Iterable[Problem], overridden: Collection[Path]
+def config_error(
+    source: str, problems: Iterable[Problem], overridden: Collection[KeyPath]
 ) -> SteppeError:
-    """All problems, a line each, that begins with the file or the --set that has the key."""
+    """One error for all problems; each line begins with the file or the --set that has the key."""
     lines = []
     for problem in problems:
         own = [path for path in overridden if problem.path[: len(path)] == path]

@@ -1,0 +1,191 @@
+"""The types of a sweep file's values: sections, numbers, names, ranges and folders.
+
+A value without quotes arrives as `Unquoted` text: names keep it, numbers and switches parse it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from search.errors import nearest, way_out
+from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_value
+from search.sweep.config_errors import show
+from search.yaml_file import Unquoted, as_number
+
+# Shapes of an entry of the space. Pydantic puts them into the paths of its errors.
+SHAPES = RANGE, NESTED = "<range>", "<nested>"
+
+
+class Section(BaseModel):
+    """A mapping of the file. Unknown keys are errors; it does not change after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls(cls, written: Any) -> Any:
+        """`null` means nothing only where a key may be empty; elsewhere it is a name."""
+        if not isinstance(written, dict):
+            return written
+        optional = {
+            name
+            for name, field in cls.model_fields.items()
+            if NoneType in get_args(field.annotation)
+        }
+        return {
+            key: None if isinstance(value, Unquoted) and value.null and key in optional else value
+            for key, value in written.items()
+        }
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, str):
+        number = as_number(value)
+        value = value if number is None else number
+    if isinstance(value, bool):
+        raise ValueError("it must be a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it must be a finite number")
+    return value
+
+
+def _run_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            "it names the run's folder: begin with a letter or digit, "
+            "go on with letters, digits, dots, dashes or underscores"
+        )
+    return name
+
+
+def _weights(written: str) -> str:
+    path = Path(written).expanduser()
+    return str(path.absolute()) if len(path.parts) > 1 or path.suffix else written
+
+
+def _absolute(path: Path) -> Path:
+    # Workers run in other folders, where a relative path would mean another place.
+    return path.expanduser().absolute()
+
+
+def _held_out(written: object) -> Literal["all"] | tuple[str, ...]:
+    if written == "all":
+        return "all"
+    if not isinstance(written, list | tuple):
+        example = show([written] if isinstance(written, str) else ["photo", "sketch"])
+        raise ValueError(f"it must be all or a list of domains, such as {example}")
+    if not written:
+        raise ValueError("it must be all or name at least one domain")
+    for name in written:
+        # From Python the domains of RotatedDigits, 0 and 75, may come as numbers.
+        if isinstance(name, bool) or not isinstance(name, int | str):
+            raise ValueError(f"{name!r} is no name of a domain; put names in quotes")
+    return tuple(str(name) for name in written)
+
+
+def _shape(written: object) -> str:
+    """Whether an entry of the space is a range or the ranges of one algorithm."""
+    if not isinstance(written, Mapping):
+        return RANGE
+    return RANGE if any(nearest(str(key), KINDS) for key in written) else NESTED
+
+
+def known_names(written: object, known: Collection[str]) -> tuple[str, ...]:
+    """One name or a list of names, as a tuple. Raises ValueError for one that is not known."""
+    names = tuple(written) if isinstance(written, list | tuple) else (written,)
+    for name in names:
+        if name not in known:
+            raise ValueError(way_out(str(name), known))
+    return tuple(map(str, names))
+
+
+_NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+_ENDS = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+_VALUES = {"type": "array", "items": _NUMBER, "minItems": 1}
+_RANGE_SCHEMA = {
+    "description": "An interval, a choice of values, or a constant.",
+    "anyOf": [
+        *(
+            {
+                "type": "object",
+                "properties": {kind: _ENDS if kind in INTERVALS else _VALUES},
+                "required": [kind],
+                "additionalProperties": False,
+            }
+            for kind in KINDS
+        ),
+        *_NUMBER["anyOf"],
+    ],
+}
+_HELD_OUT_SCHEMA = {
+    "anyOf": [
+        {"const": "all"},
+        {
+            "type": "array",
+            # A name without quotes may look like anything.
+            "items": {"type": ["string", "number", "boolean", "null"]},
+            "minItems": 1,
+        },
+    ]
+}
+
+Whole = Annotated[int, BeforeValidator(_finite)]
+Real = Annotated[float, BeforeValidator(_finite)]
+RunName = Annotated[str, AfterValidator(_run_name)]
+Weights = Annotated[str, AfterValidator(_weights)]
+HeldOut = Annotated[
+    Literal["all"] | tuple[str, ...],
+    PlainValidator(_held_out),
+    PlainSerializer(lambda held_out: held_out),
+    WithJsonSchema(_HELD_OUT_SCHEMA),
+]
+WrittenValue = Annotated[Any, PlainValidator(plain_value), WithJsonSchema(_NUMBER)]
+WrittenRange = Annotated[
+    Any, PlainValidator(parse_range), PlainSerializer(plain), WithJsonSchema(_RANGE_SCHEMA)
+]
+SpaceEntry = Annotated[
+    Annotated[WrittenRange, Tag(RANGE)] | Annotated[dict[str, WrittenRange], Tag(NESTED)],
+    Discriminator(_shape),
+]
+Root = Annotated[
+    Annotated[Path, AfterValidator(_absolute)] | None,
+    Field(description="Folder of the images; a bundled dataset needs none."),
+]
+Size = Annotated[
+    Annotated[Whole, Field(ge=1)] | None,
+    Field(description="Side in pixels of decoded images; 224 if not given."),
+]
+Allow = Annotated[
+    tuple[
+        Literal[
+            "counts",
+            "missing_classes",
+            "stray_folders",
+            "layout",
+            "duplicates",
+            "truncated",
+            "unreadable",
+        ],
+        ...,
+    ],
+    Field(description="Faults of the image files that are accepted."),
+]

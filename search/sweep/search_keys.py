@@ -1,0 +1,236 @@
+"""The section `search` of the sweep file, and `track`: their keys, defaults and bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from search.sweep.fields import Real, Section, SpaceEntry, Whole, WrittenValue, known_names
+from search.sweep.objectives import OBJECTIVE_NAMES
+
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+
+Amount = Annotated[Real, Field(gt=0)]
+
+
+class StudyBudget(Section):
+    """What the trials of each study may spend together. A budget left out has no limit."""
+
+    gpu_hours: Amount | None = Field(
+        default=None, description="Hours of its trials, times resources.gpu."
+    )
+    cpu_hours: Amount | None = Field(
+        default=None, description="Hours of its trials, times resources.cpu."
+    )
+    passes: Amount | None = Field(
+        default=None, description="Forward and backward passes over a batch, as trials count them."
+    )
+
+
+class Budget(StudyBudget):
+    """What a whole sweep may spend. A budget left out has no limit."""
+
+    trials: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Trials of all studies together."
+    )
+    wall_hours: Amount | None = Field(
+        default=None, description="Hours in which drivers are at work on the sweep."
+    )
+
+
+def _absolute(run: str) -> str:
+    # A resume may start in another folder, where a relative path would mean another run.
+    return run if "://" in run else str(Path(run).expanduser().absolute())
+
+
+class WarmStart(Section):
+    """Earlier runs whose best settings are tried early: one run, a list, or a mapping."""
+
+    runs: tuple[Annotated[str, AfterValidator(_absolute)], ...] = Field(
+        min_length=1, description="Folders or URIs of runs.", examples=[["runs/first"]]
+    )
+    settings: Whole = Field(
+        default=3, ge=1, description="Settings that each study takes, besides the published one."
+    )
+    held_out: Literal["same", "any"] = Field(
+        default="same",
+        description="Whose settings a study takes: those of studies with its held-out domain, or "
+        "also those that were chosen by validation on it, which every table then says.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, written: Any) -> Any:
+        if isinstance(written, str):
+            return {"runs": [written]}
+        if isinstance(written, list | tuple):
+            return {"runs": written}
+        if not isinstance(written, dict | WarmStart):
+            raise ValueError("name a run, such as runs/first, or a list of runs")
+        return written
+
+    @field_validator("runs")
+    @classmethod
+    def _distinct(cls, runs: tuple[str, ...]) -> tuple[str, ...]:
+        _refuse_twice(runs)
+        return runs
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [{"type": "string"}, whole["properties"]["runs"], whole]}
+
+
+def _refuse_twice(names: tuple[str, ...]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} comes twice; keep one")
+
+
+def _trackers(written: object) -> tuple[str, ...]:
+    names = known_names(written, TRACKERS)
+    _refuse_twice(names)
+    return names
+
+
+def _objectives(written: object) -> str | tuple[str, ...]:
+    names = known_names(written, OBJECTIVE_NAMES)
+    if isinstance(written, str):
+        return str(written)
+    if len(names) != 2 or names[0] == names[1]:
+        raise ValueError(f"a list needs two different ones of {', '.join(OBJECTIVE_NAMES)}")
+    return names
+
+
+def _list_schema(names: tuple[str, ...], **size: int) -> dict[str, Any]:
+    """One of the names, or a list of different ones."""
+    one = {"enum": list(names)}
+    return {"anyOf": [one, {"type": "array", "items": one, **size, "uniqueItems": True}]}
+
+
+Track = Annotated[
+    tuple[str, ...],
+    PlainValidator(_trackers),
+    PlainSerializer(list),
+    WithJsonSchema(_list_schema(TRACKERS)),
+]
+ObjectiveNames = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_objectives),
+    PlainSerializer(lambda names: names if isinstance(names, str) else list(names)),
+    WithJsonSchema(_list_schema(OBJECTIVE_NAMES, minItems=2, maxItems=2)),
+]
+
+
+class Search(Section):
+    """How each study searches, and what it may spend."""
+
+    trials: Whole = Field(default=20, ge=1, description="Trials of each study.")
+    sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
+    scheduler: Literal["asha", "median", "hyperband", "none"] = Field(
+        default="asha",
+        description="What stops trials that fall behind; with two objectives there is none.",
+    )
+    objective: ObjectiveNames = Field(
+        default="training-domain",
+        description="What the search maximizes, one objective or a list of two. Only oracles see "
+        "the held-out domain.",
+    )
+    allow_oracle: bool = Field(
+        default=False,
+        description="Whether the objective may see the held-out domain, which every table then "
+        "says.",
+    )
+    compare_at: Literal["steps", "passes"] = Field(
+        default="steps",
+        description="What trials have spent alike when the scheduler compares them.",
+    )
+    seed: Whole = Field(default=0, ge=0, description="Seed of the sampler.")
+    grace_steps: Whole | None = Field(
+        default=None, ge=1, description="Steps before a trial may be stopped."
+    )
+    reduction_factor: Whole = Field(
+        default=3, ge=2, description="asha and hyperband go on with one in this many trials."
+    )
+    budget: Budget = Field(
+        default=Budget(), description="What the whole sweep may spend; then it ends."
+    )
+    study_budget: StudyBudget = Field(
+        default=StudyBudget(), description="What each study may spend; then it ends."
+    )
+    terminator: Literal["none", "stagnation"] = Field(
+        default="none",
+        description="What stops a study that no longer improves; others get its trials.",
+    )
+    patience: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="Trials without a better one after which a study stagnates.",
+    )
+    max_failures: Whole = Field(
+        default=3,
+        ge=0,
+        description="Times that a crashed trial is tried again before it gets any further.",
+    )
+    hang_seconds: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time between two evaluations of a trial; one that takes longer has "
+        "hung, and is tried again.",
+    )
+    keep_weights: Literal["none", "best", "last"] = Field(
+        default="none",
+        description="Which weights of each study's best trial stay in the run: its selected ones, "
+        "or its last.",
+    )
+    space: dict[str, SpaceEntry] = Field(
+        default={},
+        description="Ranges by hyperparameter, or by algorithm and then hyperparameter. "
+        "What is left out keeps its suggested range.",
+    )
+    first_trials: tuple[dict[str, WrittenValue], ...] = Field(
+        default=(), description="Settings tried first, after the published one."
+    )
+    warm_start: WarmStart | None = Field(
+        default=None,
+        description="Earlier runs whose best settings are tried right after the published one.",
+        examples=["runs/first"],
+    )
+    share: Literal["none", "seeds", "domains"] = Field(
+        default="none",
+        description="Whose best settings a study tries while both search: those of its other "
+        "seeds, or also of other held-out domains, which every table then says.",
+    )
+    seed_reduction: Whole | None = Field(
+        default=None,
+        ge=2,
+        description="The first seed searches; one in this many of its settings, the best, is tried "
+        "with the second, and so on.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_pruning(cls, written: Any) -> Any:
+        """Two objectives have no scheduler unless one is named: pruners compare single values."""
+        if isinstance(written, dict) and isinstance(written.get("objective"), list | tuple):
+            return {"scheduler": "none", **written}
+        return written
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """One or two; the first chooses each trial's step, and ranks trials where one must."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
