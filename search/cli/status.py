@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from search.checks.recorded_sweep import sweep_of
 from search.driver.later_seeds import PROMOTED
 from search.driver.termination import shares, stops
-from search.results.budget_notes import limited, spent, spent_studies
-from search.results.provenance import saw_held_out
+from search.results.loading import has_budget, spent, spent_studies
+from search.results.notes import saw_held_out
 from search.run import lease, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
@@ -62,10 +62,9 @@ def print_status(run: str) -> None:
     asked = sum(row.trials for row in rows.values())
     limits: list[Limit] = []
     closed = set[str]()
-    plain = sweep.model_dump(mode="json")
-    if limited(plain):
+    if has_budget(sweep):
         written = tables.read_trials(folder)
-        limits, closed = spent(folder, plain, written), spent_studies(plain, written)
+        limits, closed = spent(folder, sweep, written), spent_studies(sweep, written)
     left = sum(
         row.running if study in closed else row.trials - row.count for study, row in rows.items()
     )
@@ -73,7 +72,7 @@ def print_status(run: str) -> None:
     screen = console()
     screen.print(progress_table(sweep.name, rows.values()))
     screen.print(f"{ended} of {asked} trials ended, in {folder.uri}")
-    for why in saw_held_out(plain):
+    for why in saw_held_out(sweep.search):
         screen.print(f"not the honest protocol, {why}")
     if stopped:
         screen.print(f"studies stopped, as they no longer improved: {len(stopped)}")

@@ -24,8 +24,7 @@ from search.driver.study_files import StudyFiles
 from search.driver.study_record import Running, StudyRecord
 from search.driver.termination import Terminator
 from search.run import tables
-from search.run.checkpoints import delete_checkpoints
-from search.run.kept_weights import delete_weights, keep_only
+from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only_weights
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import delete_folds, group
 from search.run.storage import SweepStorage
@@ -64,7 +63,7 @@ class Ledger:
         self._later_seeds = LaterSeeds(
             self.records,
             self._search.seed_reduction,
-            lambda record: tables.write_none(folder, record.study.id, self._hp_types),
+            lambda record: tables.write_no_trials(folder, record.study.id, self._hp_types),
         )
         self._budget_guard = BudgetGuard(self._search, common.resources)
         self._terminator = Terminator(self._search, self.records)
@@ -175,7 +174,7 @@ class Ledger:
         for record in self.records.values():
             if record.done:
                 self._delete_folds(record)
-        keep_only(
+        keep_only_weights(
             self._folder, [record.leading for record in self.records.values() if record.leading]
         )
         self._folder.delete_partials()

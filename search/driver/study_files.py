@@ -6,8 +6,8 @@ import logging
 from collections.abc import Collection
 
 from search.driver.study_record import StudyRecord
-from search.errors import UserError
-from search.run.compaction import compact, unpack
+from search.errors import SteppeError
+from search.run import compaction
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from search.run.storage import SweepStorage
 
@@ -37,13 +37,13 @@ class StudyFiles:
         self._whole.add(record.study.id)
         try:
             self._storage.flush()  # a trial without a part is not looked for in the whole
-            compact(self._folder, record.study.id, record.trials())
-        except UserError as error:
+            compaction.merge(self._folder, record.study.id, record.trials())
+        except SteppeError as error:
             # Nothing is lost: whoever reads the tables is told the same.
             log.warning("the tables of %s stay in parts: %s", record.study.id, error)
 
     def part(self, record: StudyRecord) -> None:
         """Makes them parts again, before a trial is handed out whose own would be passed over."""
         if record.study.id in self._whole:
-            unpack(self._folder, record.study.id)
+            compaction.unmerge(self._folder, record.study.id)
             self._whole.remove(record.study.id)

@@ -1,11 +1,16 @@
 """Which trial of a study is the result: DomainBed's selection methods over Steppe's tables.
 
-Selection is apart from training and search: it reads `trials` and `evaluations` only, and can be
+Selection is separate from training and search: it reads only `trials` and `evaluations`, and can be
 done again, by another method, long after the sweep.
 
 Each rule (search.results.selection_rules) makes two methods. `training-domain` chooses in each
 study, so per held-out domain and seed, as DomainBed does. `training-domain-per-dataset` chooses one
-setting for all held-out domains and seeds (search.results.one_setting).
+setting for all held-out domains and seeds, as the tables of SWAD, SAGM and GGA do.
+
+A setting is the values of all hyperparameters. To be chosen for a dataset, every study of (dataset,
+model, algorithm) must have completed a trial with it: the mean over some of the studies would
+favour a setting that failed where it is hard. Its score is the mean over the studies of the
+validation that ranks its trial there; each study keeps its own step.
 """
 
 from __future__ import annotations
@@ -13,17 +18,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from search.errors import SteppeError, way_out
-from search.results.one_setting import Rankings, one_setting_each, settings_of
-from search.results.ranking import Choice, rank, why_none
+from search.results.candidates import Candidate, rank, why_none
 from search.results.selection_rules import RULES
-from search.run.tables import STUDY_COLUMNS, selection_schema, to_pandas
+from search.run.columns import STUDY_COLUMNS, selection_schema, to_pandas
 
 PER_DATASET = "-per-dataset"
 METHODS = (*RULES, *(f"{name}{PER_DATASET}" for name in RULES))
+
+Setting = tuple[object, ...]
+Rankings = dict[str, list[Candidate]]  # study -> its candidates, best first
 
 _READ = ["trial", "step", "weights", "domain", "role", "split", "accuracy", "count"]
 
@@ -50,7 +58,7 @@ def select(
     A study without a winner has a row too: `trial` is null, `reason` says why. `studies` are those
     the sweep asks for, keyed by the study columns, in the order the result is to have; without
     them a study that has no trial yet has no row. `untried`: why a study will never have one
-    (search.results.provenance). Raises SteppeError for an unknown method.
+    (search.results.notes). Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
@@ -65,8 +73,8 @@ def select(
     study_of = dict(zip(trials["trial"], trials["study"], strict=True))
     for own_trials, own in _alike(columns, trials, evaluations):
         for rule, ranking in rankings.items():
-            for choice in rank(RULES[rule], own_trials, own):
-                ranking[study_of[choice.trial]].append(choice)
+            for candidate in rank(RULES[rule], own_trials, own):
+                ranking[study_of[candidate.trial]].append(candidate)
     why = {
         rule: {
             key: (untried or {}).get(key) or why_none(RULES[rule], groups[key])
@@ -75,11 +83,14 @@ def select(
         }
         for rule, ranking in rankings.items()
     }
-    settings = settings_of(trials) if any(once for _, once in rules.values()) else {}
+    settings = _settings_of(trials) if any(once for _, once in rules.values()) else {}
     chosen = {
-        method: one_setting_each(_datasets(columns), rankings[rule], settings, why[rule])
+        method: _one_setting_each(_datasets(columns), rankings[rule], settings, why[rule])
         if once
-        else {key: _winner(choices, why[rule].get(key)) for key, choices in rankings[rule].items()}
+        else {
+            key: _winner(candidates, why[rule].get(key))
+            for key, candidates in rankings[rule].items()
+        }
         for method, (rule, once) in rules.items()
     }
     failed = {key: int((group["state"] == "failed").sum()) for key, group in groups.items()}
@@ -112,13 +123,13 @@ def _alike(
         yield trials[trials["study"].isin(names)], own
 
 
-def _winner(choices: Sequence[Choice], why: str | None) -> dict[str, Any]:
+def _winner(candidates: Sequence[Candidate], why: str | None) -> dict[str, Any]:
     """The selection columns of a study that chooses for itself."""
-    if not choices:
+    if not candidates:
         return {"reason": why}
-    best = choices[0]
-    ties = sum(choice.validation == best.validation for choice in choices) - 1
-    return {**vars(best), "candidates": len(choices), "ties": ties}
+    best = candidates[0]
+    ties = sum(candidate.validation == best.validation for candidate in candidates) - 1
+    return {**vars(best), "candidates": len(candidates), "ties": ties}
 
 
 def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
@@ -128,3 +139,62 @@ def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         key = tuple(values[name] for name in ("dataset", "model", "algorithm"))
         groups.setdefault(key, []).append(study)
     return list(groups.values())
+
+
+def _settings_of(trials: pd.DataFrame) -> dict[str, Setting]:
+    """Trial -> its setting: the columns `hp_*`, None for what its algorithm lacks."""
+    values = trials.filter(regex="^hp_").astype(object)
+    values = values.where(values.notna(), None)
+    return dict(zip(trials["trial"], values.itertuples(index=False, name=None), strict=True))
+
+
+def _one_setting_each(
+    groups: Iterable[Sequence[str]],
+    rankings: Rankings,
+    settings: Mapping[str, Setting],
+    why: Mapping[str, str],
+) -> dict[str, dict[str, Any]]:
+    """Study -> the selection columns of the setting that its group of studies shares.
+
+    `settings`: that of each trial. `why`: the reason of each study without candidates.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for studies in groups:
+        missing = {study: why[study] for study in studies if study in why}
+        if missing:
+            reason = f"no setting completed in all {_count(len(studies))}"
+            found |= {study: {"reason": missing.get(study, reason)} for study in studies}
+        else:
+            found |= _one_setting({study: rankings[study] for study in studies}, settings)
+    return found
+
+
+def _one_setting(rankings: Rankings, settings: Mapping[str, Setting]) -> dict[str, dict[str, Any]]:
+    by_study: dict[str, dict[Setting, Candidate]] = {study: {} for study in rankings}
+    for study, candidates in rankings.items():
+        for candidate in candidates:
+            # A setting that was tried twice gave the same twice; the first is the larger number.
+            by_study[study].setdefault(settings[candidate.trial], candidate)
+    first, *others = by_study.values()
+    shared = [setting for setting in first if all(setting in other for other in others)]
+    if not shared:
+        reason = f"no setting completed in all {_count(len(rankings))}"
+        return {study: {"reason": reason} for study in rankings}
+    scores = {
+        setting: float(np.mean([found[setting].validation for found in by_study.values()]))
+        for setting in shared
+    }
+    # Among equals the largest number in the first study, as in a study of its own.
+    best = max(shared, key=lambda setting: (scores[setting], first[setting].number))
+    counts = {
+        "candidates": len(shared),
+        "ties": sum(score == scores[best] for score in scores.values()) - 1,
+    }
+    return {
+        study: {**vars(found[best]), "validation": scores[best], **counts}
+        for study, found in by_study.items()
+    }
+
+
+def _count(studies: int) -> str:
+    return f"{studies} studies" if studies > 1 else "1 study"

@@ -1,8 +1,18 @@
-"""Where the checkpoints of a trial lie: under (study, number), whoever carries the trial out."""
+"""Checkpoints of running trials, and the weights that are kept of finished ones.
+
+Both are named after the trial, so they do not depend on which worker carries it out. A worker
+writes the weights of its trial before the trial's row. The driver keeps those of each study's best
+completed trial, by training-domain selection, and deletes the others.
+"""
 
 from __future__ import annotations
 
-from search.run.run_folder import CHECKPOINTS, RunFolder
+from collections.abc import Iterable
+
+import safetensors.torch
+from torch import Tensor
+
+from search.run.run_folder import CHECKPOINTS, WEIGHTS, RunFolder
 from search.study.plan import TrialSpec
 from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
 from training.train import Checkpoint
@@ -11,10 +21,10 @@ PLACES = ("a", "b")
 
 
 class TrialCheckpoints:
-    """The newest two checkpoints of a trial; a new one takes the place of the older.
+    """The two newest checkpoints of a trial; a new one replaces the older.
 
-    So there is always a whole one, whatever happens to the file that was written last.
-    `notes`: sentences on what could not be read.
+    So one of them is always whole, whatever happens to the newest file. notes: sentences about
+    files that could not be read.
     """
 
     def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
@@ -24,7 +34,7 @@ class TrialCheckpoints:
         self.notes: list[str] = []
 
     def read(self) -> Checkpoint | None:
-        """The newest whole checkpoint; None if there is none, and the trial starts anew."""
+        """The newest whole checkpoint; None if there is none, so that the trial starts over."""
         newest: Checkpoint | None = None
         for name in self._names:
             try:
@@ -34,28 +44,59 @@ class TrialCheckpoints:
             except TornCheckpoint as error:
                 self.notes.append(f"{name}: {error}")
                 continue
-            if newest is None or _place(found) > _place(newest):
+            if newest is None or _progress(found) > _progress(newest):
                 newest, self._newest = found, name
         if self.notes:
-            on = "anew" if newest is None else f"from step {newest['step']}, of {self._newest}"
-            self.notes.append(f"the trial goes on {on}")
+            how = "starts over"
+            if newest is not None:
+                how = f"continues from step {newest['step']} of {self._newest}"
+            self.notes.append(f"the trial {how}")
         return newest
 
     def write(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint in place of the older one."""
         name = self._names[1] if self._newest == self._names[0] else self._names[0]
         self._folder.write_bytes(name, to_bytes(checkpoint))
         self._newest = name
 
 
-def _place(checkpoint: Checkpoint) -> tuple[int, int]:
-    """How far its trial had come: the runs before this one (its folds), and the step."""
+def _progress(checkpoint: Checkpoint) -> tuple[int, int]:
+    """The progress of a checkpoint: the number of its run (folds come first), and its step."""
     return checkpoint.get("run", 0), checkpoint["step"]
 
 
 def delete_checkpoints(folder: RunFolder, spec: TrialSpec) -> None:
+    """Deletes both checkpoints of a trial."""
     for name in _names(spec):
         folder.delete(name)
 
 
 def _names(spec: TrialSpec) -> list[str]:
     return [f"{CHECKPOINTS}/{spec.trial}.{place}.pt" for place in PLACES]
+
+
+def write_weights(folder: RunFolder, trial: str, state: dict[str, Tensor]) -> None:
+    """Writes a model's state dict as safetensors."""
+    folder.write_bytes(_weights_file(trial), safetensors.torch.save(state))
+
+
+def read_weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
+    """Reads the state dict of a trial. Raises FileNotFoundError if it was not kept."""
+    return safetensors.torch.load(folder.read_bytes(_weights_file(trial)))
+
+
+def keep_only_weights(folder: RunFolder, trials: Iterable[str]) -> None:
+    """Deletes the weights of all trials but these."""
+    wanted = {_weights_file(trial).rpartition("/")[2] for trial in trials}
+    for file in folder.list(WEIGHTS):
+        if file not in wanted:
+            folder.delete(f"{WEIGHTS}/{file}")
+
+
+def delete_weights(folder: RunFolder, trial: str) -> None:
+    """Deletes the weights of a trial, if there are any."""
+    folder.delete(_weights_file(trial))
+
+
+def _weights_file(trial: str) -> str:
+    return f"{WEIGHTS}/{trial}.safetensors"

@@ -25,9 +25,11 @@ EXPIRY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who drives a run. `beat`: time of the last sign of life, seconds since the epoch.
+    """The driver that holds the lease.
 
-    `place`: where process ids are those of this one; empty if that is not known.
+    born: start time of its process, in the unit of its host. beat: time of its last heartbeat, in
+    seconds since the epoch. place: the boot and process namespace that `pid` belongs to; empty if
+    not known.
     """
 
     token: str
@@ -39,14 +41,14 @@ class Holder:
 
     @property
     def near(self) -> bool:
-        """Whether its process would be seen from this one. Containers may share a host's name."""
+        """Whether its process is visible from here. Containers may share a host's name."""
         return self.host == socket.gethostname() and self.place in ("", _place())
 
     @property
     def alive(self) -> bool:
-        """Whether the driver may still be at work.
+        """Whether the driver may still be working.
 
-        A near one's process is looked up; of another only the last sign of life is known.
+        Its process is looked up if it is near; else only the last heartbeat is known.
         """
         if self.near:
             return _born(self.pid) == self.born
@@ -54,13 +56,14 @@ class Holder:
 
 
 class Lease:
-    """Held inside a `with` block and renewed by a thread; `on_loss` is called if it is taken away.
+    """A lease that is held inside a `with` block and renewed by a thread.
 
-    Raises SteppeError on entering if a living driver holds it. A dead driver's is taken over.
+    on_loss: called if another driver takes it over. Raises SteppeError on entering if a living
+    driver holds it. The lease of a dead driver is taken over.
     """
 
     def __init__(self, folder: RunFolder, on_loss: Callable[[], None]) -> None:
-        # What is tried again later might overwrite what another driver has written by then.
+        # A late retry might overwrite the lease of another driver.
         self._folder = folder.without_retries()
         self._on_loss = on_loss
         self._token = uuid.uuid4().hex
@@ -80,7 +83,7 @@ class Lease:
             )
         try:
             self._write()
-            # Of two drivers that write at once, the one whose lease stands afterwards has it.
+            # If two drivers write at once, the later write wins.
             time.sleep(0.2)
             held = self._held()
         except OSError as error:
@@ -100,16 +103,16 @@ class Lease:
     ) -> None:
         self._released.set()
         self._thread.join()
-        with suppress(OSError, SteppeError):  # if it cannot be given back, it runs out
+        with suppress(OSError, SteppeError):  # a lease that cannot be deleted expires
             if self._held():
                 self._folder.delete(LEASE)
 
     def check(self) -> None:
-        """Raises SteppeError if it was taken away."""
+        """Raises SteppeError if another driver has taken the lease over."""
         if self._lost:
             raise SteppeError(
-                f"another driver has taken over {self._folder.uri}, as nothing was heard of this "
-                f"one for {EXPIRY_SECONDS:.0f} s; watch it with `status`"
+                f"another driver has taken over {self._folder.uri}, as this one showed no sign of "
+                f"life for {EXPIRY_SECONDS:.0f} s; watch it with `status`"
             )
 
     def _renew(self) -> None:
@@ -121,7 +124,7 @@ class Lease:
                     return
                 self._write()
             except (OSError, SteppeError):
-                continue  # the store is away for a while; the lease holds until it expires
+                continue  # the lease is valid until it expires
 
     def _held(self) -> bool:
         holder = read(self._folder)
@@ -135,20 +138,23 @@ class Lease:
 
 
 def read(folder: RunFolder) -> Holder | None:
-    """The holder of the lease, alive or not; None if nobody is. Raises SteppeError if damaged."""
+    """The holder of the lease, alive or not; None if there is none.
+
+    Raises SteppeError if the file is damaged.
+    """
     try:
         return Holder(**json.loads(folder.read_bytes(LEASE)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
         raise SteppeError(
-            f"{folder.path(LEASE)}, which says who drives the run, cannot be read: {error}; "
-            "delete it if no process does"
+            f"{folder.path(LEASE)}, which names the run's driver, cannot be read: {error}; "
+            "delete it if no process drives the run"
         ) from error
 
 
 def _until(holder: Holder) -> str:
-    """When a driver that cannot be looked up counts as gone."""
+    """What to add about a driver whose process cannot be looked up: when it counts as gone."""
     if holder.near:
         return ""
     left = holder.beat + EXPIRY_SECONDS - time.time()
@@ -156,7 +162,7 @@ def _until(holder: Holder) -> str:
 
 
 def _place() -> str:
-    """The boot and the process namespace that this process lives in; empty where not known."""
+    """The boot and process namespace of this process; empty if not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -165,12 +171,12 @@ def _place() -> str:
 
 
 def _born(pid: int) -> float | None:
-    """When a process of this host started, in a unit of its own; None if there is none.
+    """When a process of this host started; None if there is no such process.
 
-    A number told apart from that of a later process with the same id.
+    The unit is the host's. The number tells a process from a later one with the same id.
     """
     stat = Path(f"/proc/{pid}/stat")
-    if not Path("/proc/self/stat").exists():  # not Linux: only that it exists is known
+    if not Path("/proc/self/stat").exists():  # not Linux: only its existence is known
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -182,5 +188,5 @@ def _born(pid: int) -> float | None:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # A zombie has ended; only its parent has not noticed.
+    # A zombie has ended, but its parent has not collected it yet.
     return None if fields[0] == "Z" else float(fields[19])

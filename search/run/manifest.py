@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +37,7 @@ PACKAGES = (
     "scikit-learn",
     "torch",
     "torchvision",
-    # Where they are installed:
+    # Optional:
     "open_clip_torch",
     "timm",
 )
@@ -49,29 +49,45 @@ def record(
     saw_held_out: Sequence[str] = (),
     taken: Taken | None = None,
 ) -> None:
-    """Writes the manifest, or adds a session to it when a run is taken up again.
+    """Writes the manifest; on a resume, adds a session to it.
 
-    saw_held_out: why settings of the run were shaped by labels of its held-out domains.
-    taken: what its model takes of a file of weights.
-
-    Raises SteppeError if the run was made with other data or weights under the same name.
+    saw_held_out: why settings of the run were shaped by labels of its held-out domains. taken: what
+    its model takes from a file of weights. Raises SteppeError if the manifest is damaged, or if the
+    run was made with other data or weights under the same name.
     """
     weights = None if taken is None else _weights(taken)
     try:
-        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
-        known = {dataset.name: str(manifest["datasets"][dataset.name]) for dataset in datasets}
-        sessions = [*manifest["sessions"], session()]
-        weights_before = manifest.get("weights")
-    except FileNotFoundError:
+        before = _read(folder)
         known = {dataset.name: dataset.fingerprint for dataset in datasets}
-        sessions = [session()]
-        weights_before = None
-        manifest = {STUDY_NAMES: 2}
+        if before is None:
+            before = {STUDY_NAMES: 2, "sessions": []}
+        else:
+            known = {name: str(before["datasets"][name]) for name in known}
+        sessions = [*before["sessions"], session()]
+        weights_before = before.get("weights")
     except (ValueError, KeyError, TypeError) as error:
         raise SteppeError(
             f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
             "in another folder"
         ) from error
+    _check_same(folder, datasets, known, weights, weights_before)
+    sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
+    names = {key: before[key] for key in (STUDY_NAMES,) if key in before}
+    manifest = {**names, "datasets": known, "sessions": sessions}
+    if saw_held_out:
+        manifest["saw_held_out"] = list(saw_held_out)
+    if weights is not None:
+        manifest["weights"] = weights
+    folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def _check_same(
+    folder: RunFolder,
+    datasets: Sequence[DomainDataset],
+    known: Mapping[str, str],
+    weights: Mapping[str, Any] | None,
+    weights_before: Mapping[str, Any] | None,
+) -> None:
     for dataset in datasets:
         before, now = known[dataset.name], dataset.fingerprint
         if before != now:
@@ -86,57 +102,52 @@ def record(
             f"{weights_before['sha256'][:12]}, now {weights['sha256'][:12]}); put the old file "
             "back or launch under another name"
         )
-    sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
-    names = {key: manifest[key] for key in (STUDY_NAMES,) if key in manifest}
-    manifest = {**names, "datasets": known, "sessions": sessions}
-    if saw_held_out:
-        manifest["saw_held_out"] = list(saw_held_out)
-    if weights is not None:
-        manifest["weights"] = weights
-    folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 
 
 def in_earlier_run(folder: RunFolder) -> bool:
-    """Whether a run was begun when studies with different names could have one file name."""
+    """Whether the run was begun when studies with different names could share a file name."""
     try:
-        return STUDY_NAMES not in json.loads(folder.read_bytes(MANIFEST))
-    except (FileNotFoundError, ValueError, TypeError):
-        return False  # not begun, or damaged, which is said elsewhere
+        manifest = _read(folder)
+        return manifest is not None and STUDY_NAMES not in manifest
+    except (ValueError, TypeError):
+        return False  # damaged, which is reported elsewhere
 
 
 def fingerprints(folder: RunFolder) -> dict[str, str]:
-    """Those of the images that a run was made with, by dataset; none before it has begun."""
-    try:
-        return dict(json.loads(folder.read_bytes(MANIFEST))["datasets"])
-    except FileNotFoundError:
-        return {}
+    """The fingerprint of each dataset that the run was made with; empty before it has begun."""
+    return dict((_read(folder) or {"datasets": {}})["datasets"])
 
 
 def weights_digest(folder: RunFolder) -> str | None:
-    """The sha256 of the file of weights that a run was made with; None without one."""
-    try:
-        weights = json.loads(folder.read_bytes(MANIFEST)).get("weights")
-    except FileNotFoundError:
-        return None
+    """The sha256 of the weights file that the run was made with; None without one."""
+    weights = (_read(folder) or {}).get("weights")
     return None if weights is None else str(weights["sha256"])
 
 
+def packages(folder: RunFolder) -> dict[str, str]:
+    """Package versions of the run's latest driver; empty before the run has begun."""
+    manifest = _read(folder)
+    return {} if manifest is None else dict(manifest["sessions"][-1]["packages"])
+
+
+def _read(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads(folder.read_bytes(MANIFEST))
+    except FileNotFoundError:
+        return None
+    if not isinstance(manifest, dict):
+        raise TypeError("it holds no JSON object")
+    return manifest
+
+
 def sha256(file: Path) -> str:
-    """Of a file's bytes."""
+    """The sha256 of a file, in hex."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def packages(folder: RunFolder) -> dict[str, str]:
-    """Versions by package that the run's latest driver has; none before it has begun."""
-    try:
-        return dict(json.loads(folder.read_bytes(MANIFEST))["sessions"][-1]["packages"])
-    except FileNotFoundError:
-        return {}
-
-
 def session() -> dict[str, Any]:
-    """This process's place and time."""
+    """The time, host, hardware and software of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
@@ -161,7 +172,7 @@ def _weights(taken: Taken) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Those of the packages of this process, by name; what is not installed is left out."""
+    """Version by name of the packages installed here."""
     found = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -176,7 +187,7 @@ def _gpus() -> list[str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, `+changes` behind it if files differ; None if git cannot say."""
+    """The checkout's commit, with `+changes` if files differ; None if git does not know it."""
     try:
         commit = _git("rev-parse", "HEAD")
         return f"{commit}+changes" if _git("status", "--porcelain") else commit

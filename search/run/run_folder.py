@@ -1,4 +1,4 @@
-"""The files of a run, on a local or network disk or in an object store, all through one class."""
+"""Access to the files of a run, on a local or network disk or in an object store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyarrow import ArrowException
 from pyarrow import fs as arrow_fs
 
 from search.errors import SteppeError, nearest
-from search.run.retries import insist, reason
+from search.run.retries import reason, retry
 
 SWEEP = "sweep.yaml"
 MANIFEST = "manifest.json"
@@ -25,6 +25,7 @@ CHECKPOINTS = "checkpoints"
 FOLDS = "folds"
 SELECTION = "selection.parquet"
 WARM_START = "warm_start.json"
+WEIGHTS = "weights"
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRET = re.compile(r"secret|password|token|signature|^sig$|key", re.IGNORECASE)
@@ -33,23 +34,23 @@ T = TypeVar("T")
 
 
 class RunFolder:
-    """A folder that holds one run; names inside it are relative and use `/`.
+    """The folder of one run; names inside it are relative and use `/`.
 
-    `location` is a path (made absolute, `~` expanded) or a URI: `s3://bucket/runs/x`, `gs://...`,
-    `file:///...`. Another S3 endpoint is given by the URI (`?endpoint_override=http://host:port`)
-    or by AWS_ENDPOINT_URL; credentials come from the environment. Creating the object touches no
-    file. It pickles, endpoint included and credentials not.
+    location: a path (made absolute, `~` expanded) or a URI: `s3://bucket/runs/x`, `gs://...`,
+    `file:///...`. The URI (`?endpoint_override=http://host:port`) or AWS_ENDPOINT_URL sets another
+    S3 endpoint; credentials come from the environment. Creating the object touches no file. Its
+    pickle holds the endpoint but no credentials.
 
-    A disk that is full, or a store that does not answer, is tried again for some minutes (see
-    `retries`); the methods raise StoreError after that, FileNotFoundError as documented.
+    The methods retry for some minutes on a full disk or a store that does not answer (see
+    `retries`), and then raise StoreError. They raise FileNotFoundError as documented.
 
     Raises SteppeError if the location cannot be understood, or holds credentials.
     """
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
         text = os.fspath(location)
-        self._hasty = False
-        self._alive: Callable[[], object] | None = None
+        self._retries = True
+        self._on_wait: Callable[[], object] | None = None
         if _URI.match(text):
             _check_no_secret(text)
             try:
@@ -63,7 +64,7 @@ class RunFolder:
             self.filesystem = arrow_fs.LocalFileSystem()
             self.root = str(Path(text).expanduser().absolute())
         self.local = isinstance(self.filesystem, arrow_fs.LocalFileSystem)
-        # A file:// URI becomes a plain path, which every tool and worker takes.
+        # A file:// URI becomes a plain path, which every tool and worker understands.
         self.uri = self.root if self.local else text
 
     @classmethod
@@ -71,14 +72,14 @@ class RunFolder:
         """The folder of a run that was launched before.
 
         Raises SteppeError if there is no such folder, if it holds no sweep.yaml, or if the store
-        cannot be reached: whoever asks is waiting, so nothing is tried again.
+        cannot be reached. Nothing is retried, as a person is waiting.
         """
         folder = cls(location)
-        hasty = folder.without_retries()
+        once = folder.without_retries()
         try:
-            if hasty.exists(SWEEP):
+            if once.exists(SWEEP):
                 return folder
-            is_folder = hasty.exists("")
+            is_folder = once.exists("")
             runs = _runs_beside(folder)
         except OSError as error:
             raise SteppeError(f"cannot read the run {folder.uri}: {reason(error)}") from error
@@ -90,16 +91,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> RunFolder:
-        """A folder that a sweep can write to; made if need be, files in it are kept.
+        """A folder that a sweep can write to; created if it does not exist, files in it are kept.
 
-        Raises SteppeError if nothing can be written there; nothing is tried again.
+        Raises SteppeError if nothing can be written there; nothing is retried.
         """
         folder = cls(location)
-        hasty = folder.without_retries()
+        once = folder.without_retries()
         probe = f".{uuid.uuid4().hex}.partial"
         try:
-            hasty.write_bytes(probe, b"?")
-            hasty.delete(probe)
+            once.write_bytes(probe, b"?")
+            once.delete(probe)
         except OSError as error:
             raise SteppeError(
                 f"cannot write to the output {folder.uri}: {reason(error)}; give another place "
@@ -116,17 +117,16 @@ class RunFolder:
         """The full path of `name` on `self.filesystem`."""
         return f"{self.root}/{name}" if name else self.root
 
-    def hasty(self) -> RunFolder:
-        """The same folder for one who cannot wait: each operation is tried once, and raises the
-        OSError that it met."""
+    def without_retries(self) -> RunFolder:
+        """The same folder, but each operation is tried once and raises the OSError that it met."""
         folder = copy.copy(self)
-        folder._hasty = True
+        folder._retries = False
         return folder
 
-    def telling(self, alive: Callable[[], object]) -> RunFolder:
-        """The same folder for one who is watched: `alive` is called before each wait."""
+    def calling_on_wait(self, on_wait: Callable[[], object]) -> RunFolder:
+        """The same folder, but `on_wait` is called before each wait for the disk or store."""
         folder = copy.copy(self)
-        folder._alive = alive
+        folder._on_wait = on_wait
         return folder
 
     def exists(self, name: str) -> bool:
@@ -135,13 +135,13 @@ class RunFolder:
         return bool(info.type != arrow_fs.FileType.NotFound)
 
     def present(self, names: Iterable[str]) -> list[str]:
-        """Those of the files that there are, in this order; for a few among many."""
+        """Those of these files that exist, in this order; faster than `list` for a few of many."""
         paths = {self.path(name): name for name in names}
         infos = self._try(lambda: self.filesystem.get_file_info(list(paths)), "read", "")
         return [paths[info.path] for info in infos if info.type == arrow_fs.FileType.File]
 
     def read_bytes(self, name: str) -> bytes:
-        """The content of a file. Raises FileNotFoundError."""
+        """The content of a file. Raises FileNotFoundError if there is none."""
 
         def read() -> bytes:
             with self.filesystem.open_input_stream(self.path(name)) as stream:
@@ -150,9 +150,9 @@ class RunFolder:
         return self._try(read, "read", name)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes or replaces a file, whole or not at all, and makes the folders above it.
+        """Writes or replaces a file atomically, and creates the folders above it.
 
-        A reader sees the old file or the new one, also if the writer dies.
+        A reader sees the old file or the new one, even if the writer dies.
         """
         write = self._replace if self.local else self._put
         self._try(lambda: write(name, content), "write", name)
@@ -171,23 +171,23 @@ class RunFolder:
         )
 
     def size(self, name: str = "") -> int:
-        """Bytes of all files in a folder and the folders in it; 0 if there is none."""
+        """Total size in bytes of the files in a folder, at any depth; 0 if there is none."""
         selector = arrow_fs.FileSelector(self.path(name), allow_not_found=True, recursive=True)
         files = self._try(lambda: self.filesystem.get_file_info(selector), "list", name)
         return sum(file.size or 0 for file in files)
 
     def delete(self, name: str) -> None:
-        """Deletes a file, or a folder with all it holds; nothing happens if there is none."""
+        """Deletes a file or a folder with its contents; does nothing if there is none."""
         self._try(lambda: self._delete(name), "delete", name)
 
     def _try(self, do: Callable[[], T], verb: str, name: str) -> T:
-        if self._hasty:
+        if not self._retries:
             return do()
         place = f"{self.uri.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
-        return insist(do, f"{verb} {place}", self.uri, self.local, self._alive)
+        return retry(do, f"{verb} {place}", self.uri, self.local, self._on_wait)
 
     def _put(self, name: str, content: bytes) -> None:
-        # An object appears when its upload is complete. No `with`: it would complete a broken one.
+        # An object appears when its stream closes. `with` would close, and publish, a broken one.
         stream = self.filesystem.open_output_stream(self.path(name))
         stream.write(content)
         stream.close()
@@ -204,7 +204,7 @@ class RunFolder:
             self.filesystem.delete_file(path)
 
     def delete_partials(self) -> None:
-        """Deletes what writers that were killed left half-written; no one may be writing."""
+        """Deletes half-written files of killed writers; no process may be writing."""
         if self.local:
             for partial in Path(self.root).rglob(".*.partial"):
                 partial.unlink(missing_ok=True)
@@ -214,10 +214,10 @@ class RunFolder:
 
 
 def _check_no_secret(uri: str) -> None:
-    """Raises SteppeError, without the secret, for a URI that carries one: it is shown and logged."""
+    """Raises SteppeError for a URI with a secret, as URIs are shown and logged."""
     parts = urlsplit(uri)
     before, at, _ = parts.netloc.rpartition("@")
-    # No bucket has these; a key with a slash in it ends the netloc before its @.
+    # Names of buckets hold neither; a key with a slash ends the netloc before its @.
     in_bucket = parts.scheme in ("s3", "gs", "gcs") and (at or ":" in parts.netloc)
     in_query = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, True))
     if in_bucket or ":" in before or in_query:
@@ -230,14 +230,14 @@ def _check_no_secret(uri: str) -> None:
 
 
 def _one_put(uri: str) -> str:
-    """Asks Arrow to send small S3 objects in one request instead of a three-request upload."""
+    """Lets Arrow send a small S3 object in one request instead of three."""
     if not uri.startswith("s3://") or "allow_delayed_open" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
 
 
 def _replace(path: Path, content: bytes) -> None:
-    # Beside the file, so that the rename stays on one disk; dataset readers skip dotted names.
+    # Beside the file, so that the rename stays on one disk. Dataset readers skip dotted names.
     partial = path.parent / f".{uuid.uuid4().hex}.partial"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -252,7 +252,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _runs_beside(folder: RunFolder) -> list[str]:
-    """Names of the runs in the folder that would hold this one (local disks only)."""
+    """Names of the runs in the same parent folder (local disks only)."""
     if not folder.local:
         return []
     return [sweep.parent.name for sweep in Path(folder.root).parent.glob(f"*/{SWEEP}")]

@@ -1,11 +1,11 @@
-"""Folds that have ended, kept for whoever needs them again.
+"""Results of finished folds, so that no fold is trained twice.
 
-A fold without the domains i and j is one of a trial of i's study and one of a trial of j's, where
-both have the same setting and seed, as published settings and the points of a grid have: who needs
-it second takes the scores of the first. Two that are at it at the same time both compute it, and
-come to the same numbers. A trial that was killed finds its own here.
+The fold without domains i and j belongs to a trial of i's study and to a trial of j's study with
+the same setting and seed; published settings and grid points occur in both. The trial that needs it
+second reads the scores of the first. If both train it at the same time, they get the same numbers.
+A trial that was killed finds its own folds here.
 
-The folds of a dataset, model, algorithm and seed are deleted when all their studies have ended.
+The folds of a dataset, model, algorithm and seed are deleted when all of their studies have ended.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from training.run import Run
 
 
 class SharedFolds:
-    """The folds of the studies that differ in their held-out domain alone."""
+    """The finished folds of the studies that differ only in their held-out domain."""
 
     def __init__(self, folder: RunFolder, study: Study) -> None:
         self._folder = folder
         self._group = group(study)
 
     def read(self, run: Run) -> tuple[str, list[Evaluation]] | None:
-        """The trial that carried the fold out, and what it found; None if there is none to read."""
+        """The trial that trained the fold, and its evaluations; None if there are none."""
         try:
             content = self._folder.read_bytes(self._name(run))
             rows = pq.read_table(io.BytesIO(content)).to_pylist()
-        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged one is carried out again
+        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged one is trained again
             return None
         evaluations: dict[int, Evaluation] = {}
         for row in rows:
@@ -54,7 +54,7 @@ class SharedFolds:
         return rows[0]["trial"], list(evaluations.values())
 
     def write(self, run: Run, trial: str, evaluations: Sequence[Evaluation]) -> None:
-        """Keeps a fold that `trial` has carried out."""
+        """Writes the evaluations of a fold that `trial` has trained."""
         rows = [
             {
                 "trial": trial,
@@ -78,15 +78,16 @@ class SharedFolds:
 
 
 def group(study: Study) -> str:
-    """What studies have in common that may share folds, as a name."""
+    """The name that studies which may share folds have in common."""
     return replace(study, held_out="").id
 
 
 def delete_folds(folder: RunFolder, study: Study) -> None:
+    """Deletes the folds that a study shares with others."""
     folder.delete(f"{FOLDS}/{group(study)}")
 
 
 def _key(run: Run) -> str:
-    """Of everything that the numbers of a fold depend on; the same for both of its studies."""
+    """A digest of everything that the fold's numbers depend on; swapping i and j keeps it."""
     values = run.as_dict() | {"held_out": run.unseen, "left_out": None, "root": None}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

@@ -72,8 +72,8 @@ def open_for_writing(folder: RunFolder) -> SweepStorage:
 def open_for_reading(folder: RunFolder) -> BaseStorage:
     """Opens the storage for a process other than the driver, which may be writing.
 
-    The storage is empty if no trial has begun; no file is created. Raises SteppeError for a file that
-    is not a journal.
+    The storage is empty if no trial has begun; no file is created. Raises SteppeError for a file
+    that is not a journal.
     """
     if not begun(folder):
         return InMemoryStorage()
@@ -90,6 +90,7 @@ class FileJournal(JournalFileBackend):
         self._folder = folder
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends lines, each whole or not at all."""
         size = self._file.stat().st_size
         torn = False
 
@@ -135,12 +136,14 @@ class BlockJournal(BaseJournalBackend):
         self._begin_next_if_full()
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        # JournalStorage never asks again for what it has read.
+        """The lines from this number on."""
+        # JournalStorage never reads a line twice.
         del self._unread[: log_number_from - self._first]
         self._first = log_number_from
         return [json.loads(line) for line in self._unread]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends lines, and writes them to the store if it is time."""
         lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
         self._unread += lines
         self._block += b"".join(lines)

@@ -70,7 +70,9 @@ def write_evaluations(
 def write_no_trials(folder: RunFolder, study: str, hp_types: HpTypes) -> None:
     """Records that a study ended without a trial."""
     if not folder.exists(part_file(TRIALS, study)):
-        folder.write_bytes(part_file(TRIALS, study), to_parquet(trials_schema(hp_types).empty_table()))
+        folder.write_bytes(
+            part_file(TRIALS, study), to_parquet(trials_schema(hp_types).empty_table())
+        )
 
 
 def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:
@@ -141,6 +143,7 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def to_parquet(table: pa.Table) -> bytes:
+    """The content of a Parquet file."""
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream)
     return bytes(stream.getvalue())
@@ -184,6 +187,7 @@ def _without_merged_parts(files: Sequence[str]) -> list[str]:
 
 
 def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str] = ()) -> pa.Table:
+    """Reads files of one table. Raises OSError if one is missing, SteppeError if one is damaged."""
     factory = ds.FileSystemDatasetFactory(
         folder.filesystem, files, ds.ParquetFileFormat(dictionary_columns=list(categories))
     )
@@ -197,6 +201,7 @@ def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str
 
 
 def damaged(folder: RunFolder, error: Exception) -> SteppeError:
+    """The error for a table that cannot be read."""
     return SteppeError(f"a table of {folder.uri} cannot be read: {error}; move that file away")
 
 

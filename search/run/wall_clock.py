@@ -1,4 +1,4 @@
-"""How long drivers have been at work on a run, all together."""
+"""The total time that drivers have worked on a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ TICK_SECONDS = 60.0
 
 
 class WallClock:
-    """Runs inside a `with` block, from where the run's last driver let go; written every minute.
+    """Counts the time inside a `with` block, on top of what earlier drivers of the run took.
 
-    `on_end` is called when `hours` are over, by a thread or on entering. A driver that is killed
-    leaves its last minute out. Raises SteppeError on entering if the file is damaged.
+    The time is written every minute, so the last minute of a killed driver is not counted. hours:
+    the limit, None for none. on_end: called when the limit is reached, on entering or by a thread.
+    Raises SteppeError if the file is damaged.
     """
 
     def __init__(self, folder: RunFolder, hours: float | None, on_end: Callable[[], None]) -> None:
@@ -51,11 +52,12 @@ class WallClock:
 
     @property
     def seconds(self) -> float:
+        """Total time so far."""
         return self._before + time.monotonic() - self._began
 
     @property
     def over(self) -> bool:
-        """Whether all of its hours are spent."""
+        """Whether the limit is reached."""
         return self._most is not None and self.seconds >= self._most
 
     def _run(self) -> None:
@@ -69,18 +71,18 @@ class WallClock:
         return min(TICK_SECONDS, left) if left > 0 else TICK_SECONDS
 
     def _write(self) -> None:
-        with suppress(OSError):  # a minute later, perhaps
+        with suppress(OSError):  # retried a minute later
             self._folder.write_bytes(WALL_CLOCK, json.dumps({"seconds": self.seconds}).encode())
 
 
 def read(folder: RunFolder) -> float:
-    """Seconds so far; 0 if no driver has been at work. Raises SteppeError if damaged."""
+    """Total seconds so far, 0 before the first driver. Raises SteppeError for a damaged file."""
     try:
         return float(json.loads(folder.read_bytes(WALL_CLOCK))["seconds"])
     except FileNotFoundError:
         return 0.0
     except (ValueError, KeyError, TypeError) as error:
         raise SteppeError(
-            f"{folder.path(WALL_CLOCK)}, the time that drivers were at work, cannot be read: "
-            f'{error!r}; write it anew, such as {{"seconds": 3600}}'
+            f"{folder.path(WALL_CLOCK)}, the time that drivers have worked, cannot be read: "
+            f'{error!r}; write it again, such as {{"seconds": 3600}}'
         ) from error

@@ -128,8 +128,8 @@ def test_a_store_that_refuses_is_not_asked_again(bucket, server, monkeypatch):
         assert str(caught.value) == (
             "cannot write s3://bucket/x/trials/part: AWS Error INVALID_ACCESS_KEY_ID during "
             "PutObject operation: The AWS Access Key Id you provided does not exist in our "
-            "records; nothing that was recorded is lost: when this is mended, "
-            "`python -m search resume s3://bucket/x` goes on"
+            "records; everything recorded so far is safe: when this is fixed, "
+            "continue with `python -m search resume s3://bucket/x`"
         )
         for ask in (
             lambda: folder.read_bytes(SWEEP),
@@ -166,7 +166,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(server, monkeypatch, cap
     line.close()
     begin, end = (record.getMessage() for record in caplog.records)
     assert begin.startswith("cannot write s3://bucket/x/part: AWS Error NETWORK_CONNECTION ")
-    assert begin.endswith("; trying again")
+    assert begin.endswith("; retrying")
     assert end.startswith("write s3://bucket/x/part: done, after ")
 
 

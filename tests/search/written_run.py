@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from search.results.plain_sweep import asked_studies
-from search.run import tables
-from search.run.compaction import compact
+from search.results.loading import read_sweep
+from search.run import compaction, tables
 from search.run.run_folder import EVALUATIONS, SWEEP, TRIALS, RunFolder
+from search.study.studies import asked_studies
 
 HP_TYPES = {"lr": float, "rho": float, "batch_size": int}
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-3]}, "batch_size": {"choice": [16, 32]}}
@@ -70,7 +70,7 @@ def write(
     data = data or sweep()
     folder = RunFolder(place)
     folder.write_bytes(SWEEP, yaml.safe_dump(data, sort_keys=False).encode())
-    for study in asked_studies(data):
+    for study in asked_studies(read_sweep(folder)):
         whole = study["algorithm"] not in unfinished
         for name, content in _files(tuple(study.items()), accuracy, trials, states, whole):
             folder.write_bytes(name, content)
@@ -94,7 +94,7 @@ def _files(
             names.append(f"{study['study']}.{number}")
             _write_trial(folder, study, names[-1], own, states(*own), accuracy)
         if whole:
-            compact(folder, study["study"], names)
+            compaction.merge(folder, study["study"], names)
         parts = [
             f"{table}/{part}" for table in (TRIALS, EVALUATIONS) for part in folder.list(table)
         ]

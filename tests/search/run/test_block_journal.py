@@ -10,7 +10,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search.errors import SteppeError
-from search.run import block_journal
 from search.run.run_folder import RunFolder
 from search.run.storage import JOURNAL, begun, open_for_reading, open_for_writing
 from tests.search.play import finish, open_ledger, play, said, small_sweep, stored, write_row
@@ -56,7 +55,7 @@ def test_what_was_flushed_is_read_by_others_and_gone_on_with(folder):
 
 
 def test_its_blocks_one_after_the_other_are_optunas_own_journal(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(block_journal, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr("search.run.storage.BLOCK_BYTES", 2000)
     storage = open_for_writing(folder)
     for _ in range(10):
         add_trials(storage, 1)
@@ -70,7 +69,7 @@ def test_its_blocks_one_after_the_other_are_optunas_own_journal(folder, tmp_path
     joined = JournalStorage(JournalFileBackend(str(tmp_path / "joined")))
     assert numbers(joined) == numbers(open_for_reading(folder)) == list(range(10))
     # And however small or large they were made, they are gone on with.
-    monkeypatch.setattr(block_journal, "BLOCK_BYTES", 300)
+    monkeypatch.setattr("search.run.storage.BLOCK_BYTES", 300)
     add_trials(open_for_writing(folder), 1)
     assert numbers(open_for_reading(folder)) == list(range(10))
 
@@ -92,7 +91,7 @@ def test_it_writes_only_when_there_is_something_new_and_by_itself_after_a_while(
     storage.flush()
     storage.flush()
     assert len(written) == 1
-    monkeypatch.setattr(block_journal, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("search.run.storage.FLUSH_SECONDS", 0.0)
     storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "another")
     assert len(written) == 2
     assert len(open_for_reading(folder).get_all_studies()) == 2

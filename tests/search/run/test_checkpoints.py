@@ -37,7 +37,7 @@ def test_a_torn_one_is_named_and_the_older_one_used(folder, steps, damage):
     assert checkpoints.read() == {"step": steps[-2]}
     first, last = checkpoints.notes
     assert first.startswith(f"{torn}: the checkpoint of ")
-    assert last == f"the trial goes on from step {steps[-2]}, of {older}"
+    assert last == f"the trial continues from step {steps[-2]} of {older}"
 
 
 def test_what_is_written_next_takes_the_place_of_the_torn_one(folder):
@@ -57,7 +57,7 @@ def test_with_none_that_is_whole_the_trial_goes_on_anew_and_says_so(folder):
     folder.write_bytes(A, b"torn")
     checkpoints = TrialCheckpoints(folder, TRIAL)
     assert checkpoints.read() is None
-    assert checkpoints.notes[-1] == "the trial goes on anew"
+    assert checkpoints.notes[-1] == "the trial starts over"
 
 
 def test_a_trial_that_ends_leaves_none(folder):

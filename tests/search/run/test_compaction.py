@@ -10,7 +10,7 @@ import pytest
 from search.driver.ledger import Ledger
 from search.driver.study_files import StudyFiles
 from search.run import compaction, tables
-from search.run.compaction import ended_elsewhere
+from search.run.compaction import has_ended
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from tests.search.play import finish, open_ledger, play, said, small_sweep
 
@@ -91,7 +91,7 @@ def test_a_driver_that_dies_while_it_compacts_leaves_every_row_once(folder, monk
             patch.setattr(RunFolder, name, until(name))
         trials = [f"{ERM}.{number}" for number in range(3)]
         with pytest.raises(KeyboardInterrupt):
-            compaction.compact(folder, ERM, trials)
+            compaction.merge(folder, ERM, trials)
     for _ in ("as it was left", "after a resume"):
         for then, now in zip(before, read(folder), strict=True):
             then, now = (
@@ -107,12 +107,12 @@ def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
     ledger = open_ledger(SWEEP, folder)
     first = ledger.next()
     study, trial = first.study.id, first.trial
-    assert not ended_elsewhere(folder, study, trial)
+    assert not has_ended(folder, study, trial)
     finish(ledger, folder, first, 0.5)
-    assert ended_elsewhere(folder, study, trial)
+    assert has_ended(folder, study, trial)
     play_all(folder, ledger)
     assert not Path(folder.path(f"{TRIALS}/{trial}.parquet")).exists()
-    assert ended_elsewhere(folder, study, trial)
+    assert has_ended(folder, study, trial)
 
 
 def test_the_part_of_a_late_writer_does_not_count_and_is_put_away(folder):
@@ -155,7 +155,7 @@ def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, mon
     def then_compacted(self, name=""):
         files = listed(self, name)
         monkeypatch.setattr(RunFolder, "list", listed)
-        compaction.compact(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
+        compaction.merge(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
         return files  # which are no longer there
 
     monkeypatch.setattr(RunFolder, "list", then_compacted)

@@ -9,7 +9,7 @@ import datasets
 import models
 from search.driver.ledger import Ledger
 from search.run import manifest, tables
-from search.run.kept_weights import WEIGHTS, read_weights, write_weights
+from search.run.checkpoints import WEIGHTS, read_weights, write_weights
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.worker import trial

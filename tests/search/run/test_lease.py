@@ -220,7 +220,7 @@ def test_of_two_that_write_at_once_one_has_it(folder, monkeypatch):
 def test_an_unreadable_lease_is_named_with_the_way_out_and_kept(folder, content):
     folder.write_bytes(LEASE, content)
     with pytest.raises(
-        SteppeError, match=r"lease\.json, which says .*; delete it if no process does"
+        SteppeError, match=r"lease\.json, which names the run.s driver.*; delete it"
     ):
         Lease(folder, never).__enter__()
     assert folder.read_bytes(LEASE) == content

@@ -53,7 +53,7 @@ def test_what_may_pass_by_itself_is_tried_again(folder, failing, caplog, number)
     assert folder.read_bytes("part") == b"1"
     assert [file.name for file in Path(folder.root).iterdir()] == ["part"]
     begin, end = (record.getMessage() for record in caplog.records)
-    assert begin == f"cannot write {folder.uri}/part: {os.strerror(number)}; trying again"
+    assert begin == f"cannot write {folder.uri}/part: {os.strerror(number)}; retrying"
     assert end.startswith(f"write {folder.uri}/part: done, after ")
 
 
@@ -72,15 +72,15 @@ def test_patience_has_an_end_and_the_error_says_how_to_go_on(folder, failing):
         folder.write_bytes("trials/part", b"1")
     assert len(met) > 3
     assert str(caught.value) == (
-        f"cannot write {folder.uri}/trials/part: No space left on device (tried again for 0 s); "
-        "nothing that was recorded is lost: when this is mended, "
-        f"`python -m search resume {folder.uri}` goes on"
+        f"cannot write {folder.uri}/trials/part: No space left on device (retried for 0 s); "
+        "everything recorded so far is safe: when this is fixed, "
+        f"continue with `python -m search resume {folder.uri}`"
     )
 
 
 def test_what_no_waiting_mends_is_said_at_once(folder, failing):
     met = failing(errno.EACCES, float("inf"))
-    with pytest.raises(StoreError, match=r"cannot write .*/part: Permission denied; nothing"):
+    with pytest.raises(StoreError, match=r"cannot write .*/part: Permission denied; everything"):
         folder.write_bytes("part", b"1")
     assert len(met) == 1
 
@@ -132,7 +132,7 @@ def test_the_error_comes_back_from_a_worker(two_cpus):
     ],
 )
 def test_of_what_a_store_says_only_refusals_do_not_pass(said, passes):
-    assert retries.passes(OSError(said), local=False) == passes
+    assert retries.is_transient(OSError(said), local=False) == passes
 
 
 # Disks that are full.
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     refusal, kept, told = done.stdout.splitlines()
-    assert refusal.startswith(f"cannot write {tmp_path}/part: No space left on device (tried")
+    assert refusal.startswith(f"cannot write {tmp_path}/part: No space left on device (retried")
     assert kept == "old ['hog', 'optuna.journal', 'part']"
     assert told == "True 100000"
     assert f"cannot write {tmp_path}/optuna.journal: No space left on device; " in done.stderr

@@ -11,16 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from search.errors import SteppeError
+from search.run.columns import evaluations_schema, selection_schema, to_pandas, trials_schema
 from search.run.run_folder import RunFolder
 from search.run.tables import (
-    evaluations_schema,
     read_evaluations,
     read_selection,
     read_trial,
     read_trials,
-    selection_schema,
-    to_pandas,
-    trials_schema,
     write_evaluations,
     write_selection,
     write_trial,
