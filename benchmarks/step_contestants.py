@@ -73,7 +73,7 @@ class Contestant:
         parts = algorithms.parse(self.algorithm)
         if "GGA" in parts:
             return 1 + (SEARCH_STEPS + 1)
-        return max([1.0, *(float(algorithms.PARTS[part].cost) for part in parts)])
+        return max([1.0, *(algorithms.PARTS[part].cost for part in parts)])
 
 
 def contestants_of(case: Case) -> list[Contestant]:

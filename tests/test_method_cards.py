@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from search.space.method_facts import METHODS, card
+from search.space.method_descriptions import METHODS, card
 
 CARDS = Path(__file__).resolve().parent.parent / "docs" / "algorithms"
 
 
 @pytest.mark.parametrize("part", METHODS)
 def test_the_head_of_a_card_is_the_one_that_the_code_makes(part):
-    """To make one again: `search.space.method_facts.card("SAM")`."""
+    """To make one again: `search.space.method_descriptions.card("SAM")`."""
     written = (CARDS / f"{part}.md").read_text()
     assert written.startswith(card(part))
 

@@ -16,8 +16,19 @@ from search.errors import SteppeError
 from search.run.manifest import CHECKOUT
 from search.screen import console
 from search.space import algorithm_names
-from search.space import method_facts as facts
 from search.space.algorithm_names import AVERAGES
+from search.space.method_descriptions import (
+    METHODS,
+    Hyperparameter,
+    cost,
+    defaults,
+    description,
+    own_hyperparameters,
+    paper,
+    summary,
+    training_hyperparameters,
+    tuning_rates,
+)
 from search.space.ranges import show_number
 
 COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWAD."
@@ -32,9 +43,9 @@ def print_algorithms(name: str | None) -> None:
     table = Table(title="Algorithms", title_justify="left")
     for column in ("name", "what it does", "hyperparameters (default)", "cost", "paper"):
         table.add_column(column)
-    for part in facts.METHODS:
-        values = ", ".join(f"{k} ({show_number(v)})" for k, v in facts.own_numbers(part).items())
-        table.add_row(part, Text(facts.summary(part)), values, facts.cost(part), facts.paper(part))
+    for part in METHODS:
+        values = ", ".join(f"{k} ({show_number(v)})" for k, v in defaults(part).items())
+        table.add_row(part, Text(summary(part)), values, cost(part), paper(part))
     screen.print(table)
     screen.print(
         f"{COMPOSED} Cost: forward and backward passes per step, ERM is 1. "
@@ -50,18 +61,18 @@ def _print_algorithm(screen: Console, name: str) -> None:
         raise SteppeError(str(error)) from None
     screen.print(Text(name, style="bold"))
     for part in parts:
-        screen.print(Text(f"\n{part}: {facts.description(part)}\nCost: {facts.cost(part)}."))
+        screen.print(Text(f"\n{part}: {description(part)}\nCost: {cost(part)}."))
         card = CHECKOUT / "docs" / "algorithms" / f"{part}.md"
         if card.exists():
             screen.print(Text(f"More: {card.relative_to(CHECKOUT)}"))
-    if own := facts.numbers(name):
+    if own := own_hyperparameters(name):
         screen.print(_numbers("", own))
     for fresh in (False, True):
         start = "random" if fresh else "pretrained"
-        screen.print(_numbers(f"Training from {start} weights", facts.training_ranges(fresh)))
+        screen.print(_numbers(f"Training from {start} weights", training_hyperparameters(fresh)))
 
 
-def _numbers(title: str, rows: Iterable[facts.Hyperparameter]) -> Table:
+def _numbers(title: str, rows: Iterable[Hyperparameter]) -> Table:
     table = Table(title=title or None, title_justify="left")
     for column in ("hyperparameter", "default", "search range", "why"):
         table.add_column(column)
@@ -102,10 +113,10 @@ def print_models(name: str | None) -> None:
 
 def _print_training(screen: Console, name: str) -> None:
     """Where a model's training is searched, by what it starts from and which part trains."""
-    screen.print(_numbers("From random weights", facts.training_ranges(fresh=True)))
+    screen.print(_numbers("From random weights", training_hyperparameters(fresh=True)))
     if models.published(name):
-        screen.print(_numbers("From published weights", facts.training_ranges(fresh=False)))
-        screen.print(_numbers("The same, with model.tuning", facts.tuning_rates()))
+        screen.print(_numbers("From published weights", training_hyperparameters(fresh=False)))
+        screen.print(_numbers("The same, with model.tuning", tuning_rates()))
 
 
 def print_datasets() -> None:

@@ -1,12 +1,13 @@
-"""The settings that papers and released codes report, tried first in every study."""
+"""The settings that papers and released codes report; each study tries them first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from search.space import suggested_ranges
 from search.space.ranges import Value
-from training.algorithms import parse
+from search.space.suggested_ranges import DENSE, EMA, HEAD, RANDOM_WEIGHTS, SWA, SWAD, TRAINING
 
 ANY = "any dataset"
 
@@ -20,12 +21,13 @@ SMALL_IMAGES = (
 )
 SAGM = "README of the released code of SAGM (Wang et al. 2023, arXiv 2303.10353)"
 DISAM = "Zhang et al. 2024, arXiv 2405.18861"
+LORA = f"{suggested_ranges.LORA}, table 9 (RoBERTa)"
 GGA = "commands in the README of the released code of GGA (Ballas & Diou 2025, arXiv 2502.20162)"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A reported value and who reports it."""
+    """A published value and its source."""
 
     value: Value
     source: str
@@ -50,9 +52,10 @@ def _gga(lr: float, neighborhood: float, weight_decay: float = 1e-4) -> dict[str
 
 _MNIST = _all(SMALL_IMAGES, lr=1e-3, weight_decay=0.0, dropout=0.0, batch_size=64)
 
-# By part, then by dataset. Later parts hold over earlier ones, datasets over ANY.
+# By part as in suggested_ranges, then by dataset. Later parts hold over earlier ones, datasets over
+# ANY.
 PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
-    "training": {
+    TRAINING: {
         ANY: _all(PHOTOGRAPHS, lr=5e-5, weight_decay=0.0, dropout=0.0, batch_size=32),
         "RotatedMNIST": _MNIST,
         "ColoredMNIST": _MNIST,
@@ -122,29 +125,30 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
     "Mixup": {ANY: _all(DOMAINBED, mixup_alpha=0.2)},
     "Fish": {ANY: _all(DOMAINBED, meta_lr=0.5)},
     "Fishr": {ANY: _all(DOMAINBED, fishr_lambda=1000.0, fishr_anneal=1500, fishr_ema=0.95)},
+    # On whatever dataset: what is reported for the benchmarks is of pretrained networks.
+    RANDOM_WEIGHTS: {ANY: {name: _MNIST[name] for name in ("lr", "weight_decay", "dropout")}},
+    "swad": {
+        ANY: _all(SWAD, swad_converge=3, swad_tolerance=6, swad_ratio=0.3),
+        "VLCS": _all(SWAD, swad_ratio=0.2),
+    },
+    "swa": {ANY: _all(SWA, swa_start=0.75) | _all(DENSE, swa_every=1)},
+    "ema": {ANY: _all(EMA, ema_decay=0.999)},
+    "head": {ANY: _all(HEAD, lr=5e-5)},
+    "lora": {ANY: _all(LORA, lr=4e-4, lora_rank=8, lora_alpha=8)},
 }
 
 
-# How a network that starts from random weights is trained, on whatever dataset: what is reported
-# for the benchmarks is of pretrained ones.
-FRESH = {name: _MNIST[name] for name in ("lr", "weight_decay", "dropout")}
+def published(
+    parts: Iterable[str], dataset: str = ANY, fresh: bool = False
+) -> dict[str, Published]:
+    """The published values of the training and of these parts on a dataset, by hyperparameter.
 
-
-def published(dataset: str, algorithm: str, fresh: bool = False) -> dict[str, Value]:
-    """Reported values of all hyperparameters of an algorithm, training's included.
-
-    A composition has the values of its parts. A dataset without a report has the defaults.
-    `fresh`: of a network that starts from random weights. Raises ValueError for an unknown
-    algorithm.
+    parts: keys of `PUBLISHED`; names without an entry have no hyperparameter. A dataset without a
+    value of its own has that of ANY. fresh: of a network that starts from random weights.
     """
-    return {name: entry.value for name, entry in reported(dataset, algorithm, fresh).items()}
-
-
-def reported(dataset: str, algorithm: str, fresh: bool = False) -> Mapping[str, Published]:
-    """As `published`, with the source of each value."""
-    parts = {"training", *parse(algorithm)}
-    chosen = [by_dataset for part, by_dataset in PUBLISHED.items() if part in parts]
-    entries: dict[str, Published] = {}
-    for by_dataset in chosen:
-        entries |= by_dataset[ANY] | by_dataset.get(dataset, {})
-    return entries | FRESH if fresh else entries
+    wanted = {TRAINING, *parts, *([RANDOM_WEIGHTS] if fresh else [])}
+    values: dict[str, Published] = {}
+    for part, by_dataset in PUBLISHED.items():
+        if part in wanted:
+            values |= by_dataset[ANY] | by_dataset.get(dataset, {})
+    return values

@@ -201,8 +201,9 @@ def show_value(value: Value) -> str:
     return value if isinstance(value, str) else show_number(value)
 
 
-def show_number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+def show_number(value: float, digits: int = 6) -> str:
+    """A number as text, a float with this many significant digits: `0.05`, `1e-05`."""
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 def _pattern(kind: str) -> str:

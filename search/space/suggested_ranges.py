@@ -1,4 +1,4 @@
-"""Where each hyperparameter is searched unless a sweep says otherwise, and who suggests it."""
+"""The range of each hyperparameter unless a sweep gives another one, and its source."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ SMALL_IMAGES = (
     "from random weights)"
 )
 GGA_PAPER = "Ballas & Diou 2025, arXiv 2502.20162"
+SWAD = "Cha et al. 2021, arXiv 2102.08604, and its released code"
+SWA = "Izmailov et al. 2018, arXiv 1803.05407"
+DENSE = "Arpit et al. 2022, arXiv 2110.10832"
+EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
+LORA = "Hu et al. 2021, arXiv 2106.09685"
+HEAD = (
+    "linear_lr, the rate of ERM++ while its classifier alone trains (Teterwak et al. 2023, arXiv "
+    "2304.01973), in DomainBed at b93c22a"
+)
+
+TRAINING = "training"
+RANDOM_WEIGHTS = "random weights"
 
 
 @dataclass(frozen=True)
@@ -28,16 +40,26 @@ def _log(low: float, high: float, source: str) -> Suggestion:
     return Suggestion(Interval(low, high, log=True), source)
 
 
-# By part, `training` being what every algorithm has. Where two parts of an algorithm speak of one
-# hyperparameter, the later entry holds: who shapes the ball knows better how large it should be.
+# By what has the hyperparameter: the training of every trial, that of a network that starts from
+# random weights, a part of the algorithm, an averaging, a tuning. Where two of a trial have the same
+# hyperparameter, the later entry holds: ASAM, which shapes the ball, knows its radius better than
+# SAM.
 RANGES: dict[str, dict[str, Suggestion]] = {
-    "training": {
+    TRAINING: {
         "lr": _log(1e-5, 10**-3.5, PHOTOGRAPHS),
         "weight_decay": _log(1e-6, 1e-2, PHOTOGRAPHS),
         "dropout": Suggestion(Choice((0, 0.1, 0.5)), PHOTOGRAPHS),
         "batch_size": Suggestion(
             Interval(8, 45, log=True, whole=True),
             f"floor(2^U(3, 5.5)), {PHOTOGRAPHS}; there up to 32 on DomainNet",
+        ),
+    },
+    RANDOM_WEIGHTS: {
+        "lr": _log(10**-4.5, 10**-2.5, SMALL_IMAGES),
+        "weight_decay": Suggestion(Fixed(0.0), SMALL_IMAGES),
+        "dropout": Suggestion(Fixed(0.0), f"drawn, but not in the network, in {SMALL_IMAGES}"),
+        "batch_size": Suggestion(
+            Interval(8, 511, log=True, whole=True), f"int(2^U(3, 9)), {SMALL_IMAGES}"
         ),
     },
     "SAM": {
@@ -124,30 +146,43 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         "fishr_anneal": Suggestion(Interval(0, 5000, whole=True), DOMAINBED),
         "fishr_ema": Suggestion(Interval(0.9, 0.99), DOMAINBED),
     },
-}
-
-
-# In the place of the training's, for a network that starts from random weights.
-FRESH: dict[str, Suggestion] = {
-    "lr": _log(10**-4.5, 10**-2.5, SMALL_IMAGES),
-    "weight_decay": Suggestion(Fixed(0.0), SMALL_IMAGES),
-    "dropout": Suggestion(Fixed(0.0), f"drawn, but not in the network, in {SMALL_IMAGES}"),
-    "batch_size": Suggestion(
-        Interval(8, 511, log=True, whole=True), f"int(2^U(3, 9)), {SMALL_IMAGES}"
-    ),
+    "swad": {
+        "swad_converge": Suggestion(Choice((3, 5)), f"from 3 up ({SWAD})"),
+        "swad_tolerance": Suggestion(Choice((4, 6, 8)), f"around 6 ({SWAD})"),
+        "swad_ratio": Suggestion(Interval(0.1, 0.5), f"around 0.3, and 0.2 on VLCS ({SWAD})"),
+    },
+    "swa": {
+        "swa_start": Suggestion(
+            Interval(0.0, 0.9), f"around 0.75 ({SWA}), or from early on ({DENSE})"
+        ),
+        "swa_every": Suggestion(Fixed(1), f"every step ({DENSE}); an epoch in {SWA}"),
+    },
+    "ema": {"ema_decay": Suggestion(Choice((0.99, 0.999)), EMA)},
+    "head": {"lr": _log(1e-5, 10**-3.5, HEAD)},
+    "lora": {
+        "lr": _log(
+            1e-4,
+            1e-2,
+            f"around 4e-4 and 5e-4 of table 9 ({LORA}), and up, as few parameters take larger "
+            "steps; of language models, as no search of it on domains is published",
+        ),
+        "lora_rank": Suggestion(Choice((2, 4, 8, 16)), f"around 8; 1 to 64 in table 6 ({LORA})"),
+        # "Tuning alpha is roughly the same as tuning the learning rate", section 4.1.
+        "lora_alpha": Suggestion(Fixed(8), f"not searched in {LORA}"),
+    },
 }
 
 
 def suggestions(parts: Iterable[str], fresh: bool = False) -> dict[str, Suggestion]:
-    """What the named parts and the training suggest, by hyperparameter; later entries hold.
+    """The suggested ranges of the training and of these parts, by hyperparameter.
 
-    `fresh`: for a network that starts from random weights, not from pretrained ones.
+    parts: keys of `RANGES`; names without an entry have no hyperparameter. fresh: the network
+    starts from random weights instead of pretrained ones.
     """
-    named = {"training", *parts}
-    found = {
+    wanted = {TRAINING, *parts, *([RANDOM_WEIGHTS] if fresh else [])}
+    return {
         name: suggestion
         for part, ranges in RANGES.items()
-        if part in named
+        if part in wanted
         for name, suggestion in ranges.items()
     }
-    return found | FRESH if fresh else found

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from models import tuning
-from search.space import algorithm_names, averaging_ranges, tuning_ranges
-from search.space.published_settings import Published, reported
+from search.space import algorithm_names
+from search.space.published_settings import Published, published
 from search.space.ranges import Choice, Fixed, Interval, Range, Value, contains
 from search.space.suggested_ranges import suggestions
 from search.sweep.per_dataset import DatasetSweep
@@ -24,12 +24,7 @@ def study_space(one: DatasetSweep, algorithm: str) -> dict[str, Range]:
     The batch size is fixed unless the sweep's space names it.
     """
     types = hyperparameter_types(one, algorithm)
-    average = averaging_of(one, algorithm)
-    suggested = (
-        suggestions(algorithm_names.parts(algorithm), fresh(one))
-        | averaging_ranges.RANGES[average]
-        | tuning_ranges.RANGES[one.model.tuning]
-    )
+    suggested = suggestions(_parts(one, algorithm), fresh(one))
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(one.training.batch_size)
     given = given_ranges(one, algorithm)
@@ -112,12 +107,13 @@ def published_setting(one: DatasetSweep, algorithm: str) -> dict[str, Value]:
 
 def published_values(one: DatasetSweep, algorithm: str) -> dict[str, Published]:
     """What is reported of each hyperparameter of an algorithm in the sweep, and by whom."""
-    dataset, update = one.dataset.name, algorithm_names.split(algorithm)[0]
-    return {
-        **reported(dataset, update, fresh(one)),
-        **averaging_ranges.reported(dataset, averaging_of(one, algorithm)),
-        **tuning_ranges.PUBLISHED[one.model.tuning],
-    }
+    return published(_parts(one, algorithm), one.dataset.name, fresh(one))
+
+
+def _parts(one: DatasetSweep, algorithm: str) -> tuple[str, ...]:
+    """What has hyperparameters beside the training: update, averaging and tuning."""
+    update = algorithm_names.parts(algorithm)
+    return (*update, averaging_of(one, algorithm), one.model.tuning)
 
 
 def grid(space: Mapping[str, Range]) -> list[dict[str, Value]]:

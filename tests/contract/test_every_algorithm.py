@@ -87,7 +87,7 @@ def assert_equal(one: Any, other: Any) -> None:
 
 def passes_of(algorithm: str) -> int:
     """Fewest passes of a step: as many as its dearest part makes by itself."""
-    return max([1, *(int(algorithms.PARTS[part].cost[0]) for part in parse(algorithm))])
+    return max([1, *(int(algorithms.PARTS[part].cost) for part in parse(algorithm))])
 
 
 def timeless(state: Checkpoint) -> Checkpoint:

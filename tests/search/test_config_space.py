@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.tuning import TUNINGS
 from search.checks.load_sweep import checked
 from search.checks.notes import unpublished
-from search.space import averaging_ranges
-from search.space.published_settings import PUBLISHED, published, reported
-from search.space.ranges import Choice, Fixed, Interval, grid_size
-from search.space.suggested_ranges import RANGES, suggestions
+from search.space.algorithm_names import parts
+from search.space.published_settings import ANY, PUBLISHED, published
+from search.space.ranges import Choice, Fixed, Interval, Value, grid_size
+from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TRAINING, suggestions
 from search.study.resolved_sweep import as_yaml, differences
+from search.study.studies import trials_per_study
 from search.study.study_space import (
     column_types,
     grid,
@@ -20,7 +22,6 @@ from search.study.study_space import (
     placed,
     published_setting,
     study_space,
-    trials_per_study,
     widened,
 )
 from search.sweep.per_dataset import by_dataset
@@ -55,22 +56,27 @@ def sweep(
     return found.model_copy(update={"dataset": found.dataset.model_copy(update={"name": dataset})})
 
 
+def published_values(dataset: str, algorithm: str) -> dict[str, Value]:
+    """The published values of an algorithm on a dataset."""
+    return {name: entry.value for name, entry in published(parts(algorithm), dataset).items()}
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_every_hyperparameter_of_a_part_has_a_range_and_a_published_value(part):
     assert part_hyperparameters(part).keys() <= RANGES[part].keys()
-    assert hyperparameters(part).items() <= published("any", part).items()
+    assert hyperparameters(part).items() <= published_values("any", part).items()
 
 
 def test_every_range_and_every_published_value_has_a_source_and_a_hyperparameter():
     for table in (RANGES, PUBLISHED):
-        assert table.keys() == {"training", *PARTS}
+        assert table.keys() == {TRAINING, RANDOM_WEIGHTS, *PARTS, *AVERAGINGS, *TUNINGS} - {"full"}
     for part in PARTS:
         known = {*suggestions(()), *hyperparameters(part)}
         assert RANGES[part].keys() <= known
         for entries in PUBLISHED[part].values():
             assert entries.keys() <= known
     assert all(s.source for part in PARTS for s in suggestions([part]).values())
-    assert all(p.source for part in PARTS for p in reported("PACS", part).values())
+    assert all(p.source for part in PARTS for p in published([part], "PACS").values())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -81,12 +87,12 @@ def test_every_published_setting_lies_in_the_suggested_ranges(algorithm, dataset
     of_this = sweep(algorithm, dataset=dataset)
     (setting,) = first_settings(of_this, algorithm)
     space = study_space(of_this, algorithm)
-    assert space.keys() == published(dataset, algorithm).keys()
+    assert space.keys() == published_values(dataset, algorithm).keys()
     assert setting.keys() == {k for k, r in space.items() if not isinstance(r, Fixed)}
 
 
 def test_published_settings_are_those_of_the_papers():
-    assert published("PACS", "SAGM") == {
+    assert published_values("PACS", "SAGM") == {
         "lr": 3e-5,
         "weight_decay": 1e-4,
         "dropout": 0.5,
@@ -94,12 +100,12 @@ def test_published_settings_are_those_of_the_papers():
         "rho": 0.05,
         "alpha": 1e-3,
     }
-    assert published("OfficeHome", "SAGM")["alpha"] == 5e-4
-    assert published("DomainNet", "DISAM+SAGM")["weight_decay"] == 1e-6
-    terra = published("TerraIncognita", "DISAM")
+    assert published_values("OfficeHome", "SAGM")["alpha"] == 5e-4
+    assert published_values("DomainNet", "DISAM+SAGM")["weight_decay"] == 1e-6
+    terra = published_values("TerraIncognita", "DISAM")
     assert (terra["rho"], terra["lambda"], terra["lr"]) == (0.01, 0.2, 1e-5)
-    assert published("VLCS", "GGA")["neighborhood"] == 1e-6
-    assert published("VLCS", "ERM") == {
+    assert published_values("VLCS", "GGA")["neighborhood"] == 1e-6
+    assert published_values("VLCS", "ERM") == {
         "lr": 5e-5,
         "weight_decay": 0,
         "dropout": 0,
@@ -110,7 +116,7 @@ def test_published_settings_are_those_of_the_papers():
 def test_a_stretched_ball_is_larger_whatever_climbs_in_it():
     for algorithm in ("ASAM", "ASAM+SAGM", "DISAM+ASAM", "ASAM-elementwise+GSAM"):
         assert study_space(sweep(algorithm), algorithm)["rho"] == Interval(0.05, 5, log=True)
-        assert published("TerraIncognita", algorithm)["rho"] == 0.5
+        assert published_values("TerraIncognita", algorithm)["rho"] == 0.5
     assert study_space(sweep("SAM"), "SAM")["rho"] == Interval(0.005, 0.5, log=True)
 
 
@@ -262,7 +268,7 @@ def test_digits_of_mnist_have_domainbeds_small_images(dataset, tmp_path):
     (one,) = by_dataset(found).values()
 
     values = {name: default[name] for name in ("lr", "weight_decay", "batch_size")}
-    assert published(dataset, "ERM") == {**values, "dropout": 0}
+    assert published_values(dataset, "ERM") == {**values, "dropout": 0}
     assert unpublished(found) == []
     assert (one.training.batch_size, one.training.evaluate_every) == (64, 100)
     assert study_space(one, "ERM")["batch_size"] == Fixed(64)
@@ -321,22 +327,22 @@ def test_every_part_is_in_the_algorithms_tested_here():
 
 def test_a_study_has_no_more_trials_than_settings():
     choices = {"lr": {"choice": [1e-5, 1e-4, 1e-3]}, "weight_decay": 0, "dropout": 0}
-    assert trials_per_study(sweep("ERM", trials=20, space=choices), "ERM") == 3
-    assert trials_per_study(sweep("ERM", trials=2, space=choices), "ERM") == 2
-    assert trials_per_study(sweep("SAM", trials=20, space=choices), "SAM") == 20
+    of_erm, of_sam = (study_space(sweep(name, space=choices), name) for name in ("ERM", "SAM"))
+    assert trials_per_study(20, of_erm) == 3
+    assert trials_per_study(2, of_erm) == 2
+    assert trials_per_study(20, of_sam) == 20
 
 
 @pytest.mark.parametrize("name", ["none", *AVERAGINGS])
 def test_every_number_of_an_averaging_has_a_range_and_a_published_value_in_it(name):
     numbers = averaging.hyperparameters(name)
-    ranges = averaging_ranges.RANGES[name]
+    ranges, settings = RANGES.get(name, {}), PUBLISHED.get(name, {ANY: {}})
     assert numbers.keys() == ranges.keys()
-    assert averaging_ranges.published("any", name) == numbers
-    for dataset in averaging_ranges.PUBLISHED[name]:
-        reported = averaging_ranges.published(dataset, name)
-        assert all(placed(ranges[key].range, value) is not None for key, value in reported.items())
+    assert {key: entry.value for key, entry in settings[ANY].items()} == numbers
+    for found in settings.values():
+        assert all(placed(ranges[key].range, p.value) is not None for key, p in found.items())
+        assert all(p.source for p in found.values())
     assert all(s.source for s in ranges.values())
-    assert all(p.source for e in averaging_ranges.PUBLISHED[name].values() for p in e.values())
 
 
 def test_an_averagings_numbers_are_searched_only_where_it_is_asked_for():

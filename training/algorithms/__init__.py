@@ -126,7 +126,7 @@ def least_samples(name: str) -> int:
 
 def passes_per_step(name: str) -> float:
     """Forwards and backwards over a batch of an ordinary step; those of GGA's window cost more."""
-    return max((float(PARTS[part].cost.split(";")[0]) for part in parse(name)), default=1.0)
+    return max((float(PARTS[part].cost) for part in parse(name)), default=1.0)
 
 
 def works_on_features(name: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class CORAL:
     1607.01719, as in DomainBed (arXiv 2007.01434), where coral_gamma is called mmd_gamma.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Sun & Saenko 2016, arXiv 1607.01719"
     compares_domains: ClassVar[bool] = True
     least_samples: ClassVar[int] = 2
@@ -60,7 +60,7 @@ class MMD:
     the adversary.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Li et al. 2018 (CVPR), as in DomainBed, arXiv 2007.01434"
     compares_domains: ClassVar[bool] = True
 

@@ -21,7 +21,7 @@ class ASAM:
     Kwon et al. 2021, arXiv 2102.11600, and its released code.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Kwon et al. 2021, arXiv 2102.11600"
     compares_domains: ClassVar[bool] = False
 
@@ -48,7 +48,7 @@ class ElementwiseASAM:
     and of the `adaptive` flag in the released codes of GSAM and SAGM.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Kwon et al. 2021, arXiv 2102.11600"
     compares_domains: ClassVar[bool] = False
 

@@ -24,7 +24,7 @@ class DISAM:
     of the batch (what the released code computes). Equal on balanced batches.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2405.18861"
     compares_domains: ClassVar[bool] = True
 

@@ -26,7 +26,7 @@ class Fish:
     DomainBed.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Shi et al. 2021, arXiv 2104.09937"
     compares_domains: ClassVar[bool] = False
 

@@ -26,7 +26,7 @@ class Fishr:
     as in DomainBed, where the three are called lambda, penalty_anneal_iters and ema.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Rame et al. 2022, arXiv 2109.02934"
     compares_domains: ClassVar[bool] = True
 

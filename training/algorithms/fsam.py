@@ -21,7 +21,7 @@ class FSAM:
     arXiv 2403.12350, algorithm 1.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Li et al. 2024, arXiv 2403.12350"
     compares_domains: ClassVar[bool] = False
 

@@ -25,7 +25,7 @@ class GAM:
     free; those of Zhang et al., CVPR 2023, arXiv 2303.03108, are convex.
     """
 
-    cost: ClassVar[str] = "4"
+    cost: ClassVar[float] = 4
     paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2303.03108"
     compares_domains: ClassVar[bool] = False
 

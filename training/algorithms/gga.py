@@ -29,7 +29,7 @@ class GGA:
     not frozen, (search_steps + 1) (1 + 1/3) + 1. Ballas & Diou, CVPR 2025, arXiv 2502.20162.
     """
 
-    cost: ClassVar[str] = "1; 252 in its window, about 336 with dropout"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Ballas & Diou 2025, arXiv 2502.20162"
     compares_domains: ClassVar[bool] = True
 
@@ -41,6 +41,11 @@ class GGA:
 
     def __call__(self, update: Update) -> Update:
         return replace(update, before=self.search)
+
+    def annealed_cost(self, redrawn: bool) -> float:
+        """Passes of a step in the window; redrawn: with dropout, or batch norm that is not frozen."""
+        per_point = 1 + 1 / 3 if redrawn else 1
+        return (self.search_steps + 1) * per_point + 1
 
     def search(self, step: Step) -> None:
         if not self.start <= step.number <= self.start + self.length:
@@ -88,7 +93,7 @@ class GGAL:
     arXiv 2502.20162, with the released code's normal draws.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Ballas & Diou 2025, arXiv 2502.20162"
     compares_domains: ClassVar[bool] = True
 

@@ -23,7 +23,7 @@ class GroupDRO:
     the losses before the climb.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Sagawa et al. 2020, arXiv 1911.08731"
     compares_domains: ClassVar[bool] = True
 

@@ -24,7 +24,7 @@ class GSAM:
     algorithm 1.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Zhuang et al. 2022, arXiv 2203.08065"
     compares_domains: ClassVar[bool] = False
 

@@ -23,7 +23,7 @@ class IRM:
     as in DomainBed.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Arjovsky et al. 2019, arXiv 1907.02893"
     compares_domains: ClassVar[bool] = False
     least_samples: ClassVar[int] = 2

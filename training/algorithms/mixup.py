@@ -25,7 +25,7 @@ class Mixup:
     as likely. Yan et al. 2020, arXiv 2001.00677, as in DomainBed.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Yan et al. 2020, arXiv 2001.00677"
     compares_domains: ClassVar[bool] = True
 

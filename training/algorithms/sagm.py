@@ -22,7 +22,7 @@ class SAGM:
     is the released code's.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Wang et al. 2023, arXiv 2303.10353"
     compares_domains: ClassVar[bool] = False
 

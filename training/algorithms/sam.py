@@ -20,7 +20,7 @@ class SAM:
     rho: radius, in units of the weights. Foret et al. 2021, arXiv 2010.01412, equation 2.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Foret et al. 2021, arXiv 2010.01412"
     compares_domains: ClassVar[bool] = False
 

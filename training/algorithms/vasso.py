@@ -20,7 +20,7 @@ class VaSSO:
     GSAM or SAGM. Li & Giannakis, NeurIPS 2023, arXiv 2309.15639, equation 6.
     """
 
-    cost: ClassVar[str] = "2"
+    cost: ClassVar[float] = 2
     paper: ClassVar[str] = "Li & Giannakis 2023, arXiv 2309.15639"
     compares_domains: ClassVar[bool] = False
 

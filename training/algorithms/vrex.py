@@ -21,7 +21,7 @@ class VREx:
     cleared. Krueger et al. 2021, arXiv 2003.00688, equation 8, as in DomainBed.
     """
 
-    cost: ClassVar[str] = "1"
+    cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Krueger et al. 2021, arXiv 2003.00688"
     compares_domains: ClassVar[bool] = True
 
