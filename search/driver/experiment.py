@@ -22,7 +22,7 @@ from search.driver.tune_searcher import StudySearcher
 from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.worker.actor import worker
+from search.worker.actor import trial_actor
 from search.worker.trial import run_trial
 
 
@@ -66,13 +66,12 @@ def drive(
         )
     searcher = StudySearcher(ledger, slots, stop.asked.set, common.search.hang_seconds)
     scheduler = StudyScheduler(searcher)
-    carry_out = tune.with_parameters(run_trial, plans=plans, folder=folder)
     with (
         tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
         telling(plans, folder, tracked) as callbacks,
     ):
         tuner = tune.Tuner(
-            worker(carry_out, needs),
+            trial_actor(run_trial, plans, folder, needs),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,

@@ -17,7 +17,7 @@ from search.driver.trackers import TrackedTrial, Tracker, metrics, run_id
 from search.driver.tune_searcher import progress_of
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.worker.trial import spec_of, trial_name
+from search.worker.trial import spec_of
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
@@ -109,7 +109,7 @@ class TrialNews(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        name, progress = trial_name(trial.config), progress_of(result)
+        name, progress = self._name(trial), progress_of(result)
         tracked, before = self._open.get(name), self._told.get(name)
         if tracked is None or progress.value is None:
             return
@@ -127,13 +127,16 @@ class TrialNews(tune.Callback):
         self._teller.tell(news)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._end(trial_name(trial.config), failed=False)
+        self._end(self._name(trial), failed=False)
 
     def close(self) -> None:
         """Ends the trials that did not end by themselves."""
         for name in list(self._open):
             self._end(name, failed=True)
         self._teller.close()
+
+    def _name(self, trial: Trial) -> str:
+        return spec_of(trial.config, self._plans).trial
 
     def _end(self, name: str, failed: bool) -> None:
         tracked = self._open.pop(name, None)

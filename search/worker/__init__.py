@@ -1,1 +1,1 @@
-"""What a Ray worker does with a trial."""
+"""The Ray worker: carries out one trial after another."""

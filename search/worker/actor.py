@@ -1,32 +1,122 @@
-"""The Ray actor that carries out trials, one after the other."""
+"""The Ray actor that carries out trials, and lets its trial save before it must leave.
+
+A worker is told to leave by SIGTERM, which SLURM sends to every process of a job, or by Ray's
+draining of its node, as `ray start` and Kubernetes do before they end one. A signal is handled in
+the process's main thread, but the trial runs in another, so it checks `preempted` at every step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from types import FrameType
 from typing import Any
 
+import ray
 from ray.tune import PlacementGroupFactory
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import wrap_function
 
-from search.worker import preemption
+from search.run.run_folder import RunFolder
+from search.study.plan import StudyPlan
+
+CHECK_SECONDS = 2.0
+
+log = logging.getLogger("steppe")
+
+_preempted = threading.Event()
+_at_work = threading.Event()
 
 
-def worker(
-    carry_out: Callable[[dict[str, Any]], None], needs: Mapping[str, float]
+def trial_actor(
+    run_trial: Callable[[dict[str, Any], Mapping[str, StudyPlan], RunFolder], None],
+    plans: Mapping[str, StudyPlan],
+    folder: RunFolder,
+    needs: Mapping[str, float],
 ) -> type[Trainable]:
-    """Tune's actor for a function, one that lets its trial save when it is asked to go.
+    """Tune's actor class for `run_trial(config, plans, folder)`. Ray must be initialized.
 
-    `needs`: what it occupies, in Ray's names and units.
+    needs: what a trial occupies, in Ray's names and units.
     """
+    stored = ray.put(plans)
+
+    def carry_out(config: dict[str, Any]) -> None:
+        run_trial(config, _fetched(stored), folder)
 
     class TrialWorker(wrap_function(carry_out)):  # type: ignore[misc]
+        """Handles preemption around Tune's own actor."""
+
         def setup(self, config: dict[str, Any]) -> None:
-            preemption.listen()
+            """Prepares the process for its first trial."""
+            handle_preemption()
             super().setup(config)
 
         @classmethod
         def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
+            """The resources of a trial, for Tune."""
             return PlacementGroupFactory([dict(needs)])
 
     return TrialWorker
+
+
+@cache
+def _fetched(stored: ray.ObjectRef[Mapping[str, StudyPlan]]) -> Mapping[str, StudyPlan]:
+    """The plans, read once per process: those of 5,000 studies take 30 ms to unpickle."""
+    plans: Mapping[str, StudyPlan] = ray.get(stored)
+    return plans
+
+
+def preempted() -> bool:
+    """Whether this process was told to leave."""
+    return _preempted.is_set()
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Marks the time in which a trial could save its work."""
+    _at_work.set()
+    try:
+        yield
+    finally:
+        _at_work.clear()
+
+
+def handle_preemption() -> None:
+    """Lets the trial at work save on the first SIGTERM, or when this node is drained.
+
+    Any other SIGTERM does what it did before. Call it in the main thread; a second call does
+    nothing.
+    """
+    before: Any = signal.getsignal(signal.SIGTERM)
+    if getattr(before, "lets_trials_save", False):
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if _at_work.is_set() and not _preempted.is_set():
+            _preempted.set()
+        elif callable(before):
+            before(number, frame)
+        else:
+            raise SystemExit(128 + number)
+
+    on_signal.lets_trials_save = True  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, on_signal)
+    threading.Thread(target=_watch_node, name="draining", daemon=True).start()
+
+
+def _watch_node() -> None:
+    from ray._private.state import state  # Ray has no public way to ask whether a node drains
+
+    try:
+        node = ray.get_runtime_context().get_node_id()
+        while not _preempted.is_set():
+            if _at_work.is_set() and node in state.get_draining_nodes():
+                _preempted.set()
+            time.sleep(CHECK_SECONDS)
+    except Exception:  # another version of Ray, or Ray has ended: the trial runs unwatched
+        log.warning("cannot see whether this node is drained", exc_info=True)

@@ -1,4 +1,4 @@
-"""What a trial may take of its worker: memory, and time between two evaluations."""
+"""Limits of a trial: its memory, and the time between two evaluations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 GIGABYTE = 10**9
 
 
 class MemoryLimit:
-    """Raises MemoryError once this process holds more than `gigabytes` of memory of its own.
+    """A limit on the memory that belongs to this process alone.
 
-    Pages of mapped files, which a node's trials share, are not counted. None: no limit; without
-    /proc (not Linux) there is none either.
+    gigabytes: the limit; None for no limit. Pages of mapped files, which the trials of a node
+    share, do not count. Without /proc (not Linux) there is no limit.
     """
 
     def __init__(self, gigabytes: float | None) -> None:
@@ -25,10 +25,10 @@ class MemoryLimit:
         self._next = 0.0
 
     def check(self) -> None:
-        """To be called at every step: it looks twice a second."""
+        """Raises MemoryError above the limit. Call it at every step; it looks twice a second."""
         if self._bytes is None or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + LOOK_SECONDS
+        self._next = time.monotonic() + CHECK_SECONDS
         held = own_memory()
         if held > self._bytes:
             raise MemoryError(
@@ -38,7 +38,7 @@ class MemoryLimit:
 
 
 def own_memory() -> int:
-    """Bytes in memory that belong to this process alone."""
+    """Bytes of memory that belong to this process alone; 0 without /proc."""
     try:
         pages = Path("/proc/self/statm").read_text().split()
     except OSError:
@@ -48,10 +48,10 @@ def own_memory() -> int:
 
 
 class HangLimit:
-    """Ends this process when it shows no sign of life for `seconds`; None: never.
+    """Ends this process if nothing calls `alive` for `seconds`; None for no limit.
 
-    A thread outside Python does it, as what hangs may hold Python's lock. It writes to the worker's
-    log where each thread was.
+    A thread outside Python does it, as hanging code may hold Python's lock. It writes the stack of
+    each thread to the worker's log.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -59,6 +59,7 @@ class HangLimit:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
+        """Applies the limit inside the block."""
         self.alive()
         try:
             yield
@@ -66,8 +67,8 @@ class HangLimit:
             self._end()
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """A time that does not count, and a sign of life after it."""
+    def suspended(self) -> Iterator[None]:
+        """Suspends the limit inside the block, and starts the time over after it."""
         self._end()
         try:
             yield
@@ -75,7 +76,7 @@ class HangLimit:
             self.alive()
 
     def alive(self) -> None:
-        """A sign of life."""
+        """Starts the time over."""
         if self._seconds is not None:
             faulthandler.dump_traceback_later(self._seconds, exit=True)
 

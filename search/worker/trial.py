@@ -1,4 +1,4 @@
-"""What a Ray worker does with one trial. The only place where training and Ray meet."""
+"""Carries out one trial. The only place where training and Ray meet."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from search.run.run_folder import RunFolder
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
-from search.worker import preemption
+from search.worker.actor import at_work, preempted
 from search.worker.limits import HangLimit, MemoryLimit
+from search.worker.node import check_node, check_weights, load_dataset
 from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
-from search.worker.worker_data import load_dataset
-from search.worker.worker_node import check_node, check_weights
 from training.devices import device_name
 from training.evaluation import Evaluation
 from training.run import Run
@@ -32,11 +31,11 @@ from training.train import Checkpoint, Interrupted, TrainResult, train
 
 
 def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
-    """Carries out the trial that `config` names, from its checkpoint if there is one.
+    """Carries out the trial of a `config` (see `config_of`), from its checkpoint if there is one.
 
     Every evaluation is written to the run folder before it is reported, and the trial's row before
-    its end is, so that whatever Ray forgets can be read there. Held-out scores go to the folder
-    only, never into a report.
+    its end is, so that nothing depends on Ray's memory. Held-out scores go to the folder only,
+    never into a report.
     """
     spec = spec_of(config, plans)
     torch.set_num_threads(max(int(spec.plan.resources.cpu), 1))
@@ -50,22 +49,24 @@ class Trial:
         plan = spec.plan
         self._plan = plan
         self._hang = HangLimit(plan.search.hang_seconds)
-        self._folder = folder = folder.calling_on_wait(self._hang.alive)  # waiting for a store is no hang
+        # Waiting for a store is not hanging.
+        self._folder = folder = folder.calling_on_wait(self._hang.alive)
         self._spec = spec
         self._run = spec.run
         self._evaluations: list[Evaluation] = []
         self._objectives = objectives_of_run(plan.search.objectives)
-        self._best: Evaluation | None = None  # by the first of them
+        self._best: Evaluation | None = None  # by the first objective
         self._checkpoints = TrialCheckpoints(folder, spec)
         self._memory = MemoryLimit(plan.resources.memory)
-        self._known = 0  # step up to which the evaluations are written
+        self._written = 0  # evaluations up to this step are in the tables
         self._folds = TrialFolds(folder, spec)
-        self._at: dict[str, Any] = {}  # the run that is being carried out, for its checkpoints
+        self._current: dict[str, Any] = {}  # which of its runs the trial is at, for checkpoints
         self._started = time.time()
         self._saved = time.monotonic()
 
     def carry_out(self) -> None:
-        with preemption.at_work(), self._hang.watching():
+        """Trains, evaluates and writes everything that the trial leaves in the run folder."""
+        with at_work(), self._hang.watching():
             self._carry_out()
 
     def _carry_out(self) -> None:
@@ -76,7 +77,7 @@ class Trial:
         check_weights(self._folder, self._run.model, self._run.weights)
         dataset = load_dataset(self._plan.dataset, self._folder)
         result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
-        self._check_still_wanted()
+        self._check_not_ended()
         self._write_evaluations(result.evaluations)
         if result.weights is not None:
             write_weights(self._folder, self._spec.trial, result.weights)
@@ -88,29 +89,30 @@ class Trial:
     def _carry_out_folds(
         self, dataset: DomainDataset, resume: Checkpoint | None
     ) -> TrainResult | None:
-        """The runs that come before the trial's own; returns the one that ends it by diverging."""
+        """Trains the folds, which come before the trial's own run; returns one that diverged."""
         if not self._plan.makes_folds:
             return None
         domains = [domain.name for domain in dataset.domains]
         for number, run in enumerate(folds_of(self._run, domains)):
             if not self._folds.take(run):
                 own = self._begin(number, run, resume)
-                result = train(run, dataset, self._alive, self._save, own, self._leaving)
+                result = train(run, dataset, self._report_fold, self._save, own, self._must_leave)
                 if result.state == "diverged":
                     reason = f"in the fold without {run.left_out}: {result.reason}"
                     return replace(result, reason=reason, evaluations=())
-                self._folds.carried_out(run, result.evaluations)
-            if resume is None or _number(resume) <= number:  # else rows of later runs are there
-                self._check_still_wanted()
+                self._folds.add(run, result.evaluations)
+            # After a resume from a later run, its rows are in the tables already.
+            if resume is None or _run_number(resume) <= number:
+                self._check_not_ended()
                 self._write_evaluations(())
             progress = self._progress(0, 0.0, 0.0)
-            self._say(replace(progress, folds=number + 1, images=self._folds.images))
+            self._report_progress(replace(progress, folds=number + 1, images=self._folds.images))
         return None
 
     def _carry_out_own_run(self, dataset: DomainDataset, resume: Checkpoint | None) -> TrainResult:
         own = self._begin(len(self._folds.ended), self._run, resume)
         if own is not None:
-            self._known = max((step for step, *_ in own["evaluations"]), default=0)
+            self._written = max((step for step, *_ in own["evaluations"]), default=0)
         keep, step = self._plan.search.keep_weights, self._folds.best[1]
         return train(
             self._run,
@@ -118,52 +120,59 @@ class Trial:
             self._report,
             self._save,
             own,
-            self._leaving,
+            self._must_leave,
             keep,
             step,
             preference(self._plan.search.objectives),
         )
 
     def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:
-        """Notes which of its runs the trial is at, and returns the checkpoint if it is of that."""
-        self._at = {"run": number, "left_out": run.left_out}
-        if resume is None or (_number(resume), resume.get("left_out")) != (number, run.left_out):
+        """Notes which of its runs the trial is at; returns the checkpoint if it is of this run."""
+        self._current = {"run": number, "left_out": run.left_out}
+        if resume is None or (_run_number(resume), resume.get("left_out")) != (
+            number,
+            run.left_out,
+        ):
             return None
         return resume
 
-    def _alive(self, evaluation: Evaluation) -> None:
-        """An evaluation of a fold: a sign of life, and no news before the fold has ended."""
-        self._check_still_wanted()
-        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+    def _report_fold(self, evaluation: Evaluation) -> None:
+        """Reports an evaluation of a fold: its cost, as its score is not known before its end."""
+        self._check_not_ended()
+        self._report_progress(
+            self._progress(evaluation.step, evaluation.seconds, evaluation.passes)
+        )
 
     def _report(self, evaluation: Evaluation) -> None:
         self._evaluations.append(evaluation)
         if self._best is None or self._objectives[0].prefers(evaluation, self._best):
             self._best = evaluation
-        if evaluation.step > self._known:  # else a resumed trial would take rows back
-            self._check_still_wanted()
+        if evaluation.step > self._written:  # else a resumed trial would remove later rows
+            self._check_not_ended()
             self._write_evaluations(self._evaluations)
-        self._say(self._progress(evaluation.step, evaluation.seconds, evaluation.passes))
+        self._report_progress(
+            self._progress(evaluation.step, evaluation.seconds, evaluation.passes)
+        )
 
-    def _say(self, progress: Progress) -> None:
-        with self._hang.resting():  # for as long as the driver is busy with others
+    def _report_progress(self, progress: Progress) -> None:
+        with self._hang.suspended():  # the driver may be busy with other trials
             tune.report(asdict(progress))
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
         due = time.monotonic() - self._saved >= self._plan.training.checkpoint_seconds
-        if due or preemption.asked():
-            self._checkpoints.write(checkpoint() | {"started": self._started} | self._at)
+        if due or preempted():
+            self._checkpoints.write(checkpoint() | {"started": self._started} | self._current)
             self._saved = time.monotonic()
 
-    def _check_still_wanted(self) -> None:
-        """A worker that its driver lost sight of must not write over what came after it."""
+    def _check_not_ended(self) -> None:
+        """Raises Interrupted if a later attempt, which this must not overwrite, has ended it."""
         study, trial = self._spec.study.id, self._spec.trial
         if has_ended(self._folder, study, trial):
             raise Interrupted(f"another attempt at {trial} has ended it")
 
-    def _leaving(self) -> bool:
+    def _must_leave(self) -> bool:
         self._memory.check()
-        return preemption.asked()
+        return preempted()
 
     def _write_evaluations(self, evaluations: Any) -> None:
         tables.write_evaluations(
@@ -178,7 +187,7 @@ class Trial:
         self, step: int, seconds: float, passes: float, result: TrainResult | None = None
     ) -> Progress:
         best = self._best
-        if result is not None:  # of averaged weights, it is none of those that were reported
+        if result is not None:  # averaged weights have evaluations that were not reported
             best = next((e for e in result.evaluations[::-1] if e.step == result.best_step), None)
         values = [] if best is None else [objective.value(best) for objective in self._objectives]
         value, second = [*values, None, None][:2]
@@ -202,23 +211,16 @@ class Trial:
         )
 
 
+def config_of(spec: TrialSpec) -> dict[str, Any]:
+    """The trial as Ray passes it on; `spec_of` is the inverse."""
+    return {"study": spec.study.id, "number": spec.number, "values": dict(spec.values)}
+
+
 def spec_of(config: Mapping[str, Any], plans: Mapping[str, StudyPlan]) -> TrialSpec:
+    """The trial that a config of Ray's stands for."""
     return plans[config["study"]].trial(config["number"], config["values"])
 
 
-def trial_name(config: Mapping[str, Any]) -> str:
-    return f"{config['study']}.{config['number']}"
-
-
-def _number(checkpoint: Checkpoint) -> int:
-    """Of the run that a checkpoint is of, among its trial's."""
+def _run_number(checkpoint: Checkpoint) -> int:
+    """Which of its trial's runs a checkpoint is of; the folds come first."""
     return int(checkpoint.get("run", 0))
-
-
-def config_of(spec: TrialSpec) -> dict[str, Any]:
-    """The trial as Ray carries it; `spec_of` undoes this."""
-    return {
-        "study": spec.study.id,
-        "number": spec.number,
-        "values": dict(spec.values),
-    }

@@ -1,4 +1,4 @@
-"""The folds of one trial: those that it carries out, and those that another has."""
+"""The folds of one trial: those that it trains, and those that another trial has trained."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from training.run import Run
 
 
 class TrialFolds:
-    """What is known of them so far.
+    """The finished folds of a trial.
 
-    steps, seconds, passes: what they cost this trial; one that another carried out is free.
+    steps, seconds, passes: their cost to this trial; a fold that another trial trained is free.
     """
 
     def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
@@ -31,16 +31,16 @@ class TrialFolds:
 
     @property
     def best(self) -> tuple[float | None, int | None]:
-        """The score of the folds that have ended, and the step that has it."""
-        return folds.best(self.ended)
+        """The best score over the finished folds, and the step that has it."""
+        return folds.best_mean(self.ended)
 
     @property
     def images(self) -> int:
-        """That the score was measured on."""
+        """The number of images that the score was measured on."""
         return sum(fold.evaluations[0].scores[0].count for fold in self.ended)
 
     def take(self, run: Run) -> bool:
-        """Adds a fold that was carried out before; False if there is none."""
+        """Adds a fold that was trained before; False if there is none."""
         found = self._shared.read(run)
         if found is None:
             return False
@@ -48,19 +48,19 @@ class TrialFolds:
         self._add(run, evaluations, own=trial == self._trial)
         return True
 
-    def carried_out(self, run: Run, evaluations: Sequence[Evaluation]) -> None:
-        """Adds a fold that this trial carried out, and keeps it for others."""
+    def add(self, run: Run, evaluations: Sequence[Evaluation]) -> None:
+        """Adds a fold that this trial has trained, and writes it for other trials."""
         self._shared.write(run, self._trial, evaluations)
         self._add(run, evaluations, own=True)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of `evaluations`."""
+        """The rows of the finished folds in `evaluations`."""
         return [
             row for fold in self.ended for row in evaluation_rows(fold.evaluations, fold.left_out)
         ]
 
     def _add(self, run: Run, evaluations: Sequence[Evaluation], own: bool) -> None:
-        self.ended.append(folds.ended(run, evaluations))
+        self.ended.append(folds.visible_fold(run, evaluations))
         if own:
             last = evaluations[-1]
             self.steps += last.step

@@ -1,4 +1,4 @@
-"""The rows that trials leave in the tables."""
+"""What a trial reports to the driver, and the rows that it writes into the tables."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from training.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class Progress:
-    """What a trial says of itself at each evaluation; nothing in it was measured on the held-out
-    domain, unless the objective is an oracle.
+    """A trial's report at an evaluation. Only an oracle's objective is from the held-out domain.
 
-    value: of the objective so far, None before the first evaluation; best_step: where it is from.
-    second: of the second objective at that step, if the search has two.
-    started: seconds since the epoch. state: None while it goes on. note: what is to be logged.
-    passes: training.passes.Passes.spent so far. With folds (search.study.folds), step, seconds and
-    passes are those of all runs that this trial carried out. folds: how many have ended, in the
-    report at the end of one; None in all other reports, whose value is no news. images: how many
-    the value was measured on; of folds, in these reports alone.
+    value: the objective so far, None before the first evaluation. best_step: the step it is from.
+    second: the second objective at that step, if the search has two. started: seconds since the
+    epoch. state: None while the trial runs. note: a message for the driver's log. passes:
+    training.passes.Passes.spent so far. images: the number of images behind the value.
+
+    With folds (search.study.folds), step, seconds and passes include all runs that this trial
+    trained. The report at the end of a fold has the number of finished folds in `folds`, and
+    `images`; in all other reports `folds` is None, and the value is not new.
     """
 
     step: int
@@ -42,12 +42,12 @@ class Progress:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Of all objectives."""
+        """The values of all objectives; empty before the first evaluation."""
         return tuple(value for value in (self.value, self.second) if value is not None)
 
 
 def values_of(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """What `Progress.values` were when a row of `trials` was written."""
+    """`Progress.values` as a row of `trials` has them."""
     values = (row["objective"], row.get("objective_2"))
     return tuple(value for value in values if value is not None)
 
@@ -55,9 +55,9 @@ def values_of(row: Mapping[str, Any]) -> tuple[float, ...]:
 def trial_row(
     spec: TrialSpec, progress: Progress | None, state: str, reason: str | None
 ) -> dict[str, Any]:
-    """A row of `trials`; without progress, of a trial that never got to its first evaluation.
+    """A row of `trials`. progress: None for a trial that never reached its first evaluation.
 
-    The score of some of its folds is not the objective, and may well be above what all would give.
+    The objective is left out if only some of the folds have ended: their score is not comparable.
     """
     row = {
         **spec.plan.columns,
@@ -69,11 +69,11 @@ def trial_row(
         **{f"hp_{name}": value for name, value in spec.values.items()},
     }
     if progress is not None:
-        whole = state == "completed" or not spec.plan.makes_folds
+        comparable = state == "completed" or not spec.plan.makes_folds
         row |= {
             "steps": progress.step,
-            "best_step": progress.best_step if whole else None,
-            "objective": progress.value if whole else None,
+            "best_step": progress.best_step if comparable else None,
+            "objective": progress.value if comparable else None,
             "objective_2": progress.second,
             "seconds": progress.seconds,
             "passes": progress.passes,
@@ -89,7 +89,7 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     """Rows of `evaluations`, one per (step, weights, domain, split).
 
-    `fold`: the domain that the fold leaves out which they are of; None for the trial's own run.
+    fold: the domain that their fold leaves out; None for the trial's own run.
     """
     return [
         {

@@ -146,7 +146,7 @@ def test_a_trial_may_be_spared_its_own_run_after_the_last_fold(folder):
 
 def fold_of(folder: RunFolder, spec: Any) -> None:
     scores = tuple(Score(name, "left_out", "in", 0.5, 1.0, 9) for name in ("0", "15"))
-    TrialFolds(folder, spec).carried_out(FOLD, [Evaluation(90, scores, 1.0)])
+    TrialFolds(folder, spec).add(FOLD, [Evaluation(90, scores, 1.0)])
 
 
 def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import datasets
-from search.results.ranking import rank
+from search.results.candidates import rank
 from search.results.selection_rules import RULES
 from search.run import manifest, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import SharedFolds, group
-from search.study.folds import Fold, best, folds_of
+from search.study.folds import Fold, best_mean, folds_of
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker import trial
@@ -296,8 +296,8 @@ def test_steps_that_a_fold_lacks_do_not_count():
             ),
         )
 
-    assert best([]) == (None, None)
-    assert best([fold(s4=0.5)]) == (0.5, 4)
-    assert best([fold(s4=0.2, s8=0.9), fold(s4=0.4)]) == (pytest.approx(0.3), 4)
-    assert best([fold(s4=0.5, s8=0.25), fold(s4=0.0, s8=0.25)]) == (0.25, 4)
-    assert best([fold(s4=0.5), fold(s8=0.5)]) == (None, None)
+    assert best_mean([]) == (None, None)
+    assert best_mean([fold(s4=0.5)]) == (0.5, 4)
+    assert best_mean([fold(s4=0.2, s8=0.9), fold(s4=0.4)]) == (pytest.approx(0.3), 4)
+    assert best_mean([fold(s4=0.5, s8=0.25), fold(s4=0.0, s8=0.25)]) == (0.25, 4)
+    assert best_mean([fold(s4=0.5), fold(s8=0.5)]) == (None, None)

@@ -45,7 +45,7 @@ limit = HangLimit({seconds})
 with limit.watching():
     for sign in range({signs}):
         time.sleep({seconds} / 3)
-        with limit.resting():
+        with limit.suspended():
             print("alive", flush=True)
             time.sleep(1.2 * {seconds} if sign == 0 else 0)
     if {signs} < 4:

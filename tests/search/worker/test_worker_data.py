@@ -17,7 +17,7 @@ from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Dataset
-from search.worker.worker_data import load_dataset
+from search.worker.node import load_dataset
 from tests.datasets.photos import jpeg, tree
 from tests.search.play import small_sweep, without_ray
 

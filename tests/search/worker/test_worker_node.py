@@ -9,11 +9,11 @@ import torch
 
 import models
 from search.checks.check_model import try_model
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
 from search.sweep.schema import Model
-from search.worker.worker_node import COMPUTING, check_node, check_weights
+from search.worker.node import COMPUTING, check_node, check_weights
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_same_packages_are_fine(folder):
 def test_another_version_and_a_missing_package_are_named_with_the_node(folder):
     own = manifest.versions()["torch"]
     driver_has(folder, torch="2.0.0", timm="0.1.0")
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(SteppeError) as refused:
         check_node(folder)
     message = str(refused.value)
     assert message.startswith("node ")
@@ -59,7 +59,7 @@ def test_all_that_is_compared_is_in_the_manifest():
 
 def test_a_node_that_does_not_share_the_run_folder_is_named(tmp_path):
     elsewhere = RunFolder(tmp_path / "not here")
-    with pytest.raises(UserError, match=r"^node .* does not see the run in .*--output$"):
+    with pytest.raises(SteppeError, match=r"^node .* does not see the run in .*--output$"):
         check_node(elsewhere)
 
 
@@ -86,13 +86,13 @@ def test_a_run_knows_the_file_of_weights_that_it_was_made_with(tmp_path):
     check_weights(run, "mlp", str(file))
 
     save(2)
-    with pytest.raises(UserError, match=r"^node .* has other weights in .*w.pt"):
+    with pytest.raises(SteppeError, match=r"^node .* has other weights in .*w.pt"):
         check_weights(run, "mlp", str(file))
-    with pytest.raises(UserError, match=r"was made with other weights in .*w.pt"):
+    with pytest.raises(SteppeError, match=r"was made with other weights in .*w.pt"):
         manifest.record(run, [], (), try_model(model, [Images()]))
     file.unlink()
-    with pytest.raises(UserError, match=r"^node .*: .* there is no file .*w.pt"):
+    with pytest.raises(SteppeError, match=r"^node .*: .* there is no file .*w.pt"):
         check_weights(run, "mlp", str(file))
     torch.save({"net": {"1.weight": torch.full((2, 2), torch.nan)}}, file)
-    with pytest.raises(UserError, match=r"^model: .*w.pt do not fit"):
+    with pytest.raises(SteppeError, match=r"^model: .*w.pt do not fit"):
         try_model(model, [Images()])
