@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import friedmanchisquare, rankdata
 
-from search.results import mean_ranks, paired
+from search.results import comparison
 from search.results.intervals import Intervals, estimate, means_of_units
 
 METHODS = ("ERM", *(f"method {number}" for number in range(1, 8)))
@@ -204,12 +204,12 @@ def _same_as_compare(case: Case, accuracy: np.ndarray) -> None:
         ]
     )
     best = _best(case, accuracy[:, None])[0]
-    printed = [(paired.compare(selection, METHODS[1:], METHODS[0]), "a", 0, len(METHODS) - 1)]
+    printed = [(comparison.compare(selection, METHODS[1:], METHODS[0]), "a", 0, len(METHODS) - 1)]
     if not np.isnan(accuracy[:, best]).any():
-        printed.append((paired.compare_best(selection), "b", best, PAIRS))
+        printed.append((comparison.compare_best(selection), "b", best, PAIRS))
     for frame, other, one, comparisons in printed:
         own = frame.groupby("dataset", sort=False).get_group(
-            paired.ALL if len(case.domains) > 1 else "d0"
+            comparison.ALL if len(case.domains) > 1 else "d0"
         )
         columns = [METHODS.index(name) for name in own[other]]
         sign = 1 if other == "a" else -1
@@ -229,10 +229,10 @@ def _ranks(case: Case, accuracy: np.ndarray) -> tuple[bool, bool]:
     # Without ties p is a function of Friedman's statistic: each value is worked out once.
     statistic = len(units), int(np.square(ranks.sum(axis=0)).sum())
     if statistic not in _known:
-        distance = mean_ranks.critical_difference(len(METHODS), len(units))
-        _known[statistic] = mean_ranks.friedman(ranks), distance
+        distance = comparison.critical_difference(len(METHODS), len(units))
+        _known[statistic] = comparison.friedman(ranks), distance
     p, distance = _known[statistic]
-    return p < mean_ranks.RISK, np.ptp(ranks.mean(axis=0)) >= distance
+    return p < comparison.RISK, np.ptp(ranks.mean(axis=0)) >= distance
 
 
 _known: dict[tuple[int, int], tuple[float, float]] = {}
@@ -246,7 +246,7 @@ def _old(accuracy: np.ndarray, rng: np.random.Generator) -> tuple[bool, bool, bo
     weights = rng.multinomial(len(whole), np.full(len(whole), 1 / len(whole)), RESAMPLES)
     low, high = np.percentile(weights @ differences / len(whole), [2.5, 97.5], axis=0)
     outside = (low > 0) | (high < 0)
-    return not outside[0], outside.any(), friedmanchisquare(*whole.T).pvalue < mean_ranks.RISK
+    return not outside[0], outside.any(), friedmanchisquare(*whole.T).pvalue < comparison.RISK
 
 
 def table(found: dict[Case, Shares]) -> Table:

@@ -199,7 +199,7 @@ def report(
     Example: `python -m search report runs/quickstart`
     """
     with _user_errors():
-        from search.report.write import write
+        from search.report.page import write
 
         print(f"Report: {_short(write(run, output))}")
 

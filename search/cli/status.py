@@ -18,9 +18,9 @@ from search.run import lease, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
+from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
-from search.study.spending import WALL_HOURS, Limit
 from search.study.study import Study
 from search.study.trial_attributes import state_of
 

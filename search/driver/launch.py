@@ -27,8 +27,8 @@ from search.run.run_folder import CHECKPOINTS, FOLDS, MANIFEST, SWEEP, TRIALS, W
 from search.run.storage import JOURNAL
 from search.run.wall_clock import WALL_CLOCK, WallClock
 from search.study.plan import plans
-from search.study.resolved_sweep import as_yaml, changed, differences
-from search.study.studies import asked_studies
+from search.study.resolved_sweep import as_yaml, differ, differences
+from search.study.study import study_columns
 from search.sweep import config_errors
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
@@ -87,7 +87,7 @@ def launch(
         _logging_to(folder),
         _no_false_start(folder),
     ):
-        if not folder.exists(SWEEP) or changed(sweep, sweep_of(folder)):
+        if not folder.exists(SWEEP) or differ(sweep, sweep_of(folder)):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         warm_start.record(folder, begin_with)
         saw = saw_held_out(sweep.search)
@@ -143,7 +143,7 @@ def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder,
 def finish(sweep: Sweep, folder: RunFolder) -> None:
     """Writes the selection table from the trials so far."""
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
-    asked = asked_studies(sweep)
+    asked = study_columns(sweep)
     why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
     chosen = select(trials, evaluations, tuple(METHODS), asked, why)
     tables.write_selection(folder, chosen)

@@ -3,7 +3,7 @@
 Siblings have the dataset, the model and the algorithm in common, so also the space. Under `seeds`
 they have the held-out domain in common too. Under `domains` they may not: such a sibling trains and
 validates on the domain that is held out here, so what it proposes was shaped by that domain's
-labels, and the results say so (search.results.provenance).
+labels, and the results say so (search.results.notes).
 
 What is proposed depends on how far the siblings are, and so on timing. It is queued in the storage,
 with the trial that it comes from, so that a resume knows it.

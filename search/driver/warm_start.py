@@ -21,10 +21,9 @@ from search.results.loading import read_sweep
 from search.results.notes import saw_held_out
 from search.run import tables
 from search.run.run_folder import WARM_START, RunFolder
-from search.space.ranges import Fixed, Range, Value, show_value, text
+from search.space.ranges import Fixed, Range, Value, show_value, text, value_in
 from search.study.plan import StudyPlan
 from search.study.study import Study
-from search.study.study_space import placed
 from search.sweep.search_keys import WarmStart
 
 log = logging.getLogger("steppe")
@@ -160,7 +159,7 @@ def _setting(row: Mapping[str, Any], space: Mapping[str, Range]) -> tuple[Settin
         value = row.get(f"hp_{name}")
         if isinstance(range_, Fixed) or pd.isna(value):
             continue
-        inside = placed(range_, value)
+        inside = value_in(range_, value)
         if inside is None:
             shown = show_value(value)
             return None, f"{name} is outside of {text(range_)}, such as {shown}"

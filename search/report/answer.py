@@ -1,4 +1,4 @@
-"""What a reader came for: which method is best, by how much, and with which settings."""
+"""The answer of a run: which method is best, by how much, and with which settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from search.report.searched_columns import show, varied
-from search.results import paired
+from search.report.reported_run import searched
+from search.results import comparison
+from search.results.formats import cell_text
 from search.results.intervals import HERE, LIKE
 from search.results.summaries import AVERAGE, Cell, ResultTable
 
-_TOLD = ("rho", "alpha", "lr")
+_FIRST = ("rho", "alpha", "lr")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
     rivals = [*order[1:2], *(["ERM"] if "ERM" in order[2:] else [])]
     sentences = [
         _margin(difference, complete[difference["b"]])
-        for difference in _differences(rows, best, paired.ALL if overall else column.dataset)
+        for difference in _differences(rows, best, comparison.ALL if overall else column.dataset)
         if difference["b"] in rivals
     ]
     missing = [algorithm for algorithm in last if algorithm not in complete]
@@ -70,7 +71,7 @@ def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
         sentences.append(f"Not compared, as results are missing: {', '.join(missing)}.")
     if not overall:
         winners = rows[rows["algorithm"] == best]
-        told = [f"{name} {values}" for name, values in spread(winners, _TOLD).items()]
+        told = [f"{name} {values}" for name, values in spread(winners, _FIRST).items()]
         if told:
             studies = "its only study" if len(winners) == 1 else f"its {len(winners)} studies"
             sentences.append(f"Selected in {studies}: {', '.join(told)}.")
@@ -93,19 +94,19 @@ def spread(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
         if not pd.api.types.is_numeric_dtype(values):
             found[name] = ", ".join(map(str, dict.fromkeys(values)))
             continue
-        median = show(float(values.median()))
-        low, high = show(float(values.min())), show(float(values.max()))
+        median = cell_text(float(values.median()))
+        low, high = cell_text(float(values.min())), cell_text(float(values.max()))
         found[name] = median if low == high else f"{median} ({low} to {high})"
     return found
 
 
 def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: what was selected by dataset and algorithm, of what the trials varied.
+    """Header and rows: the selected values of the searched hyperparameters, by algorithm.
 
     The first hyperparameters have columns; the others, which most algorithms lack, share the last.
     """
-    names = [name for name in varied(trials) if f"hp_{name}" in chosen]
-    first = [name for name in _TOLD if name in names]
+    names = [name for name in searched(trials) if f"hp_{name}" in chosen]
+    first = [name for name in _FIRST if name in names]
     others = [name for name in names if name not in first]
     several = chosen["dataset"].nunique() > 1
     rows = []
@@ -122,7 +123,7 @@ def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], lis
 
 def _differences(rows: pd.DataFrame, best: str, dataset: str) -> list[dict[Any, Any]]:
     """The best against each other algorithm, the nearest first."""
-    found = paired.compare_best(rows, best)
+    found = comparison.compare_best(rows, best)
     if found.empty:
         return []
     own = found[found["dataset"] == dataset].sort_values("difference", kind="stable")

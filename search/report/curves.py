@@ -1,4 +1,4 @@
-"""Accuracy over the steps of the selected trials, for each held-out domain."""
+"""How accuracy rose: over the steps of the selected trials, and over the trials of the search."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import INK, STAR, Figure, Look, dress, label, looks, panels
-from search.report.run import Run
-from search.report.scores import spoken
+from search.report.figure import INK, STAR, Figure, Look, dress, label, looks, panels, place
+from search.report.reported_run import ReportedRun, averaged_first
 
 SHOWN_AT_ONCE = 6
 MOST_ALGORITHMS = 12
 MOST_SEEDS = 3
+HISTORY_COLUMNS = 2
 
 
-def curves(run: Run, ranked: Sequence[str]) -> Figure | None:
+def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
     """The curves of the winners of each study; None if there are none.
 
-    `ranked`: the algorithms, best first. The first are shown, some more at a click, and no more.
+    ranked: the algorithms, best first. The first are shown, some more at a click, the rest never.
     """
-    chosen = run.chosen
+    chosen = run.winners
     seeds = list(dict.fromkeys(chosen["seed"]))
     kept = [name for name in ranked if name in set(chosen["algorithm"])][:MOST_ALGORITHMS]
     shown = chosen[chosen["algorithm"].isin(kept) & chosen["seed"].isin(seeds[:MOST_SEEDS])]
@@ -113,7 +113,7 @@ def _drawing(
 
 def _by_step(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Trial -> mean accuracy over the domains of these rows, by step."""
-    rows = spoken(rows)
+    rows = averaged_first(rows)
     keys = [rows["trial"].astype(object), rows["step"]]
     means = rows.groupby(keys, sort=True)["accuracy"].mean()
     return {str(trial): scores.droplevel(0) for trial, scores in means.groupby(level=0)}
@@ -138,3 +138,66 @@ def _points(
             star["y"].append(round(float(series[step]), 5))
             star["text"].append(f"{text}, selected")
     return line, star
+
+
+def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
+    """The best objective after each number of trials, a panel per dataset; None without any.
+
+    ranked: the algorithms, best first; those after the first 12 are shown at a click.
+    """
+    ended = run.trials[run.trials["objective"].notna()]
+    if ended.empty:
+        return None
+    looks_ = looks(run.algorithms)
+    datasets = [name for name in run.datasets if name in set(ended["dataset"])]
+    columns = min(HISTORY_COLUMNS, len(datasets))
+    figure = panels(datasets, columns, 320)
+    named: set[str] = set()
+    for panel, dataset in enumerate(datasets):
+        ends: list[float] = []
+        for algorithm in ranked:
+            rows = ended[(ended["dataset"] == dataset) & (ended["algorithm"] == algorithm)]
+            if rows.empty:
+                continue
+            best = _mean_best(rows)
+            ends.append(best.iloc[-1])
+            look = looks_[algorithm]
+            figure.add_scatter(
+                x=list(range(1, len(best) + 1)),
+                y=best.round(5).tolist(),
+                mode="lines+markers",
+                line={"color": look.colour, "dash": look.dash, "shape": "hv", "width": 1.8},
+                marker={"symbol": look.symbol, "size": 6, "color": look.colour},
+                name=label(algorithm),
+                legendgroup=algorithm,
+                visible=True if ranked.index(algorithm) < MOST_ALGORITHMS else "legendonly",
+                showlegend=algorithm not in named,
+                hovertemplate=f"{label(algorithm)}<br>%{{x}} trials: %{{y:.1%}}<extra></extra>",
+                **place(panel, columns),
+            )
+            named.add(algorithm)
+        figure.update_yaxes(range=_range(ends), **place(panel, columns))
+    figure.update_xaxes(title_text="trials of a study", rangemode="tozero")
+    figure.update_yaxes(tickformat=".1%")
+    return Figure(
+        "history",
+        "History of the search",
+        f"The best value of the objective ({run.sweep.search.objectives[0]}) after each number "
+        "of trials, mean over the studies of an algorithm (held-out domains and seeds), as far as "
+        "all that have begun have come. The axis begins below the lowest end of a "
+        "line; one that still rises there asks for more trials.",
+        {"": figure},
+    )
+
+
+def _range(ends: list[float]) -> list[float]:
+    room = max(max(ends) - min(ends), 0.01)
+    return [min(ends) - 0.5 * room, max(ends) + 0.15 * room]
+
+
+def _mean_best(rows: pd.DataFrame) -> pd.Series:
+    """By number of trials, from 1 to what all studies have reached."""
+    last = int(rows.groupby("study", observed=True)["number"].max().min())
+    table = rows.pivot_table(index="number", columns="study", values="objective", observed=True)
+    # A trial that runs or failed leaves the best as it was.
+    return table.reindex(range(last + 1)).cummax().ffill().mean(axis=1)

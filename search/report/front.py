@@ -1,29 +1,30 @@
-"""A search with two objectives: what it gained in one by giving up some of the other."""
+"""A search with two objectives: what its trials gain in one by losing in the other."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.by_domain import MOST_POINTS, crowded
+from search.report.against_accuracy import COLUMNS, MOST_POINTS, crowded
 from search.report.figure import INK, STAR, Figure, label, looks, panels, place
-from search.report.run import Run
+from search.report.reported_run import ReportedRun
 from search.results.fronts import VALUES, on_front, two_objectives
-from search.results.run_objectives import objectives
-
-COLUMNS = 3
 
 
-def front(run: Run) -> Figure | None:
-    """Both values of every completed trial, a panel per held-out domain, and the front of each
-    study; None for a search with one objective, or without any such trial."""
+def front(run: ReportedRun) -> Figure | None:
+    """Both values of every completed trial, a panel per held-out domain, and each study's front.
+
+    None for a search with one objective, or without a completed trial.
+    """
     if not two_objectives(run.sweep):
         return None
     done = run.trials[run.trials["state"] == "completed"].dropna(subset=VALUES)
     if done.empty:
         return None
     done = done.assign(front=on_front(done))
-    names = objectives(run.sweep["search"])
+    names = run.sweep.search.objectives
     drawings = {
         label(dataset): _drawing(run, rows, names)
         for dataset, rows in done.groupby("dataset", sort=False, observed=True)
@@ -39,9 +40,9 @@ def front(run: Run) -> Figure | None:
     )
 
 
-def _drawing(run: Run, rows: pd.DataFrame, names: list[str]) -> go.Figure:
+def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     looks_ = looks(run.algorithms)
-    selected = set(run.chosen["trial"])
+    selected = run.selected
     domains = list(dict.fromkeys(rows["held_out"]))
     columns = min(COLUMNS, len(domains))
     figure = panels([f"{domain} held out" for domain in domains], columns, 300)

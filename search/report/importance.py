@@ -5,18 +5,20 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.report.figure import INK, Figure, dress, label
-from search.report.run import Run
+from search.report.reported_run import ReportedRun
 from search.results.hyperparameter_importance import importance as importances
 
 
-def importance(run: Run) -> Figure | str:
-    """Algorithms down and hyperparameters across, for each dataset; a sentence if there is nothing
-    to learn them from."""
+def importance(run: ReportedRun) -> Figure | str:
+    """Algorithms down and hyperparameters across, for each dataset.
+
+    A sentence instead if there are too few trials.
+    """
     try:
-        found = importances(run.trials, {run.name: run.sweep})
-    except UserError as error:
+        found = importances(run.trials, [run.loaded])
+    except SteppeError as error:
         return str(error)
     drawings = {
         label(dataset): _drawing(rows)

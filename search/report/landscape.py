@@ -9,14 +9,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels, place
-from search.report.run import Run
-from search.report.searched_columns import show, varied
+from search.report.reported_run import ReportedRun, searched
+from search.results.formats import DIGITS, cell_text
 from search.space.ranges import Interval, Range
 
 COLUMNS = 3
 MOST_POINTS = 400  # in a panel
-# Below the best by this share of all trials: darker than that says nothing more.
-_DARKEST = 0.2
+_DARKEST = 0.2  # this share of the trials, the worst, has the darkest colour
 
 _SCORES = {
     "validation": ("below", "validation"),
@@ -24,14 +23,11 @@ _SCORES = {
 }
 
 
-def landscape(run: Run, scores: pd.DataFrame) -> Figure | None:
-    """A panel per algorithm, for each dataset; None if nothing was varied.
-
-    `scores`: as `scores.scores` returns them.
-    """
+def landscape(run: ReportedRun) -> Figure | None:
+    """A panel per algorithm, for each dataset; None if no hyperparameter was searched."""
     drawings: dict[str, go.Figure] = {}
     crowded = False
-    for dataset, rows in scores.groupby("dataset", sort=False, observed=True):
+    for dataset, rows in run.scores.groupby("dataset", sort=False, observed=True):
         stopped = run.trials[
             (run.trials["dataset"] == dataset) & (run.trials["state"] != "completed")
         ]
@@ -65,7 +61,7 @@ def landscape(run: Run, scores: pd.DataFrame) -> Figure | None:
 
 def axes_of(trials: pd.DataFrame) -> tuple[str, str] | None:
     """What to draw along x and y: rho and alpha, else lr and rho, else what there is."""
-    names = varied(trials)
+    names = searched(trials)
     if not names:
         return None
     for pair in (("rho", "alpha"), ("lr", "rho")):
@@ -77,11 +73,11 @@ def axes_of(trials: pd.DataFrame) -> tuple[str, str] | None:
 def _drawing(
     found: Mapping[str, tuple[tuple[str, str], pd.DataFrame]],
     stopped: pd.DataFrame,
-    run: Run,
+    run: ReportedRun,
     score: tuple[str, str],
 ) -> go.Figure:
     column, title = score
-    selected = set(run.chosen["trial"])
+    selected = run.selected
     columns = min(COLUMNS, len(found))
     figure = panels(list(found), columns, 270)
     every = pd.concat([points[column] for _, points in found.values()])
@@ -153,9 +149,9 @@ def _values(rows: pd.DataFrame, name: str) -> list[object]:
 
 
 def _brief(value: Any) -> object:
-    """Not with more digits than can be seen: there are many of them."""
+    """The value with few digits: there are many of them on the page."""
     if isinstance(value, float):
-        return None if pd.isna(value) else float(f"{value:.4g}")
+        return None if pd.isna(value) else float(f"{value:.{DIGITS}g}")
     return None if pd.isna(value) else value
 
 
@@ -168,7 +164,7 @@ def _scale(space: Mapping[str, Range], name: str) -> dict[str, object]:
 
 def _told(row: Mapping[Any, Any], x: str, y: str) -> str:
     names: Sequence[str] = [name for name in (x, y) if name]
-    values = ", ".join(f"{name} {show(row[f'hp_{name}'])}" for name in names)
+    values = ", ".join(f"{name} {cell_text(row[f'hp_{name}'])}" for name in names)
     lines = [f"{row['held_out']} held out, seed {row['seed']}, trial {row['number']}", values]
     if "validation" in row:
         lines.append(f"validation {_percent(row['validation'])}")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from search.report.run import Run
-from search.results.budget_notes import about_ending
-from search.results.document import Grid
-from search.results.plain_sweep import asked_studies
-from search.results.provenance import about_origins
+from search.report.reported_run import ReportedRun
+from search.results.formats import Grid
+from search.results.notes import about_ending, about_search
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
@@ -36,20 +34,21 @@ class MethodTables:
         return sum(max(len(grid.rows) - MOST_WINNERS, 0) for grid in self.winners)
 
 
-def by_method(run: Run) -> tuple[list[MethodTables], list[str]]:
-    """Those of the methods that found a winner, the main one first, with or without; and the names
-    of the other methods."""
+def by_method(run: ReportedRun) -> tuple[list[MethodTables], list[str]]:
+    """The tables of the main method and of those that found a winner, the main one first.
+
+    Then the names of the other methods.
+    """
     names = [str(name) for name in dict.fromkeys(run.selection["method"])]
     found = set(run.selection.loc[run.selection["accuracy"].notna(), "method"])
     shown = [run.method, *(name for name in names if name in found and name != run.method)]
     return [_tables(run, name) for name in shown], [name for name in names if name not in shown]
 
 
-def _tables(run: Run, method: str) -> MethodTables:
+def _tables(run: ReportedRun, method: str) -> MethodTables:
     summary = summarize(run.selection[run.selection["method"] == method])
-    notes = about_origins(run.name, run.sweep, run.trials)
-    studies = asked_studies(run.sweep)
-    notes += about_ending(run.name, run.sweep, studies, run.unfinished, run.trials, run.budget)
+    notes = about_search(run.loaded, run.trials)
+    notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
     noted = [replace(table, notes=(*table.notes, *notes)) for table in summary.tables]
     # That of all datasets first.
     tables = sorted(noted, key=lambda table: table.columns[-1].dataset != AVERAGE)

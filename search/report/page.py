@@ -1,4 +1,4 @@
-"""The page: what each part of the report computes, put into the template."""
+"""The page: what each part of the report computes, put into the template, and where it is written."""
 
 from __future__ import annotations
 
@@ -8,61 +8,58 @@ from pathlib import Path
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from search.errors import UserError
+from search.errors import SteppeError
+from search.report.against_accuracy import flatness_figure, validation_figure, validation_quality
 from search.report.answer import answers, ranked, settings
-from search.report.cost import costs
-from search.report.curves import curves
-from search.report.failures import failures
+from search.report.curves import curves, history
 from search.report.figure import Figure
-from search.report.flatness import flatness
 from search.report.front import front
-from search.report.history import history
 from search.report.importance import importance
 from search.report.landscape import landscape
 from search.report.method_tables import MOST_WINNERS, by_method
+from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
-from search.report.run import Run
-from search.report.scores import scores
-from search.report.validation_trust import trust, trust_figure
-from search.results import comparison
-from search.results.document import Grid
-from search.results.provenance import about_origins, saw_held_out
+from search.report.reported_run import ReportedRun, read
+from search.results import comparison_document
+from search.results.formats import Grid
+from search.results.notes import about_search, saw_held_out
+from search.run.run_folder import RunFolder
 
 HERE = Path(__file__).parent
+REPORT = "report.html"
 
 
-def page(run: Run) -> str:
+def page(run: ReportedRun) -> str:
     """The report as one HTML document that needs nothing else."""
     methods, without = by_method(run)
     tables = methods[0].tables
     order = ranked(tables, run.algorithms)
-    reached = scores(run.trials, run.evaluations)
-    trusted = trust(run, reached)
+    quality = validation_quality(run)
     lost, more_lost = failures(run.trials)
-    whole, by_algorithm, by_study = costs(run)
+    whole, by_algorithm, by_study = trial_hours(run)
     figures: dict[str, Figure | str | None] = {
         "curves": curves(run, order),
-        "landscape": landscape(run, reached),
-        "parallel": parallel(run, reached),
+        "landscape": landscape(run),
+        "parallel": parallel(run),
         "importance": importance(run),
         "history": history(run, order),
         "front": front(run),
-        "trust": trust_figure(run, reached, trusted),
-        "flatness": flatness(run, reached),
+        "validation": validation_figure(run, quality),
+        "flatness": flatness_figure(run),
     }
     return _template().render(
         run=run,
         ended=len(run.trials),
         main_method=run.method,
-        saw_held_out=saw_held_out(run.sweep),
+        saw_held_out=saw_held_out(run.sweep.search),
         answers=answers(tables, run.main),
-        settings=settings(run.chosen, run.trials),
+        settings=settings(run.winners, run.trials),
         methods=methods,
         without=without,
         most_winners=MOST_WINNERS,
         compared=_compared(run),
         figures=figures,
-        trust=trusted,
+        validation_quality=quality,
         failures=lost,
         more_failures=more_lost,
         cost=whole,
@@ -74,13 +71,34 @@ def page(run: Run) -> str:
     )
 
 
-def _compared(run: Run) -> tuple[Grid, ...] | str:
+def _compared(run: ReportedRun) -> tuple[Grid, ...] | str:
     """Paired differences and ranks, or why there are none."""
     try:
-        notes = about_origins(run.name, run.sweep, run.trials)
-        return comparison.document(run.main, None, run.method, notes).grids
-    except UserError as error:
+        notes = about_search(run.loaded, run.trials)
+        return comparison_document.document(run.main, None, run.method, notes).grids
+    except SteppeError as error:
         return str(error)
+
+
+def write(run: str, output: Path | None = None) -> str:
+    """Writes the report of a run into its folder, or to `output`; returns where it is.
+
+    Raises SteppeError for a run that does not exist or is damaged, and if nothing can be written
+    there.
+    """
+    html = page(read(run)).encode()
+    folder = RunFolder(run)
+    try:
+        if output is None:
+            folder.without_retries().write_bytes(REPORT, html)
+            return folder.path(REPORT) if folder.local else _inside(folder.uri)
+        output.write_bytes(html)
+    except OSError as error:
+        place = output or folder.uri
+        raise SteppeError(
+            f"cannot write the report to {place}: {error}; give another place with --output"
+        ) from error
+    return str(output)
 
 
 @cache
@@ -93,3 +111,8 @@ def _template() -> jinja2.Template:
     )
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
     return environment.from_string((HERE / "page.html.j2").read_text())
+
+
+def _inside(uri: str) -> str:
+    place, question, query = uri.partition("?")
+    return f"{place.rstrip('/')}/{REPORT}{question}{query}"

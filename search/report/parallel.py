@@ -1,7 +1,7 @@
 """Parallel coordinates: every setting as a line through its values.
 
-Optuna's own drawing of them has a trace per trial and the colours of one background: too large for
-a page of many studies, and hard to see in the dark. Plotly's needs WebGL, which does not print.
+Optuna's drawing has a trace per trial and colours for a light background: too large for a page of
+many studies, and hard to see in the dark. Plotly's needs WebGL, which does not print.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.report.figure import INK, MUTED, PAPER, Figure, dress, label
-from search.report.run import Run
-from search.report.searched_columns import varied
+from search.report.reported_run import ReportedRun, searched
+from search.results.formats import cell_text
 from search.space.ranges import Interval, Range
 
 MOST_LINES = 20_000  # in all drawings together
@@ -34,17 +34,14 @@ class Axis:
     ticks: dict[float, str]
 
 
-def parallel(run: Run, scores: pd.DataFrame) -> Figure | None:
-    """One drawing for each dataset and algorithm of which two trials completed; None without any.
-
-    `scores`: as `scores.scores` returns them.
-    """
-    scores = scores[scores["below"].notna()]
+def parallel(run: ReportedRun) -> Figure | None:
+    """One drawing for each dataset and algorithm of which two trials completed; None without any."""
+    scores = run.scores[run.scores["below"].notna()]
     keys = ["dataset", "algorithm"]
     groups = [
         (str(dataset), str(algorithm), rows)
         for (dataset, algorithm), rows in scores.groupby(keys, sort=False, observed=True)
-        if len(rows) > 1 and varied(rows)
+        if len(rows) > 1 and searched(rows)
     ]
     most = max(MOST_LINES // max(len(groups), 1), FEWEST_LINES)
     drawings = {
@@ -68,7 +65,7 @@ def parallel(run: Run, scores: pd.DataFrame) -> Figure | None:
 
 
 def _drawing(scores: pd.DataFrame, space: Mapping[str, Range]) -> go.Figure:
-    names = [name for name in varied(scores) if scores[f"hp_{name}"].notna().all()]
+    names = [name for name in searched(scores) if scores[f"hp_{name}"].notna().all()]
     scores = scores.sort_values("below", kind="stable")  # the best on top of the others
     below = 100 * scores["below"]
     axes = [_axis(name, scores[f"hp_{name}"], space.get(name)) for name in names]
@@ -143,7 +140,7 @@ def _axis(name: str, values: pd.Series, range_: Range | None) -> Axis:
     at = np.unique(drawn)
     if len(at) > TICKS:
         at = np.linspace(drawn.min(), drawn.max(), TICKS)
-    return _scaled(name, drawn, {float(v): f"{10**v if log else v:.3g}" for v in at})
+    return _scaled(name, drawn, {float(v): cell_text(float(10**v if log else v)) for v in at})
 
 
 def _scaled(name: str, drawn: np.ndarray, ticks: dict[float, str]) -> Axis:

@@ -25,7 +25,7 @@ from search.reproduce import predictions, surroundings
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.repeat import load_dataset, repeat
 from search.reproduce.rerun import judged, settings
-from search.results.run_objectives import DEFAULT, main_method
+from search.results.loading import DEFAULT_METHOD, main_method
 from search.results.selection import rule_of, select
 from search.run import manifest
 from search.run.checkpoints import read_weights
@@ -73,9 +73,9 @@ def export(
 
     Raises SteppeError if nothing can be chosen, or the model cannot be made or written.
     """
-    rule_of(method or DEFAULT)  # before anything is read
+    rule_of(method or DEFAULT_METHOD)  # before anything is read
     ended = ended_run(run)
-    method = method or main_method([ended.sweep.model_dump()])
+    method = method or main_method([ended.sweep])
     chosen = _selected(ended, name, method)
     trial = chosen.trial
     place = output or Path("exported") / trial.name

@@ -25,19 +25,21 @@ from typing import Any
 
 import pandas as pd
 
-from search.errors import UserError
-from search.nearest import way_out
-from search.results import plain_sweep, published_tables, selection
-from search.results.budget_notes import about_ending, spent, untried
-from search.results.plain_sweep import Sweep
-from search.results.provenance import about_origins
-from search.results.result_frames import categorical, joined
-from search.results.run_objectives import main_method
+from search.errors import SteppeError, way_out
+from search.results import notes, published_tables, selection
+from search.results.candidates import within_passes
+from search.results.display_names import Difference, training_differences, with_display_names
+from search.results.loading import (
+    LoadedRun,
+    categorical,
+    in_tables,
+    joined,
+    main_method,
+    read_run,
+)
 from search.results.summaries import BY, Summary, summarize
-from search.results.told_apart import Difference, Part, told_apart
-from search.run import manifest, tables
+from search.run import manifest
 from search.run.run_folder import RunFolder
-from search.study.spending import Limit
 
 
 @dataclass(frozen=True)
@@ -45,23 +47,30 @@ class Results:
     """The tables of one run, or of several together, as they stood when they were read.
 
     trials, evaluations: as docs/files.md has them; texts that repeat are categories, in the order
-    of the sweep. sweeps: each run's sweep.yaml, by the run's name. unfinished: studies that have
-    not ended. budgets: by run, the limits of its budget. passes: the cost at which every training
-    run is cut off, None if it is not: see `at_cost`. apart: which runs were told apart, and why.
+    of the sweep. runs: by name. passes: the cost at which every training run is cut off, None if it
+    is not (see `at_cost`). differences: why runs have rows or tables of their own.
     """
 
     trials: pd.DataFrame
     evaluations: pd.DataFrame
-    sweeps: Mapping[str, Sweep]
-    unfinished: frozenset[str]
-    budgets: Mapping[str, Sequence[Limit]]
+    runs: Mapping[str, LoadedRun]
     passes: float | None = None
-    apart: Sequence[Difference] = ()
+    differences: Sequence[Difference] = ()
 
     @property
     def method(self) -> str:
         """The selection method where none is named: that of the search's objective."""
-        return main_method(self.sweeps.values())
+        return main_method(run.sweep for run in self.runs.values())
+
+    @property
+    def studies(self) -> Sequence[Mapping[str, Any]]:
+        """The study columns of every study of the runs, in the order of the sweeps."""
+        return [study for run in self.runs.values() for study in run.study_columns]
+
+    @property
+    def unfinished(self) -> frozenset[str]:
+        """The studies that have not ended."""
+        return frozenset().union(*(run.unfinished for run in self.runs.values()))
 
     @cached_property
     def selection(self) -> pd.DataFrame:
@@ -73,54 +82,53 @@ def load(*runs: str | os.PathLike[str]) -> Results:
     """The results of a run folder or URI, or of several runs as if they were one.
 
     Runs that differ in data, model, training or search keep rows of their own, named after the run
-    (told_apart.py). Raises UserError for what is not a run, for one that is given twice, and for
-    two runs that hold the same study.
+    (search.results.display_names). Raises SteppeError for what is not a run, for one that is given
+    twice, and for two runs that hold the same study.
     """
+    folders = _folders(runs)
+    loaded: dict[str, LoadedRun] = {}
+    tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    for folder in folders:
+        name = folder.name if folder.name not in loaded else folder.uri
+        images = manifest.fingerprints(folder) if len(folders) > 1 else {}
+        loaded[name], *own = read_run(folder, name, images)
+        tables.append((own[0], own[1]))
+    differences: list[Difference] = []
+    if len(loaded) > 1:
+        named, differences = with_display_names([*loaded.values()])
+        loaded = {run.name: run for run in named}
+        tables = [
+            (in_tables(trials, run), in_tables(evaluations, run))
+            for run, (trials, evaluations) in zip(named, tables, strict=True)
+        ]
+    studies = [study for run in loaded.values() for study in run.study_columns]
+    return Results(
+        categorical(joined([trials for trials, _ in tables]), studies),
+        categorical(joined([evaluations for _, evaluations in tables]), studies),
+        loaded,
+        differences=tuple(differences),
+    )
+
+
+def _folders(runs: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
     if not runs:
-        raise UserError("name at least one run, such as runs/quickstart")
+        raise SteppeError("name at least one run, such as runs/quickstart")
     folders: dict[str, RunFolder] = {}
     for run in runs:
         folder = RunFolder.existing(run)
         place = os.path.realpath(folder.root) if folder.local else folder.uri
         if place in folders:
-            raise UserError(f"the run {folder.uri} is given twice; name it once")
+            raise SteppeError(f"the run {folder.uri} is given twice; name it once")
         folders[place] = folder
-    parts: list[Part] = []
-    budgets: dict[str, Sequence[Limit]] = {}
-    for folder in folders.values():
-        sweep = plain_sweep.read(folder)
-        # In this order: a trial in `trials` has all of its evaluations.
-        ended = frozenset(tables.ended_studies(folder))
-        trials = tables.read_trials(folder)
-        evaluations = tables.read_evaluations(folder)
-        name = folder.name if folder.name not in budgets else folder.uri
-        budgets[name] = spent(folder, sweep, trials)
-        data = manifest.fingerprints(folder) if len(folders) > 1 else {}
-        parts.append(Part(name, sweep, trials, evaluations, data, ended))
-    apart: list[Difference] = []
-    if len(parts) > 1:
-        parts, apart = told_apart(parts)
-    sweeps = {part.run: part.sweep for part in parts}
-    ended = frozenset(study for part in parts for study in part.ended)
-    asked = _asked(sweeps)
-    return Results(
-        categorical(joined([part.trials for part in parts]), asked),
-        categorical(joined([part.evaluations for part in parts]), asked),
-        sweeps,
-        frozenset(study["study"] for study in asked if study["study"] not in ended),
-        budgets,
-        apart=tuple(apart),
-    )
+    return [*folders.values()]
 
 
 def at_cost(results: Results, passes: float) -> Results:
-    """The results as if each training run had ended after so many passes (equal_cost.py).
+    """The results as if each training run had ended after so many forward and backward passes.
 
-    Raises UserError for tables without passes.
+    Raises SteppeError for tables without passes.
     """
-    from search.results.equal_cost import cut
-
-    return replace(results, evaluations=cut(results.evaluations, passes), passes=passes)
+    return replace(results, evaluations=within_passes(results.evaluations, passes), passes=passes)
 
 
 def select(results: Results, method: str | None = None) -> pd.DataFrame:
@@ -128,7 +136,7 @@ def select(results: Results, method: str | None = None) -> pd.DataFrame:
 
     Without a method by `results.method`, here as below.
 
-    Raises UserError for an unknown method.
+    Raises SteppeError for an unknown method.
     """
     return _select(results, [method or results.method])
 
@@ -139,13 +147,14 @@ def summary(
     methods: Sequence[str] | None = None,
     published: bool = False,
 ) -> Summary:
-    """The result tables, with held-out domains, datasets or selection methods across (`by`).
+    """The result tables.
 
-    `published` sets the numbers of papers beside them. Raises UserError for an unknown method or
+    by: what stands across: `held-out` domains, `dataset` or selection `method`. published: whether
+    numbers of papers stand beside the run's own. Raises SteppeError for an unknown method or
     another `by`.
     """
     if by not in BY:
-        raise UserError(f"results are not listed by {by!r}: {way_out(by, BY)}")
+        raise SteppeError(f"results are not listed by {by!r}: {way_out(by, BY)}")
     found = summarize(_select(results, [results.method] if methods is None else methods), by)
     noted = tuple(
         replace(
@@ -160,110 +169,108 @@ def summary(
 
 
 def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
-    """What a table over these datasets must say of the runs that it is made from."""
-    notes = []
+    """The notes of a table over these datasets on the runs that it is made from."""
+    found = []
     if results.passes is not None:
-        notes.append(
-            f"at equal cost: of each completed trial, what it had reached after {results.passes:g} "
-            "forward and backward passes"
+        found.append(
+            f"at equal cost: what each completed trial had reached after {results.passes:g} forward "
+            "and backward passes"
         )
     datasets = dict.fromkeys(datasets)
-    studies = [study for study in _asked(results.sweeps) if study["dataset"] in datasets]
+    count = sum(study["dataset"] in datasets for study in results.studies)
     going_on = 0
-    for name, sweep in results.sweeps.items():
-        own = results.trials[results.trials["sweep"] == sweep["name"]]
-        here = [s for s in plain_sweep.asked_studies(sweep) if s["dataset"] in datasets]
+    for run in results.runs.values():
+        own = results.trials[results.trials["sweep"] == run.sweep_name]
+        here = [study for study in run.study_columns if study["dataset"] in datasets]
         if not here:
             continue
-        notes += about_origins(name, sweep, own)
-        budget = results.budgets[name]
-        notes += about_ending(name, sweep, here, results.unfinished, own, budget)
-        if not any(limit.reached for limit in budget):
-            going_on += sum(study["study"] in results.unfinished for study in here)
+        found += notes.about_search(run, own)
+        found += notes.about_ending(run, here, own)
+        if not any(limit.reached for limit in run.budget):
+            going_on += sum(study["study"] in run.unfinished for study in here)
     if going_on:
-        notes.insert(0, f"not final: {going_on} of {len(studies)} studies have not ended")
-    notes += [found.text for found in results.apart if found.datasets & datasets.keys()]
+        found.insert(0, f"not final: {going_on} of {count} studies have not ended")
+    found += [each.text for each in results.differences if each.datasets & datasets.keys()]
     for dataset in datasets:
-        for difference in plain_sweep.differences(results.sweeps, dataset):
-            notes.append(f"trained differently on {dataset}: {difference}")
-    return notes
+        for difference in training_differences([*results.runs.values()], dataset):
+            found.append(f"trained differently on {dataset}: {difference}")
+    return found
 
 
 def compare(
     results: Results, a: str | Sequence[str], b: str, method: str | None = None
 ) -> pd.DataFrame:
-    """By how much algorithm `a`, or each of several, is better than `b`: see search.results.paired.
+    """By how much algorithm `a`, or each of several, is better than `b`.
 
-    The intervals hold for all that are named in `a` together. Raises UserError for an algorithm
-    that is not there, and if no pair has results of both.
+    The columns are those of search.results.comparison.compare. The intervals hold together for all
+    that are named in `a`. Raises SteppeError for an algorithm that is not there, and if no pair has
+    results of both.
     """
-    from search.results import paired
+    from search.results import comparison
 
-    return paired.compare(select(results, method), [a] if isinstance(a, str) else a, b)
+    return comparison.compare(select(results, method), [a] if isinstance(a, str) else a, b)
 
 
 def compare_best(results: Results, method: str | None = None) -> pd.DataFrame:
-    """By how much the best algorithm is better than each other: see search.results.paired."""
-    from search.results import paired
+    """By how much the best algorithm is better than each other: see search.results.comparison."""
+    from search.results import comparison
 
-    return paired.compare_best(select(results, method))
+    return comparison.compare_best(select(results, method))
 
 
 def ranks(results: Results, method: str | None = None) -> pd.DataFrame:
-    """The mean ranks of all algorithms, a row each, and whether they differ: the columns of
-    search.results.mean_ranks.Ranks.
+    """The mean ranks of all algorithms, a row each, and whether they differ.
 
-    Raises UserError if there are too few algorithms with results.
+    The columns are those of search.results.comparison.Ranks. Raises SteppeError if there are too
+    few algorithms with results.
     """
-    from search.results import mean_ranks
+    from search.results import comparison
 
-    found = mean_ranks.ranks(select(results, method))
+    found = comparison.ranks(select(results, method))
     return pd.concat([ranks.frame() for ranks in found], ignore_index=True)
 
 
 def importance(results: Results) -> pd.DataFrame:
     """How much each hyperparameter mattered to the search objective.
 
-    The one function here that loads Optuna; see hyperparameter_importance.py. Raises UserError if
+    It is the one function here that loads Optuna. Raises SteppeError if
     there are too few trials.
     """
     from search.results.hyperparameter_importance import importance as found
 
     _check_whole(results)
-    return found(results.trials, results.sweeps)
+    return found(results.trials, [*results.runs.values()])
 
 
 def pareto(results: Results) -> pd.DataFrame:
     """The front of each study of a search with two objectives: see search.results.fronts.
 
-    Raises UserError if there is none.
+    Raises SteppeError if there is none.
     """
     from search.results.fronts import pareto as found
 
     _check_whole(results)
-    return found(results.trials, results.sweeps)
+    return found(results.trials, [*results.runs.values()])
 
 
 def _check_whole(results: Results) -> None:
     if results.passes is not None:
-        raise UserError("values of the objective are of whole trials; ask without a limit of cost")
+        raise SteppeError(
+            "the search objective is a value of whole trials; ask without a limit of cost"
+        )
 
 
 def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:
-    asked = _asked(results.sweeps)
-    ended = {study["study"] for study in asked} - results.unfinished
-    why: dict[str, str] = {}
-    for sweep in results.sweeps.values():
-        why |= untried(sweep, plain_sweep.asked_studies(sweep), results.trials, ended)
-    found = selection.select(results.trials, results.evaluations, methods, asked, why)
+    studies = results.studies
+    ended = {study["study"] for study in studies} - results.unfinished
+    untried: dict[str, str] = {}
+    for run in results.runs.values():
+        untried |= notes.why_untried(run.sweep, run.study_columns, results.trials, ended)
+    found = selection.select(results.trials, results.evaluations, methods, studies, untried)
     if results.passes is not None:
         within = f" within {results.passes:g} passes"
         found["reason"] = [
             reason + within if str(reason).startswith("no completed trial has") else reason
             for reason in found["reason"]
         ]
-    return categorical(found, asked)
-
-
-def _asked(sweeps: Mapping[str, Sweep]) -> list[dict[str, Any]]:
-    return [study for sweep in sweeps.values() for study in plain_sweep.asked_studies(sweep)]
+    return categorical(found, studies)

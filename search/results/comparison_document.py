@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 
 from search.errors import SteppeError
-from search.results import mean_ranks, paired
-from search.results.document import Document, Grid, texts
+from search.results import comparison
+from search.results.comparison import Ranks, TooLittle
+from search.results.formats import Document, Grid, texts
 from search.results.intervals import FEWEST, HERE, LIKE
-from search.results.mean_ranks import Ranks
-from search.results.paired import TooLittle
+from search.results.notes import about_methods
 from search.results.selection import PER_DATASET
-from search.results.summary_notes import about_methods
 
 
 def document(
@@ -28,21 +27,21 @@ def document(
     what there is too little for. Raises SteppeError for an unknown algorithm, and if no two
     algorithms have results in common.
     """
-    algorithms = [str(name) for name in paired.accuracies(selection)]
+    algorithms = [str(name) for name in comparison.accuracies(selection)]
     other = algorithms[0] if against is None else against
     if algorithms == [other]:
         raise SteppeError(f"{other} is the only algorithm here; a comparison takes two")
-    pairs = paired.compare(selection, [name for name in algorithms if name != other], other)
+    pairs = comparison.compare(selection, [name for name in algorithms if name != other], other)
     frames = {"pairs": pairs}
     grids = _differences(pairs, method)
     refused = []
     if len(algorithms) > 2:  # of two it would be the same comparison again
-        frames["best"] = paired.compare_best(selection)
+        frames["best"] = comparison.compare_best(selection)
         grids |= _differences(frames["best"], method, ", the highest here,")
         if len(grids) < 2 * pairs[["dataset", "model"]].drop_duplicates().shape[0]:
             refused.append("where no algorithm has all results, none is compared as the highest")
     try:
-        ranks = mean_ranks.ranks(selection)
+        ranks = comparison.ranks(selection)
         frames["ranks"] = pd.concat([found.frame() for found in ranks], ignore_index=True)
         grids |= {(f.dataset, f.model, "ranks"): _ranks(f, method, algorithms) for f in ranks}
     except TooLittle as error:
@@ -85,7 +84,7 @@ def _differences(
             )
             for row in rows.to_dict("records")
         ]
-        notes = (_intervals(rows, "datasets" if dataset == paired.ALL else "domains"),)
+        notes = (_intervals(rows, "datasets" if dataset == comparison.ALL else "domains"),)
         grids[dataset, model, called] = Grid(title, header, tuple(map(texts, lines)), notes=notes)
     return grids
 

@@ -1,19 +1,18 @@
-"""Several runs as one: what is averaged together is the same data, model and training.
+"""Names for several runs in one set of tables, so that only what is alike is averaged.
 
-A row of a table is a mean over seeds, and an average one over held-out domains or datasets. Where
-runs that share a row differ, each gets a row or a table of its own, named after the run.
+A row of a table is a mean over seeds, and its average one over held-out domains or datasets. Where
+runs that share a row differ in data, model, training or search, each gets a row or a table of its
+own, named after the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from search.errors import SteppeError
-from search.results.plain_sweep import Sweep, asked_studies, keys_of_dataset
+from search.results.loading import LoadedRun, ranges_of
 
 # Keys that change no number, or belong to one run by design.
 IMMATERIAL = {
@@ -39,150 +38,153 @@ MOST_KEYS = 3
 
 
 @dataclass(frozen=True)
-class Part:
-    """A run among several: its name here, its sweep and tables, and the fingerprints of its data
-    (none where the run does not say)."""
-
-    run: str
-    sweep: Sweep
-    trials: pd.DataFrame
-    evaluations: pd.DataFrame
-    fingerprints: Mapping[str, str]
-    ended: frozenset[str]
-
-
-@dataclass(frozen=True)
 class Difference:
-    """Why rows or tables were told apart; a line below the tables of these datasets."""
+    """Why runs have rows or tables of their own; a note below the tables of these datasets."""
 
     datasets: frozenset[str]
     text: str
 
 
-def told_apart(parts: Sequence[Part]) -> tuple[list[Part], list[Difference]]:
-    """The runs, with other names for sweeps, datasets and algorithms that only look the same.
+def with_display_names(runs: Sequence[LoadedRun]) -> tuple[list[LoadedRun], list[Difference]]:
+    """The runs, with other names for sweeps, datasets and algorithms that differ under one name.
 
-    Raises SteppeError for two runs that hold the same study: which of its trials were chosen among
-    would be told by no table.
+    Raises SteppeError for two runs that hold the same study: no table could tell which of its trials
+    were chosen among.
     """
-    parts, why = [*_own_sweeps(parts)], list[Difference]()
-    parts, found = _own_datasets(parts)
-    why += found
-    parts, found = _own_algorithms(parts)
-    why += found
-    _refuse_twice(parts)
-    return parts, why + _same_data(parts)
+    named = [*_sweeps(runs)]
+    named, of_data = _datasets(named)
+    named, of_methods = _algorithms(named)
+    _check_studies_differ(named)
+    return named, [*of_data, *of_methods, *_same_images(named)]
 
 
-def _own_sweeps(parts: Sequence[Part]) -> Iterator[Part]:
+def training_differences(runs: Sequence[LoadedRun], dataset: str) -> list[str]:
+    """How the training of runs on a dataset differs: `training.steps: 300 in a, 5000 in b`."""
+    own = {r.name: r.written_keys(r.datasets[dataset]) for r in runs if dataset in r.datasets}
+    found = []
+    for key in dict.fromkeys(key for keys in own.values() for key in keys):
+        # A run that lacks a key is older than the key.
+        values = {run: keys[key] for run, keys in own.items() if key in keys}
+        if len({repr(value) for value in values.values()}) > 1:
+            found.append(f"{key}: {', '.join(f'{v} in {run}' for run, v in values.items())}")
+    return found
+
+
+def _sweeps(runs: Sequence[LoadedRun]) -> Iterator[LoadedRun]:
     taken: set[str] = set()
-    for part in parts:
-        name = str(part.sweep["name"])
-        own = name if name not in taken else f"{name} ({part.run})"
+    for run in runs:
+        own = run.sweep.name if run.sweep.name not in taken else f"{run.sweep.name} ({run.name})"
         taken.add(own)
-        yield part if own == name else _renamed(part, name=own)
+        yield replace(run, sweep_name=own)
 
 
-def _own_datasets(parts: Sequence[Part]) -> tuple[list[Part], list[Difference]]:
+def _datasets(runs: Sequence[LoadedRun]) -> tuple[list[LoadedRun], list[Difference]]:
     """Different images under one name are different datasets."""
     holders: dict[str, dict[str | None, list[str]]] = {}
-    for part in parts:
-        for dataset in _datasets(part):
-            mark = part.fingerprints.get(dataset)
-            holders.setdefault(dataset, {}).setdefault(mark, []).append(part.run)
-    names: dict[tuple[str, str], str] = {}
+    for run in runs:
+        for dataset in run.datasets:
+            fingerprint = run.fingerprints.get(dataset)
+            holders.setdefault(dataset, {}).setdefault(fingerprint, []).append(run.name)
+    names: dict[str, dict[str, str]] = {run.name: {} for run in runs}
     found = []
     for dataset, marks in holders.items():
-        known = {mark: runs for mark, runs in marks.items() if mark is not None}
+        known = {mark: of for mark, of in marks.items() if mark is not None}
         unknown = marks.get(None, [])
         if len(known) > 1:
-            own = [*known.values(), *([run] for run in unknown)]
-            names |= {(run, dataset): f"{dataset} ({runs[0]})" for runs in own for run in runs}
+            groups = [*known.values(), *([name] for name in unknown)]
+            for group in groups:
+                for name in group:
+                    names[name][dataset] = f"{dataset} ({group[0]})"
             listed = ", ".join(f"{mark[:12]} in {' and '.join(of)}" for mark, of in known.items())
-            text = f"other images under the name {dataset}, not averaged together: {listed}"
-            found.append(Difference(frozenset(f"{dataset} ({runs[0]})" for runs in own), text))
+            text = f"{dataset} has different images, so runs are not averaged together: {listed}"
+            found.append(Difference(frozenset(f"{dataset} ({g[0]})" for g in groups), text))
         elif unknown and known:
             text = f"whether the images of {dataset} are the same is not recorded in "
             found.append(Difference(frozenset([dataset]), text + " and ".join(unknown)))
-    renamed = []
-    for part in parts:
-        own_names = {dataset: names[run, dataset] for run, dataset in names if run == part.run}
-        renamed.append(_renamed(part, datasets=own_names) if own_names else part)
-    return renamed, found
+    return [replace(run, dataset_names=names[run.name]) for run in runs], found
 
 
-def _own_algorithms(parts: Sequence[Part]) -> tuple[list[Part], list[Difference]]:
+def _algorithms(runs: Sequence[LoadedRun]) -> tuple[list[LoadedRun], list[Difference]]:
     """A method that was trained or searched differently is a row of its own."""
-    holders: dict[tuple[str, str], list[Part]] = {}
-    for part in parts:
-        for algorithm in part.sweep["algorithms"]:
-            holders.setdefault((part.sweep["model"]["name"], algorithm), []).append(part)
-    names: dict[str, dict[str, str]] = {}
+    holders: dict[tuple[str, str], list[LoadedRun]] = {}
+    for run in runs:
+        for algorithm in run.sweep.algorithms:
+            holders.setdefault((run.sweep.model.name, algorithm), []).append(run)
+    names: dict[str, dict[str, str]] = {run.name: {} for run in runs}
     apart: dict[tuple[str, frozenset[str]], list[str]] = {}
     for (_, algorithm), those in holders.items():
-        alike: list[list[Part]] = []
-        keys: dict[str, None] = {}
-        for part in those:
-            for group in alike:
-                conflicts = [key for other in group for key in _differing(other, part, algorithm)]
-                keys |= dict.fromkeys(conflicts)
-                if not conflicts:
-                    group.append(part)
-                    break
-            else:
-                alike.append([part])
-        if len(alike) == 1:
+        groups, keys = _alike(those, algorithm)
+        if len(groups) == 1:
             continue
-        for group in alike:
-            for part in group:
-                names.setdefault(part.run, {})[algorithm] = f"{algorithm} ({group[0].run})"
-        runs = " and ".join(group[0].run for group in alike)
+        for group in groups:
+            for run in group:
+                names[run.name][algorithm] = f"{algorithm} ({group[0].name})"
+        listed = " and ".join(group[0].name for group in groups)
         more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
-        text = f"{runs} differ in {', '.join([*keys][:MOST_KEYS])}{more}, and are not averaged"
-        datasets = frozenset(name for part in those for name in _datasets(part))
+        text = f"{listed} differ in {', '.join(keys[:MOST_KEYS])}{more}, so they are not averaged"
+        datasets = frozenset(name for run in those for name in run.datasets)
         apart.setdefault((text, datasets), []).append(algorithm)
     found = [
         Difference(datasets, f"{text} together: {', '.join(algorithms)}")
         for (text, datasets), algorithms in apart.items()
     ]
-    return [
-        _renamed(part, algorithms=names[part.run]) if part.run in names else part for part in parts
-    ], found
+    return [replace(run, algorithm_names=names[run.name]) for run in runs], found
 
 
-def _differing(a: Part, b: Part, algorithm: str) -> list[str]:
-    """Keys in which a row of both would mix what is not alike."""
-    shared = [name for name in _datasets(a) if name in _datasets(b)]
+def _alike(runs: Sequence[LoadedRun], algorithm: str) -> tuple[list[list[LoadedRun]], list[str]]:
+    """The runs in groups that may share a row of the algorithm, and the keys that part them."""
+    groups: list[list[LoadedRun]] = []
+    keys: dict[str, None] = {}
+    for run in runs:
+        for group in groups:
+            conflicts = [key for other in group for key in _differing(other, run, algorithm)]
+            keys |= dict.fromkeys(conflicts)
+            if not conflicts:
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return groups, [*keys]
+
+
+def _differing(a: LoadedRun, b: LoadedRun, algorithm: str) -> list[str]:
+    """Keys whose values differ and that a row of both would mix."""
+    shared = [name for name in a.datasets if name in b.datasets]
+    firsts = next(iter(a.datasets)), next(iter(b.datasets))
     keys = dict[str, None]()
-    for of_a, of_b in [(_datasets(a)[0], _datasets(b)[0]), *((name, name) for name in shared)]:
-        ours, theirs = _leaves(a.sweep, of_a, algorithm), _leaves(b.sweep, of_b, algorithm)
+    for of_a, of_b in [firsts, *((name, name) for name in shared)]:
+        ours, theirs = _keys(a, of_a, algorithm), _keys(b, of_b, algorithm)
         for key in ours:
-            # A key that one lacks is younger than its run, which went as the default does.
-            told = of_a == of_b or key.startswith(OF_ALL_DATASETS)
-            if told and key in theirs and ours[key] != theirs[key]:
+            # A run that lacks a key is older than the key, and went as the default does.
+            compared = of_a == of_b or key.startswith(OF_ALL_DATASETS)
+            if compared and key in theirs and ours[key] != theirs[key]:
                 keys[key] = None
     return [*keys]
 
 
-def _leaves(sweep: Sweep, dataset: str, algorithm: str) -> dict[str, str]:
+def _keys(run: LoadedRun, dataset: str, algorithm: str) -> dict[str, str]:
     """What the numbers of an algorithm on a dataset depend on, by key, as text."""
-    search = dict(sweep.get("search") or {})
-    space = search.pop("space", None) or {}
-    values = keys_of_dataset(sweep, dataset)
-    values |= {f"search.{key}": value for key, value in search.items()}
-    values |= {f"search.space.{key}": value for key, value in (space.get(algorithm) or {}).items()}
+    search = run.sweep.search
+    values: dict[str, Any] = run.written_keys(run.datasets[dataset])
+    values |= {
+        f"search.{key}": value
+        for key, value in search.model_dump(mode="json", exclude={"space"}).items()
+        if key in search.model_fields_set
+    }
+    ranges = ranges_of(run.sweep, algorithm)
+    values |= {f"search.space.{name}": range_ for name, range_ in ranges.items()}
     if values.get("training.augmentation") in ("exact", "device"):
         values["training.augmentation"] = "auto"  # the same, computed elsewhere
     return {key: repr(value) for key, value in values.items() if key not in IMMATERIAL}
 
 
-def _same_data(parts: Sequence[Part]) -> list[Difference]:
+def _same_images(runs: Sequence[LoadedRun]) -> list[Difference]:
     """Two names for the same images, which an average over datasets would count twice."""
     names: dict[str, dict[str, None]] = {}
-    for part in parts:
-        for dataset, mark in part.fingerprints.items():
-            if dataset in _datasets(part):
-                names.setdefault(mark, {})[dataset] = None
+    for run in runs:
+        for shown, dataset in run.datasets.items():
+            if dataset in run.fingerprints:
+                names.setdefault(run.fingerprints[dataset], {})[shown] = None
     return [
         Difference(
             frozenset(those),
@@ -194,73 +196,13 @@ def _same_data(parts: Sequence[Part]) -> list[Difference]:
     ]
 
 
-def _refuse_twice(parts: Sequence[Part]) -> None:
-    holder: dict[tuple[Any, ...], str] = {}
-    for part in parts:
-        for study in asked_studies(part.sweep):
-            name = study["study"]
-            # What makes it the same in any run, whatever its sweep and its files are called.
-            columns = (value for key, value in study.items() if key not in ("sweep", "study"))
-            other = holder.setdefault(tuple(columns), part.run)
-            if other != part.run:
+def _check_studies_differ(runs: Sequence[LoadedRun]) -> None:
+    holders: dict[Any, str] = {}
+    for run in runs:
+        for study in run.studies.values():
+            other = holders.setdefault(study, run.name)
+            if other != run.name:
                 raise SteppeError(
-                    f"{other} and {part.run} both hold the study {name}, and two searches are not "
-                    "mixed: name one of them; a copy of a run counts once"
+                    f"{other} and {run.name} both hold the study {study.id}, and two searches are "
+                    "not mixed: name one of them; a copy of a run counts once"
                 )
-
-
-def _datasets(part: Part) -> list[str]:
-    sweep = part.sweep
-    return [*sweep["datasets"]] if sweep.get("datasets") else [sweep["dataset"]["name"]]
-
-
-def _renamed(
-    part: Part,
-    name: str | None = None,
-    datasets: Mapping[str, str] | None = None,
-    algorithms: Mapping[str, str] | None = None,
-) -> Part:
-    """The run with other names in its sweep and tables, and so of its studies and trials."""
-    of_data, of_methods = datasets or {}, algorithms or {}
-    sweep: dict[str, Any] = dict(part.sweep)
-    sweep["name"] = name or sweep["name"]
-    if sweep.get("datasets"):
-        sweep["datasets"] = {of_data.get(key, key): own for key, own in sweep["datasets"].items()}
-    else:
-        own_name = sweep["dataset"]["name"]
-        sweep["dataset"] = {**sweep["dataset"], "name": of_data.get(own_name, own_name)}
-    sweep["algorithms"] = [of_methods.get(key, key) for key in sweep["algorithms"]]
-    search = dict(sweep.get("search") or {})
-    if search.get("space"):
-        search["space"] = {of_methods.get(key, key): own for key, own in search["space"].items()}
-        sweep["search"] = search
-    pairs = zip(asked_studies(part.sweep), asked_studies(sweep), strict=True)
-    studies = {old["study"]: new["study"] for old, new in pairs}
-    columns = {"dataset": of_data, "algorithm": of_methods, "study": studies}
-    return replace(
-        part,
-        sweep=sweep,
-        trials=_with_names(part.trials, columns, sweep["name"]),
-        evaluations=_with_names(part.evaluations, columns, sweep["name"]),
-        fingerprints={of_data.get(key, key): mark for key, mark in part.fingerprints.items()},
-        ended=frozenset(studies.get(study, study) for study in part.ended),
-    )
-
-
-def _with_names(
-    frame: pd.DataFrame, columns: Mapping[str, Mapping[str, str]], sweep: str
-) -> pd.DataFrame:
-    changed: dict[str, Any] = {"sweep": sweep}
-    for column, names in columns.items():
-        if column in frame:
-            old = frame[column].astype(object)
-            changed[column] = old.map(lambda value, of=names: of.get(value, value))
-    studies = columns["study"]
-
-    def trial(name: str) -> str:
-        study, dot, number = name.rpartition(".")
-        return studies.get(study, study) + dot + number
-
-    new = {name: trial(str(name)) for name in frame["trial"].unique()}
-    changed["trial"] = frame["trial"].astype(object).map(new)
-    return frame.assign(**changed)

@@ -1,4 +1,4 @@
-"""How a document is written: for the terminal, a paper, a spreadsheet or a program.
+"""Documents of tables, and how they are written: for a terminal, a paper or a program.
 
 Terminal, Markdown and LaTeX print the tables, marks included; CSV and JSON hold the frames, with
 fractions in full.
@@ -10,10 +10,60 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from dataclasses import dataclass, field
+from typing import Literal, TextIO
 
-from search.results.document import Document, Text
+import pandas as pd
+
 from search.screen import printable
+from search.space.ranges import show_number
+
+Mark = Literal["best", "second"]
+DIGITS = 4  # of floats in tables, significant ones
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text of a cell; a number and its error are joined by ` ± `."""
+
+    text: str
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    apart: rows of another origin, set off from the others. left: how many of the first columns are
+    aligned to the left. notes: lines below.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    apart: tuple[tuple[Text, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    left: int = 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """Tables, and the same as frames: the first alone is written as CSV, all as JSON."""
+
+    grids: tuple[Grid, ...]
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def texts(row: Iterable[object]) -> tuple[Text, ...]:
+    """A row of values; None and NaN are empty."""
+    return tuple(Text(cell_text(value)) for value in row)
+
+
+def cell_text(value: object) -> str:
+    """A value as tables show it, floats with four significant digits; None and NaN are empty."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    return show_number(value, DIGITS) if isinstance(value, float) else str(value)
 
 
 def write_table(document: Document, stream: TextIO) -> None:

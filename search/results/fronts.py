@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import pandas as pd
 
 from search.errors import SteppeError
-from search.results.plain_sweep import Sweep
-from search.results.run_objectives import objectives
+from search.results.loading import LoadedRun
+from search.sweep.schema import Sweep
 
 VALUES = ["objective", "objective_2"]
 _COLUMNS = [
@@ -17,28 +17,30 @@ _COLUMNS = [
 ]
 
 
-def pareto(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFrame:
-    """The front of each study: completed trials, by falling first objective.
+def pareto(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
+    """The front of each study: completed trials, the highest first objective first.
 
     Columns: those of `trials` up to the two values, which are of the weights at best_step, then the
     hyperparameters that any of these trials has. Raises SteppeError if no search has two objectives,
     or none of its trials is completed.
     """
-    if not any(two_objectives(sweep) for sweep in sweeps.values()):
+    names = ", ".join(run.name for run in runs)
+    if not any(two_objectives(run.sweep) for run in runs):
         raise SteppeError(
-            f"{', '.join(sweeps)}: the search has one objective, and one best trial; with "
+            f"{names}: the search has one objective, and one best trial; with "
             "search.objective: [training-domain, worst-source-domain] there is a front"
         )
     done = trials[(trials["state"] == "completed") & trials[VALUES].notna().all(axis=1)]
     if done.empty:
-        raise SteppeError(f"{', '.join(sweeps)}: no trial is completed, so there is no front")
+        raise SteppeError(f"{names}: no trial is completed, so there is no front")
     found = done[on_front(done)].sort_values(["study", "objective"], ascending=[True, False])
     used = [name for name in found if str(name).startswith("hp_") and found[name].notna().any()]
     return found[[*_COLUMNS, *used]].reset_index(drop=True)
 
 
 def two_objectives(sweep: Sweep) -> bool:
-    return len(objectives(sweep.get("search") or {})) == 2
+    """Whether the search of a sweep has two objectives, so that there is a front."""
+    return len(sweep.search.objectives) == 2
 
 
 def on_front(trials: pd.DataFrame) -> pd.Series:

@@ -1,12 +1,12 @@
-"""How much of the variation of the search objective each hyperparameter explains: Optuna's fANOVA.
+"""How much of the variance of the search objective each hyperparameter explains: Optuna's fANOVA.
 
-The trials of all studies of an algorithm on a dataset are taken together, each less the mean
-of its study, as one study has too few: a held-out domain or seed moves all trials of a study alike.
+One study has too few trials, so those of all studies of an algorithm on a dataset are taken
+together, each less the mean of its study: a held-out domain or seed moves all of a study alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 import pandas as pd
@@ -18,32 +18,32 @@ from optuna.distributions import (
 )
 
 from search.errors import SteppeError
-from search.results.plain_sweep import Sweep, asked_studies
-from search.space.ranges import Choice, Fixed, Interval, Range, contains, parse_range
+from search.results.loading import LoadedRun, ranges_of
+from search.space.ranges import Choice, Fixed, Interval, Range, contains
 
 FEWEST = 20
 MOST = 300  # 5 seconds with five hyperparameters; 1,000 trials take 40
 
 
-def importance(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFrame:
+def importance(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
     """A row per (sweep, dataset, model, algorithm, hyperparameter), the most important first.
 
-    importance: the share of the variance of the objective that the hyperparameter explains, with
-    its interactions; those of an algorithm sum to 1. trials, studies: what it was learnt from, the
-    completed trials, of more than 300 an even choice. Source: Hutter et al., An Efficient Approach
+    importance: the share of the objective's variance that the hyperparameter explains, with its
+    interactions; those of an algorithm sum to 1. trials, studies: how many it was computed from,
+    the completed trials; of more than 300, evenly chosen ones. Source: Hutter et al., An Efficient Approach
     for Assessing Hyperparameter Importance (ICML 2014). Raises SteppeError if no algorithm has 20
     completed trials.
     """
     spaces = {
-        study["study"]: sweep["search"]["space"].get(study["algorithm"], {})
-        for sweep in sweeps.values()
-        for study in asked_studies(sweep)
+        study.id: ranges_of(run.sweep, own.algorithm)
+        for run in runs
+        for own, study in run.studies.items()
     }
     completed = trials[(trials["state"] == "completed") & trials["objective"].notna()]
     keys = ["sweep", "dataset", "model", "algorithm"]
     rows, most = [], 0
     for key, group in completed.groupby(keys, sort=False, observed=True):
-        space = {name: parse_range(w) for name, w in spaces[group["study"].iloc[0]].items()}
+        space = spaces[group["study"].iloc[0]]
         inside = _inside(group, space)
         means = inside.groupby("study", observed=True)["objective"].transform("mean")
         centred = inside["objective"] - means
@@ -65,7 +65,7 @@ def importance(trials: pd.DataFrame, sweeps: Mapping[str, Sweep]) -> pd.DataFram
 
 
 def _inside(trials: pd.DataFrame, space: Mapping[str, Range]) -> pd.DataFrame:
-    """The trials that lie in the space, which one that a user gave need not."""
+    """The trials that lie in the space; settings that a user gave need not."""
     keep = pd.Series(True, index=trials.index)
     for name, range_ in space.items():
         keep &= trials[f"hp_{name}"].map(lambda value, r=range_: contains(r, value)).astype(bool)
@@ -81,7 +81,7 @@ def _shares(
         if not isinstance(range_, Fixed) and trials[f"hp_{name}"].nunique() > 1
     }
     said = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study made here
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it logs the study made here
     study = optuna.create_study(direction="maximize")
     optuna.logging.set_verbosity(said)
     for (_, row), value in zip(trials.iterrows(), objective, strict=True):

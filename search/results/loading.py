@@ -20,9 +20,16 @@ from search.run.columns import STATES
 from search.run.manifest import in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
-from search.study.spending import BUDGET, STUDY_BUDGET, Cost, Limit, any_limit, costs, limits
-from search.study.studies import studies
-from search.study.study import Study
+from search.study.budgets import (
+    BUDGET,
+    STUDY_BUDGET,
+    Limit,
+    Spent,
+    has_limit,
+    limits,
+    spent_by_study,
+)
+from search.study.study import Study, studies
 from search.sweep.config_errors import dotted
 from search.sweep.objectives import oracles
 from search.sweep.per_dataset import by_dataset
@@ -184,15 +191,15 @@ def ranges_of(sweep: Sweep, algorithm: str) -> Mapping[str, Range]:
 
 def has_budget(sweep: Sweep) -> bool:
     """Whether the sweep, or each of its studies, may spend only so much."""
-    return any_limit(dict(sweep.search.budget)) or any_limit(dict(sweep.search.study_budget))
+    return has_limit(dict(sweep.search.budget)) or has_limit(dict(sweep.search.study_budget))
 
 
 def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
     """The limits of a run's budget, and what its trials in the tables and its drivers spent."""
     budget = dict(sweep.search.budget)
-    if not any_limit(budget):
+    if not has_limit(budget):
         return []
-    cost = sum(costs(trials).values(), Cost())
+    cost = sum(spent_by_study(trials).values(), Spent())
     hours = 0.0 if budget["wall_hours"] is None else wall_clock.read(folder) / 3600
     return limits(BUDGET, budget, dict(sweep.resources), cost, hours)
 
@@ -202,13 +209,15 @@ def spent_studies(sweep: Sweep, trials: pd.DataFrame) -> set[str]:
     budget, resources = dict(sweep.search.study_budget), dict(sweep.resources)
     return {
         study
-        for study, cost in costs(trials).items()
+        for study, cost in spent_by_study(trials).items()
         if any(limit.reached for limit in limits(STUDY_BUDGET, budget, resources, cost))
     }
 
 
 def in_tables(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
     """A table of the run with the names that the run has in tables."""
+    if run.sweep_name == run.sweep.name and not (run.dataset_names or run.algorithm_names):
+        return frame
     studies = {own.id: study.id for own, study in run.studies.items()}
     names = {"dataset": run.dataset_names, "algorithm": run.algorithm_names, "study": studies}
     changed: dict[str, Any] = {"sweep": run.sweep_name}

@@ -10,7 +10,7 @@ import pandas as pd
 from search.results.loading import LoadedRun
 from search.results.selection import PER_DATASET, rule_of
 from search.results.selection_rules import RULES
-from search.study.spending import any_limit
+from search.study.budgets import has_limit
 from search.sweep.objectives import oracles
 from search.sweep.schema import Sweep
 from search.sweep.search_keys import Search
@@ -95,7 +95,7 @@ def about_ending(
     """
     search = run.sweep.search
     notes = [f"{run.name}: ended by its budget, {limit}" for limit in run.budget if limit.reached]
-    keys = ["search.study_budget"] * any_limit(dict(search.study_budget))
+    keys = ["search.study_budget"] * has_limit(dict(search.study_budget))
     keys += ["search.terminator"] * (search.terminator != "none")
     if not (notes or keys):
         return notes

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from search import results
-from search.results.document import Document, Grid, texts
-from search.results.formats import FORMATS
+from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
-from search.results.provenance import saw_held_out
-from search.results.run_objectives import objectives
+from search.results.loading import LoadedRun
+from search.results.notes import saw_held_out
 from search.results.selection_rules import RULES
 from search.results.summary_document import document
 
@@ -25,9 +24,10 @@ def print_results(
 ) -> None:
     """Prints the result tables of runs, complete or not, to standard output.
 
-    Without a method by that of the search's objective, and `by` method by all rules, those of folds
-    only if there are any. `passes`: each training run counts up to this cost. Raises SteppeError for
-    a run that does not exist, has no trial yet, or an unknown method.
+    methods: of selection; without one, that of the search's objective, and with `by` method all
+    rules, those of folds only if there are any. passes: the cost at which each training run is cut
+    off. Raises SteppeError for a run that does not exist or has no trial yet, and for an unknown
+    method.
     """
     loaded = _load(runs, passes)
     if by == "method" and not methods:
@@ -45,18 +45,18 @@ def print_comparison(
     format_: str,
     passes: float | None = None,
 ) -> None:
-    """Prints paired differences and mean ranks; `passes` as above.
+    """Prints paired differences and mean ranks; `passes` as of `print_results`.
 
     Raises SteppeError for an unknown algorithm or method, and if no two algorithms have results in
     common.
     """
-    from search.results import comparison
+    from search.results import comparison_document
 
     found = _load(runs, passes)
     method = method or found.method
     selection = results.select(found, method)
     notes = results.about_runs(found, selection["dataset"])
-    FORMATS[format_](comparison.document(selection, against, method, notes), sys.stdout)
+    FORMATS[format_](comparison_document.document(selection, against, method, notes), sys.stdout)
 
 
 def print_importance(runs: Sequence[str], format_: str) -> None:
@@ -73,7 +73,7 @@ def print_importance(runs: Sequence[str], format_: str) -> None:
             for name, share in zip(group["hyperparameter"], group["importance"], strict=True)
         )
         note = f"from {group['trials'].iloc[0]} trials of {group['studies'].iloc[0]} studies"
-        notes = (note, *_oracles(found, str(key[0])))
+        notes = (note, *_not_honest(_run_of(found, str(key[0]))))
         grids.append(Grid(", ".join(map(str, key)), ("", "importance"), rows, notes=notes))
     FORMATS[format_](Document(tuple(grids), {"importance": frame}), sys.stdout)
 
@@ -89,8 +89,8 @@ def print_pareto(runs: Sequence[str], format_: str) -> None:
     for key, group in frame.groupby(
         ["sweep", "dataset", "model", "algorithm"], sort=False, observed=True
     ):
-        sweep = next(sweep for sweep in found.sweeps.values() if sweep["name"] == key[0])
-        first, second = objectives(sweep["search"])
+        run = _run_of(found, str(key[0]))
+        first, second = run.sweep.search.objectives
         used = [name for name in group if str(name).startswith("hp_") and group[name].notna().any()]
         names = ["held_out", "seed", "number", "best_step"]
         rows = []
@@ -100,10 +100,10 @@ def print_pareto(runs: Sequence[str], format_: str) -> None:
         header = ("held out", "seed", "trial", "step", first, second)
         hyperparameters = tuple(str(name).removeprefix("hp_") for name in used)
         notes = (
-            "both values, in percent, are of the weights at that step, which the first chose",
-            *_oracles(found, str(key[0])),
+            "both values, in percent, are of the weights at that step, which the first objective chose",
+            *_not_honest(run),
         )
-        title = f"{', '.join(map(str, key))}: what no trial of the same study beats in both"
+        title = f"{', '.join(map(str, key))}: trials that no other of their study beats in both"
         grids.append(Grid(title, (*header, *hyperparameters), tuple(rows), notes=notes))
     FORMATS[format_](Document(tuple(grids), {"pareto": frame}), sys.stdout)
 
@@ -113,11 +113,11 @@ def _load(runs: Sequence[str], passes: float | None) -> results.Results:
     return found if passes is None else results.at_cost(found, passes)
 
 
-def _oracles(found: results.Results, name: str) -> list[str]:
-    """What a table over the run of this sweep must say if its search saw held-out domains."""
-    return [
-        f"not the honest protocol, {why}"
-        for sweep in found.sweeps.values()
-        if sweep["name"] == name
-        for why in saw_held_out(sweep)
-    ]
+def _run_of(found: results.Results, sweep: str) -> LoadedRun:
+    """The run that has this name in the column `sweep`."""
+    return next(run for run in found.runs.values() if run.sweep_name == sweep)
+
+
+def _not_honest(run: LoadedRun) -> list[str]:
+    """The notes of a table over the run if its search saw held-out domains."""
+    return [f"not the honest protocol, {why}" for why in saw_held_out(run.sweep.search)]

@@ -1,5 +1,6 @@
-"""From the winners to the field's tables: algorithms down; held-out domains, datasets or selection
-methods across.
+"""From the winners to the field's tables.
+
+Algorithms stand down; held-out domains, datasets or selection methods across.
 
 A cell is the mean over seeds of the winner's accuracy on the held-out domain's in split, with its
 standard error: population std / sqrt(seeds). The error of an average is taken over the average
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from search.results.notes import about_methods, about_studies
 from search.results.selection import rule_of
-from search.results.summary_notes import about_methods, about_studies
 
 AVERAGE = "Average"
 BY = ("held-out", "dataset", "method")
@@ -88,10 +89,10 @@ class Summary:
     winners: pd.DataFrame
 
     def frame(self) -> pd.DataFrame:
-        """A row per cell: method, dataset, model, algorithm, held_out, accuracy, error (fractions),
-        seeds, note, published (null in the run's own rows).
+        """A row per cell; a cell that stands in several tables comes once.
 
-        A cell that stands in several tables comes once.
+        Columns: method, dataset, model, algorithm, held_out, accuracy, error (fractions), seeds,
+        note, published (whether a paper reports it).
         """
         rows = [row for table in self.tables for row in _cells(table)]
         columns = ["method", "dataset", "model", "algorithm", "held_out"]
@@ -102,8 +103,9 @@ class Summary:
 
 
 def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
-    """The result tables of a selection, in order of appearance. `by` is what stands across:
+    """The result tables of a selection, in order of appearance.
 
+    by: what stands across:
     held-out  a table per (method, model, dataset); with several datasets, also that by dataset
     dataset   a table per (method, model) of the averages over held-out domains
     method    a table per (model, dataset) of the same averages

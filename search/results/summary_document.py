@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from search.results.document import Document, Grid, Mark, Text, texts
+from search.results.formats import Document, Grid, Mark, Text, cell_text, texts
 from search.results.summaries import Cell, ResultTable, Summary
 
-MOST_WINNERS = 64  # more than these nobody reads below a table
+MOST_WINNERS = 64  # more are not printed below a table
 _PERCENT = ("validation", "accuracy")
 
 
@@ -74,7 +74,7 @@ def _grid(table: ResultTable) -> Grid:
 
 
 def _winners(winners: pd.DataFrame) -> Grid:
-    """What is the same for all winners is said once, in the title."""
+    """A row per winner; what is the same for all of them stands once, in the title."""
     same = [name for name in winners if len(winners) > 1 and winners[name].nunique(False) == 1]
     told = ", ".join(
         f"{name} {_value(str(name), winners[name].iloc[0])}".removeprefix("method ")
@@ -88,7 +88,7 @@ def _winners(winners: pd.DataFrame) -> Grid:
     return Grid(f"Winners ({told})" if told else "Winners", header, rows, left=len(header))
 
 
-def _value(name: str, value: object) -> object:
+def _value(name: str, value: object) -> str:
     if name in _PERCENT and value is not None:
         return f"{100 * float(str(value)):.1f}"
-    return f"{value:.4g}" if isinstance(value, float) else value
+    return cell_text(value)

@@ -7,9 +7,9 @@ import pytest
 from datasets.benchmarks import BENCHMARKS
 from search.checks.load_sweep import load
 from search.space.algorithm_names import parts
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
-from search.study.studies import studies
-from search.study.study_space import trials_per_study
+from search.study.study import studies
 from search.sweep.per_dataset import by_dataset
 from tests.search.play import first_settings
 from training.algorithms import PARTS
@@ -71,10 +71,7 @@ def test_the_main_table_is_all_five_of_them():
     assert set(of_all) == set(BENCHMARKS)
     assert next(iter(of_all)) == "DomainNet"  # the longest runs are not left to the end
     assert len(studies(sweep)) == 528
-    assert (
-        sum(trials_per_study(of_all[study.dataset], study.algorithm) for study in studies(sweep))
-        == 10_560
-    )
+    assert sum(plan.trials for plan in plans(sweep).values()) == 10_560
     for name, one in of_all.items():
         alone = load(FOLDER / f"{name.lower()}.yaml")
         assert one.training == alone.training

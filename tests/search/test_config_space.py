@@ -11,19 +11,21 @@ from search.checks.load_sweep import checked
 from search.checks.notes import unpublished
 from search.space.algorithm_names import parts
 from search.space.published_settings import ANY, PUBLISHED, published
-from search.space.ranges import Choice, Fixed, Interval, Value, grid_size
-from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TRAINING, suggestions
-from search.study.resolved_sweep import as_yaml, differences
-from search.study.studies import trials_per_study
-from search.study.study_space import (
-    column_types,
-    grid,
-    nearest,
-    placed,
-    published_setting,
-    study_space,
+from search.space.ranges import (
+    Choice,
+    Fixed,
+    Interval,
+    Value,
+    grid_points,
+    grid_size,
+    nearest_value,
+    value_in,
     widened,
 )
+from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TRAINING, suggestions
+from search.study.resolved_sweep import as_yaml, differences
+from search.study.study import trials_per_study
+from search.study.study_space import column_types, published_setting, study_space
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 from tests.search.play import first_settings
@@ -202,10 +204,10 @@ def test_the_published_setting_comes_as_near_as_ranges_allow_and_the_rest_is_lef
 def test_a_value_outside_of_a_range_has_a_nearest_one_and_a_range_that_holds_it(
     range_, value, tried, wider
 ):
-    assert nearest(range_, value) == tried
-    assert placed(range_, tried) == tried
+    assert nearest_value(range_, value) == tried
+    assert value_in(range_, tried) == tried
     assert widened(range_, value) == wider
-    assert nearest(wider, value) == value
+    assert nearest_value(wider, value) == value
 
 
 def test_a_launch_says_what_is_not_as_published_and_names_the_range_that_would_hold_it():
@@ -276,9 +278,9 @@ def test_digits_of_mnist_have_domainbeds_small_images(dataset, tmp_path):
         if row["algorithm"] == "ERM" and row["dataset"] == dataset:
             lr, decay = row["hparams"]["lr"], row["hparams"]["weight_decay"]
             space = study_space(one, "VREx")
-            assert placed(space["lr"], lr) == lr
-            assert placed(space["weight_decay"], decay) == decay
-            assert placed(space["batch_size"], row["hparams"]["batch_size"]) is not None
+            assert value_in(space["lr"], lr) == lr
+            assert value_in(space["weight_decay"], decay) == decay
+            assert value_in(space["batch_size"], row["hparams"]["batch_size"]) is not None
     again = checked(yaml.safe_load(as_yaml(found)), "x")
     assert differences(found, again) == []
     said = checked({**data, "training": {"batch_size": 32, "evaluate_every": 200}}, "x")
@@ -288,21 +290,21 @@ def test_digits_of_mnist_have_domainbeds_small_images(dataset, tmp_path):
 
 
 def test_a_value_is_placed_in_the_type_of_its_range():
-    assert type(placed(Interval(1, 9, whole=True), 8.0)) is int
-    assert type(placed(Interval(0, 1), 1)) is float
-    assert type(placed(Choice((0.0, 0.5)), 0)) is float
-    assert placed(Interval(0.1, 1), 0) is None
+    assert type(value_in(Interval(1, 9, whole=True), 8.0)) is int
+    assert type(value_in(Interval(0, 1), 1)) is float
+    assert type(value_in(Choice((0.0, 0.5)), 0)) is float
+    assert value_in(Interval(0.1, 1), 0) is None
 
 
 def test_a_grid_is_every_combination_of_the_choices():
     space = {"lr": Choice((1, 2)), "rho": Fixed(0.1), "alpha": Choice((3, 4, 5))}
-    points = grid(space)
+    points = grid_points(space)
     assert len(points) == grid_size(space) == 6
     assert points[0] == {"lr": 1, "alpha": 3}
     assert len({tuple(point.items()) for point in points}) == 6
-    assert grid({"rho": Fixed(0.1)}) == [{}]
+    assert grid_points({"rho": Fixed(0.1)}) == [{}]
     with pytest.raises(ValueError, match="rho is an interval"):
-        grid({"rho": Interval(0, 1)})
+        grid_points({"rho": Interval(0, 1)})
 
 
 def test_a_grid_tries_nothing_first():
@@ -340,7 +342,7 @@ def test_every_number_of_an_averaging_has_a_range_and_a_published_value_in_it(na
     assert numbers.keys() == ranges.keys()
     assert {key: entry.value for key, entry in settings[ANY].items()} == numbers
     for found in settings.values():
-        assert all(placed(ranges[key].range, p.value) is not None for key, p in found.items())
+        assert all(value_in(ranges[key].range, p.value) is not None for key, p in found.items())
         assert all(p.source for p in found.values())
     assert all(s.source for s in ranges.values())
 

@@ -20,15 +20,14 @@ from search import results, yaml_file
 from search.checks.load_sweep import load
 from search.checks.recorded_sweep import sweep_of
 from search.cli.status import print_status
-from search.results import plain_sweep
-from search.results.document import Document, Grid, texts
-from search.results.formats import FORMATS
+from search.results.formats import FORMATS, Document, Grid, texts
+from search.results.loading import read_sweep
 from search.results.selection import select
 from search.run import manifest
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.screen import StudyProgress, console, printable, progress_table
 from search.study.resolved_sweep import as_yaml, differences
-from search.study.studies import studies
+from search.study.study import studies
 from search.sweep.schema import Sweep
 from tests.datasets.photos import tree
 from tests.search import written_run
@@ -153,7 +152,7 @@ def _reads_back(sweep: Sweep, path: Path) -> None:
     assert as_yaml(again) == as_yaml(sweep)
     # As results read it, and as anybody else does.
     plain = yaml_file.read(path)
-    assert [s["study"] for s in plain_sweep.asked_studies(plain)] == [s.id for s in studies(again)]
+    assert studies(read_sweep(RunFolder(path.parent))) == studies(again)
     assert plain["held_out"] == yaml.safe_load(path.read_text())["held_out"] == [*sweep.held_out]
 
 

@@ -15,7 +15,7 @@ import yaml
 from search.results.loading import read_sweep
 from search.run import compaction, tables
 from search.run.run_folder import EVALUATIONS, SWEEP, TRIALS, RunFolder
-from search.study.studies import asked_studies
+from search.study.study import study_columns
 
 HP_TYPES = {"lr": float, "rho": float, "batch_size": int}
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-3]}, "batch_size": {"choice": [16, 32]}}
@@ -70,7 +70,7 @@ def write(
     data = data or sweep()
     folder = RunFolder(place)
     folder.write_bytes(SWEEP, yaml.safe_dump(data, sort_keys=False).encode())
-    for study in asked_studies(read_sweep(folder)):
+    for study in study_columns(read_sweep(folder)):
         whole = study["algorithm"] not in unfinished
         for name, content in _files(tuple(study.items()), accuracy, trials, states, whole):
             folder.write_bytes(name, content)

@@ -7,7 +7,7 @@ import pytest
 from search.cli.status import print_status
 from search.driver import launch
 from search.driver import ledger as ledger_module
-from search.report.run import read
+from search.report.reported_run import read
 from search.results import load, summary
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.resolved_sweep import as_yaml

@@ -6,7 +6,7 @@ import pytest
 
 from search.report.front import front
 from search.report.page import page
-from search.report.run import read
+from search.report.reported_run import read
 from search.results.fronts import on_front
 from search.run.run_folder import RunFolder
 from tests.search.report.document import Page

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.report.page import page
-from search.report.run import read
+from search.report.reported_run import read
 from search.run.run_folder import RunFolder
 from tests.search.report.played_run import play, several
 
@@ -25,7 +25,7 @@ pytestmark = [
     ),
 ]
 
-FIGURES = {"curves", "landscape", "parallel", "importance", "history", "trust", "flatness"}
+FIGURES = {"curves", "landscape", "parallel", "importance", "history", "validation", "flatness"}
 DARK, LIGHT = "0", "1"
 
 

@@ -11,23 +11,23 @@ import pytest
 
 from search import results
 from search.report.page import page
-from search.report.run import Run, read
-from search.report.scores import scores
+from search.report.reported_run import ReportedRun, read, scored
 from search.run.run_folder import RunFolder
+from search.sweep.schema import DatasetOverrides
 from tests.search.command import steppe
 from tests.search.report.document import Page
 from tests.search.report.played_run import begin, play, several
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> ReportedRun:
     folder = RunFolder(tmp_path_factory.mktemp("played") / "run")
     play(several(), folder)
     return read(folder.uri)
 
 
 @pytest.fixture(scope="module")
-def shown(run: Run) -> Page:
+def shown(run: ReportedRun) -> Page:
     return Page(page(run))
 
 
@@ -64,7 +64,7 @@ def test_each_selection_method_with_a_winner_has_its_table(run, shown):
 
 
 def test_a_curve_has_the_validation_of_the_selected_trial_and_a_star_at_its_step(run, shown):
-    winner = run.chosen.iloc[0]
+    winner = run.winners.iloc[0]
     rows = run.evaluations[run.evaluations["trial"] == winner["trial"]]
     out = rows[(rows["role"] == "source") & (rows["split"] == "out")]
     expected = out.groupby("step", observed=True)["accuracy"].mean().round(5)
@@ -96,7 +96,7 @@ def test_the_landscape_has_rho_and_alpha_where_an_algorithm_has_them(run, shown)
 
 def test_every_completed_trial_is_in_the_figure_of_trust_and_in_that_of_flatness(run, shown):
     completed = int((run.trials["state"] == "completed").sum())
-    for name in ("trust", "flatness"):
+    for name in ("validation", "flatness"):
         (drawing,) = shown.figures[name]
         assert sum(len(trace["x"]) for trace in drawing["data"]) == completed
 
@@ -107,7 +107,7 @@ def test_the_price_of_choosing_by_validation_is_told(run, shown):
     held_out = held_out[held_out["split"] == "in"].set_index("trial")["accuracy"]
     done = done.assign(accuracy=done["trial"].astype(object).map(held_out))
     best = done.groupby("study", observed=True)["accuracy"].max()
-    chosen = run.chosen.set_index("study")
+    chosen = run.winners.set_index("study")
     lost = best - chosen["accuracy"].reindex(best.index)
     domains = chosen["held_out"].reindex(best.index)
     _, *rows = shown.tables["Source validation as a guide to the held-out domain"]
@@ -152,11 +152,18 @@ def test_names_with_markup_are_text(run):
     evil = "</script><script>alert(1)</script><b>"
     renamed = run.selection.assign(held_out=run.selection["held_out"].astype(str) + evil)
     trials = run.trials.assign(held_out=run.trials["held_out"].astype(str) + evil)
-    html = page(dataclasses.replace(run, name=evil, selection=renamed, trials=trials))
+    html = page(
+        dataclasses.replace(
+            run,
+            loaded=dataclasses.replace(run.loaded, name=evil),
+            selection=renamed,
+            trials=trials,
+        )
+    )
     assert "<script>alert(1)" not in html
     shown = Page(html)
     assert evil in shown.text
-    title = shown.figures["trust"][0]["layout"]["annotations"][0]["text"]
+    title = shown.figures["validation"][0]["layout"]["annotations"][0]["text"]
     assert "<" not in title
     assert "&lt;b&gt;" in title
 
@@ -177,14 +184,14 @@ def test_a_run_that_goes_on_is_not_called_final(tmp_path):
     play(several(), folder, trials=30)
     shown = Page(page(read(folder.uri)))
     assert "Not final: 30 of 144 trials have ended." in " ".join(shown.text.split())
-    assert {"curves", "history", "trust"} <= shown.figures.keys()
+    assert {"curves", "history", "validation"} <= shown.figures.keys()
 
 
 def test_one_trial_is_enough_for_a_page(tmp_path):
     folder = RunFolder(tmp_path / "run")
     play(several(algorithms=["SAM"], held_out=["0"], seeds=[0]), folder, trials=1)
     shown = Page(page(read(folder.uri)))
-    assert {"curves", "history", "trust"} <= shown.figures.keys()
+    assert {"curves", "history", "validation"} <= shown.figures.keys()
     assert "accuracy on the held-out domain 0" in shown.text
 
 
@@ -195,11 +202,12 @@ def test_several_datasets_have_an_answer_each_and_one_together(run):
         return pd.concat([texts, other], ignore_index=True)
 
     names = pd.Index(["dataset", "study", "trial"])
-    held_out = {"held_out": ["0", "75"]}
-    datasets = {"RotatedDigits": held_out, "Other": held_out}
+    own = DatasetOverrides(held_out=["0", "75"])
+    datasets = {"RotatedDigits": own, "Other": own}
+    sweep = run.sweep.model_copy(update={"dataset": None, "datasets": datasets})
     both = dataclasses.replace(
         run,
-        sweep={**run.sweep, "dataset": None, "datasets": datasets},
+        loaded=dataclasses.replace(run.loaded, sweep=sweep),
         trials=twice(run.trials),
         evaluations=twice(run.evaluations),
         selection=twice(run.selection),
@@ -243,15 +251,15 @@ def test_the_report_of_a_run_in_an_object_store_lies_beside_it_there():
 def test_tables_from_before_averages_and_flatness_are_read(run):
     old = run.evaluations.drop(columns=["weights", "sharpness", "curvature"])
     shown = Page(page(dataclasses.replace(run, evaluations=old)))
-    assert {"curves", "landscape", "trust"} <= shown.figures.keys()
+    assert {"curves", "landscape", "validation"} <= shown.figures.keys()
     assert "Flatness was not measured" in shown.text
 
 
 def test_an_average_speaks_for_its_trial_in_place_of_the_iterate_of_that_step(run):
-    winner = run.chosen.iloc[0]["trial"]
+    winner = run.winners.iloc[0]["trial"]
     rows = run.evaluations[run.evaluations["trial"] == winner]
     last = rows[(rows["step"] == 90) & (rows["role"] == "held_out")]
     average = last.assign(weights="average", accuracy=0.123)
     both = pd.concat([average, run.evaluations.astype({"weights": object})], ignore_index=True)
-    found = scores(run.trials, both).set_index("trial")
+    found = scored(run.trials, both).set_index("trial")
     assert found.loc[winner, "accuracy"] == 0.123

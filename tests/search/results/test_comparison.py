@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
-from search.results.paired import TooLittle, compare, compare_best
 
 from search import results
 from search.errors import SteppeError
-from search.results.comparison import document
-from search.results.mean_ranks import critical_difference, ranks
+from search.results.comparison import TooLittle, compare, compare_best, critical_difference, ranks
+from search.results.comparison_document import document
 from tests.search.written_run import noisy, sweep, write
 
 DOMAINS = ("a", "b", "c", "d")

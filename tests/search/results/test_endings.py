@@ -26,8 +26,8 @@ def test_what_ended_a_run_is_said_with_what_was_spent_and_who_had_how_many_trial
         tmp_path, trials=2, unfinished=["SAM"], budget={"trials": 72, "gpu_hours": 0.2, "passes": 9}
     )
     assert found == (
-        "run: ended by its budget, search.budget.trials: 72 of 72 spent",
         "run: ended by its budget, search.budget.gpu_hours: 0.2 of 0.2 spent",
+        "run: ended by its budget, search.budget.trials: 72 of 72 spent",
         "run: trials per study, 4 asked for: ERM 2, SAM 2, SAGM 2",
     )
 
@@ -42,7 +42,7 @@ def test_hours_on_the_wall_are_those_of_the_drivers(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.write_bytes(WALL_CLOCK, b'{"seconds": 7200}')
     assert notes(tmp_path, budget={"wall_hours": 2.5})[1] == ()
-    assert results.load(folder.uri).budgets["run"][0].spent == pytest.approx(2)
+    assert results.load(folder.uri).runs["run"].budget[0].spent == pytest.approx(2)
     folder.write_bytes(WALL_CLOCK, b'{"seconds": 9000}')
     found = results.summary(results.load(folder.uri)).tables[0].notes
     assert found == ("run: ended by its budget, search.budget.wall_hours: 2.5 of 2.5 spent",)

@@ -7,7 +7,7 @@ import pytest
 
 from search import results
 from search.errors import SteppeError
-from search.results.equal_cost import cut
+from search.results.candidates import within_passes
 from search.results.print_results import print_comparison, print_results
 from tests.search.written_run import sweep, write
 
@@ -67,8 +67,8 @@ def test_a_trial_whose_average_came_later_has_nothing():
             "passes": [10.0, 20.0, 10.0, 20.0],
         }
     )
-    assert cut(frame, 15)[["trial", "step"]].to_numpy().tolist() == [["b", 10]]
-    assert len(cut(frame, 20)) == 4
+    assert within_passes(frame, 15)[["trial", "step"]].to_numpy().tolist() == [["b", 10]]
+    assert len(within_passes(frame, 20)) == 4
 
 
 @pytest.mark.parametrize("passes", [0, -1, float("nan")])

@@ -66,7 +66,7 @@ def test_the_front_has_completed_trials_with_both_values_and_hyperparameters(run
 def test_it_is_printed_a_table_for_each_algorithm(run, capsys):
     print_pareto([run], "markdown")
     shown = capsys.readouterr().out
-    assert shown.count("what no trial of the same study beats in both") == 2
+    assert shown.count("trials that no other of their study beats in both") == 2
     assert "training-domain | worst-source-domain |" in shown
 
 

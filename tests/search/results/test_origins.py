@@ -5,13 +5,14 @@ import json
 import pytest
 
 from search.report.method_tables import by_method
-from search.report.run import read
+from search.report.reported_run import read
 from search.results import compare, load, summary
+from search.results.loading import main_method
+from search.results.notes import saw_held_out
 from search.results.print_results import print_comparison, print_results
-from search.results.provenance import saw_held_out
-from search.results.run_objectives import main_method
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
+from search.sweep.schema import Search, Sweep
 from tests.search import written_run
 
 HONEST = [
@@ -37,7 +38,7 @@ def notes_of(run):
 
 @pytest.mark.parametrize("search", HONEST)
 def test_what_passes_between_studies_of_one_held_out_domain_is_honest(tmp_path, search):
-    assert saw_held_out({"search": search}) == []
+    assert saw_held_out(Search.model_validate(search)) == []
     for notes in notes_of(written(tmp_path / "run", search)):
         assert not [note for note in notes if "honest" in note]
         luck = [note for note in notes if "leave out the luck of the search" in note]
@@ -47,7 +48,7 @@ def test_what_passes_between_studies_of_one_held_out_domain_is_honest(tmp_path, 
 
 @pytest.mark.parametrize("search", MARKED)
 def test_what_held_out_labels_have_shaped_is_marked_in_every_table(tmp_path, search, capsys):
-    assert len(saw_held_out({"search": search})) == 1
+    assert len(saw_held_out(Search.model_validate(search))) == 1
     run = written(tmp_path / "run", search)
     tables = notes_of(run)
     tables += [table.notes for shown in by_method(read(run))[0] for table in shown.tables]
@@ -77,13 +78,17 @@ def test_results_are_by_the_objective_unless_it_sees_the_held_out_domain(
     print_comparison([run], None, None, "table")
     assert f"{method} selection" in capsys.readouterr().out.splitlines()[0]
     assert set(read(run).main["method"]) == {method}
-    assert main_method([{"search": {"objective": objective}}, {}]) == "training-domain"
+    sweeps = [
+        Sweep.model_validate(written_run.sweep(search=search))
+        for search in ({"objective": objective}, {})
+    ]
+    assert main_method(sweeps) == "training-domain"
 
 
 def test_the_manifest_says_it_too(tmp_path):
     folder = RunFolder(tmp_path)
-    manifest.record(folder, [], saw_held_out({"search": MARKED[0]}))
+    manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))
     (why,) = json.loads(folder.read_bytes(MANIFEST))["saw_held_out"]
     assert "share: domains" in why
-    manifest.record(folder, [], saw_held_out({"search": MARKED[0]}))  # a resume
+    manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))  # a resume
     assert json.loads(folder.read_bytes(MANIFEST))["saw_held_out"] == [why]

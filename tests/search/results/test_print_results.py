@@ -139,7 +139,7 @@ def test_importance_is_printed_for_every_algorithm(run):
 def test_what_a_user_gets_wrong_is_said_in_one_sentence(run, tmp_path):
     assert "did you mean SAGM?" in refused("compare", run, "--against", "SAGN")
     assert "did you mean oracle?" in refused("compare", run, "--method", "orcale")
-    assert "both hold the study" in refused("results", run, run)
+    assert "given twice" in refused("results", run, run)
     assert "there is no run at" in refused("results", run, tmp_path / "nothing")
     small = write(tmp_path / "small", sweep(seeds=[0], held_out=["photo"])).uri
     assert "importance takes at least 20 completed trials" in refused("importance", small)

@@ -67,7 +67,7 @@ found = results.load({str(tmp_path / "run")!r})
 for by in ("held-out", "dataset", "method"):
     results.summary(found, by, found.selection["method"].cat.categories, published=True)
 results.select(found, "oracle"), results.compare(found, "SAGM", "ERM"), results.ranks(found)
-print({{"ray", "optuna", "torch", "pydantic"}} & set(sys.modules))
+print({{"ray", "optuna", "torch", "training", "numba"}} & set(sys.modules))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -163,7 +163,7 @@ def test_a_trial_without_a_row_does_not_count(tmp_path):
     [
         (b"name: x\n", "is not a sweep as `launch` writes it"),
         (b"", "is empty"),
-        (SWEEP_OF_NONE + b"search: {objective: x}}", "is not a sweep as .* .KeyError: 'x'"),
+        (SWEEP_OF_NONE + b"search: {objective: x}}", "is not a sweep as .* search.objective"),
         (SWEEP_OF_NONE + b"search: {objective: 5}}", "put a copy back"),
         (SWEEP_OF_NONE + b"search: [1]}", "put a copy back"),
         (b"name: [", "sweep.yaml"),
@@ -189,7 +189,7 @@ def test_what_is_unknown_is_refused_with_the_nearest(found):
 
 def test_a_held_out_domain_of_a_dataset_among_several_is_asked_for(tmp_path):
     data = sweep(
-        datasets={"PACS": {"held_out": ["photo"]}, "VLCS": None}, held_out=["SUN09"], seeds=[0]
+        datasets={"PACS": {"held_out": ["photo"]}, "VLCS": {}}, held_out=["SUN09"], seeds=[0]
     )
     del data["dataset"]
     folder = write(tmp_path / "run", data, noisy, trials=1)

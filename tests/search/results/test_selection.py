@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from search.results.ranking import Choice, rank, why_none
 
 from search.errors import SteppeError
+from search.results.candidates import Candidate, rank, why_none
 from search.results.selection import select
 from search.results.selection_rules import RULES
 from tests.search.tiny_study import study_row, tiny
@@ -147,7 +147,7 @@ def test_a_trial_without_one_of_its_folds_is_no_candidate_by_leave_one_domain_ou
 
 def test_a_trial_speaks_through_its_first_best_step():
     found = choose("training-domain", *tiny([{0: (0.1, 0.1), 10: (0.6, 0.8), 20: (0.8, 0.6)}]))
-    assert isinstance(found, Choice)
+    assert isinstance(found, Candidate)
     assert (found.step, found.validation) == (10, pytest.approx(0.7))
 
 
@@ -188,7 +188,7 @@ def test_the_accuracy_of_both_splits_is_weighted_by_images():
 def test_a_winner_that_was_not_scored_on_the_held_out_domain_says_so():
     frames = tiny([{0: (0.4, 0.4), 10: (0.6, 0.6)}], held_out_steps=[0])
     found = choose("training-domain", *frames)
-    assert found == Choice(
+    assert found == Candidate(
         frames[0]["trial"][0],
         0,
         10,

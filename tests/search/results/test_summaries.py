@@ -231,7 +231,7 @@ def test_ties_failed_trials_and_the_choice_of_settings_are_said_below_the_table(
     assert table.title == "D, m, training-domain selection, one setting per dataset"
     assert table.notes == (
         "SAM, b, seed 0: no trial has finished",
-        "settings that all studies completed, to choose among: ERM 2, SAM 2",
+        "settings that every study completed, to choose among: ERM 2, SAM 2",
         "winners whose score another trial equals (the largest number counts): ERM 1 of 2",
         "trials that failed, and could not be chosen: ERM 2",
     )

@@ -1,14 +1,13 @@
 """The candidates of a study, ranked by a rule of selection.
 
 Candidates are the completed trials. A pruned trial was stopped because trials of its own study had
-a better best-so-far value at the same step, and the best of those goes on to the end: leaving the
-pruned ones out loses no winner of the search objective. (By leave-one-domain-out, fewer folds than
-all have decided, and it might have won over all.) A diverged trial (NaN) is not a usable
-setting, whatever it reached before. A failed one has no result.
+a better best-so-far value at the same step, and the best of those goes on to the end: leaving
+pruned trials out loses no winner of the search objective. (By leave-one-domain-out the pruner saw
+fewer folds than all, so a pruned trial might have won over all.) A diverged trial (NaN) is not a
+usable setting, whatever it reached before. A failed trial has no result.
 
-A trial with averaged weights speaks through these alone, whatever the weights on the way there
-scored: they are its result. Pruners compared the latter, so with averaging a pruned trial might
-have won.
+The result of a trial with averaged weights is these weights, so only their evaluations count.
+Pruners compared the weights on the way there, so with averaging a pruned trial might have won.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from search.errors import SteppeError
 from search.results.selection_rules import Rule
 
 _Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A trial, the step that speaks for it, and its scores there (fractions).
+class Candidate:
+    """A trial, the step that counts as its result, and its scores there (fractions).
 
     `validation` ranked it. `accuracy` is the held-out domain's in split, as DomainBed reports it;
     `accuracy_all` both its splits, weighted by their images. Where the trial was not scored on the
@@ -40,27 +40,27 @@ class Choice:
     reason: str | None = None
 
 
-def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Choice]:
+def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Candidate]:
     """All candidates of one study, best first; among equals the largest trial number is first.
 
     `trials` and `evaluations` are the rows of that study.
     """
     candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
-    rows = speaking(evaluations[evaluations["trial"].isin(candidates["trial"])])
+    rows = result_rows(evaluations[evaluations["trial"].isin(candidates["trial"])])
     best = rule.best(rows)[["trial", "step", "validation"]]
     best = candidates.astype({"trial": object}).merge(best.astype({"trial": object}), on="trial")
     best = best.sort_values(["validation", "number"], ascending=False)
     held_out = _held_out_scores(rows, best)
     return [
-        _choice(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
+        _candidate(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
         for trial, number, step, validation in best[
             ["trial", "number", "step", "validation"]
         ].itertuples(index=False)
     ]
 
 
-def speaking(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows that speak for their trials: of averaged weights, where a trial has such."""
+def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the weights that are their trials' results: averaged ones, where there are any."""
     if "weights" not in evaluations:
         return evaluations
     average = evaluations["weights"] == "average"
@@ -99,11 +99,31 @@ def _held_out_scores(rows: pd.DataFrame, best: pd.DataFrame) -> dict[str, _Score
     return scores
 
 
-def _choice(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Choice:
+def _candidate(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Candidate:
     accuracy = scores["in"][0] if "in" in scores else None
     accuracy_all = None
     if scores.keys() >= {"in", "out"}:
         (inside, many), (outside, few) = scores["in"], scores["out"]
         accuracy_all = (inside * many + outside * few) / (many + few)
     reason = f"trial {number} has no held-out accuracy at step {step}" if accuracy is None else None
-    return Choice(trial, number, step, validation, accuracy, accuracy_all, reason)
+    return Candidate(trial, number, step, validation, accuracy, accuracy_all, reason)
+
+
+def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:
+    """The evaluations that a training run reached within so many forward and backward passes.
+
+    A trial with averaged weights has only their evaluations, so none if its average came later.
+    Each fold is a run of its own. Raises SteppeError for a limit that is not above 0, and for
+    tables without passes.
+    """
+    if not passes > 0:
+        raise SteppeError(f"--passes {passes:g}: it must be above 0")
+    if "passes" not in evaluations or evaluations["passes"].isna().any():
+        raise SteppeError(
+            "these tables are from before passes were counted, and cannot be read at equal cost"
+        )
+    kept = evaluations["passes"] <= passes
+    averaged = evaluations["weights"] == "average"
+    late = evaluations.loc[averaged & ~kept, "trial"].unique()
+    found: pd.DataFrame = evaluations[kept & ~evaluations["trial"].isin(late)]
+    return found

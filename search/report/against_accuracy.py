@@ -1,0 +1,221 @@
+"""Trials as points: validation or flatness along x, held-out accuracy along y.
+
+There is a panel for each held-out domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy.stats import spearmanr
+
+from search.report.figure import INK, STAR, Figure, label, log_axis, looks, panels, place
+from search.report.reported_run import ReportedRun
+
+COLUMNS = 3
+FEWEST_TRIALS = 3  # for a rank correlation
+MOST_POINTS = 300  # in a panel
+
+_MEASURES = {
+    "sharpness": "sharpness (nats)",
+    "curvature": "largest eigenvalue of the Hessian",
+}
+
+
+def _drawing(
+    rows: pd.DataFrame,
+    measure: str,
+    titles: Mapping[str, str],
+    algorithms: Sequence[str],
+    selected: set[str],
+    axis: Mapping[str, Any],
+) -> go.Figure:
+    """Column `measure` of these trials along x, `accuracy` along y.
+
+    titles: of the panel of each held-out domain. algorithms: all of the run. axis: how plotly draws
+    x.
+    """
+    looks_ = looks(algorithms)
+    columns = min(COLUMNS, len(titles))
+    figure = panels(list(titles.values()), columns, 300)
+    named: set[str] = set()
+    for panel, domain in enumerate(titles):
+        here = _fewer(rows[rows["held_out"] == domain], selected)
+        for algorithm in algorithms:
+            points = here[here["algorithm"] == algorithm]
+            if points.empty:
+                continue
+            look = looks_[algorithm]
+            starred = points["trial"].isin(selected)
+            for some, star in ((points[~starred], False), (points[starred], True)):
+                figure.add_scatter(
+                    x=some[measure].round(6).tolist(),
+                    y=some["accuracy"].round(5).tolist(),
+                    mode="markers",
+                    name=label(algorithm),
+                    legendgroup=algorithm,
+                    showlegend=not star and algorithm not in named,
+                    marker={
+                        "color": look.colour,
+                        "symbol": STAR if star else look.symbol,
+                        "size": 14 if star else 7,
+                        "line": {"color": INK, "width": 1 if star else 0},
+                    },
+                    text=[
+                        label(f"{algorithm}, seed {seed}, trial {number}")
+                        for seed, number in zip(some["seed"], some["number"], strict=True)
+                    ],
+                    hovertemplate="%{text}<br>%{x:.4~g}, held-out %{y:.1%}<extra></extra>",
+                    **place(panel, columns),
+                )
+            named.add(algorithm)
+    figure.update_xaxes(nticks=6, **axis)
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(title_text="held-out accuracy", col=1)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def crowded(rows: pd.DataFrame) -> str:
+    """A sentence for readers if not all of these trials are drawn."""
+    if rows.groupby(["dataset", "held_out"], observed=True).size().max() <= MOST_POINTS:
+        return ""
+    return f"About {MOST_POINTS} evenly chosen trials in a panel, beside the selected ones."
+
+
+def _rank_correlation(rows: pd.DataFrame, measure: str) -> float | None:
+    """Spearman's, of a measure and held-out accuracy; None for too few trials or no difference."""
+    differ = all(rows[column].nunique() > 1 for column in (measure, "accuracy"))
+    if len(rows) < FEWEST_TRIALS or not differ:
+        return None
+    return float(spearmanr(rows[measure], rows["accuracy"]).statistic)
+
+
+def _mean_correlation(groups: Sequence[pd.DataFrame], measure: str) -> tuple[float | None, int]:
+    """The mean over the groups that have one, and how many have."""
+    found = [c for group in groups if (c := _rank_correlation(group, measure)) is not None]
+    return (float(np.mean(found)) if found else None), len(found)
+
+
+def _titled(domain: str, found: float | None) -> str:
+    """The title of a panel."""
+    told = "" if found is None else f" (rank correlation {found:.2f})".replace("-", "−")
+    return f"{domain} held out{told}"
+
+
+def _fewer(rows: pd.DataFrame, selected: set[str]) -> pd.DataFrame:
+    every = max(-(-len(rows) // MOST_POINTS), 1)
+    keep = rows["trial"].isin(selected).to_numpy() | (np.arange(len(rows)) % every == 0)
+    thinned: pd.DataFrame = rows.loc[keep]
+    return thinned
+
+
+@dataclass(frozen=True)
+class ValidationQuality:
+    """How well validation ranks the trials of studies of one held-out domain, and what that costs.
+
+    correlation: Spearman's of validation and held-out accuracy, mean over `studies`; None if no
+    study can have one. lost: held-out accuracy of the best completed trial less that of the
+    selected one, mean over the studies with several trials, a fraction; None without any.
+    """
+
+    dataset: str
+    held_out: str
+    trials: int
+    studies: int
+    correlation: float | None
+    lost: float | None
+
+
+def validation_quality(run: ReportedRun) -> list[ValidationQuality]:
+    """How well validation chose, for each held-out domain."""
+    scores = _measured(run.scores)
+    chosen = run.winners.set_index("study")["accuracy"].dropna()
+    rows = []
+    for (dataset, domain), group in scores.groupby(
+        ["dataset", "held_out"], sort=False, observed=True
+    ):
+        studies = {str(study): trials for study, trials in group.groupby("study", observed=True)}
+        found, count = _mean_correlation(list(studies.values()), "validation")
+        lost = [
+            float(trials["accuracy"].max() - chosen[study])
+            for study, trials in studies.items()
+            if len(trials) > 1 and study in chosen.index
+        ]
+        mean = float(np.mean(lost)) if lost else None
+        rows.append(ValidationQuality(str(dataset), str(domain), len(group), count, found, mean))
+    return rows
+
+
+def validation_figure(run: ReportedRun, rows: list[ValidationQuality]) -> Figure | None:
+    """Validation against held-out accuracy, a panel per held-out domain; None without any."""
+    scores = _measured(run.scores)
+    if scores.empty:
+        return None
+    drawings = {}
+    for dataset, group in scores.groupby("dataset", sort=False, observed=True):
+        titles = {
+            row.held_out: _titled(row.held_out, row.correlation)
+            for row in rows
+            if row.dataset == dataset
+        }
+        axis = {"title_text": "validation", "tickformat": ".0%"}
+        drawings[label(dataset)] = _drawing(
+            group, "validation", titles, run.algorithms, run.selected, axis
+        )
+    return Figure(
+        "validation",
+        "Validation against held-out accuracy",
+        "A point is a completed trial at its selected step; a star was selected in its study. "
+        "Where the points rise from left to right, source validation chooses well. The rank "
+        "correlation is the mean over the studies of that domain.",
+        drawings,
+        crowded(scores),
+    )
+
+
+def _measured(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores[scores["validation"].notna() & scores["accuracy"].notna()]
+
+
+def flatness_figure(run: ReportedRun) -> Figure | None:
+    """Flatness on the source domains against held-out accuracy; None if it was not measured."""
+    drawings = {}
+    for dataset, group in run.scores.groupby("dataset", sort=False, observed=True):
+        for measure, title in _MEASURES.items():
+            rows = group[group[measure].notna() & group["accuracy"].notna()]
+            if rows.empty:
+                continue
+            low, high = float(rows[measure].min()), float(rows[measure].max())
+            scale = log_axis(low, high) if low > 0 else {"tickformat": "~g"}
+            axis = {"title_text": title, **scale}
+            titles = {
+                str(domain): _titled(str(domain), _correlation(own, measure))
+                for domain, own in rows.groupby("held_out", sort=False, observed=True)
+            }
+            drawings[label(f"{dataset}: {measure}")] = _drawing(
+                rows, measure, titles, run.algorithms, run.selected, axis
+            )
+    if not drawings:
+        return None
+    return Figure(
+        "flatness",
+        "Flatness against accuracy",
+        "A point is a completed trial at its selected step, a star one that was selected in its "
+        "study. Along x is how sharp the loss is on the source domains (their mean), along y the "
+        "accuracy on the held-out domain. If flat minima generalize, the points fall from left to "
+        "right, and the rank correlation (over the trials of all algorithms, mean over seeds) is "
+        "below 0.",
+        drawings,
+        crowded(run.scores),
+    )
+
+
+def _correlation(rows: pd.DataFrame, measure: str) -> float | None:
+    # Within a seed: every algorithm has the same splits there.
+    return _mean_correlation([own for _, own in rows.groupby("seed")], measure)[0]
