@@ -43,7 +43,7 @@ from search.results.selection import METHODS, select  # noqa: E402
 from search.run import storage, tables  # noqa: E402
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
 from search.study.plan import StudyPlan, plans  # noqa: E402
-from search.study.studies import asked_studies  # noqa: E402
+from search.study.study import study_columns  # noqa: E402
 from search.sweep.schema import Sweep  # noqa: E402
 from search.worker.limits import own_memory  # noqa: E402
 from search.worker.trial import spec_of  # noqa: E402
@@ -198,7 +198,7 @@ def measure(sweep: Sweep, folder: RunFolder, windows: int) -> dict[str, Any]:
                 tables.read_trials(folder),
                 tables.read_evaluations(folder),
                 tuple(METHODS),
-                asked_studies(sweep),
+                study_columns(sweep),
             )
         ),
     }

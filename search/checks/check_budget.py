@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search.study.seed_promotion import max_trials
-from search.study.stagnation import patience, startup
-from search.study.studies import studies, trials_per_study
+from search.study.stagnation import patience, startup_trials
+from search.study.study import studies, trials_per_study
 from search.study.study_space import study_space
 from search.sweep.config_errors import Problem
 from search.sweep.per_dataset import by_dataset
@@ -54,9 +54,9 @@ def _terminator(sweep: Sweep) -> Iterator[Problem]:
         text = "does not go with search.seed_reduction, under which later seeds try what is given"
         yield Problem(key, f"{text} to them; remove one")
         return
-    least = startup(search) + patience(search)
+    least = startup_trials(search) + patience(search)
     if least >= search.trials:
-        random = f"{startup(search)} at random and " if startup(search) else ""
+        random = f"{startup_trials(search)} at random and " if startup_trials(search) else ""
         yield Problem(
             key,
             f"has no effect: no study of {search.trials} trials would be stopped before it had "

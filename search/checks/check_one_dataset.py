@@ -13,7 +13,7 @@ from search.checks.check_space import check_space
 from search.checks.keys_without_effect import SWITCHES, idle_keys
 from search.errors import way_out
 from search.space import algorithm_names
-from search.study.studies import held_out_domains
+from search.study.study import held_out_domains
 from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep

@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from models import tuning
 from search.errors import way_out
 from search.space import algorithm_names
-from search.space.ranges import Interval, Range, extremes, grid_size, plain, show_value, text
+from search.space.ranges import (
+    Interval,
+    Range,
+    extremes,
+    grid_size,
+    plain,
+    show_value,
+    text,
+    value_in,
+)
 from search.study.study_space import (
     averaging_of,
     column_types,
     given_ranges,
     hyperparameter_types,
-    placed,
     study_space,
 )
 from search.sweep.config_errors import KeyPath, Problem, show
@@ -132,7 +140,7 @@ def _first_trial_values(sweep: DatasetSweep) -> Iterator[Problem]:
     for index, trial in enumerate(sweep.search.first_trials):
         for name, value in trial.items():
             ranges = dict.fromkeys(space[name] for space in spaces if name in space)
-            if all(placed(range_, value) is None for range_ in ranges):
+            if all(value_in(range_, value) is None for range_ in ranges):
                 shown = " and ".join(map(text, ranges))
                 yield Problem(
                     ("search", "first_trials", index, name),

@@ -9,16 +9,9 @@ import models
 from datasets.augmentation.in_words import doubt, in_words
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
-from search.space.ranges import Fixed, Range, Value, plain, show_value, text
+from search.space.ranges import Fixed, Range, Value, nearest_value, plain, show_value, text, widened
 from search.space.suggested_ranges import suggestions
-from search.study.study_space import (
-    fresh,
-    given_ranges,
-    nearest,
-    published_values,
-    study_space,
-    widened,
-)
+from search.study.study_space import given_ranges, published_values, random_weights, study_space
 from search.sweep.config_errors import dotted
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
@@ -76,7 +69,7 @@ def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
         elif name == "batch_size":
             source = "training.batch_size"
         else:
-            source = f"suggested: {suggestions((), fresh(one))[name].source}"
+            source = f"suggested: {suggestions((), random_weights(one))[name].source}"
         by_source.setdefault(source, []).append(f"{name} {text(space[name])}")
     return "; ".join(f"{', '.join(ranges)} ({source})" for source, ranges in by_source.items())
 
@@ -99,7 +92,7 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
         names.remove("lr")  # of a head alone there is a source
     if not names:
         return
-    if not fresh(sweep):
+    if not random_weights(sweep):
         if model.name in RESNETS:
             return
         meant, given = "a ResNet-50 pretrained on ImageNet", f"{model.name} from {model.weights}"
@@ -140,7 +133,7 @@ def _not_as_published(sweep: Sweep) -> Iterator[str]:
 def _misses(one: DatasetSweep, algorithm: str) -> Iterator[Miss]:
     reported = published_values(one, algorithm)
     for name, range_ in study_space(one, algorithm).items():
-        if name in reported and nearest(range_, reported[name].value) != reported[name].value:
+        if name in reported and nearest_value(range_, reported[name].value) != reported[name].value:
             yield Miss(name, reported[name].value, range_, _key(one, algorithm, name))
 
 
@@ -156,7 +149,7 @@ def _key(one: DatasetSweep, algorithm: str, name: str) -> str:
 
 def _sentence(miss: Miss, algorithms: list[str], on: list[str]) -> str:
     value, range_ = miss.published, miss.range
-    shown, tried = show_value(value), show_value(nearest(range_, value))
+    shown, tried = show_value(value), show_value(nearest_value(range_, value))
     whose = ", ".join(algorithms) + (f" on {', '.join(on)}" if on else "")
     told = f"{miss.name} is published as {shown} for {whose}"
     if miss.key == "training.batch_size":

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from search.driver.study_record import StudyRecord
 from search.run import tables
 from search.run.run_folder import RunFolder
-from search.study.spending import BUDGET, STUDY_BUDGET, Cost, any_limit, costs, limits
+from search.study.budgets import BUDGET, STUDY_BUDGET, Spent, has_limit, limits, spent_by_study
 from search.sweep.schema import Resources
 from search.sweep.search_keys import Search
 from search.worker.trial_rows import Progress
@@ -24,25 +24,25 @@ class BudgetGuard:
         self._budget = search.budget.model_dump(exclude={"wall_hours"})
         self._study_budget = search.study_budget.model_dump()
         self._resources = resources.model_dump()
-        self._ended: defaultdict[str, Cost] = defaultdict(Cost)
-        self._total = Cost()  # of all that ended
+        self._ended: defaultdict[str, Spent] = defaultdict(Spent)
+        self._total = Spent()  # of all that ended
         self._spent: set[str] = set()  # studies that may spend no more
         self._changed: set[str] = set()  # those to look at anew
 
     @property
     def limited(self) -> bool:
-        return any_limit(self._budget) or any_limit(self._study_budget)
+        return has_limit(self._budget) or has_limit(self._study_budget)
 
     def recall(self, folder: RunFolder) -> None:
         """Takes over what the trials cost that ended before."""
         if self.limited:
-            self._ended.update(costs(tables.read_trials(folder)))
-            self._total = sum(self._ended.values(), Cost())
+            self._ended.update(spent_by_study(tables.read_trials(folder)))
+            self._total = sum(self._ended.values(), Spent())
             self._changed = set(self._ended)
 
     def add_cost(self, study: str, seconds: float | None, passes: float | None) -> None:
         """Adds the cost of a trial that has ended: seconds of training, and passes."""
-        cost = Cost(1, seconds or 0.0, passes or 0.0)
+        cost = Spent(1, seconds or 0.0, passes or 0.0)
         self._ended[study] += cost
         self._total += cost
         self._changed.add(study)
@@ -58,7 +58,7 @@ class BudgetGuard:
         """
         if not self.limited:
             return
-        at_work: defaultdict[str, Cost] = defaultdict(Cost)
+        at_work: defaultdict[str, Spent] = defaultdict(Spent)
         for record in records.values():
             for running in record.running.values():
                 at_work[record.study.id] += _said(running.progress)
@@ -75,9 +75,9 @@ class BudgetGuard:
         for study, record in records.items():
             record.closed = over or study in self._spent
 
-    def _reached(self, key: str, budget: Mapping[str, float | None], cost: Cost) -> bool:
+    def _reached(self, key: str, budget: Mapping[str, float | None], cost: Spent) -> bool:
         return any(limit.reached for limit in limits(key, budget, self._resources, cost))
 
 
-def _said(progress: Progress | None) -> Cost:
-    return Cost(1) if progress is None else Cost(1, progress.seconds, progress.passes)
+def _said(progress: Progress | None) -> Spent:
+    return Spent(1) if progress is None else Spent(1, progress.seconds, progress.passes)

@@ -8,9 +8,8 @@ import optuna
 
 from datasets.splits import seed_hash
 from search.driver.study_record import StudyRecord
-from search.space.ranges import Value
+from search.space.ranges import Value, grid_points
 from search.study import samplers
-from search.study.study_space import grid
 
 
 def queue_first(
@@ -24,7 +23,7 @@ def queue_first(
     plan = record.plan
     if plan.search.sampler == "grid":
         seed = seed_hash(plan.search.seed, record.study.id)
-        drawn = samplers.shuffled(grid(plan.space), seed)
+        drawn = samplers.shuffled(grid_points(plan.space), seed)
         settings = sorted(drawn, key=lambda point: point != plan.published)[: record.max_trials]
     else:
         settings = plan.first_settings(earlier)

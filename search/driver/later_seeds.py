@@ -8,7 +8,7 @@ import optuna
 
 from search.driver.study_record import StudyRecord
 from search.space.ranges import Value
-from search.study.seed_promotion import before, most_settings, promoted, to_try
+from search.study.seed_promotion import max_settings, previous_study, promoted, settings_to_try
 
 # Of an Optuna study: the settings that it tries.
 PROMOTED = "promoted"
@@ -34,10 +34,10 @@ class LaterSeeds:
         self._waiting: list[tuple[StudyRecord, StudyRecord]] = []
         seeds = [*dict.fromkeys(record.study.seed for record in records.values())]
         for record in records.values() if factor is not None else ():
-            earlier = before(record.study, seeds)
+            earlier = previous_study(record.study, seeds)
             if earlier is not None:
                 record.after = records[earlier.id]
-                record.max_trials = most_settings(
+                record.max_trials = max_settings(
                     record.max_trials, factor, seeds.index(record.study.seed)
                 )
                 self._most[record.study.id] = record.max_trials
@@ -53,7 +53,11 @@ class LaterSeeds:
                 if record.closed:
                     continue
                 self._waiting.remove((record, after))
-                _queue(record, record.optuna, to_try(record.optuna.user_attrs[PROMOTED], earned))
+                _queue(
+                    record,
+                    record.optuna,
+                    settings_to_try(record.optuna.user_attrs[PROMOTED], earned),
+                )
                 continue
             record.max_trials = len(earned)
             # One that is closed may be opened again, and so may that before it.

@@ -28,10 +28,10 @@ from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only
 from search.run.run_folder import RunFolder
 from search.run.shared_folds import delete_folds, group
 from search.run.storage import SweepStorage
-from search.space.distributions import suggest
 from search.space.ranges import Value
 from search.study import samplers
 from search.study.plan import StudyPlan, TrialSpec
+from search.study.samplers import suggest
 from search.study.trial_attributes import FAILURES, REASON, STATE, state_of
 from search.worker.trial_rows import Progress, trial_row, values_of
 

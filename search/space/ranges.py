@@ -1,4 +1,4 @@
-"""Where a hyperparameter may lie: an interval, a choice of values, or one fixed value.
+"""The range of a hyperparameter: an interval, a choice of values, or one fixed value.
 
 As a user writes them: `{log_uniform: [0.01, 0.3]}`, `{uniform: [0, 1]}`, `{int_uniform: [1, 5]}`,
 `{log_int: [8, 45]}`, `{choice: [0, 0.1, 0.5]}`, or a constant.
@@ -6,6 +6,7 @@ As a user writes them: `{log_uniform: [0.01, 0.3]}`, `{uniform: [0, 1]}`, `{int_
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ KINDS = (*INTERVALS, "choice")
 class Interval:
     """Numbers from low to high, both included; drawn uniformly, in their logarithm if `log`.
 
-    Raises ValueError if the ends are the wrong way round, not finite, not whole although the
-    interval is, or not positive although it is logarithmic.
+    Raises ValueError if low is not below high, an end is not finite, an end of a whole interval is
+    not whole, or an end of a logarithmic one is not above 0.
     """
 
     low: float
@@ -61,13 +62,13 @@ class Interval:
 
     @property
     def kind(self) -> str:
-        """The word a user writes for it."""
+        """Its key in a sweep file."""
         return next(k for k, shape in INTERVALS.items() if shape == (self.log, self.whole))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several numbers or words. Raises ValueError if there are none or one comes twice."""
+    """One of several numbers or words. Raises ValueError for no value, or one that comes twice."""
 
     values: tuple[Value, ...]
 
@@ -169,14 +170,84 @@ def extremes(range_: Range) -> tuple[Value, ...]:
 
 
 def grid_size(space: Mapping[str, Range]) -> int:
-    """How many combinations the single values of these ranges have."""
+    """How many combinations the choices of these ranges have."""
     return math.prod(len(r.values) for r in space.values() if isinstance(r, Choice))
 
 
+def grid_points(space: Mapping[str, Range]) -> list[dict[str, Value]]:
+    """Every combination of the values of all choices; one empty setting if all are fixed.
+
+    Raises ValueError for an interval, whose values cannot be listed.
+    """
+    choices: dict[str, tuple[Value, ...]] = {}
+    for name, range_ in space.items():
+        if isinstance(range_, Interval):
+            raise ValueError(f"a grid needs single values, but {name} is an interval")
+        if isinstance(range_, Choice):
+            choices[name] = range_.values
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
 def different_settings(space: Mapping[str, Range]) -> int | None:
-    """How many settings a space has; None with an interval in it."""
+    """How many settings a space has; None if it has an interval."""
     intervals = any(isinstance(range_, Interval) for range_ in space.values())
     return None if intervals else grid_size(space)
+
+
+def value_in(range_: Range, value: Value) -> Value | None:
+    """The value in the range's type; None if the range does not contain it.
+
+    For 0, as in a weight decay of 0, a logarithmic range gives its low end.
+    """
+    if isinstance(range_, Interval) and range_.log and value == 0:
+        return range_.low
+    if not contains(range_, value):
+        return None
+    match range_:
+        case Interval():
+            return int(value) if range_.whole else float(value)
+        case Choice():
+            return next(own for own in range_.values if own == value)
+        case Fixed():
+            return range_.value
+
+
+def nearest_value(range_: Range, value: Value) -> Value:
+    """The value of the range that is nearest to this one; of a choice above 0 by ratio."""
+    inside = value_in(range_, value)
+    if inside is not None:
+        return inside
+    match range_:
+        case Interval(low, high, whole=whole):
+            clipped = min(max(float(value), low), high)
+            return round(clipped) if whole else clipped
+        case Choice(values):
+            ratios = all(float(each) > 0 for each in (value, *values))
+
+            def distance(own: Value) -> float:
+                if ratios:
+                    return abs(math.log(float(own) / float(value)))
+                return abs(float(own) - float(value))
+
+            return min(values, key=distance)
+        case Fixed(only):
+            return only
+
+
+def widened(range_: Range, value: Value) -> Range:
+    """The range, extended to contain a value; a logarithmic one becomes uniform for 0."""
+    match range_:
+        case Interval(low, high, log, whole):
+            number = float(value)
+            log = log and number > 0
+            whole = whole and number == int(number)
+            return Interval(min(low, number), max(high, number), log, whole)
+        case Choice(values):
+            return Choice(tuple(sorted((*values, value), key=float)))
+        case Fixed(only):
+            return Choice(tuple(sorted((only, value), key=float)))
 
 
 def plain_value(written: object) -> Value:
@@ -198,6 +269,7 @@ def number(written: object) -> int | float:
 
 
 def show_value(value: Value) -> str:
+    """A number or a word as text."""
     return value if isinstance(value, str) else show_number(value)
 
 

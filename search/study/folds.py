@@ -1,8 +1,8 @@
-"""Leave-one-domain-out cross-validation: the runs that a trial adds, and the score that they give.
+"""Leave-one-domain-out cross-validation: the folds of a trial, and the score that they give.
 
-A fold is a run of the trial's setting that leaves out a source domain beside the held-out one, and
-is scored on it. There is one for each source domain, in the dataset's order, and they come before
-the trial's own run.
+A fold is a run of the trial's setting that leaves out a source domain besides the held-out one, and
+is scored on that domain. A trial has one fold for each source domain, in the dataset's order, before
+its own run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.run import Run
 
 @dataclass(frozen=True)
 class Fold:
-    """A fold that has ended. Its evaluations hold the score of the domain left out, no other."""
+    """A fold that has ended; its evaluations have no score but that of the domain left out."""
 
     left_out: str
     evaluations: tuple[Evaluation, ...]
@@ -36,8 +36,8 @@ def folds_of(run: Run, domains: Sequence[str]) -> list[Run]:
     return [replace(run, left_out=domain) for domain in domains if domain != run.held_out]
 
 
-def ended(run: Run, evaluations: Sequence[Evaluation]) -> Fold:
-    """A fold as the study of its held-out domain may see it: without a score of that domain."""
+def visible_fold(run: Run, evaluations: Sequence[Evaluation]) -> Fold:
+    """The fold without any score of the held-out domain, as its study may see it."""
     assert run.left_out is not None
     seen = [
         replace(
@@ -53,11 +53,11 @@ def ended(run: Run, evaluations: Sequence[Evaluation]) -> Fold:
     return Fold(run.left_out, tuple(seen))
 
 
-def best(folds: Sequence[Fold]) -> tuple[float | None, int | None]:
-    """The highest mean over the folds of the accuracy at one step, and the first step that has it.
+def best_mean(folds: Sequence[Fold]) -> tuple[float | None, int | None]:
+    """The highest mean accuracy of the folds at one step, and the first step that has it.
 
-    A step at which a fold was not scored does not count; None if there is no other. Source:
-    search.results.selection_rules, leave_one_domain_out, with the same bits.
+    Only steps at which every fold was scored count; (None, None) if there are none. Bit for bit as
+    search.results.selection_rules.leave_one_domain_out.
     """
     by_fold = [{e.step: e.scores[0].accuracy for e in fold.evaluations} for fold in folds]
     means = {

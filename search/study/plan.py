@@ -12,7 +12,7 @@ from search.space import algorithm_names
 from search.space.ranges import Range, Value
 from search.study import pruners
 from search.study.folds import makes_folds
-from search.study.studies import Study, studies, trials_per_study
+from search.study.study import Study, studies, trials_per_study
 from search.study.study_space import (
     column_types,
     first_settings,

@@ -10,7 +10,7 @@ import yaml
 
 from search import yaml_file
 from search.space.ranges import KINDS, plain
-from search.study.studies import held_out_domains
+from search.study.study import held_out_domains
 from search.study.study_space import given_ranges, study_space
 from search.sweep.config_errors import show
 from search.sweep.model_layers import batch_norm
@@ -79,7 +79,7 @@ def differences(here: Sweep, there: Sweep) -> list[str]:
     ]
 
 
-def changed(here: Sweep, there: Sweep) -> bool:
+def differ(here: Sweep, there: Sweep) -> bool:
     """Whether they differ at all."""
     return any(_differences(here, there))
 

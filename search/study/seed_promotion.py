@@ -1,7 +1,7 @@
-"""Seeds as a fidelity: a setting earns its second and its third seed.
+"""Seed promotion: only the best settings of a seed's study are tried with the next seed.
 
-The study of a sweep's first seed searches. That of each later seed tries only the best settings of
-the study before it, which has the same held-out domain, so nothing passes between held-out domains.
+The study of a sweep's first seed searches. That of each later seed tries the best settings of the
+study before it, which has the same held-out domain: nothing passes between held-out domains.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from search.study.study import Study
 Settings = Sequence[dict[str, Value]]
 
 
-def most_settings(first: int, factor: int | None, place: int) -> int:
-    """Settings that the study of the seed in this place (0: the first) tries at most.
+def max_settings(first: int, factor: int | None, place: int) -> int:
+    """The most settings that the study of a seed tries.
 
-    ceil(first / factor^place), where the first seed's has `first` trials; all without a factor.
+    ceil(first / factor^place), with `first` trials in the first seed's study and the seed's place
+    in the sweep from 0; `first` without a factor.
     """
     return first if factor is None else math.ceil(first / factor**place)
 
 
-def before(study: Study, seeds: Sequence[int]) -> Study | None:
-    """The study whose best settings this one tries; None for that of the first seed."""
+def previous_study(study: Study, seeds: Sequence[int]) -> Study | None:
+    """The study whose best settings this one tries; None for the first seed."""
     place = seeds.index(study.seed)
     return replace(study, seed=seeds[place - 1]) if place else None
 
@@ -39,34 +40,35 @@ def max_trials(
     ended: Callable[[Study], Sequence[FrozenTrial] | None],
     begun: Callable[[Study], Settings],
 ) -> dict[Study, int]:
-    """Trials of each study, of as many as it would have as the first seed's.
+    """The number of trials of each study.
 
-    `ended`: the trials of a study that has ended, None while it has not. A study whose predecessor
-    has ended has as many as that completed different settings, if these are fewer than it may try,
-    and with them those that it tried before: `begun`, the settings that a study was begun with.
+    first: what each would have with the first seed. ended: gives the trials of a study that has
+    ended, None for one that has not. begun: gives the settings that a study began with. Once the
+    previous study has ended, a study tries the settings that it began with and the best that the
+    previous one completed, at most `max_settings`.
     """
     found = dict(first)
     for study in first:
-        earlier = before(study, seeds)
+        earlier = previous_study(study, seeds)
         if factor is None or earlier is None:
             continue
-        found[study] = most_settings(first[study], factor, seeds.index(study.seed))
+        found[study] = max_settings(first[study], factor, seeds.index(study.seed))
         trials = ended(earlier)
         if trials is not None:
-            found[study] = len(to_try(begun(study), promoted(trials)[: found[study]]))
+            found[study] = len(settings_to_try(begun(study), promoted(trials)[: found[study]]))
     return found
 
 
-def to_try(begun: Settings, earned: Settings) -> list[dict[str, Value]]:
-    """The settings of a study that was begun with some, now that these are what was earned."""
-    return [*begun, *(setting for setting in earned if setting not in begun)]
+def settings_to_try(begun: Settings, promoted: Settings) -> list[dict[str, Value]]:
+    """The settings that a study began with, then the promoted ones that are new to it."""
+    return [*begun, *(setting for setting in promoted if setting not in begun)]
 
 
 def promoted(trials: Iterable[FrozenTrial]) -> list[dict[str, Value]]:
     """The best settings among completed trials, best first, each once.
 
-    Of equals, the later trial's is first, as in selection. Pruned, diverged and failed trials have
-    earned nothing.
+    Of equals, the later trial's is first, as in selection. Settings of pruned, diverged and failed
+    trials are left out.
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     ended.sort(key=lambda trial: (trial.values[0], trial.number), reverse=True)

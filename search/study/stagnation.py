@@ -1,4 +1,4 @@
-"""When a study has stopped improving."""
+"""The terminator `stagnation`: when a study has stopped improving."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from search.study import samplers
 from search.study.trial_attributes import state_of
 from search.sweep.search_keys import Search
 
-# What these suggest does not depend on what was seen.
+# The suggestions of these samplers do not depend on earlier results.
 UNGUIDED = ("random", "qmc", "grid")
 
 
-def startup(search: Search) -> int:
-    """Trials of a study before a better one is waited for: a quarter, if its sampler learns."""
-    return 0 if search.sampler in UNGUIDED else samplers.startup(search.trials)
+def startup_trials(search: Search) -> int:
+    """Trials at the start that cannot stagnate: those before the sampler learns, if it does."""
+    return 0 if search.sampler in UNGUIDED else samplers.startup_trials(search.trials)
 
 
 def patience(search: Search) -> int:
-    """Trials without a better one after which a study stagnates: else half of its trials."""
+    """Trials without a better one after which a study stagnates; by default half of its trials."""
     return search.patience or math.ceil(search.trials / 2)
 
 
-def without_gain(trials: Iterable[FrozenTrial], startup: int) -> int:
-    """Trials of a study that ended after the last that was better, and after the first `startup`.
+def trials_without_gain(trials: Iterable[FrozenTrial], startup: int) -> int:
+    """How many trials of a study ended after the last better one and after the first `startup`.
 
-    Better is what no earlier trial equals or exceeds in every objective. A trial that failed says
-    nothing and is not counted.
+    A trial is better if no earlier one equals or exceeds it in every objective. Failed trials are
+    not counted.
     """
     front: list[list[float]] = []
     after, ended = startup - 1, []

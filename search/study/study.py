@@ -1,19 +1,23 @@
-"""What a study is: the search for one setting, apart from every other."""
+"""A study, the search for one setting apart from every other, and the studies of a sweep."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import datasets
 from datasets import DATASETS
+from search.space.ranges import Range, different_settings
+from search.sweep.per_dataset import DatasetSweep, by_dataset
+from search.sweep.schema import Sweep
 
 _COLUMNS = ("dataset", "model", "algorithm", "held_out", "seed")
 
-# Behind it a trial's number, `.safetensors` and the like still fit into the 255 bytes of a file
-# system's names.
-MOST_BYTES = 230
+# Leaves room for a trial's number and an ending in the 255 bytes of a file's name.
+MAX_BYTES = 230
 
 _DIGEST = 10
 _LIKE_A_DIGEST = re.compile(rf".*-[0-9a-f]{{{_DIGEST}}}", re.DOTALL | re.IGNORECASE)
@@ -25,7 +29,7 @@ _IN_FAMILY = re.compile(rf"({'|'.join(_FAMILIES)})/[A-Za-z0-9_+-]+")
 class Study:
     """The search for one (dataset, model, algorithm, held-out domain, seed).
 
-    in_earlier_run: its run was begun when different names could have one `id` (see `manifest`).
+    in_earlier_run: its run is of a commit in which different names could have the same `id`.
     """
 
     dataset: str
@@ -37,62 +41,98 @@ class Study:
 
     @property
     def id(self) -> str:
-        """Name in files, tables and storages: `RotatedDigits.cnn.DISAM+SAGM.75.0`.
+        """Its name in files, tables and storages: `RotatedDigits.cnn.DISAM+SAGM.75.0`.
 
-        ASCII letters, digits, `_`, `+`, `-` and dots. It depends on this study alone, and two
-        studies never have the same, not even where upper and lower case are one: what would make
-        it ambiguous is told apart by a digest.
+        It has ASCII letters, digits, `_`, `+`, `-` and dots, and depends on this study alone. Two
+        studies never have the same, even if case is ignored: a name that would be ambiguous gets
+        a digest.
         """
         if self.in_earlier_run:
             names = (self.dataset, self.model, self.algorithm, self.held_out)
             return ".".join([*map(_plain, names), str(self.seed)])
         parts = (_first(self.dataset), _model(self.model), _named(self.algorithm))
         whole = ".".join([*parts, _domain(self.dataset, self.held_out), str(self.seed)])
-        if len(whole) <= MOST_BYTES:
+        if len(whole) <= MAX_BYTES:
             return whole
-        return f"{whole[: MOST_BYTES - _DIGEST - 1]}-{_digest(whole)}"
+        return f"{whole[: MAX_BYTES - _DIGEST - 1]}-{_digest(whole)}"
 
     @property
     def title(self) -> str:
-        """Its names as they are written, as tables print them."""
+        """Its name as tables print it, with every name as it is written."""
         return ".".join(str(value) for value in self.columns.values())
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What tables say of it, by column."""
+        """Its columns in tables."""
         return {name: getattr(self, name) for name in _COLUMNS}
 
 
+def studies(sweep: Sweep) -> tuple[Study, ...]:
+    """All studies of a sweep, by dataset, algorithm, held-out domain and seed.
+
+    In the order of the file. A file that lists the held-out domains, as a run's does, is read
+    without opening a dataset.
+    """
+    return tuple(
+        Study(dataset, sweep.model.name, algorithm, domain, seed, sweep.in_earlier_run)
+        for dataset, one in by_dataset(sweep).items()
+        for algorithm in sweep.algorithms
+        for domain in held_out_domains(one)
+        for seed in sweep.seeds
+    )
+
+
+def study_columns(sweep: Sweep) -> list[dict[str, Any]]:
+    """The columns that name a study in every table, for each study of a sweep."""
+    return [{"sweep": sweep.name, "study": s.id, **s.columns} for s in studies(sweep)]
+
+
+def held_out_domains(one: DatasetSweep) -> tuple[str, ...]:
+    """The held-out domains of a dataset; all of them, in its order, for `all`."""
+    if one.held_out == "all":
+        return datasets.describe(one.dataset.name, one.dataset.root).domains
+    return one.held_out
+
+
+def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:
+    """Trials of a study: as many as are asked for, but no more than its space has settings."""
+    # A setting gives the same run again, as the seed is the same.
+    most = different_settings(space)
+    return asked if most is None else min(asked, most)
+
+
 def _domain(dataset: str, name: str) -> str:
-    """A dataset that Steppe knows has domains that differ; a user's own folders may be alike."""
+    """Domains of a known dataset need no digest; folders of a user's own may differ in case only."""
     entry = DATASETS.get(dataset)
     known = {_plain(d).lower(): d for d in reversed(entry.description.domains if entry else ())}
     plain = _plain(name)
     same = known.get(plain.lower())
     if same is not None:
-        return plain if name == same else _told_apart(name)
-    return _named(name) if name == name.lower() else _told_apart(name)
+        return plain if name == same else _with_digest(name)
+    return _named(name) if name == name.lower() else _with_digest(name)
 
 
 def _model(name: str) -> str:
     if _IN_FAMILY.fullmatch(name) and not _LIKE_A_DIGEST.fullmatch(name):
         return _plain(name)
-    return _told_apart(name) if name.startswith(tuple(f"{f}_" for f in _FAMILIES)) else _named(name)
+    return (
+        _with_digest(name) if name.startswith(tuple(f"{f}_" for f in _FAMILIES)) else _named(name)
+    )
 
 
 def _first(name: str) -> str:
-    """A part that a file's name begins with: no dot, which hides it, and no dash or underscore."""
+    """The first part begins with a letter or digit: a dot would hide the file."""
     if re.match(r"[A-Za-z0-9]", name):
         return _named(name)
-    return f"x{_told_apart(name)}"
+    return f"x{_with_digest(name)}"
 
 
 def _named(name: str) -> str:
     unambiguous = _plain(name) == name and not _LIKE_A_DIGEST.fullmatch(name)
-    return name if unambiguous else _told_apart(name)
+    return name if unambiguous else _with_digest(name)
 
 
-def _told_apart(name: str) -> str:
+def _with_digest(name: str) -> str:
     return f"{_plain(name)}-{_digest(name)}"
 
 

@@ -8,8 +8,8 @@ import pytest
 from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
 from search.run.checkpoints import TrialCheckpoints
-from search.space import distributions
-from search.study.rung_pruner import RungPruner
+from search.study import samplers
+from search.study.pruners import RungPruner
 from search.study.study_space import column_types
 from search.study.trial_attributes import REASON, state_of
 from tests.search.play import (
@@ -130,7 +130,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
     def suggest(trial, name, range_):
         if len(asked) == done:
             raise KeyboardInterrupt
-        value = distributions.suggest(trial, name, range_)
+        value = samplers.suggest(trial, name, range_)
         if name in space and isinstance(space[name], dict):
             asked.append((name, value))
         return value

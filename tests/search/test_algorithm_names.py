@@ -4,7 +4,7 @@ import pytest
 
 from search.space.algorithm_names import averaging, parts, split
 from search.study.plan import plans
-from search.study.studies import studies
+from search.study.study import studies
 from search.study.study_space import column_types, study_space
 from tests.search.play import first_settings, small_sweep
 

@@ -11,7 +11,7 @@ from search.results.selection import select
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import TrialSpec, device, plans
-from search.study.studies import studies
+from search.study.study import studies
 from search.study.study_space import column_types
 from search.sweep.schema import Sweep
 from search.worker import trial

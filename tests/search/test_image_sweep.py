@@ -16,7 +16,7 @@ import datasets
 from datasets.benchmarks import BENCHMARKS
 from search import yaml_file
 from search.checks.load_sweep import load
-from search.study.studies import studies
+from search.study.study import studies
 from tests.datasets.photos import jpeg, numbered, tree
 from tests.search.command import CHECKOUT, steppe, write_yaml
 from tests.search.play import without_ray

@@ -12,7 +12,7 @@ from search.checks.load_sweep import checked, load
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
-from search.study.studies import studies
+from search.study.study import studies
 from search.sweep.per_dataset import by_dataset, path_in_dataset, path_in_file
 from tests.search.play import SWEEP, carry_out, counts, open_ledger
 from tests.search.refused import problems, the_problem

@@ -1,7 +1,6 @@
 import optuna
 import pytest
 
-from search.space.distributions import suggest
 from search.space.ranges import (
     Choice,
     Fixed,
@@ -12,6 +11,7 @@ from search.space.ranges import (
     plain,
     text,
 )
+from search.study.samplers import suggest
 
 WRITTEN = [
     ({"uniform": [0, 0.5]}, Interval(0, 0.5)),

@@ -8,7 +8,7 @@ import datasets
 import models
 from search.checks.load_sweep import checked
 from search.study import study
-from search.study.studies import Study, studies
+from search.study.study import Study, studies
 from search.sweep.schema import Sweep
 
 SWEEP = {

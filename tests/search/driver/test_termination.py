@@ -3,7 +3,7 @@ import pytest
 
 from search.driver.termination import STOPPED, Stop, shares
 from search.run.run_folder import TRIALS
-from search.study.stagnation import startup, without_gain
+from search.study.stagnation import startup_trials, trials_without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
 SEARCH = {"trials": 6, "sampler": "random", "terminator": "stagnation", "patience": 2}
@@ -89,7 +89,7 @@ def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
     (record,) = ledger.records.values()
 
     def since(startup=0):
-        return without_gain(record.optuna.get_trials(), startup)
+        return trials_without_gain(record.optuna.get_trials(), startup_trials)
 
     finish(ledger, folder, ledger.next(), 0.7)
     assert since() == 0
@@ -119,12 +119,12 @@ def test_of_two_objectives_a_trial_is_better_that_none_exceeds_in_both():
         ((0.55, 0.2), 0),
     ):
         study.tell(study.ask(), values)
-        assert without_gain(study.get_trials(), 0) == expected
+        assert trials_without_gain(study.get_trials(), 0) == expected
 
 
 def test_no_study_is_stopped_before_its_sampler_has_suggested_by_what_it_saw(folder):
     sweep = sweep_with(trials=9, sampler="tpe")
-    assert startup(sweep.search) == 4
+    assert startup_trials(sweep.search) == 4
     curves = dict.fromkeys(("ERM", "SAM", "SAGM"), flat)
     assert set(carry_on(sweep, folder, curves).values()) == {4 + 2}
 

@@ -1,4 +1,4 @@
-"""What a sweep has spent of what it may spend: trials, hours of devices, passes, wall time."""
+"""Budgets of a sweep and what is spent of them: trials, device hours, passes, wall time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ WALL_HOURS = f"{BUDGET}.wall_hours"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What some trials have cost: their number, seconds of training, and training passes."""
+class Spent:
+    """What some trials have spent: their number, seconds of training, and training passes."""
 
     trials: int = 0
     seconds: float = 0.0
     passes: float = 0.0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
             self.trials + other.trials, self.seconds + other.seconds, self.passes + other.passes
         )
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A budget of the sweep file, such as `search.budget.passes`, and what is spent of it."""
+    """A limit of the sweep file, such as `search.budget.passes`, and what is spent of it."""
 
     key: str
     most: float
@@ -35,6 +35,7 @@ class Limit:
 
     @property
     def reached(self) -> bool:
+        """Whether nothing is left."""
         return self.spent >= self.most
 
     def __str__(self) -> str:
@@ -45,8 +46,8 @@ def _short(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.4g}"
 
 
-def any_limit(budget: Mapping[str, float | None]) -> bool:
-    """Whether a budget sets any."""
+def has_limit(budget: Mapping[str, float | None]) -> bool:
+    """Whether a budget has any limit."""
     return any(most is not None for most in budget.values())
 
 
@@ -54,16 +55,16 @@ def limits(
     key: str,
     budget: Mapping[str, float | None],
     resources: Mapping[str, float | None],
-    cost: Cost,
+    used: Spent,
     wall_hours: float = 0.0,
 ) -> list[Limit]:
-    """Each limit that the budget under `key` sets; `resources`: those that one trial occupies."""
-    hours = cost.seconds / 3600
+    """The limits of the budget under `key`; resources: what one trial occupies."""
+    hours = used.seconds / 3600
     spent = {
-        "trials": cost.trials,
+        "trials": used.trials,
         "gpu_hours": hours * (resources["gpu"] or 0.0),
         "cpu_hours": hours * (resources["cpu"] or 0.0),
-        "passes": cost.passes,
+        "passes": used.passes,
         "wall_hours": wall_hours,
     }
     return [
@@ -73,10 +74,10 @@ def limits(
     ]
 
 
-def costs(trials: pd.DataFrame) -> dict[str, Cost]:
-    """What the trials of a table cost, by study."""
+def spent_by_study(trials: pd.DataFrame) -> dict[str, Spent]:
+    """What the trials of a table have spent, by study."""
     found = {}
     for study, rows in trials.groupby("study", sort=False, observed=True):
         passes = rows["passes"].sum() if "passes" in rows else 0.0  # old tables have none
-        found[str(study)] = Cost(len(rows), float(rows["seconds"].sum()), float(passes))
+        found[str(study)] = Spent(len(rows), float(rows["seconds"].sum()), float(passes))
     return found
