@@ -11,7 +11,7 @@ from datasets.dataset_error import DatasetError
 from datasets.domain_dataset import Domain, DomainDataset
 from datasets.entry import Description, Entry, Progress, Reading
 from datasets.findings import KINDS, check_kinds
-from datasets.nearest import unknown_name
+from datasets.spelling import unknown_name
 
 __all__ = [
     "DATASETS",

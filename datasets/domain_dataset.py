@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.nearest import unknown_name
+from datasets.spelling import unknown_name
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,7 @@ from datasets import layout
 from datasets.benchmarks import Benchmark, Counts
 from datasets.dataset_error import DatasetError
 from datasets.image_tree import ImageTree, image_names
-from datasets.nearest import unknown_name
-from datasets.spelling import looks, shown, told_apart
+from datasets.spelling import looks, shown, told_apart, unknown_name
 
 COUNTS = "counts"
 MISSING = "missing_classes"

@@ -1,7 +1,8 @@
-"""Names of files and folders as a reader sees them: what can be printed, and what looks alike."""
+"""Names as a reader sees them: what can be printed, what looks alike, and the nearest known one."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,24 @@ def told_apart(names: Iterable[str]) -> Mapping[str, str]:
         name: shown(name) if len(alike := count[looks(name)]) == 1 else _exact(name, alike)
         for name in names
     }
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most similar to `word`, ignoring case; None if none is similar."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return folded[close[0]] if close else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """An error with the unknown word, the nearest known one if there is one, and all of them."""
+    known = list(known)
+    near = nearest(name, known)
+    exact = told_apart([name, *known])
+    word, guess = (exact[n] if n and exact[n] != n else repr(n) for n in (name, near))
+    hint = f"; did you mean {guess}?" if near else ";"
+    listed = ", ".join(exact[n] for n in known)
+    return ValueError(f"unknown {kind}: {word}{hint} there are: {listed}")
 
 
 def _exact(name: str, alike: list[str]) -> str:

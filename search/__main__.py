@@ -11,9 +11,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    """Runs the command line; exits with 2 if another package shadows one of Steppe's folders."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # names the terminal cannot show
     for name in ("datasets", "models", "training"):
         found = importlib.util.find_spec(name)
         place = None if found is None or found.origin is None else Path(found.origin).resolve()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from datasets.nearest import nearest as nearest
+from datasets.spelling import nearest as nearest
 from datasets.spelling import told_apart
 
 

@@ -21,7 +21,7 @@ _CONTROL = ("Cc", "Cs", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    """The text on one line, with escapes such as `\\n` and `\\x1b` for what steers a terminal."""
+    r"""The text on one line, with escapes such as `\n` and `\x1b` for control characters."""
     if text.isprintable() and not text.isspace():
         return text
     return "".join(

@@ -11,7 +11,7 @@ from datasets.augmentation.on_device import OnDevice
 from datasets.augmentation.on_host import OnHost
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import IMAGENET, InputFormat
-from datasets.nearest import unknown_name
+from datasets.spelling import unknown_name
 from datasets.views import View, as_stored
 
 AUGMENTATIONS: dict[str, Callable[[InputFormat], View]] = {

@@ -1,6 +1,6 @@
-"""What the name of an algorithm in a sweep says: parts of the update, and an average of weights.
+"""The name of an algorithm in a sweep: parts of the update, and an average of the weights.
 
-`SAGM+SWAD` is SAGM whose result is the average that SWAD takes; `SWAD` alone is that of ERM.
+`SAGM+SWAD` is SAGM with SWAD's average as its result; `SWAD` alone is ERM with SWAD's average.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from search.errors import nearest
 from training.algorithms import PARTS, parse
 from training.averaging import AVERAGINGS
 
-# As a name has it -> as the key training.averaging does.
+# In a name -> as a value of training.averaging.
 AVERAGES = {name.upper(): name for name in AVERAGINGS}
 
 
 def split(name: str) -> tuple[str, str | None]:
     """The update and the average: (SAGM, swad) of `SAGM+SWAD`, (SAGM, None) of `SAGM`.
 
-    Raises ValueError if it names two averages, or something that is nearly one.
+    Raises ValueError for two averages, or a word that is nearly an average.
     """
     words = name.split("+")
     averages = [word for word in words if word in AVERAGES]
@@ -36,10 +36,10 @@ def split(name: str) -> tuple[str, str | None]:
 
 
 def parts(name: str) -> tuple[str, ...]:
-    """The parts of the update, as training.algorithms.parse. Raises ValueError as `split`."""
+    """The parts of the update, as training.algorithms.parse gives them. Raises as `split`."""
     return parse(split(name)[0])
 
 
 def averaging(name: str, otherwise: str) -> str:
-    """The average in the name, and `otherwise` (training.averaging) if it has none."""
+    """The average in the name; `otherwise`, the sweep's, if it has none."""
     return split(name)[1] or otherwise

@@ -40,10 +40,9 @@ def _log(low: float, high: float, source: str) -> Suggestion:
     return Suggestion(Interval(low, high, log=True), source)
 
 
-# By what has the hyperparameter: the training of every trial, that of a network that starts from
-# random weights, a part of the algorithm, an averaging, a tuning. Where two of a trial have the same
-# hyperparameter, the later entry holds: ASAM, which shapes the ball, knows its radius better than
-# SAM.
+# By what has the hyperparameter: the training of every trial, the training of a network that starts
+# from random weights, a part of an algorithm, an averaging, a tuning. If a trial has the same
+# hyperparameter twice, the later entry holds: ASAM's radius over SAM's, as ASAM shapes the ball.
 RANGES: dict[str, dict[str, Suggestion]] = {
     TRAINING: {
         "lr": _log(1e-5, 10**-3.5, PHOTOGRAPHS),

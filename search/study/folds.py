@@ -1,8 +1,8 @@
 """Leave-one-domain-out cross-validation: the folds of a trial, and the score that they give.
 
 A fold is a run of the trial's setting that leaves out a source domain besides the held-out one, and
-is scored on that domain. A trial has one fold for each source domain, in the dataset's order, before
-its own run.
+is scored on that domain. A trial has one fold for each source domain, in the dataset's order; they
+come before its own run.
 """
 
 from __future__ import annotations

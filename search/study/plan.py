@@ -1,4 +1,4 @@
-"""The plan of a study: everything that its trials, its tables and its reports need to know."""
+"""The plan of a study: all that its trials, tables and reports need to know of the sweep."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from training.run import Run
 class StudyPlan:
     """What one study does.
 
-    sweep: name of its sweep. training: the keys that hold for its dataset, with `averaging`, `bn`
-    and `device` decided. domains: all of its dataset, in the dataset's order. space: the range of
-    every hyperparameter. column_types: of every hyperparameter that an algorithm of the sweep has,
-    as the tables have a column for each. trials: how many it is to have. published: what
-    is searched at its published value, or at the nearest that its range holds.
+    sweep: name of its sweep. training: the keys for its dataset, with `averaging`, `bn` and
+    `device` decided. domains: all domains of its dataset, in the dataset's order. space: the range
+    of every hyperparameter. column_types: the type of every hyperparameter of the sweep, each of
+    which has a column in the tables. trials: how many trials it is to have. published: every
+    searched hyperparameter at its published value, or at the nearest one in its range.
     """
 
     sweep: str
@@ -60,7 +60,7 @@ class StudyPlan:
 
     @property
     def total_steps(self) -> int:
-        """Steps of a whole trial: of its own run, and of a fold for each source domain."""
+        """Steps of a whole trial: its own run and, if it has folds, one for each source domain."""
         runs = len(self.domains) if self.makes_folds else 1
         return self.training.steps * runs
 
@@ -77,7 +77,7 @@ class StudyPlan:
 
     @property
     def resource_per_step(self) -> float:
-        """What a step counts when trials are compared: 1, or its passes (search.compare_at)."""
+        """What a step counts when trials are compared: 1, or its passes, by search.compare_at."""
         if self.search.compare_at == "steps":
             return 1.0
         return passes_per_step(algorithm_names.split(self.study.algorithm)[0])
@@ -88,19 +88,19 @@ class StudyPlan:
         return {"sweep": self.sweep, "study": self.study.id, **self.study.columns}
 
     def first_settings(self, earlier: Sequence[Mapping[str, Value]] = ()) -> list[dict[str, Value]]:
-        """What it tries first: the published setting, those of `earlier` runs, the sweep's own."""
-        if self.search.sampler == "grid":  # comes to each of its points anyway
+        """What it tries first: the published setting, those of earlier runs, those of the sweep."""
+        if self.search.sampler == "grid":  # tries every point anyway
             return []
         return first_settings(self.space, self.published, [*earlier, *self.search.first_trials])
 
     def trial(self, number: int, values: Mapping[str, Value]) -> TrialSpec:
-        """Its trial of this number, with these hyperparameters."""
+        """The trial of this number, with these hyperparameters."""
         return TrialSpec(self, number, values)
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What one trial is told to do. It is known everywhere by (study, number)."""
+    """What one trial does. Its key everywhere is (study, number)."""
 
     plan: StudyPlan
     number: int
@@ -108,6 +108,7 @@ class TrialSpec:
 
     @property
     def study(self) -> Study:
+        """The study that it belongs to."""
         return self.plan.study
 
     @property
@@ -164,7 +165,7 @@ class TrialSpec:
 
 
 def plans(sweep: Sweep) -> dict[str, StudyPlan]:
-    """The plans of a checked sweep's studies by the study's name, in the order of its file."""
+    """The plan of each study of a checked sweep, by the study's id, in the order of the file."""
     parts = by_dataset(sweep)
     domains = {
         name: datasets.describe(name, one.dataset.root).domains for name, one in parts.items()
@@ -210,7 +211,7 @@ def _shared(one: DatasetSweep, algorithm: str) -> dict[str, Any]:
 
 
 def device(one: Sweep) -> str:
-    """Where trials of a dataset compute; `auto` is a GPU if they are given one."""
+    """The device of the trials: for `auto` a GPU if resources give them one."""
     if one.training.device != "auto":
         return one.training.device
     return "cuda" if one.resources.gpu > 0 else "cpu"

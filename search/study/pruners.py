@@ -33,7 +33,7 @@ def build(name: str, steps: int, grace_steps: int, reduction_factor: int) -> Bas
 
 
 def default_grace(steps: int, evaluate_every: int, reduction_factor: int) -> int:
-    """Steps to the first of three rungs, the last at two thirds of a trial, in whole evaluations."""
+    """Steps to the first of three rungs, in whole evaluations; the last is at 2/3 of a trial."""
     evaluations = math.ceil(2 / 3 * steps / reduction_factor**2 / evaluate_every)
     return min(evaluations * evaluate_every, steps)
 

@@ -1,4 +1,4 @@
-"""A sweep with nothing left implicit, and how two sweeps differ."""
+"""A sweep with every key written out, and how two sweeps differ."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from search.sweep.model_layers import batch_norm
 from search.sweep.per_dataset import by_dataset, default_overrides
 from search.sweep.schema import Sweep
 
-# What a configuration may differ in from that of its run.
+# Keys that a resumed sweep may change.
 FREE = ("search.budget.", "search.study_budget.", "track")
 ALLOW = re.compile(r"dataset\.allow|datasets\..+\.allow")
 
 
 def resolved(sweep: Sweep) -> dict[str, Any]:
-    """The sweep as a file with every key: defaults, held-out domains and all ranges written out.
+    """The sweep file with every key: defaults, held-out domains and all ranges.
 
-    A batch size that the space does not name stays with the training's keys, and a dataset's own
-    keys of `training` with the dataset.
+    A batch size that the space does not name stays under `training`, and a dataset's own keys of
+    `training` stay under the dataset.
     """
     data = sweep.model_dump(mode="json")
     parts = by_dataset(sweep)
@@ -69,8 +69,8 @@ def as_yaml(sweep: Sweep) -> str:
 def differences(here: Sweep, there: Sweep) -> list[str]:
     """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
 
-    Budgets may: they are not what a run is, but how far it goes for now. So may who is told of it,
-    and what is accepted of a dataset's files: that its images are the same is seen from them.
+    Budgets, trackers and accepted faults of a dataset's files are left out: a run may change them,
+    and fingerprints show whether the images are the same.
     """
     return [
         text
@@ -80,7 +80,7 @@ def differences(here: Sweep, there: Sweep) -> list[str]:
 
 
 def differ(here: Sweep, there: Sweep) -> bool:
-    """Whether they differ at all."""
+    """Whether anything differs."""
     return any(_differences(here, there))
 
 
@@ -92,7 +92,7 @@ def _differences(here: Sweep, there: Sweep) -> Iterator[tuple[str, str]]:
 
 
 class _Dumper(yaml_file.Dumper):
-    """Writes a range on one line, as users do."""
+    """Writes a range on one line."""
 
     def represent_mapping(
         self, tag: str, mapping: Any, flow_style: bool | None = None

@@ -102,7 +102,7 @@ def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:
 
 
 def _domain(dataset: str, name: str) -> str:
-    """Domains of a known dataset need no digest; folders of a user's own may differ in case only."""
+    """Known datasets have distinct domains; folders of a user's own may differ in case only."""
     entry = DATASETS.get(dataset)
     known = {_plain(d).lower(): d for d in reversed(entry.description.domains if entry else ())}
     plain = _plain(name)

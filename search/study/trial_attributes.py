@@ -1,15 +1,15 @@
-"""How a trial in Optuna's storage ended, in the words of the tables."""
+"""Attributes of a trial in Optuna's storage, and its state as the tables have it."""
 
 from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-# Optuna has no state for a run that diverged, so Steppe's word is kept beside Optuna's.
+# Optuna has no state for a diverged run, so the tables' state is kept besides.
 STATE = "state"
 REASON = "reason"
-FAILURES = "failures"  # attempts that failed since it last came further than before
-JUDGED = "judged"  # the step of its newest report, and whether it is to be stopped there
-IMAGES = "images"  # what it reports is measured on
+FAILURES = "failures"  # failed attempts since it last got further
+JUDGED = "judged"  # step of its newest report, and whether that report stops it
+IMAGES = "images"  # how many its reports are measured on
 
 
 def state_of(trial: FrozenTrial) -> str | None:

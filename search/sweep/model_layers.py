@@ -1,4 +1,4 @@
-"""What the layers of a sweep's model mean for keys of its training."""
+"""What the layers of the model mean for the keys of the training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BatchNorm = Literal["auto", "updated", "frozen"]
 
 
 def batch_norm(sweep: Sweep, training: Training) -> BatchNorm:
-    """What `bn` of this training means in the sweep: what it says, or what `auto` stands for.
+    """The value of training.bn, `auto` replaced by its meaning for the model.
 
-    It stays `auto` where there is nothing to say: without batch norm, or if only the head trains.
+    It stays `auto` without effect: if the model has no batch norm, or only its head trains.
     """
     if training.bn != "auto" or not batch_norm_trains(sweep):
         return training.bn
@@ -26,7 +26,7 @@ def batch_norm(sweep: Sweep, training: Training) -> BatchNorm:
 
 
 def batch_norm_trains(sweep: Sweep) -> bool:
-    """Whether batch norm could look at batches."""
+    """Whether the model has batch norm in layers that train."""
     return sweep.model.tuning != "head" and has_layer(sweep.model.name, _BatchNorm)
 
 
@@ -36,5 +36,5 @@ def has_layer(model: str, kind: type[nn.Module]) -> bool:
     try:
         network = models.outline(model)
     except (ValueError, ModuleNotFoundError):
-        return True  # said elsewhere
+        return True  # another check reports it
     return any(isinstance(module, kind) for module in network.modules())

@@ -1,4 +1,4 @@
-"""The sweep file: sections, keys, defaults and bounds. Rules that span keys are in search.checks."""
+"""The sweep file: sections, keys, defaults, bounds. Rules that span keys are in search.checks."""
 
 from __future__ import annotations
 

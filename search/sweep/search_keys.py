@@ -66,8 +66,8 @@ class WarmStart(Section):
     )
     held_out: Literal["same", "any"] = Field(
         default="same",
-        description="Whose settings a study takes: those of studies with its held-out domain, or "
-        "also those that were chosen by validation on it, which every table then says.",
+        description="Whose settings a study takes: those of studies with the same held-out domain, "
+        "or also of others, which validated on it; every table then says so.",
     )
 
     @model_validator(mode="before")
@@ -143,7 +143,7 @@ class Search(Section):
     sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
     scheduler: Literal["asha", "median", "hyperband", "none"] = Field(
         default="asha",
-        description="What stops trials that fall behind; with two objectives there is none.",
+        description="What stops losing trials early; with two objectives none.",
     )
     objective: ObjectiveNames = Field(
         default="training-domain",
@@ -152,50 +152,48 @@ class Search(Section):
     )
     allow_oracle: bool = Field(
         default=False,
-        description="Whether the objective may see the held-out domain, which every table then "
-        "says.",
+        description="Whether the objective may see the held-out domain; every table then says so.",
     )
     compare_at: Literal["steps", "passes"] = Field(
         default="steps",
-        description="What trials have spent alike when the scheduler compares them.",
+        description="Whether the scheduler compares trials at equal steps or at equal passes.",
     )
     seed: Whole = Field(default=0, ge=0, description="Seed of the sampler.")
     grace_steps: Whole | None = Field(
         default=None, ge=1, description="Steps before a trial may be stopped."
     )
     reduction_factor: Whole = Field(
-        default=3, ge=2, description="asha and hyperband go on with one in this many trials."
+        default=3, ge=2, description="asha and hyperband continue one in this many trials."
     )
     budget: Budget = Field(
-        default=Budget(), description="What the whole sweep may spend; then it ends."
+        default=Budget(), description="What the whole sweep may spend before it ends."
     )
     study_budget: StudyBudget = Field(
-        default=StudyBudget(), description="What each study may spend; then it ends."
+        default=StudyBudget(), description="What each study may spend before it ends."
     )
     terminator: Literal["none", "stagnation"] = Field(
         default="none",
-        description="What stops a study that no longer improves; others get its trials.",
+        description="What ends a study that no longer improves; other studies get its trials.",
     )
     patience: Whole | None = Field(
         default=None,
         ge=1,
-        description="Trials without a better one after which a study stagnates.",
+        description="Trials without a better one after which a study has stagnated.",
     )
     max_failures: Whole = Field(
         default=3,
         ge=0,
-        description="Times that a crashed trial is tried again before it gets any further.",
+        description="How often a crashed trial is tried again without getting any further.",
     )
     hang_seconds: Real | None = Field(
         default=None,
         gt=0,
-        description="Longest time between two evaluations of a trial; one that takes longer has "
-        "hung, and is tried again.",
+        description="Longest time between two evaluations; a trial that takes longer has hung and "
+        "is tried again.",
     )
     keep_weights: Literal["none", "best", "last"] = Field(
         default="none",
-        description="Which weights of each study's best trial stay in the run: its selected ones, "
-        "or its last.",
+        description="Which weights of each study's best trial are kept: the selected or the last.",
     )
     space: dict[str, SpaceEntry] = Field(
         default={},
@@ -207,19 +205,19 @@ class Search(Section):
     )
     warm_start: WarmStart | None = Field(
         default=None,
-        description="Earlier runs whose best settings are tried right after the published one.",
+        description="Earlier runs whose best settings are tried after the published one.",
         examples=["runs/first"],
     )
     share: Literal["none", "seeds", "domains"] = Field(
         default="none",
         description="Whose best settings a study tries while both search: those of its other "
-        "seeds, or also of other held-out domains, which every table then says.",
+        "seeds, or also of other held-out domains; every table then says so.",
     )
     seed_reduction: Whole | None = Field(
         default=None,
         ge=2,
-        description="The first seed searches; one in this many of its settings, the best, is tried "
-        "with the second, and so on.",
+        description="Only the first seed searches; one in this many of its settings, the best, is "
+        "tried with the second seed, and so on.",
     )
 
     @model_validator(mode="before")

@@ -22,7 +22,7 @@ class Training(Section):
     micro_batches: Whole = Field(
         default=1,
         ge=1,
-        description="Pieces that a batch is cut into to save memory. Each step is that of the "
+        description="Pieces that a batch is cut into to save memory. The step stays that of the "
         "whole batch, but batch norm that is not frozen sees one piece at a time.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -48,7 +48,7 @@ class Training(Section):
         default=0.1, ge=0, le=1, description="What lr is multiplied by at each drop."
     )
     clip_norm: Real | None = Field(
-        default=None, gt=0, description="Longest gradient that the optimizer gets."
+        default=None, gt=0, description="Largest norm of a gradient; longer ones are clipped."
     )
     averaging: Literal["none", "swad", "swa", "ema"] = Field(
         default="none",
@@ -67,35 +67,34 @@ class Training(Section):
     )
     bn: Literal["auto", "updated", "frozen"] = Field(
         default="auto",
-        description="Whether batch norm looks at the batch and updates its running statistics, "
-        "or uses those it began with; auto: frozen if model.weights are given.",
+        description="Whether batch norm uses the batch and updates its running statistics, or "
+        "keeps those it began with; auto: frozen if model.weights are given.",
     )
     bn_second_pass: Literal["frozen", "updated"] = Field(
         default="frozen",
-        description="What passes after the first do to batch norm's running statistics.",
+        description="Whether passes after the first update batch norm's running statistics.",
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         default="auto", description="auto: cuda if resources.gpu is above 0, else cpu."
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
-        description="bf16: passes compute in it by autocast; weights stay in fp32. Needs no "
-        "gradient scaler.",
+        description="bf16: passes in autocast, weights in fp32. Needs no gradient scaler.",
     )
     tf32: Literal["none", "convolutions", "all"] = Field(
         default="convolutions",
-        description="What an NVIDIA GPU may compute in TF32 where fp32 is asked for.",
+        description="What an NVIDIA GPU may compute in TF32 instead of fp32.",
     )
     deterministic: bool = Field(
         default=False,
-        description="Only kernels that give the same bits every time; slower on a GPU.",
+        description="Only deterministic kernels; slower on a GPU.",
     )
     channels_last: bool = Field(
-        default=False, description="Kernels in the layout that fast convolutions want."
+        default=False, description="The memory layout of fast convolutions."
     )
     compile: bool = Field(
         default=False,
-        description="torch.compile for the featurizer; where it fails, a warning is logged.",
+        description="torch.compile for the featurizer; a warning is logged if it fails.",
     )
     augmentation: Literal["auto", "none", "exact", "device"] = Field(
         default="auto",
@@ -107,8 +106,8 @@ class Training(Section):
     )
     flatness: Literal["none", "sharpness", "curvature"] = Field(
         default="none",
-        description="What is measured of the loss around the selected weights, for each domain: "
-        "its rise in a ball, and with curvature the Hessian's largest eigenvalue too.",
+        description="What is measured around the selected weights for each domain: the rise of the "
+        "loss in a ball, and with curvature the Hessian's largest eigenvalue too.",
     )
     flatness_rho: Real = Field(default=0.05, gt=0, description="Radius of that ball.")
     flatness_samples: Whole = Field(

@@ -9,8 +9,7 @@ import pytest
 
 import datasets
 from datasets.dataset_error import DatasetError
-from datasets.nearest import unknown_name
-from datasets.spelling import shown, told_apart
+from datasets.spelling import shown, told_apart, unknown_name
 from tests.datasets.photos import jpeg, tree
 
 LATIN_1 = "caf\udce9"  # b"caf\xe9", as Python reads it from the disk

@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from datasets.nearest import nearest
+from datasets.spelling import nearest
 from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.asam import ASAM, ElementwiseASAM
 from training.algorithms.disam import DISAM

@@ -89,7 +89,7 @@ def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
     (record,) = ledger.records.values()
 
     def since(startup=0):
-        return trials_without_gain(record.optuna.get_trials(), startup_trials)
+        return trials_without_gain(record.optuna.get_trials(), startup)
 
     finish(ledger, folder, ledger.next(), 0.7)
     assert since() == 0
