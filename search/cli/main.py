@@ -344,7 +344,7 @@ def prepare(
     Example: `python -m search prepare PACS ~/Downloads/PACS.zip --root ~/data`
     """
     with _user_errors():
-        from search.driver.prepare import prepare as run
+        from search.cli.prepare import prepare as run
 
         run(dataset, source, root, size, allow or [])
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import optuna
 
-from datasets.domain_dataset import DomainDataset
 from search.checks.check_data import check_batches, check_data, check_device
 from search.checks.check_model import try_model
 from search.checks.notes import notes
+from search.checks.open_datasets import open_datasets
 from search.checks.recorded_sweep import named_as_in, sweep_of
 from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
@@ -30,7 +30,6 @@ from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differ, differences
 from search.study.study import study_columns
 from search.sweep import config_errors
-from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 
 log = logging.getLogger("steppe")
@@ -65,7 +64,7 @@ def launch(
     new = not folder.exists(SWEEP)  # a run of an earlier version goes on as it began
     if new:
         refuse(check_batches(sweep))
-    found = _datasets(sweep)
+    found = open_datasets(sweep)
     if new:
         refuse(check_data(sweep, planned, found))
     taken = try_model(sweep.model, found)
@@ -147,25 +146,6 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
     chosen = select(trials, evaluations, tuple(METHODS), asked, why)
     tables.write_selection(folder, chosen)
-
-
-def _datasets(sweep: Sweep) -> list[DomainDataset]:
-    """Each dataset of the sweep, its cache built; raises what is wrong with any of them."""
-    from search.driver.prepare import load
-
-    found, errors = [], []
-    for one in by_dataset(sweep).values():
-        given = one.dataset
-        try:
-            dataset = load(given.name, given.root, given.size, given.allow)
-            for note in dataset.notes:
-                print(f"{given.name}: {note}", flush=True)
-            found.append(dataset)
-        except SteppeError as error:
-            errors.append(str(error))
-    if errors:
-        raise SteppeError("\n".join(errors))
-    return found
 
 
 def _check_same(sweep: Sweep, folder: RunFolder) -> None:

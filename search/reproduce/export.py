@@ -20,10 +20,11 @@ from datasets.input_format import InputFormat
 from datasets.views import as_stored
 from models import exported
 from models.exported import Exported, Images
+from search.checks.open_datasets import open_dataset
 from search.errors import SteppeError
 from search.reproduce import predictions, surroundings
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
-from search.reproduce.repeat import load_dataset, repeat
+from search.reproduce.repeat import repeat
 from search.reproduce.rerun import judged, settings
 from search.results.loading import DEFAULT_METHOD, main_method
 from search.results.selection import rule_of, select
@@ -81,7 +82,7 @@ def export(
     place = output or Path("exported") / trial.name
     if place.exists() and not place.is_dir():
         raise SteppeError(f"the output {place} is a file; give a folder with --output")
-    dataset = load_dataset(trial)
+    dataset = open_dataset(trial.plan.dataset)
     print(f"{trial.name}, step {chosen.step} by {method}: {settings(trial)}")
     for line in surroundings.differences(ended.folder, trial, dataset):
         print(f"Not as it was: {line}")

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
-from search.driver import prepare
 from search.errors import SteppeError
 from search.reproduce.recorded_trial import RecordedTrial
 from search.screen import console
@@ -35,12 +34,6 @@ class Repeated:
 
 class _Reached(Exception):
     """The step that the trial was stopped at."""
-
-
-def load_dataset(trial: RecordedTrial) -> DomainDataset:
-    """The trial's dataset, as it is on this machine. Raises SteppeError as prepare.load."""
-    given = trial.plan.dataset
-    return prepare.load(given.name, given.root, given.size, given.allow)
 
 
 def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none") -> Repeated:

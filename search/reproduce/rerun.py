@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from search.checks.open_datasets import open_dataset
 from search.reproduce import surroundings
 from search.reproduce.agreement import Agreement, compare
 from search.reproduce.recorded_trial import RecordedTrial, ended_run
-from search.reproduce.repeat import Repeated, load_dataset, repeat
+from search.reproduce.repeat import Repeated, repeat
 
 
 def rerun(run: str, name: str) -> bool:
@@ -18,7 +19,7 @@ def rerun(run: str, name: str) -> bool:
     """
     ended = ended_run(run)
     trial = ended.trial(ended.full_name(name))
-    dataset = load_dataset(trial)
+    dataset = open_dataset(trial.plan.dataset)
     print(f"{trial.name}: {trial.row['state']}, {settings(trial)}")
     for line in surroundings.differences(ended.folder, trial, dataset):
         print(f"Not as it was: {line}")

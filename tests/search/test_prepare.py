@@ -23,9 +23,11 @@ from typer.testing import CliRunner
 import datasets
 from datasets.benchmarks import BENCHMARKS
 from datasets.mnist import FILES
+from search.checks.open_datasets import INDEX, open_dataset
 from search.cli.main import app
-from search.driver.prepare import INDEX, load, prepare
+from search.cli.prepare import prepare
 from search.errors import SteppeError
+from search.sweep.schema import Dataset
 from tests.datasets.photos import idx, jpeg, numbered, tree
 
 PACS = BENCHMARKS["PACS"].domains
@@ -160,7 +162,7 @@ def test_unreadable_images_are_refused_but_listed_in_the_table(mine: Path) -> No
     with pytest.raises(
         SteppeError, match=r"unreadable \(1\): day/cat/pic_000.jpg: no image format"
     ):
-        load("ImageFolders", mine, 8)
+        open_dataset(Dataset(name="ImageFolders", root=mine, size=8))
     (file,) = (mine / ".steppe-cache").rglob(INDEX)
     assert pd.read_parquet(file).state.value_counts()["unreadable"] == 1
 
