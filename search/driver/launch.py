@@ -41,17 +41,21 @@ def launch(
     address: str | None = None,
     source: str | None = None,
     overridden: Collection[config_errors.KeyPath] = (),
+    recorded: Sweep | None = None,
 ) -> bool:
     """Runs the sweep, or what is left of it; True when it has come to its end, or its budget's.
 
     False: it was stopped, and a resume goes on. So does a launch with a larger budget; a trial that
     was at work when the wall hours were over goes on then, from its checkpoint. `source` and
     `overridden`: the file and the keys of the command line that messages name.
+    `recorded`: the sweep of the folder, if it has been read.
 
     Raises SteppeError if its trials could not begin, and if the folder holds another sweep, is in use
     by another driver, or cannot be written.
     """
-    _check_same(sweep, folder)
+    if recorded is None and folder.exists(SWEEP):
+        recorded = sweep_of(folder)
+    _check_same(sweep, recorded, folder)
     sweep = named_as_in(folder, sweep)
     require(sweep.track)
     planned = plans(sweep)
@@ -75,18 +79,18 @@ def launch(
     prepare_environment()
     import ray
 
-    from search.driver.experiment import Stop, drive, stopping_on_signals
+    from search.driver.experiment import StopRequest, drive, stopping_on_signals
 
     if address is None and not ray.is_initialized():  # else trials compute on other machines
         refuse(check_device(sweep))
-    stop = Stop()
+    stop = StopRequest()
     with (
         stopping_on_signals(stop),
         lease.Lease(folder, on_loss=stop.asked.set) as held,
         _logging_to(folder),
         _no_false_start(folder),
     ):
-        if not folder.exists(SWEEP) or differ(sweep, sweep_of(folder)):
+        if recorded is None or differ(sweep, recorded):
             folder.write_bytes(SWEEP, as_yaml(sweep).encode())
         warm_start.record(folder, begin_with)
         saw = saw_held_out(sweep.search)
@@ -102,7 +106,7 @@ def launch(
             print(f"Tracked: {tracker.sentence}", flush=True)
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
         with (
-            live_view.progress(sweep.name, ledger, folder),
+            live_view.live_progress(sweep.name, ledger, folder),
             clock if ledger.left else nullcontext(),
         ):
             if ledger.left and not stop.asked.is_set():
@@ -115,9 +119,9 @@ def launch(
         complete = all(record.done for record in ledger.records.values())
         if complete:
             folder.delete(CHECKPOINTS)
-            if not any(record.cut for record in ledger.records.values()):
+            if not any(record.ended_by_budget for record in ledger.records.values()):
                 folder.delete(FOLDS)
-            ledger.tidy()
+            ledger.delete_leftovers()
         finish(sweep, folder)
     return complete or clock.over
 
@@ -136,7 +140,8 @@ def default_output(sweep: Sweep) -> Path:
 def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
     """Goes on with the sweep of a run folder. Raises SteppeError as `launch` does."""
     folder = RunFolder.create(RunFolder.existing(location).uri)
-    return folder, launch(sweep_of(folder), folder, address)
+    sweep = sweep_of(folder)
+    return folder, launch(sweep, folder, address, recorded=sweep)
 
 
 def finish(sweep: Sweep, folder: RunFolder) -> None:
@@ -148,8 +153,8 @@ def finish(sweep: Sweep, folder: RunFolder) -> None:
     tables.write_selection(folder, chosen)
 
 
-def _check_same(sweep: Sweep, folder: RunFolder) -> None:
-    parts = {SWEEP: folder.exists(SWEEP), JOURNAL: storage.begun(folder)}
+def _check_same(sweep: Sweep, recorded: Sweep | None, folder: RunFolder) -> None:
+    parts = {SWEEP: recorded is not None, JOURNAL: storage.begun(folder)}
     if sweep.search.warm_start is not None:
         parts[WARM_START] = folder.exists(WARM_START)
     if folder.list(TRIALS) and not all(parts.values()):
@@ -158,9 +163,9 @@ def _check_same(sweep: Sweep, folder: RunFolder) -> None:
             f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
             "another place with --output"
         )
-    if not parts[SWEEP]:
+    if recorded is None:
         return
-    found = differences(sweep, sweep_of(folder))
+    found = differences(sweep, recorded)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise SteppeError(
