@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.filesize import decimal
 
 from search.checks.recorded_sweep import sweep_of
-from search.driver.later_seeds import PROMOTED
+from search.driver.queued_settings import PROMOTED
 from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies
 from search.results.notes import saw_held_out

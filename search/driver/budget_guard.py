@@ -1,4 +1,4 @@
-"""What a sweep and its studies may spend, and the closing of those that have spent it."""
+"""Closes studies when their budget, or the sweep's, is spent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from search.worker.trial_rows import Progress
 
 
 class BudgetGuard:
-    """Counts what trials cost, those at work by what they said last, against the sweep's budgets.
+    """Compares the cost of all trials with the budgets of the sweep.
 
-    Wall time is not counted here: see search.run.wall_clock.
+    The cost of a running trial is taken from its last report. Wall time is counted elsewhere
+    (search.run.wall_clock).
     """
 
     def __init__(self, search: Search, resources: Resources) -> None:
@@ -25,23 +26,24 @@ class BudgetGuard:
         self._study_budget = search.study_budget.model_dump()
         self._resources = resources.model_dump()
         self._ended: defaultdict[str, Spent] = defaultdict(Spent)
-        self._total = Spent()  # of all that ended
-        self._spent: set[str] = set()  # studies that may spend no more
-        self._changed: set[str] = set()  # those to look at anew
+        self._total = Spent()  # of all studies
+        self._spent: set[str] = set()  # studies whose budget is spent
+        self._changed: set[str] = set()  # studies to check again
 
     @property
     def limited(self) -> bool:
+        """Whether the sweep has a budget."""
         return has_limit(self._budget) or has_limit(self._study_budget)
 
     def recall(self, folder: RunFolder) -> None:
-        """Takes over what the trials cost that ended before."""
+        """Adds the cost of the trials that are in the tables."""
         if self.limited:
             self._ended.update(spent_by_study(tables.read_trials(folder)))
             self._total = sum(self._ended.values(), Spent())
             self._changed = set(self._ended)
 
     def add_cost(self, study: str, seconds: float | None, passes: float | None) -> None:
-        """Adds the cost of a trial that has ended: seconds of training, and passes."""
+        """Adds the cost of a finished trial: seconds of training, and passes."""
         cost = Spent(1, seconds or 0.0, passes or 0.0)
         self._ended[study] += cost
         self._total += cost
@@ -52,20 +54,20 @@ class BudgetGuard:
         records: Mapping[str, StudyRecord],
         waiting: Iterable[tuple[StudyRecord, Progress | None]],
     ) -> None:
-        """Closes the records of studies that may spend no more, and opens those that may again.
+        """Closes the records of studies whose budget is spent, and opens all others.
 
-        waiting: trials that are to be handed out again, and what they said last.
+        waiting: trials that will be handed out again, and their last reports.
         """
         if not self.limited:
             return
         at_work: defaultdict[str, Spent] = defaultdict(Spent)
         for record in records.values():
             for running in record.running.values():
-                at_work[record.study.id] += _said(running.progress)
+                at_work[record.study.id] += _cost_of(running.progress)
         for record, progress in waiting:
-            at_work[record.study.id] += _said(progress)
+            at_work[record.study.id] += _cost_of(progress)
         over = self._reached(BUDGET, self._budget, sum(at_work.values(), self._total))
-        # What is at work now may be lost, and so cost less when this is asked again.
+        # The cost of a running trial shrinks if the trial is lost: check its study again.
         look, self._changed = self._changed | at_work.keys(), set(at_work)
         for study in look:
             self._spent.discard(study)
@@ -79,5 +81,5 @@ class BudgetGuard:
         return any(limit.reached for limit in limits(key, budget, self._resources, cost))
 
 
-def _said(progress: Progress | None) -> Spent:
+def _cost_of(progress: Progress | None) -> Spent:
     return Spent(1) if progress is None else Spent(1, progress.seconds, progress.passes)

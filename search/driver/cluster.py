@@ -1,4 +1,4 @@
-"""Ray, started quietly or joined."""
+"""Starts Ray without its own output, or joins a cluster."""
 
 from __future__ import annotations
 
@@ -15,54 +15,53 @@ from typing import Any
 from search.errors import SteppeError
 from search.run.manifest import CHECKOUT
 
-# Read when ray is imported or a worker starts; what the user set himself stands.
+# Read when ray is imported or a worker starts; a variable that the user has set is kept.
 ENVIRONMENT = {
-    # The old engine, which can be silenced altogether.
+    # The old output engine can be silenced completely.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Any line: what its daemons say of a dead worker, which is in the trial's reason too.
+    # Skip every line: what a daemon says of a dead worker is in the trial's reason too.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # The driver has a handler of its own.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # The truth is in the storage and the tables; a snapshot of Tune's view only costs time.
+    # Everything is in the storage and the tables; snapshots of Tune's state only cost time.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    # As many trials may wait for a worker as the searcher hands out: it keeps to the free slots.
+    # The searcher itself hands out only as many trials as there are free slots.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     # With less, a reused worker that is still writing its last rows hangs the sweep.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "300",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-# What travels to the nodes of a cluster is code.
+# Only code is copied to the nodes of a cluster.
 EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
 
 
 def prepare_environment() -> None:
-    """To be called before ray is imported for the first time."""
+    """Sets the variables that Ray reads. Call it before ray is imported for the first time."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
 def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
-    """Ray for the time of the block: a local cluster, or with `address` an existing one.
+    """Connects to Ray inside the block: a local cluster, or an existing one at `address`.
 
-    Raises SteppeError if the address does not answer.
+    Raises SteppeError if no cluster answers at the address.
     """
     prepare_environment()
     import ray
 
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if ray.is_initialized():  # joined by the caller, whose it stays
+    if ray.is_initialized():  # the caller has joined a cluster, and leaves it itself
         yield
         return
     options: dict[str, Any]
     if address is None:
-        # Its workers inherit this process's environment and path; a runtime_env would only make
-        # each of them start several seconds later.
-        # `local`, as Ray would else join one that somebody has started here.
+        # Workers inherit this process's environment and path; a runtime_env would only delay their
+        # start by seconds. Without `local`, Ray would join any cluster of this machine.
         options = {"address": "local", "include_dashboard": False}
     else:
         options = {"address": address, "runtime_env": runtime_environment()}
@@ -78,7 +77,7 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
             raise
         raise _no_answer(address, error) from None
     try:
-        if address is not None:  # `auto` may find one that somebody else has started
+        if address is not None:  # `auto` may find a cluster of somebody else
             print(_joined(), flush=True)
         yield
     finally:
@@ -86,9 +85,9 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
 
 
 def runtime_environment() -> dict[str, Any]:
-    """What workers on other nodes are given: this checkout, and the variables above.
+    """The runtime environment of workers on other nodes: this checkout, and ENVIRONMENT.
 
-    Inside a job of `ray job submit` what the job has given stands, as Ray takes nothing twice.
+    Inside a job of `ray job submit`, what the job sets is left out, as Ray refuses it twice.
     """
     job = _job_environment()
     given = job.get("env_vars") or {}
@@ -101,20 +100,20 @@ def runtime_environment() -> dict[str, Any]:
 
 
 def in_a_copy() -> bool:
-    """Whether this checkout is a job's copy, which Ray deletes when the job is over."""
+    """Whether this checkout is a job's copy, which Ray deletes when the job ends."""
     return "working_dir" in _job_environment()
 
 
 def _job_environment() -> dict[str, Any]:
-    """What `ray job submit` was given, if this is what it runs."""
+    """The runtime environment of the `ray job submit` that runs this, if any."""
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     return job.get("runtime_env") or {}
 
 
 def _check(address: str) -> None:
-    """Raises SteppeError for an address that cannot be used. Ray tries a dead one for minutes."""
+    """Raises SteppeError for an address that cannot be used, where Ray would retry for minutes."""
     if address.startswith("ray://"):
-        # Ray would run the search itself on the cluster, where the storage is not.
+        # Ray would run the driver on the cluster, away from the storage.
         raise SteppeError(
             f"--address {address} is for Ray's client, which cannot drive a sweep; run this on a "
             "node of the cluster with --address auto"
@@ -147,7 +146,7 @@ def _joined() -> str:
 
 
 class Slots:
-    """How many trials the cluster can run at once; looked up again as nodes come and go."""
+    """How many trials the cluster can run at once; nodes may come and go."""
 
     def __init__(self, needs: Mapping[str, float]) -> None:
         """`needs`: what a trial occupies, in Ray's names and units (Resources.as_ray_resources)."""
@@ -156,6 +155,7 @@ class Slots:
         self._expires = 0.0
 
     def count(self) -> int:
+        """The number of slots, looked up every 10 seconds."""
         if time.monotonic() >= self._expires:
             import ray
 
@@ -166,5 +166,5 @@ class Slots:
         return self._count
 
     def _fit(self, node: dict[str, float]) -> int:
-        # Shares such as 0.1 do not divide exactly.
+        # Fractions such as 0.1 do not divide exactly.
         return min(int(node.get(name, 0) / need + 1e-9) for name, need in self._needs.items())

@@ -1,4 +1,4 @@
-"""One Ray Tune experiment that carries out what a ledger hands out."""
+"""Runs the trials of a ledger as one Ray Tune experiment."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from ray.tune.experiment import Trial
 from search.driver.cluster import Slots
 from search.driver.ledger import Ledger
 from search.driver.trackers import Tracker
-from search.driver.tracking import telling
-from search.driver.tune_scheduler import StudyScheduler
-from search.driver.tune_searcher import StudySearcher
+from search.driver.tracking import tracking_callbacks
+from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
@@ -26,8 +25,8 @@ from search.worker.actor import trial_actor
 from search.worker.trial import run_trial
 
 
-class Stop(tune.Stopper):
-    """Ends the experiment when asked to; trials at work stay as they are in the storage."""
+class StopRequest(tune.Stopper):
+    """Ends the experiment once `asked` is set; running trials stay running in the storage."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
@@ -36,6 +35,7 @@ class Stop(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
+        """Whether to end the experiment."""
         return self.asked.is_set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,13 +46,13 @@ def drive(
     plans: Mapping[str, StudyPlan],
     folder: RunFolder,
     ledger: Ledger,
-    stop: Stop,
+    stop: StopRequest,
     tracked: Sequence[Tracker] = (),
 ) -> None:
-    """Runs trials until the ledger has no more, or `stop` is asked for.
+    """Runs trials until the ledger has no more, or until `stop` is asked for.
 
-    Ray must be initialized. Raises SteppeError if the run folder can no longer be written, or a
-    node is not fit for the sweep, and what else the search itself failed with.
+    Ray must be initialized. Raises SteppeError if no node has the resources of a trial, the run
+    folder can no longer be written, or a node cannot take part; and any error of the search itself.
     """
     common = next(iter(plans.values()))
     needs = common.resources.as_ray_resources()
@@ -68,22 +68,22 @@ def drive(
     scheduler = StudyScheduler(searcher)
     with (
         tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
-        telling(plans, folder, tracked) as callbacks,
+        tracking_callbacks(plans, folder, tracked) as callbacks,
     ):
         tuner = tune.Tuner(
             trial_actor(run_trial, plans, folder, needs),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=-1,  # the searcher says when there are no more
+                num_samples=-1,  # the searcher ends the experiment
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
                 trial_name_creator=_directory,
             ),
             run_config=tune.RunConfig(
                 name=common.sweep,
-                storage_path=scratch,  # only this process looks at it
-                # The ledger hands out again what has failed, and counts.
+                storage_path=scratch,  # only this process reads it
+                # The ledger hands failed trials out again, and counts the failures.
                 failure_config=tune.FailureConfig(max_failures=0),
                 stop=stop,
                 callbacks=callbacks,
@@ -96,8 +96,8 @@ def drive(
 
 
 @contextmanager
-def stopping_on_signals(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks to stop, the second ends the process as it would anyway."""
+def stopping_on_signals(stop: StopRequest) -> Iterator[None]:
+    """Stops the sweep on the first Ctrl-C or SIGTERM; the second ends the process as usual."""
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: FrameType | None) -> None:

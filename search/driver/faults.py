@@ -9,43 +9,42 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
-from search.errors import UserError
+from search.errors import SteppeError
 from training.train import Interrupted
 
-MOST_LETTERS = 400  # of a reason
+MAX_REASON = 400  # characters
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What ended an attempt.
+    """What ended an attempt at a trial.
 
-    reason: one line, without a traceback. counts: whether it is one of the `search.max_failures`
-    that a trial may have; what was done to its node is not the trial's failure. died: nothing is
-    known but that its worker did. mend: what ended it is for the user to put right, and would end
-    every other trial too.
+    reason: one line, without a traceback. counts: whether it counts against `search.max_failures`;
+    the loss of a node does not. died: only the death of the worker is known. user_error: an error
+    that the user must fix, as it would end every other trial too.
     """
 
     reason: str
     counts: bool = True
     died: bool = False
-    mend: UserError | None = None
+    user_error: SteppeError | None = None
 
 
-# As when a worker could not be reused: Tune gives such a trial up without a word.
+# Tune drops a trial without notice if its worker could not be reused.
 LOST = Fault("its worker was lost before it began")
 
 
 def fault_of(error: object) -> Fault:
-    """What an attempt failed with, as `error_of` has it."""
+    """The fault behind an error of an attempt (see `error_of`)."""
     if isinstance(error, RayActorError):
         if error.preempted or "node has died" in str(error):
             return Fault("its node went away", counts=False)
-        if isinstance(error, ActorUnavailableError):  # as a node's first sign of death often is
+        if isinstance(error, ActorUnavailableError):  # often the first sign that a node is lost
             return Fault("its node could not be reached", counts=False)
         return Fault("its worker process died (out of memory, killed or crashed)", died=True)
     cause = error.cause if isinstance(error, RayTaskError) else None
-    if isinstance(cause, UserError):
-        return Fault(str(cause), counts=False, mend=cause)
+    if isinstance(cause, SteppeError):
+        return Fault(str(cause), counts=False, user_error=cause)
     if cause is not None:
         return Fault(
             _line(f"{type(cause).__name__}: {cause}"), counts=not isinstance(cause, Interrupted)
@@ -55,16 +54,16 @@ def fault_of(error: object) -> Fault:
 
 
 def error_of(trial: Trial) -> object:
-    """What a trial failed with last: an exception, or where it cannot be had, its text.
+    """The last error of a trial: the exception, or its text if it cannot be unpickled.
 
-    Trial.get_error looks in the folder where Tune copies its files to, often later.
+    Trial.get_error would look in a folder that Tune copies its files to later.
     """
     try:
         return cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception:  # of a class that only the worker has
+    except Exception:  # its class exists only on the worker
         path = trial.error_file
         return Path(path).read_text() if path and Path(path).exists() else "an unknown error"
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:MOST_LETTERS]
+    return " ".join(text.split())[:MAX_REASON]

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs."""
+"""Shows the progress of a sweep on the terminal while it runs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LINE_SECONDS = 15.0
 
 
 @contextmanager
-def progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
-    """One table that is drawn again and again; where there is no terminal, a line now and then."""
+def live_progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
+    """Redraws a table of the studies; without a terminal, prints a line every LINE_SECONDS."""
     screen = console()
     clock = Clock(ledger)
     if screen.is_terminal:
@@ -35,12 +35,12 @@ def progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
         return
     done = threading.Event()
 
-    def talk() -> None:
+    def print_lines() -> None:
         while not done.wait(LINE_SECONDS):
             print(clock.line(), flush=True)
 
     print(f"{sweep}: {clock.line()}, in {folder.uri}", flush=True)
-    thread = threading.Thread(target=talk, name="progress", daemon=True)
+    thread = threading.Thread(target=print_lines, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -51,7 +51,7 @@ def progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[None]:
 
 
 class Clock:
-    """Elapsed and remaining time, from the trials that ended since the driver started."""
+    """Elapsed and remaining time, estimated from the trials that ended under this driver."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -59,6 +59,7 @@ class Clock:
         self._ended_before = sum(row.count for row in rows_of(ledger))
 
     def line(self) -> str:
+        """One line on the trials and the time."""
         rows = rows_of(self._ledger)
         total = sum(row.trials for row in rows)
         ended = sum(row.count for row in rows)
@@ -73,6 +74,7 @@ class Clock:
 
 
 def rows_of(ledger: Ledger) -> list[StudyProgress]:
+    """The progress of each study."""
     return [
         StudyProgress(
             record.study.dataset,
@@ -81,7 +83,7 @@ def rows_of(ledger: Ledger) -> list[StudyProgress]:
             str(record.study.seed),
             record.max_trials,
             len(record.running),
-            record.ended.copy(),  # drawn by a thread while the ledger counts on
+            record.ended.copy(),  # a thread draws it while the ledger counts
             record.best,
         )
         for record in ledger.records.values()

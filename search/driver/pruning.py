@@ -1,4 +1,4 @@
-"""Whether a trial is stopped early: what it reports goes to Optuna, and Optuna's pruner decides."""
+"""Stops trials early: reports go to the Optuna storage, and the study's pruner decides."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from search.worker.trial_rows import Progress
 
 
 class Pruning:
-    """Records what trials report and asks the pruner of their study.
+    """Records reports of trials, and asks the pruner of their study.
 
-    All that a pruner knows is in the storage, so that a resumed sweep decides alike.
+    A pruner sees only what is in the storage, so a resumed sweep decides the same.
     """
 
     def __init__(self, plans: Iterable[StudyPlan], storage: SweepStorage) -> None:
@@ -37,16 +37,16 @@ class Pruning:
                 )
 
     def pruner(self, record: StudyRecord) -> BasePruner:
-        """The study's pruner; none for a later seed, whose settings are compared over seeds."""
+        """The study's pruner. Later seeds are never pruned, as settings are compared over seeds."""
         study = record.study
-        return NopPruner() if record.after else self._pruners[study.dataset, study.algorithm]
+        return NopPruner() if record.previous else self._pruners[study.dataset, study.algorithm]
 
     def stops(self, record: StudyRecord, running: Running, progress: Progress) -> bool:
-        """Records an evaluation; True if the trial is to be stopped.
+        """Records a report; True if the trial is to be stopped.
 
-        A resumed trial reports again what is known: only its newest report decides. A trial that
-        has done all its steps is let finish. With folds, the report at the end of a fold counts,
-        and the value may fall from one fold to the next.
+        A resumed trial repeats reports, of which only the newest decides. A trial that has done all
+        its steps is never stopped. With folds, only the report at the end of a fold counts, and the
+        value may fall from one fold to the next.
         """
         step = reported_step(record.plan, progress)
         if step is None:
@@ -55,9 +55,9 @@ class Pruning:
         objectives = record.plan.search.objectives
         known = self._storage.get_trial(running.trial_id).intermediate_values
         if step not in known:
-            if progress.images and (not known or progress.folds):  # each fold brings more
+            if progress.images and (not known or progress.folds):  # each fold adds images
                 self._storage.set_trial_user_attr(running.trial_id, IMAGES, progress.images)
-            # Optuna takes no such value of two objectives; TPE would take one of them for a rank.
+            # With two objectives Optuna has no intermediate values; TPE would misread one of them.
             value = progress.value if len(objectives) == 1 else math.nan
             self._storage.set_trial_intermediate_value(running.trial_id, step, value)
             if self._storage.get_trial(running.trial_id).user_attrs.get(FAILURES):
@@ -68,13 +68,13 @@ class Pruning:
         if progress.folds is None and progress.step >= record.plan.training.steps:
             return False
         if not reports_best_so_far(objectives):
-            # The best of them all, which pruners may go by, is not what the trial is worth.
-            trial = copy.copy(trial)  # the storage's own
+            # Pruners may use the best of all values, but here only the newest counts.
+            trial = copy.copy(trial)  # the original is the storage's
             trial.intermediate_values = {step: trial.intermediate_values[step]}
         pruner = self.pruner(record)
         if isinstance(pruner, NopPruner):
             return False
-        # Decided once: when a resumed trial reports again, other trials have come further.
+        # Decided once: by the time a resumed trial repeats a report, other trials have changed.
         judged: Sequence[int] = trial.user_attrs.get(JUDGED, (-1, False))
         if judged[0] != step:
             assert record.optuna is not None
@@ -84,11 +84,11 @@ class Pruning:
 
 
 def reported_step(plan: StudyPlan, progress: Progress) -> int | None:
-    """The step under which the storage keeps a report; None if the report is none of a value.
+    """The step under which the storage keeps a report; None if the report has no new value.
 
-    It is the trial's own step, its passes where search.compare_at says so, and with folds
-    (search.study.folds) the steps of the folds that have ended, whoever carried them out: so
-    trials are compared after the same folds.
+    It is the trial's step, or its passes under `search.compare_at: passes`. With folds
+    (search.study.folds) it is the steps of all finished folds, including those that another trial
+    trained, so that trials are compared after the same folds.
     """
     if plan.makes_folds:
         return None if progress.folds is None else progress.folds * plan.training.steps

@@ -1,8 +1,9 @@
-"""What the driver knows of one study while it is at work."""
+"""The driver's record of one study."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -14,7 +15,10 @@ from search.worker.trial_rows import Progress
 
 @dataclass
 class Running:
-    """A trial that is being carried out, and its newest report."""
+    """A trial that is being carried out.
+
+    trial_id: Optuna's. progress: its newest report.
+    """
 
     spec: TrialSpec
     trial_id: int
@@ -25,15 +29,16 @@ class Running:
 class StudyRecord:
     """One study: its plan, its Optuna study once it has begun, and a count of its trials.
 
-    max_trials: how many it may have. It begins as the plan's, and changes as seeds are reduced and
-    studies are stopped. after: the study that this one waits for, to try its best settings. asked:
-    trials that it has had. closed: its budget is spent, or that of the sweep (BudgetGuard).
-    leader: best value of a completed trial, and the trial's number; of equals, the later one's.
+    max_trials: how many it may have; the plan's number, until seeds are reduced or studies are
+    stopped. previous: the study that this one waits for, to try its best settings. asked: trials
+    begun so far. closed: its budget or the sweep's is spent (BudgetGuard). running: by trial name.
+    ended: number of trials by state. leader: best value of a completed trial and the trial's
+    number; among equals, the latest.
     """
 
     plan: StudyPlan
     max_trials: int
-    after: StudyRecord | None = None
+    previous: StudyRecord | None = None
     optuna: optuna.Study | None = None
     asked: int = 0
     closed: bool = False
@@ -43,42 +48,50 @@ class StudyRecord:
 
     @property
     def study(self) -> Study:
+        """The study of the plan."""
         return self.plan.study
 
     @property
     def best(self) -> float | None:
+        """The best value of a completed trial."""
         return self.leader and self.leader[0]
 
     @property
-    def leading(self) -> str | None:
-        """Name of the trial that leads."""
+    def best_trial(self) -> str | None:
+        """The name of the best completed trial."""
         return self.leader and f"{self.study.id}.{self.leader[1]}"
 
     @property
     def ready(self) -> bool:
-        """Whether it may begin, or go on: those before it have ended."""
-        return self.after is None or (self.after.ready and self.after.done)
+        """Whether the studies that it waits for have ended."""
+        return self.previous is None or (self.previous.ready and self.previous.done)
 
     @property
     def open(self) -> bool:
-        """Whether more trials may be asked for."""
+        """Whether it may have another trial now."""
         return self.ready and not self.full
 
     @property
     def full(self) -> bool:
-        """Whether it has had all the trials that it may have, or spent what it may spend."""
+        """Whether it has begun all its trials, or spent its budget."""
         return self.closed or self.asked >= self.max_trials
 
     @property
     def done(self) -> bool:
-        """Whether no trial of it is at work or to come."""
+        """Whether none of its trials is running or still to come."""
         return self.full and self.ended.total() >= self.asked
 
     @property
-    def cut(self) -> bool:
-        """Whether a budget ended it before its last trial, so that it may go on with a larger."""
+    def ended_by_budget(self) -> bool:
+        """Whether a budget ended it before its last trial, so that a larger one continues it."""
         return self.closed and self.asked < self.max_trials
 
     def trials(self) -> list[str]:
-        """Names of all its trials, in order."""
+        """The names of all its trials, in order."""
         return [f"{self.study.id}.{number}" for number in range(self.max_trials)]
+
+    def count(self, number: int, state: str, values: Sequence[float]) -> None:
+        """Counts a trial that has ended. values: of the objectives, if it completed."""
+        self.ended[state] += 1
+        if state == "completed" and values:
+            self.leader = max(self.leader or (values[0], number), (values[0], number))

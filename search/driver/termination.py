@@ -1,7 +1,7 @@
-"""A study whose sampler has stopped improving is stopped; others get the trials it did not use.
+"""Stops studies whose sampler no longer improves, and gives their unused trials to others.
 
-A stop is a decision, and is recorded in the Optuna study; what follows from it is computed anew
-from all stops, so that a resumed sweep goes on with the same shares.
+Each stop is recorded in the Optuna study. The number of trials of each study is computed from all
+stops, so a resumed sweep comes to the same numbers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from search.space.ranges import different_settings
 from search.study.stagnation import patience, startup_trials, trials_without_gain
 from search.sweep.search_keys import Search
 
-STOPPED = "stopped"  # attribute of an Optuna study: see Stop
+STOPPED = "stopped"  # attribute of an Optuna study: its StudyStop
 
 
 @dataclass(frozen=True)
-class Stop:
-    """The stop of a study, the `order`-th of the sweep, when it had asked for so many trials."""
+class StudyStop:
+    """The stop of a study. order: place among the sweep's stops. trials: begun until then."""
 
     order: int
     study: str
@@ -29,7 +29,7 @@ class Stop:
 
 
 class Terminator:
-    """Stops studies, if the sweep asks for it; keeps account of who may have how many trials."""
+    """Stops studies, if the sweep asks for it, and sets `max_trials` of all records."""
 
     def __init__(self, search: Search, records: Mapping[str, StudyRecord]) -> None:
         self._search = search
@@ -39,16 +39,16 @@ class Terminator:
             {study: different_settings(record.plan.space) for study, record in records.items()},
         )
         self._stopped = 0
-        self._looked: dict[str, int] = {}  # ended trials when a study was last looked at
+        self._looked: dict[str, int] = {}  # study -> ended trials at the last look
 
     def recall(self) -> None:
-        """Takes over what was decided before."""
+        """Applies the stops of earlier drivers."""
         begun = [record.optuna for record in self._records.values() if record.optuna is not None]
         for stop in stops(study.user_attrs for study in begun):
             self._count(stop)
 
     def stops(self, record: StudyRecord) -> bool:
-        """Whether the study is not to be asked for another trial: stops it if so."""
+        """Stops a study that no longer improves; True if it is not to have another trial."""
         ended = record.ended.total()
         if self._search.terminator == "none" or record.optuna is None:
             return False
@@ -58,12 +58,12 @@ class Terminator:
         trials = record.optuna.get_trials(deepcopy=False)
         if trials_without_gain(trials, startup_trials(self._search)) < patience(self._search):
             return False
-        stop = Stop(self._stopped, record.study.id, record.asked)
+        stop = StudyStop(self._stopped, record.study.id, record.asked)
         record.optuna.set_user_attr(STOPPED, asdict(stop))
         self._count(stop)
         return True
 
-    def _count(self, stop: Stop) -> None:
+    def _count(self, stop: StudyStop) -> None:
         self._stopped += 1
         self._shares.stop(stop)
         for study, trials in self._shares.trials.items():
@@ -71,21 +71,23 @@ class Terminator:
 
 
 class Shares:
-    """How many trials each study may have, all together as many as before, whoever stops.
+    """How many trials each study may have; their sum stays the same when studies stop.
 
-    What a stopped study leaves goes, one by one, to the going one that was given the fewest, the
-    first in the sweep of equals, up to as many as it can have; what nobody can have is left.
+    own: trials of each study at the beginning. most: how many it can use at most, None for no
+    limit. The unused trials of a stopped study go, one by one, to the running study that was given
+    the fewest so far; among equals, to the first in the sweep. Trials that no study can use are
+    dropped.
     """
 
     def __init__(self, own: Mapping[str, int], most: Mapping[str, int | None]) -> None:
         self.trials = dict(own)
         self._most = most
         self._going = set(own)
-        # A heap of (trials given, place in the sweep, study). Who cannot have more never can again.
+        # A heap of (trials given, place in the sweep, study). A study that is full stays full.
         self._takers = [(0, place, study) for place, study in enumerate(own)]
 
-    def stop(self, stop: Stop) -> None:
-        """The study has its trials so far and no more."""
+    def stop(self, stop: StudyStop) -> None:
+        """Ends a study and hands its unused trials on."""
         self._going.remove(stop.study)
         left, self.trials[stop.study] = self.trials[stop.study] - stop.trials, stop.trials
         while left and self._takers:
@@ -97,16 +99,16 @@ class Shares:
                 heappush(self._takers, (given + 1, place, study))
 
 
-def stops(attributes: Iterable[Mapping[str, Any]]) -> list[Stop]:
-    """The stops that the attributes of Optuna studies record, in their order."""
-    found = [Stop(**own[STOPPED]) for own in attributes if STOPPED in own]
+def stops(attributes: Iterable[Mapping[str, Any]]) -> list[StudyStop]:
+    """The stops in the attributes of Optuna studies, in their order."""
+    found = [StudyStop(**own[STOPPED]) for own in attributes if STOPPED in own]
     return sorted(found, key=lambda stop: stop.order)
 
 
 def shares(
-    own: Mapping[str, int], most: Mapping[str, int | None], stops: Sequence[Stop]
+    own: Mapping[str, int], most: Mapping[str, int | None], stops: Sequence[StudyStop]
 ) -> dict[str, int]:
-    """How many trials each study may have after these stops: see Shares."""
+    """How many trials each study may have after these stops (see Shares)."""
     found = Shares(own, most)
     for stop in stops:
         found.stop(stop)

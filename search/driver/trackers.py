@@ -1,6 +1,6 @@
 """TensorBoard, MLflow and Weights & Biases, through Ray Tune's own loggers.
 
-Each logger is given trials under Steppe's names, with their hyperparameters, study and objective.
+Each logger gets trials under Steppe's names, with their hyperparameters, study and objective.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.errors import UserError
+from search.errors import SteppeError
 from search.run.run_folder import MANIFEST, RunFolder
 from search.study.plan import TrialSpec
 from search.worker.trial_rows import Progress
@@ -34,10 +34,10 @@ UPLOAD_SECONDS = 45
 
 
 class TrackedTrial:
-    """What Ray's loggers ask of a trial.
+    """The attributes of a trial that Ray's loggers read.
 
-    trial_id: the same whenever the trial is carried out, and of no trial of another run. place: an
-    absolute folder on this machine. step: the last that was told.
+    trial_id: the same for all attempts at the trial, and unique over runs. place: an absolute
+    folder on this machine. step: of the last report that was sent.
     """
 
     def __init__(self, spec: TrialSpec, run_id: str, place: Path) -> None:
@@ -53,6 +53,7 @@ class TrackedTrial:
         self.step = 0
 
     def init_local_path(self) -> None:
+        """Creates the trial's folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
@@ -61,8 +62,11 @@ class TrackedTrial:
 
 @dataclass(frozen=True)
 class Tracker:
-    """logger: made when it is first needed, in the thread that talks to it. sentence: where to
-    look. trial_place: where the logger writes what belongs to a trial of this name."""
+    """A tracker of a sweep.
+
+    logger: makes Ray's logger, in the thread that calls it. sentence: where the user looks.
+    trial_place: the folder that the logger writes to, by the name of a trial.
+    """
 
     name: str
     logger: Callable[[], LoggerCallback]
@@ -71,33 +75,33 @@ class Tracker:
 
 
 def require(names: tuple[str, ...]) -> None:
-    """Raises UserError if a tracker's library is not installed."""
+    """Raises SteppeError if a tracker's library is not installed."""
     for name in names:
         library, extra = NEEDS[name]
         if find_spec(library) is None:
-            raise UserError(
+            raise SteppeError(
                 f"track: {name} needs {library}, which is not installed: pip install '.[{extra}]'"
             )
 
 
 def trackers(names: Sequence[str], sweep: str, folder: RunFolder) -> list[Tracker]:
-    """Those of these names, for a sweep. Nothing is written or connected yet."""
-    # What trackers write on the way cannot go to an object store: it lies here.
+    """The trackers of these names, for a sweep. Nothing is written or connected yet."""
+    # Trackers cannot write to an object store, so their files stay on this machine.
     place = Path(folder.root) if folder.local else Path("runs").absolute() / sweep
     return [_TRACKERS[name](sweep, place) for name in names]
 
 
 def run_id(folder: RunFolder) -> str:
-    """What tells a run from another of the same name: the manifest's first session."""
+    """An id of a run, which another run of the same name does not have."""
     first = json.loads(folder.read_bytes(MANIFEST))["sessions"][0]
     return hashlib.sha256(json.dumps(first).encode()).hexdigest()
 
 
 def metrics(progress: Progress) -> dict[str, Any]:
-    """What is told of an evaluation; nothing in it was measured on the held-out domain."""
+    """The metrics of a report; none of them was measured on the held-out domain."""
     second = {} if progress.second is None else {"objective_2": progress.second}
     return {
-        "training_iteration": progress.step,  # what the loggers take for the step
+        "training_iteration": progress.step,  # the loggers' name of the step
         "objective": progress.value,
         **second,
         "best_step": progress.best_step,
@@ -111,8 +115,10 @@ def _tensorboard(sweep: str, place: Path) -> Tracker:
         from ray.tune.logger import TBXLoggerCallback
 
         class Logger(TBXLoggerCallback):
+            """Writes each attempt over the one before."""
+
             def log_trial_start(self, trial: Any) -> None:
-                # A trial that is resumed tells everything again.
+                """Starts a trial's log over, as a resumed trial repeats its reports."""
                 shutil.rmtree(trial.local_path, ignore_errors=True)
                 super().log_trial_start(trial)
 
@@ -134,13 +140,16 @@ def _mlflow(sweep: str, place: Path) -> Tracker:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
         class Logger(MLflowLoggerCallback):
+            """Continues the MLflow run of an earlier attempt."""
+
             def log_trial_start(self, trial: Any) -> None:
+                """Finds the trial's MLflow run, or starts one."""
                 self.tags = {"steppe": trial.trial_id, **trial.study}
                 client = self.mlflow_util._get_client()
                 known = client.search_runs(
                     [self.mlflow_util.experiment_id], f"tags.steppe = '{trial.trial_id}'"
                 )
-                if known:  # before a resume
+                if known:  # from before a resume
                     self._trial_runs[trial] = known[0].info.run_id
                     trial.step = int(known[0].data.metrics.get("training_iteration", 0))
                 trial.config = trial.values
@@ -162,7 +171,7 @@ def _wandb(sweep: str, place: Path) -> Tracker:
 
         place.mkdir(parents=True, exist_ok=True)
         given: Mapping[str, Any] = {"dir": str(place), "resume": "allow"}
-        if "WANDB_MODE" in os.environ:  # which a cluster's nodes need not know
+        if "WANDB_MODE" in os.environ:  # workers may lack the variable
             given = {**given, "mode": os.environ["WANDB_MODE"]}
         return WandbLoggerCallback(
             project=project, group=sweep, upload_timeout=UPLOAD_SECONDS, **given

@@ -1,9 +1,9 @@
-"""The best settings of earlier runs, found before the first trial and recorded in this one.
+"""Takes the best settings of earlier runs, before the first trial, and records them in this run.
 
-Only what a search itself may see is read of an earlier run: the objective of its completed trials.
-What was found is written down once, `warm_start.json`, and queued from there, so that a resume
-queues the same whatever has become of the earlier run. The trials themselves are not handed to the
-sampler: they are another run's, maybe of another length, and would count as this study's own.
+Of an earlier run only what a search may see is read: the objective of its completed trials. The
+settings are written once, to `warm_start.json`, and queued from there, so that a resume queues the
+same ones even if the earlier run has changed. The sampler does not get the earlier trials: they may
+have another length, and would count as this study's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ Setting = dict[str, Value]
 
 @dataclass
 class Found:
-    """A setting of earlier trials, and how far each was behind the best of its study."""
+    """A setting of earlier trials.
+
+    behind: how far each trial was behind the best of its study. trials: `run: trial`.
+    """
 
     setting: Setting
     behind: list[float] = field(default_factory=list)
@@ -42,17 +45,17 @@ class Found:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Best first: the least behind, on average over the studies that tried it."""
+        """The sort key, best first: the mean distance behind the best, then the mean objective."""
         count = len(self.behind)
         return sum(self.behind) / count, -sum(self.objectives) / count
 
 
 def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
-    """What each study takes from earlier runs, as `warm_start.json` has it; None without any.
+    """What each study takes from earlier runs, as in `warm_start.json`; None without warm start.
 
-    Raises SteppeError for a run that does not exist, maximized something else, has nothing for any
-    study of the sweep, or whose settings were shaped by the held-out domains where only `any`
-    may be.
+    Raises SteppeError for a run that does not exist, maximized another objective, has no setting
+    for any study of the sweep, or whose settings were shaped by held-out domains without
+    `held_out: any`.
     """
     search = next(iter(plans.values())).search
     asked = search.warm_start
@@ -83,20 +86,20 @@ def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
         ]
     for run, frame in zip(asked.runs, trials, strict=True):
         if not fits[run]:
-            raise _nothing(run, frame, misfits[run])
+            raise _no_match(run, frame, misfits[run])
         for why, count in misfits[run].items():
             log.warning("%s: %d settings are not taken over: %s", run, count, why)
     return {"runs": list(asked.runs), "held_out": asked.held_out, "studies": found}
 
 
 def record(folder: RunFolder, found: Mapping[str, Any] | None) -> None:
-    """Writes down what `find` found, if anything was asked for."""
+    """Writes what `find` returned, if the sweep has a warm start."""
     if found is not None:
         folder.write_bytes(WARM_START, json.dumps(found, indent=2).encode())
 
 
 def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
-    """The settings of each study, by its name, best first; none without a warm start.
+    """The recorded settings of each study, best first, by its name; empty without a warm start.
 
     Raises SteppeError for a damaged file.
     """
@@ -139,8 +142,7 @@ def _read(run: str, objectives: Sequence[str], asked: WarmStart) -> pd.DataFrame
 def _matching(
     trials: pd.DataFrame, study: Study, asked: WarmStart
 ) -> Iterator[tuple[dict[str, Any], float]]:
-    """Rows of the earlier trials that speak to a study, and how far each is behind the best of its
-    own study."""
+    """The earlier trials that match a study, and how far each is behind the best of its own."""
     keys = ["dataset", "model", "algorithm", *(["held_out"] if asked.held_out == "same" else [])]
     alike = trials
     for key in keys:
@@ -150,9 +152,9 @@ def _matching(
 
 
 def _setting(row: Mapping[str, Any], space: Mapping[str, Range]) -> tuple[Setting | None, str]:
-    """The values that a study searches, as its ranges hold them; None and why, if one does not.
+    """The values of a row that the study searches; None and why, if one is outside its range.
 
-    What is fixed here stays so, and what the row lacks is left to the sampler.
+    Fixed hyperparameters keep their value; the sampler draws those that the row lacks.
     """
     setting: Setting = {}
     for name, range_ in space.items():
@@ -167,7 +169,7 @@ def _setting(row: Mapping[str, Any], space: Mapping[str, Range]) -> tuple[Settin
     return (setting or None), "they have no hyperparameter that is searched here"
 
 
-def _nothing(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> SteppeError:
+def _no_match(run: str, trials: pd.DataFrame, misfits: Mapping[str, int]) -> SteppeError:
     if misfits:
         why = max(misfits, key=lambda why: misfits[why])
         return SteppeError(

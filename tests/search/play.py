@@ -22,7 +22,7 @@ from search.driver.cluster import Slots
 from search.driver.faults import fault_of
 from search.driver.ledger import Ledger
 from search.driver.trackers import Tracker
-from search.driver.tune_searcher import StudySearcher
+from search.driver.tune_adapter import StudySearcher
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
 from search.space.ranges import Value
@@ -198,7 +198,7 @@ def _drive(
     plans: Mapping[str, StudyPlan],
     folder: RunFolder,
     ledger: Ledger,
-    stop: experiment.Stop,
+    stop: experiment.StopRequest,
     tracked: Sequence[Tracker] = (),
 ) -> None:
     hang_seconds = next(iter(plans.values())).search.hang_seconds

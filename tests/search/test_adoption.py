@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 
+import optuna
 import pytest
 
+from search.driver import cleanup, suggestions
 from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
 from search.run.checkpoints import TrialCheckpoints
@@ -136,7 +138,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
         return value
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, "suggest", suggest)
+        patch.setattr(suggestions, "suggest", suggest)
         crash(ledger, ledger.next)
     assert states(stored(folder)["RotatedDigits.mlp.SAGM.0.0"])[-1] in ("RUNNING", "WAITING")
     resumed = open_ledger(sweep, folder)
@@ -156,7 +158,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
 def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(folder, monkeypatch):
     sweep = small_sweep(search={"trials": 4, "first_trials": [{"rho": 0.1}, {"rho": 0.2}]})
     ledger = open_ledger(sweep, folder)
-    queue = ledger_module.optuna.Study.enqueue_trial
+    queue = optuna.Study.enqueue_trial
 
     def once(study, setting, **options):
         if study.get_trials(deepcopy=False):
@@ -164,7 +166,7 @@ def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(fo
         queue(study, setting, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module.optuna.Study, "enqueue_trial", once)
+        patch.setattr(optuna.Study, "enqueue_trial", once)
         crash(ledger, ledger.next)
     rhos = [spec.values["rho"] for spec in play(sweep, folder, 4)]
     assert rhos[:3] == [0.05, 0.1, 0.2]
@@ -202,9 +204,9 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
     TrialCheckpoints(folder, spec).write({"step": 10})
 
     owner, name = {
-        "before tell": (Ledger, "_tell"),
-        "in tell": (ledger_module.optuna.Study, "tell"),
-        "after tell": (ledger_module, "delete_checkpoints"),
+        "before tell": (ledger_module, "record_outcome"),
+        "in tell": (optuna.Study, "tell"),
+        "after tell": (cleanup, "delete_checkpoints"),
     }[cut]
     reason = None if end == "completed" else "for a reason"
     last = said(90, 0.3, end, reason)

@@ -17,8 +17,7 @@ from typer.testing import Result
 
 from search.driver import experiment
 from search.driver.faults import Fault, error_of, fault_of
-from search.driver.tune_scheduler import StudyScheduler
-from search.driver.tune_searcher import StudySearcher
+from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.run.run_folder import RunFolder
 from search.study.trial_attributes import REASON, state_of
 from tests.search import failing

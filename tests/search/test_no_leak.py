@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 import datasets
 from search.driver import launch
-from search.driver.tune_searcher import PROGRESS, StudySearcher
+from search.driver.tune_adapter import PROGRESS, StudySearcher
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Sweep

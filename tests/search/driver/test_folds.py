@@ -179,7 +179,7 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
     assert all(record.done for record in ledger.records.values())
     shared = SharedFolds(folder, trials[0].study)
     for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
-        now.tidy()
+        now.delete_leftovers()
         assert shared.read(FOLD) is not None
     while (trial := more.next()) is not None:
         finish(more, folder, trial, 0.5)

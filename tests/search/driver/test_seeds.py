@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 
 from search.cli.status import print_status
 from search.driver import launch
-from search.driver import ledger as ledger_module
 from search.report.reported_run import read
 from search.results import load, summary
 from search.run.run_folder import SWEEP, RunFolder
@@ -161,7 +161,7 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
     sweep = small_sweep(seeds=[0, 1, 2], search=REDUCED)
     alone = RunFolder(folder.path("alone"))
     play_out(open_ledger(sweep, alone), sweep, alone)
-    queue = ledger_module.optuna.Study.enqueue_trial
+    queue = optuna.Study.enqueue_trial
     died = []
 
     def dying(of, setting, **options):
@@ -171,7 +171,7 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module.optuna.Study, "enqueue_trial", dying)
+        patch.setattr(optuna.Study, "enqueue_trial", dying)
         ledger = play_through_deaths(sweep, folder, attempts=30)
     assert len(died) == 2
     for seed in (0, 1, 2):
@@ -227,7 +227,7 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
             ledger.finish(spec, end)
             seeds.append(spec.study.seed)
         assert all(record.done for record in ledger.records.values())
-        ledger.tidy()
+        ledger.delete_leftovers()
         print_status(folder.uri)
         out = capsys.readouterr().out
         assert out.endswith("complete\n")

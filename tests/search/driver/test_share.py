@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.driver import sharing
+from search.driver import queued_settings, suggestions
 from tests.search.play import (
     finish,
     open_ledger,
@@ -31,7 +31,7 @@ def played(folder, **search):
 
 
 def taken(trials):
-    return [trial for trial in trials if sharing.FROM in trial.user_attrs]
+    return [trial for trial in trials if queued_settings.FROM in trial.user_attrs]
 
 
 def test_by_default_nothing_is_shared(folder):
@@ -43,10 +43,10 @@ def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
     found = played(folder, share=kind)
     for name, trials in found.items():
         shared = taken(trials)
-        assert len(shared) == sharing.most_shared(10) == 2
-        assert all(trial.number >= sharing.enough(10) - 1 for trial in shared)
+        assert len(shared) == queued_settings.max_shared(10) == 2
+        assert all(trial.number >= queued_settings.min_completed(10) - 1 for trial in shared)
         for trial in shared:
-            origin, _, number = trial.user_attrs[sharing.FROM].rpartition(".")
+            origin, _, number = trial.user_attrs[queued_settings.FROM].rpartition(".")
             assert origin != name
             # What a study was told by a sibling is that sibling's own setting.
             earlier = found[origin][int(number)]
@@ -55,7 +55,9 @@ def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
             same_domain = origin.split(".")[3] == name.split(".")[3]
             assert same_domain or kind == "domains"
     if kind == "domains":
-        origins = {t.user_attrs[sharing.FROM] for trials in found.values() for t in taken(trials)}
+        origins = {
+            t.user_attrs[queued_settings.FROM] for trials in found.values() for t in taken(trials)
+        }
         assert len({origin.split(".")[3] for origin in origins}) == 2
 
 
@@ -73,7 +75,7 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
         finish(ledger, folder, spec, quality(spec.values))
     for name, trials in stored(folder).items():
         for trial in taken(trials):
-            assert trial.user_attrs[sharing.FROM].split(".")[2] == name.split(".")[2]
+            assert trial.user_attrs[queued_settings.FROM].split(".")[2] == name.split(".")[2]
     assert any(taken(trials) for trials in stored(folder).values())
 
 
@@ -81,7 +83,7 @@ def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, mon
     """Every trial by a driver of its own, the first of them killed between offer and question."""
     search = {**NINE, "share": "seeds"}
     sweep = small_sweep(seeds=[0, 1], search=search)
-    ask, died = sharing.offer, []
+    ask, died = queued_settings.queue_shared, []
 
     def dying(record, *rest):
         before = len(taken(record.optuna.get_trials()))
@@ -90,7 +92,7 @@ def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, mon
             died.append(record.study.id)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sharing, "offer", dying)
+    monkeypatch.setattr(suggestions, "queue_shared", dying)
     play_through_deaths(sweep, folder, attempts=60)
     for name, trials in stored(folder).items():
         assert len(trials) == 10

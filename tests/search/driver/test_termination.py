@@ -1,7 +1,7 @@
 import optuna
 import pytest
 
-from search.driver.termination import STOPPED, Stop, shares
+from search.driver.termination import STOPPED, StudyStop, shares
 from search.run.run_folder import TRIALS
 from search.study.stagnation import startup_trials, trials_without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
@@ -132,12 +132,12 @@ def test_no_study_is_stopped_before_its_sampler_has_suggested_by_what_it_saw(fol
 def test_shares_go_round_and_no_study_is_given_more_than_it_can_have():
     own = dict.fromkeys("abcd", 10)
     endless = dict.fromkeys("abcd")
-    stops = [Stop(0, "a", 4)]
+    stops = [StudyStop(0, "a", 4)]
     assert shares(own, endless, stops) == {"a": 4, "b": 12, "c": 12, "d": 12}
     assert shares(own, {**endless, "b": 10, "c": 11}, stops) == {"a": 4, "b": 10, "c": 11, "d": 15}
     # What was given is given on.
-    stops.append(Stop(1, "c", 9))
+    stops.append(StudyStop(1, "c", 9))
     assert shares(own, endless, stops) == {"a": 4, "b": 14, "c": 9, "d": 13}
     assert sum(shares(own, endless, stops).values()) == 40
-    stops += [Stop(2, "b", 14), Stop(3, "d", 12)]
+    stops += [StudyStop(2, "b", 14), StudyStop(3, "d", 12)]
     assert shares(own, endless, stops) == {"a": 4, "b": 14, "c": 9, "d": 12}

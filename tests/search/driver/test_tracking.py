@@ -16,7 +16,7 @@ from ray.tune.logger import LoggerCallback
 
 from search.driver import trackers, tracking
 from search.driver.trackers import Tracker, metrics
-from search.driver.tracking import telling
+from search.driver.tracking import tracking_callbacks
 from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
@@ -81,7 +81,7 @@ def tracker(logger: object, name: str = "mine") -> Tracker:
 
 def test_a_trial_whose_attempts_die_is_one_trial_and_says_nothing_twice(folder):
     mine = Recorder()
-    with telling(plans(sweep()), folder, [tracker(mine)]) as callbacks:
+    with tracking_callbacks(plans(sweep()), folder, [tracker(mine)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="died")
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), (30, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))  # still at work when the sweep is stopped
@@ -109,29 +109,29 @@ def test_a_tracker_that_fails_is_told_no_more_and_the_log_says_so_once(folder, c
     broken = Tracker("bad", fail if where == "logger" else lambda: bad, "", Path)
     with (
         caplog.at_level(logging.WARNING, "steppe"),
-        telling(plans(sweep()), folder, [broken, tracker(good)]) as callbacks,
+        tracking_callbacks(plans(sweep()), folder, [broken, tracker(good)]) as callbacks,
     ):
         for number in range(3):
             reports(callbacks, attempt(number), (10, 0.5), (20, 0.6), end="completed")
     assert len(good.told) == 12
     (record,) = caplog.records
-    assert "bad is told no more; the sweep and its tables go on" in record.getMessage()
+    assert "bad gets no more messages; the sweep continues" in record.getMessage()
     assert "no login" in record.getMessage()
 
 
 def test_a_tracker_that_hangs_is_not_waited_for(folder, caplog, monkeypatch):
     monkeypatch.setattr(tracking, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(tracking, "MOST_WAITING", 3)
+    monkeypatch.setattr(tracking, "MAX_WAITING", 3)
     slow, released = Recorder(), threading.Event()
     slow.setup = lambda *_, **__: released.wait()  # type: ignore[method-assign]
-    with telling(plans(sweep()), folder, [tracker(slow)]) as callbacks:
+    with tracking_callbacks(plans(sweep()), folder, [tracker(slow)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
     assert slow.told == []
     assert "3 messages wait for it" in caplog.text
-    monkeypatch.setattr(tracking, "MOST_WAITING", 100)
-    with telling(plans(sweep()), folder, [tracker(slow)]) as callbacks:
+    monkeypatch.setattr(tracking, "MAX_WAITING", 100)
+    with tracking_callbacks(plans(sweep()), folder, [tracker(slow)]) as callbacks:
         reports(callbacks, attempt(), (10, 0.5))
-    assert "did not take all of it within 0.05 s" in caplog.text
+    assert "did not take all messages within 0.05 s" in caplog.text
     released.set()
 
 
@@ -155,10 +155,10 @@ def objectives(place: Path) -> list[tuple[int, float]]:
 def test_tensorboard_has_a_folder_for_each_trial_and_a_resume_doubles_nothing(folder):
     one = sweep("tensorboard")
     own = trackers.trackers(one.track, one.name, folder)
-    with telling(plans(one), folder, own) as callbacks:
+    with tracking_callbacks(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))
-    with telling(plans(one), folder, own) as callbacks:  # what another driver does
+    with tracking_callbacks(plans(one), folder, own) as callbacks:  # what another driver does
         reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
     place = Path(folder.root) / "tensorboard"
     assert [p.name for p in sorted(place.iterdir())] == [
@@ -176,10 +176,10 @@ def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, mo
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     one = sweep("mlflow")
     own = trackers.trackers(one.track, one.name, folder)
-    with telling(plans(one), folder, own) as callbacks:
+    with tracking_callbacks(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
         reports(callbacks, attempt(1), (10, 0.4))
-    with telling(plans(one), folder, own) as callbacks:
+    with tracking_callbacks(plans(one), folder, own) as callbacks:
         reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
     client = mlflow.tracking.MlflowClient(f"sqlite:///{folder.root}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == one.name]
@@ -215,7 +215,7 @@ def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     one = sweep("wandb")
     for _ in range(2):  # the second is a resume
-        with telling(
+        with tracking_callbacks(
             plans(one), folder, trackers.trackers(one.track, one.name, folder)
         ) as callbacks:
             reports(callbacks, attempt(), (10, 0.5))
@@ -231,7 +231,9 @@ def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
     other.write_bytes(
         "manifest.json", folder.read_bytes("manifest.json").replace(b'"host": "', b'"host": "x')
     )
-    with telling(plans(one), other, trackers.trackers(one.track, one.name, other)) as callbacks:
+    with tracking_callbacks(
+        plans(one), other, trackers.trackers(one.track, one.name, other)
+    ) as callbacks:
         reports(callbacks, attempt(), (10, 0.5))
     assert made[-1][0] != first  # another run of the same name
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from search.driver.cleanup import Cleanup
 from search.driver.ledger import Ledger
-from search.driver.study_files import StudyFiles
 from search.run import compaction, tables
 from search.run.compaction import has_ended
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
@@ -54,7 +54,7 @@ def test_a_study_is_one_file_of_each_table_once_its_last_trial_has_ended(folder)
 
 def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(StudyFiles, "join", lambda *_: None)
+        patch.setattr(Cleanup, "_merge", lambda *_: None)
         play_all(folder)
     assert len(folder.list(TRIALS)) == len(folder.list(EVALUATIONS)) == 6
     before = read(folder)
@@ -70,7 +70,7 @@ def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, mon
 def test_a_driver_that_dies_while_it_compacts_leaves_every_row_once(folder, monkeypatch, survives):
     """Cut off after each of the writes and deletions of a compaction, in their order."""
     with monkeypatch.context() as patch:
-        patch.setattr(StudyFiles, "join", lambda *_: None)
+        patch.setattr(Cleanup, "_merge", lambda *_: None)
         play_all(folder)
     before = read(folder)
     done = []
@@ -147,7 +147,7 @@ def test_a_study_in_which_no_trial_got_to_an_evaluation_has_its_rows(folder):
 
 def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(StudyFiles, "join", lambda *_: None)
+        patch.setattr(Cleanup, "_merge", lambda *_: None)
         play_all(folder)
     before = read(folder)
     listed = RunFolder.list

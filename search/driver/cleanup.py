@@ -1,0 +1,87 @@
+"""Deletes files that are no longer needed, and merges the tables of studies that have ended."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+
+from search.driver.study_record import StudyRecord
+from search.errors import SteppeError
+from search.run import compaction
+from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only_weights
+from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.shared_folds import delete_folds, group
+from search.run.storage import SweepStorage
+from search.study.plan import TrialSpec
+
+log = logging.getLogger("steppe")
+
+
+class Cleanup:
+    """Keeps the files of trials and studies while they are needed; then deletes or merges them.
+
+    A study has a table file for each trial while more trials may come, then one merged file.
+    """
+
+    def __init__(
+        self, folder: RunFolder, storage: SweepStorage, records: Mapping[str, StudyRecord]
+    ) -> None:
+        self._folder = folder
+        self._storage = storage
+        self._records = records
+        self._merged: set[str] = set()  # studies that have a merged file
+        self._sharing_folds: defaultdict[str, list[StudyRecord]] = defaultdict(list)
+        for record in records.values():
+            if record.plan.makes_folds:
+                self._sharing_folds[group(record.study)].append(record)
+
+    def delete_leftovers(self) -> None:
+        """Deletes and merges what dead or late processes left. No trial may be running."""
+        there = {*self._folder.list(TRIALS), *self._folder.list(EVALUATIONS)}
+        records = self._records.values()
+        names = [record.study.id for record in records]
+        self._merged = {name for name in names if f"{name}.parquet" in there}
+        for record in records:
+            if record.done:
+                if any(f"{trial}.parquet" in there for trial in record.trials()):
+                    self._merge(record)
+                self._delete_folds(record)
+        keep_only_weights(
+            self._folder, [record.best_trial for record in records if record.best_trial]
+        )
+        self._folder.delete_partials()
+
+    def before_new_trial(self, record: StudyRecord) -> None:
+        """Splits the study's merged tables, as readers would ignore the new trial's file."""
+        if record.study.id in self._merged:
+            compaction.unmerge(self._folder, record.study.id)
+            self._merged.remove(record.study.id)
+
+    def after_trial(self, record: StudyRecord, spec: TrialSpec, best_before: str | None) -> None:
+        """Deletes the checkpoints of a trial that has ended, and weights that are not the best.
+
+        best_before: the study's best trial before this one ended.
+        """
+        delete_checkpoints(self._folder, spec)
+        if record.plan.search.keep_weights != "none":
+            for trial in {best_before, spec.trial} - {record.best_trial, None}:
+                delete_weights(self._folder, str(trial))
+        if record.done:
+            self._merge(record)
+            self._delete_folds(record)
+
+    def _merge(self, record: StudyRecord) -> None:
+        self._merged.add(record.study.id)
+        try:
+            self._storage.flush()  # the merged file is not searched for trials without a part
+            compaction.merge(self._folder, record.study.id, record.trials())
+        except SteppeError as error:
+            # Nothing is lost, and readers of the tables get the same error.
+            log.warning("the tables of %s are not merged: %s", record.study.id, error)
+
+    def _delete_folds(self, record: StudyRecord) -> None:
+        """Deletes folds once all studies that share them have ended and none may continue."""
+        sharing = self._sharing_folds[group(record.study)]
+        if sharing and all(other.done and not other.ended_by_budget for other in sharing):
+            delete_folds(self._folder, record.study)

@@ -1,0 +1,91 @@
+"""Records how trials ended in the Optuna storage.
+
+A trial ends by writing its row into the tables, and is then told to Optuna. On opening, trials that
+were cut off in between are told; those without a row are still to be finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search.driver.study_record import StudyRecord
+from search.run import tables
+from search.run.run_folder import RunFolder
+from search.run.storage import SweepStorage
+from search.study.trial_attributes import REASON, STATE, state_of
+from search.worker.trial_rows import values_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    state: completed, pruned, diverged or failed. reason: why it is not completed. values: of the
+    objectives. seconds, passes: what it cost.
+    """
+
+    state: str
+    reason: str | None
+    values: tuple[float, ...] = ()
+    seconds: float | None = None
+    passes: float | None = None
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Outcome:
+        """The outcome in a row of `trials`."""
+        cost = row.get("seconds"), row.get("passes")
+        return cls(row["state"], row["reason"], values_of(row), *cost)
+
+
+def read_outcome(folder: RunFolder, trial: str) -> Outcome | None:
+    """The outcome of a trial that has written its row; None if it has not."""
+    row = tables.read_trial(folder, trial)
+    return None if row is None else Outcome.of_row(row)
+
+
+def record_outcome(
+    storage: SweepStorage, record: StudyRecord, trial_id: int, number: int, outcome: Outcome
+) -> None:
+    """Tells Optuna how a trial ended, and counts it in the study's record."""
+    assert record.optuna is not None
+    storage.set_trial_user_attr(trial_id, STATE, outcome.state)
+    if outcome.reason:
+        storage.set_trial_user_attr(trial_id, REASON, outcome.reason)
+    if outcome.state == "completed":
+        record.optuna.tell(number, outcome.values)
+    else:
+        # Samplers rank a pruned trial behind completed ones, which is the right place for a setting
+        # that diverged: if it were reported as failed, they would suggest it again.
+        ended = TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED
+        record.optuna.tell(number, state=ended)
+    record.count(number, outcome.state, outcome.values)
+
+
+def adopt(
+    storage: SweepStorage, folder: RunFolder, records: Iterable[StudyRecord]
+) -> list[tuple[StudyRecord, int]]:
+    """Counts the trials of earlier drivers in the records, whose Optuna studies are loaded.
+
+    Returns the trials that are still to be finished, as record and Optuna's id of the trial.
+    """
+    unfinished = []
+    for record in records:
+        assert record.optuna is not None
+        for trial in record.optuna.get_trials(deepcopy=False):
+            if trial.state == TrialState.WAITING:
+                continue
+            record.asked += 1
+            state = state_of(trial)
+            if state is not None:
+                record.count(trial.number, state, trial.values or ())
+                continue
+            outcome = read_outcome(folder, f"{record.study.id}.{trial.number}")
+            if outcome is None:
+                unfinished.append((record, trial._trial_id))
+            else:
+                record_outcome(storage, record, trial._trial_id, trial.number, outcome)
+    return unfinished

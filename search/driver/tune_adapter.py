@@ -1,0 +1,176 @@
+"""Ray Tune's searcher and scheduler, which pass its questions on to the ledger."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Container
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from search.driver.cluster import Slots
+from search.driver.faults import LOST, Fault, error_of, fault_of
+from search.driver.ledger import Ledger
+from search.study.plan import TrialSpec
+from search.worker.trial import config_of
+from search.worker.trial_rows import Progress
+
+log = logging.getLogger("steppe")
+
+PROGRESS = tuple(Progress.__dataclass_fields__)
+
+
+class StudySearcher(Searcher):
+    """Hands out the ledger's trials. Tune gives it no metric (`metric=None`).
+
+    An exception here would end Tune's loop and all of its trials. So the first one is kept in
+    `failure`, `on_failure` is called, and no more trials are handed out. A trial is handed out only
+    when `slots` has a place for it, so that its sampler knows as many results as possible.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Slots,
+        on_failure: Callable[[], None],
+        hang_seconds: float | None = None,
+    ) -> None:
+        super().__init__(metric=None, mode=None)
+        self._ledger = ledger
+        self._slots = slots
+        self._on_failure = on_failure
+        self._hang_seconds = hang_seconds or math.inf
+        self._last_report: dict[str, float] = {}  # when each trial last reported
+        self.specs: dict[str, TrialSpec] = {}
+        self.faults: dict[str, Fault] = {}
+        self.failure: Exception | None = None
+
+    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
+        """Ignores Tune's metric, mode and config."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The config of the next trial; None if Tune is to ask again later."""
+        if self.failure:
+            return Searcher.FINISHED
+        try:
+            if self.specs and len(self.specs) >= self._slots.count():
+                return None
+            spec = self._ledger.next()
+        except Exception as error:
+            self.fail(error)
+            return Searcher.FINISHED
+        if spec is None:
+            # A running trial may have to be handed out again.
+            return None if self.specs else Searcher.FINISHED
+        self.specs[trial_id] = spec
+        self._last_report[trial_id] = time.monotonic()
+        return config_of(spec)
+
+    def report(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Records a trial's report; True if the trial is to be stopped."""
+        self._last_report[trial_id] = time.monotonic()
+        progress = progress_of(result)
+        if progress.state is not None or self.failure:
+            return False
+        try:
+            spec = self.specs[trial_id]
+            if not self._ledger.report(spec, progress):
+                return False
+            self._ledger.prune(spec)
+        except Exception as error:
+            self.fail(error)
+            return False
+        return True
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Records the end of an attempt at a trial."""
+        spec = self.specs.pop(trial_id, None)
+        fault = self.faults.pop(trial_id, LOST)
+        silent = time.monotonic() - self._last_report.pop(trial_id, math.inf)
+        if fault.died and silent >= self._hang_seconds:
+            limit = f"{self._hang_seconds:g} s, as search.hang_seconds allows"
+            fault = Fault(f"no evaluation within {limit}: its worker was stopped")
+        if spec is None or not self._ledger.is_running(spec) or self.failure:
+            return
+        try:
+            progress = None if error or not result else progress_of(result)
+            if progress is not None and progress.state is not None:
+                self._ledger.finish(spec, progress)
+            elif fault.user_error is not None:
+                self.fail(fault.user_error)  # a resume continues the trial
+            else:
+                self._ledger.lose(spec, fault.reason, fault.counts)
+        except Exception as failure:
+            self.fail(failure)
+
+    def drop_lost(self, live: Container[str]) -> None:
+        """Takes back trials that Tune dropped without notice, as when a worker was not reused.
+
+        Each would occupy its slot forever, and without slots the sweep would stand still.
+        """
+        for trial_id in [trial_id for trial_id in self.specs if trial_id not in live]:
+            self.on_trial_complete(trial_id, error=True)
+
+    def fail(self, error: Exception) -> None:
+        """Keeps the first failure; a later resume continues the trials still running."""
+        log.error("the search stops", exc_info=error)
+        self.failure = self.failure or error
+        self._on_failure()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for its own restore, which Steppe does not use.
+        return {}
+
+
+class StudyScheduler(FIFOScheduler):
+    """Starts trials in their order, and stops those that their study's pruner stops.
+
+    Reports are recorded here, as Tune does not pass a trial's last report to the searcher.
+    """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+        self._live: set[Trial] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether a trial continues after a report."""
+        stop = self._searcher.report(trial.trial_id, result)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Notes why an attempt failed; `on_trial_complete` of the searcher follows."""
+        error = error_of(trial)
+        log.warning("attempt at a trial failed: %s", error)
+        self._searcher.faults[trial.trial_id] = fault_of(error)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first pending trial."""
+        # Tune's own method goes through all trials of the sweep each time.
+        live = tune_controller.get_live_trials()
+        for ended in self._live - live:
+            _forget(ended)
+        self._live = set(live)
+        self._searcher.drop_lost({trial.trial_id for trial in live if not trial.is_finished()})
+        return next((trial for trial in live if trial.status == Trial.PENDING), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _forget(trial: Trial) -> None:
+    """Frees the statistics of an ended trial, of which Tune keeps 40 kB to the end of the sweep."""
+    metadata = trial.run_metadata
+    metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
+
+
+def progress_of(result: dict[str, Any]) -> Progress:
+    """The report in a result of Tune's."""
+    return Progress(**{name: result.get(name) for name in PROGRESS})  # type: ignore[arg-type]
