@@ -171,9 +171,9 @@ def validation_figure(run: ReportedRun, rows: list[ValidationQuality]) -> Figure
     return Figure(
         "validation",
         "Validation against held-out accuracy",
-        "A point is a completed trial at its selected step; a star was selected in its study. "
-        "Where the points rise from left to right, source validation chooses well. The rank "
-        "correlation is the mean over the studies of that domain.",
+        "A point is a completed trial at its selected step; a star is the selected trial of a "
+        "study. Where the points rise from left to right, source validation chooses well. The rank "
+        "correlation is the mean over the studies of that held-out domain.",
         drawings,
         crowded(scores),
     )

@@ -17,7 +17,7 @@ HISTORY_COLUMNS = 2
 
 
 def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
-    """The curves of the winners of each study; None if there are none.
+    """The curves of the winners of the studies; None if there are none.
 
     ranked: the algorithms, best first. The first are shown, some more at a click, the rest never.
     """
@@ -37,10 +37,10 @@ def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
     return Figure(
         "curves",
         "Accuracy over the steps",
-        "The selected trial of each study: a line per algorithm and seed. Left the mean over the "
-        "out splits of the source domains, which selects; right the held-out domain's in split, "
-        "which does not, at the steps where it was measured. A star is the selected step. "
-        "A click on a name shows or hides it, two show it alone.",
+        "The selected trial of each study, a line per algorithm and seed. Left: the mean accuracy "
+        "on the out splits of the source domains, by which the step was selected. Right: the "
+        "accuracy on the held-out domain's in split, at the steps where it was measured. A star is "
+        "the selected step. One click on a name shows or hides it; two show it alone.",
         {
             label(dataset): _drawing(group, rows, kept, looks_)
             for dataset, group in shown.groupby("dataset", sort=False, observed=True)
@@ -183,9 +183,9 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
         "history",
         "History of the search",
         f"The best value of the objective ({run.sweep.search.objectives[0]}) after each number "
-        "of trials, mean over the studies of an algorithm (held-out domains and seeds), as far as "
-        "all that have begun have come. The axis begins below the lowest end of a "
-        "line; one that still rises there asks for more trials.",
+        "of trials: the mean over the studies of an algorithm (held-out domains and seeds), up to "
+        "the number that all studies that have begun have reached. The axis begins below the "
+        "lowest end of a line. A line that still rises at its end would gain from more trials.",
         {"": figure},
     )
 

@@ -1,4 +1,4 @@
-"""What the figures of a report share: how they are handed to the page, their looks, their marks.
+"""What the figures of a report share: how the page gets them, their looks, their marks.
 
 Colours are names of the style sheet (`var(--ink)`); the page puts in those of light or dark.
 """
@@ -17,8 +17,8 @@ from plotly.subplots import make_subplots
 from search.screen import printable
 
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
-# After cividis, which is told apart also in print and by those who see few colours; the best
-# stands out most from the page, light or dark.
+# After cividis, which is readable in print and for the colour-blind; the best stands out most from
+# the page, light or dark.
 SCALE = [[i / 4, f"var(--scale-{i})"] for i in range(5)]
 STAR = "star"
 
@@ -32,7 +32,7 @@ _MARGIN_PX = 90
 class Figure:
     """A figure: one drawing, or several under names to choose from.
 
-    `text` says what is seen and how to read it, `left_out` what a bound on the size kept away.
+    text: what is shown and how to read it. left_out: what is not drawn, to keep the page small.
     """
 
     id: str
@@ -69,8 +69,10 @@ def looks(algorithms: Sequence[str]) -> dict[str, Look]:
 
 
 def label(text: object) -> str:
-    """A name as plotly.js shows it: it would take `<b>` in it for a tag, and the page `var(--x)`
-    for a colour."""
+    """A name as plotly.js is to show it.
+
+    It would take `<b>` in the name for a tag, and the page would take `var(--x)` for a colour.
+    """
     return html.escape(printable(str(text)), quote=False).replace("var(", "var&#40;")
 
 

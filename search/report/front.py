@@ -32,9 +32,9 @@ def front(run: ReportedRun) -> Figure | None:
     return Figure(
         "front",
         "The two objectives",
-        "A point is a completed trial, at the step that the first objective chose. Those with a "
-        "line through them are on the front of their study: no other of its trials is better in "
-        f"both. A star was selected by {run.method} validation.",
+        "A point is a completed trial at the step that the first objective chose. A line joins the "
+        "front of a study: the trials that no other of its trials beats in both objectives. "
+        f"A star was selected by {run.method} validation.",
         drawings,
         crowded(done),
     )

@@ -32,7 +32,7 @@ def importance(run: ReportedRun) -> Figure | str:
         "Importance of the hyperparameters",
         "The share of the variance of validation accuracy that a hyperparameter explains (fANOVA), "
         "from the completed trials of all studies of an algorithm, each less the mean of its "
-        "study. The shares of a row sum to 100. What pruners stopped early is not in it.",
+        "study. The shares of a row sum to 100. Pruned trials are left out.",
         drawings,
         told,
     )

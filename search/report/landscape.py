@@ -48,10 +48,10 @@ def landscape(run: ReportedRun) -> Figure | None:
     return Figure(
         "landscape",
         "Landscape of the settings",
-        "A point is a completed trial, all held-out domains and seeds together. Its colour says "
-        "how many points of accuracy it stays below the best trial of its own study, so that "
-        "domains can be seen together; the more it stands out, the better. Stars are the selected "
-        "trials, crosses those that were pruned or diverged.",
+        "A point is a completed trial; all held-out domains and seeds are shown together. Its "
+        "colour says how many percentage points of accuracy it is below the best trial of its "
+        "study; the more it stands out, the better. Stars are the selected trials, crosses those "
+        "that were pruned or diverged.",
         drawings,
         f"At most {MOST_POINTS} evenly chosen trials in a panel, beside the selected ones."
         if crowded

@@ -1,4 +1,4 @@
-"""The page: what each part of the report computes, put into the template, and where it is written."""
+"""The page: what each part of the report computes, put into the template and written."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SHADES = 5  # var(--scale-0) and on
 
 @dataclass(frozen=True)
 class Axis:
-    """One upright axis: where each trial crosses it, in [0, 1], and what stands at which height."""
+    """One upright axis: the height, in [0, 1], at which each trial crosses it, and its ticks."""
 
     name: str
     heights: np.ndarray
@@ -35,7 +35,7 @@ class Axis:
 
 
 def parallel(run: ReportedRun) -> Figure | None:
-    """One drawing for each dataset and algorithm of which two trials completed; None without any."""
+    """A drawing for each dataset and algorithm with two completed trials; None without any."""
     scores = run.scores[run.scores["below"].notna()]
     keys = ["dataset", "algorithm"]
     groups = [
@@ -56,9 +56,9 @@ def parallel(run: ReportedRun) -> Figure | None:
     return Figure(
         "parallel",
         "Parallel coordinates",
-        "A line is a completed trial, all held-out domains and seeds together; the last axis says "
-        "how many points of validation accuracy it stays below the best of its study. The fifth "
-        "that came nearest is drawn thick; the others fade, fifth by fifth.",
+        "A line is a completed trial; all held-out domains and seeds are shown together. The last "
+        "axis says how many percentage points of validation accuracy it is below the best of its "
+        "study. The best fifth is drawn thick; the others fade, fifth by fifth.",
         drawings,
         f"At most {most} evenly chosen trials in a drawing." if crowded else "",
     )

@@ -40,6 +40,7 @@ from search.results.loading import (
 from search.results.summaries import BY, Summary, summarize
 from search.run import manifest
 from search.run.run_folder import RunFolder
+from search.space.ranges import show_number
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,8 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
     found = []
     if results.passes is not None:
         found.append(
-            f"at equal cost: what each completed trial had reached after {results.passes:g} forward "
-            "and backward passes"
+            "at equal cost: what each completed trial had reached after "
+            f"{show_number(results.passes)} forward and backward passes"
         )
     datasets = dict.fromkeys(datasets)
     count = sum(study["dataset"] in datasets for study in results.studies)
@@ -268,7 +269,7 @@ def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         untried |= notes.why_untried(run.sweep, run.study_columns, results.trials, ended)
     found = selection.select(results.trials, results.evaluations, methods, studies, untried)
     if results.passes is not None:
-        within = f" within {results.passes:g} passes"
+        within = f" within {show_number(results.passes)} passes"
         found["reason"] = [
             reason + within if str(reason).startswith("no completed trial has") else reason
             for reason in found["reason"]

@@ -18,6 +18,7 @@ import pandas as pd
 
 from search.errors import SteppeError
 from search.results.selection_rules import Rule
+from search.space.ranges import show_number
 
 _Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
 
@@ -26,9 +27,9 @@ _Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
 class Candidate:
     """A trial, the step that counts as its result, and its scores there (fractions).
 
-    `validation` ranked it. `accuracy` is the held-out domain's in split, as DomainBed reports it;
-    `accuracy_all` both its splits, weighted by their images. Where the trial was not scored on the
-    held-out domain at that step they are None and `reason` says so.
+    validation: what ranked it. accuracy: on the held-out domain's in split, as DomainBed reports
+    it. accuracy_all: on both its splits, weighted by their images. Both are None if the trial was
+    not scored on the held-out domain at that step, and `reason` says so.
     """
 
     trial: str
@@ -41,10 +42,7 @@ class Candidate:
 
 
 def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Candidate]:
-    """All candidates of one study, best first; among equals the largest trial number is first.
-
-    `trials` and `evaluations` are the rows of that study.
-    """
+    """All candidates among these trials, best first; of equals the largest number is first."""
     candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
     rows = result_rows(evaluations[evaluations["trial"].isin(candidates["trial"])])
     best = rule.best(rows)[["trial", "step", "validation"]]
@@ -60,7 +58,7 @@ def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Ca
 
 
 def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the weights that are their trials' results: averaged ones, where there are any."""
+    """The rows of the weights that are a trial's result: averaged ones, where it has such."""
     if "weights" not in evaluations:
         return evaluations
     average = evaluations["weights"] == "average"
@@ -117,10 +115,11 @@ def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:
     tables without passes.
     """
     if not passes > 0:
-        raise SteppeError(f"--passes {passes:g}: it must be above 0")
+        raise SteppeError(f"--passes {show_number(passes)}: it must be above 0")
     if "passes" not in evaluations or evaluations["passes"].isna().any():
         raise SteppeError(
-            "these tables are from before passes were counted, and cannot be read at equal cost"
+            "these tables have no passes: they were written by a commit that did not count them, "
+            "so they cannot be read at equal cost"
         )
     kept = evaluations["passes"] <= passes
     averaged = evaluations["weights"] == "average"

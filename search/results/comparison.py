@@ -27,14 +27,14 @@ RESAMPLES = 9999
 
 
 class TooLittle(SteppeError):
-    """There are too few results for a statement about algorithms."""
+    """There are too few results to compare algorithms."""
 
 
 def accuracies(selection: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy of each winner: a row per (dataset, model, held-out domain, seed), a column per
-    algorithm, NaN where there is none; both in order of appearance.
+    """The accuracy of each winner in a selection by one method.
 
-    `selection`: the rows of one selection method.
+    A row per (dataset, model, held-out domain, seed), a column per algorithm, both in order of
+    appearance; NaN where there is no winner.
     """
     plain = selection.astype(dict.fromkeys((*PAIR, "algorithm"), object))
     wide = plain.set_index([*PAIR, "algorithm"])["accuracy"].unstack("algorithm", sort=False)
@@ -42,14 +42,14 @@ def accuracies(selection: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(selection: pd.DataFrame, others: Sequence[str], b: str) -> pd.DataFrame:
-    """By how much each of the others is better than `b`: a row per dataset and model, and one for
-    all datasets of a model together.
+    """By how much each of the others is better than `b`.
 
-    Columns: dataset, model, a, b; difference, the mean of accuracy(a) - accuracy(b) (a fraction);
+    There is a row per dataset and model, and one for all datasets of a model together. Columns:
+    dataset, model, a, b; difference, the mean of accuracy(a) - accuracy(b) (a fraction);
     here_low, here_high, its interval on these held-out domains, and here_why, why there is none;
     like_low, like_high, like_why, the same on domains like these (search.results.intervals);
-    comparisons, that the intervals of a row hold together with; datasets and domains that the mean
-    is over; pairs that both have a result for, of asked ones; wins, losses, equal of `a` in them.
+    comparisons, how many intervals hold together; datasets and domains that the mean is over; pairs
+    that both have a result for, of asked ones; wins, losses, equal of `a` in them.
     Raises SteppeError for an algorithm that is not there, TooLittle if no pair has both results.
     """
     wide = accuracies(selection)
@@ -75,9 +75,9 @@ def compare(selection: pd.DataFrame, others: Sequence[str], b: str) -> pd.DataFr
 def compare_best(selection: pd.DataFrame, best: str | None = None) -> pd.DataFrame:
     """By how much the best algorithm is better than each other, in each dataset and model.
 
-    The best was picked by the same numbers, so the intervals hold for all pairs of algorithms
-    together. Columns: as of `compare`, `a` is the best. Without a name it is the algorithm with the
-    highest mean, of those that have all results; where none has all there are no rows.
+    The same numbers picked the best, so the intervals hold for all pairs of algorithms together.
+    best: an algorithm; None: the one with the highest mean of those with all results, and no rows
+    where none has all. Columns: those of `compare`, with the best as `a`.
     """
     rows = []
     for dataset, model, group in groups(accuracies(selection)):
@@ -140,7 +140,7 @@ def _rows(
 
 
 def _row(found: Estimates, column: int, differences: np.ndarray) -> dict[str, object]:
-    """One of the differences; its pairs are NaN where one of the two has no result."""
+    """The columns of one of the differences, [pairs]; NaN where one of the two has no result."""
     row: dict[str, object] = {"difference": float(found.difference[column])}
     for name, interval in (("here", found.here), ("like", found.like)):
         row[f"{name}_low"] = float(interval.low[column])
@@ -159,10 +159,12 @@ def _row(found: Estimates, column: int, differences: np.ndarray) -> dict[str, ob
 
 @dataclass(frozen=True)
 class Ranks:
-    """Mean ranks, 1 the best, best first, over `blocks` of the `asked` domains or datasets (`of`).
+    """Mean ranks, 1 the best, best first.
 
-    p: of the Friedman test, that all algorithms are alike. critical_difference: mean ranks that
-    differ by less are not told apart (Nemenyi, 5 %). Both are NaN with fewer than 3 blocks.
+    of: what the ranks are taken in, domains or datasets. blocks: how many have a result of every
+    algorithm, of the `asked` ones. p: of the Friedman test, that all algorithms are alike.
+    critical_difference: mean ranks that differ by less do not differ significantly (Nemenyi, 5 %).
+    Both are NaN with fewer than 3 blocks.
     """
 
     dataset: str
@@ -175,7 +177,7 @@ class Ranks:
     critical_difference: float
 
     def frame(self) -> pd.DataFrame:
-        """A row per algorithm: dataset, model, algorithm, rank, and what is the same for all."""
+        """A row per algorithm: dataset, model, algorithm, rank, then the other fields."""
         ranks = self.ranks.rename_axis("algorithm").reset_index()
         others = {name: value for name, value in vars(self).items() if name != "ranks"}
         found = ranks.assign(**others)
@@ -185,9 +187,9 @@ class Ranks:
 def ranks(selection: pd.DataFrame) -> list[Ranks]:
     """Ranks of all algorithms in a selection by one method; equal accuracies share a rank.
 
-    Of each dataset and model, and of all datasets of a model, where at least 3 algorithms have
-    results; one that has none is left out. A block has the mean over the seeds that each of the
-    others has a result for, and a domain without such a seed is no block.
+    They are of each dataset and model, and of all datasets of a model, where at least 3 algorithms
+    have results; an algorithm without any is left out. A block is the mean over the seeds for which
+    all of these have a result; a domain without such a seed is no block.
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets (JMLR 2006),
     section 3.2: CD = q sqrt(k (k + 1) / (6 N)), q the studentized range over sqrt(2). The Friedman
@@ -221,9 +223,10 @@ def _ranks(dataset: str, model: str, group: pd.DataFrame) -> Ranks:
 
 
 def friedman(ranks: np.ndarray) -> float:
-    """The p of ranks within blocks, [blocks, algorithms]: that all algorithms are alike.
+    """The p value of ranks, [blocks, algorithms], if all algorithms are alike.
 
-    Of all permutations within blocks if they are few, else of 9999 drawn ones, the same each time.
+    It is over all permutations within blocks if these are few, else over 9999 drawn ones, the same
+    each time.
     """
 
     def spread(*columns: np.ndarray, axis: int) -> np.ndarray:
@@ -246,6 +249,6 @@ def friedman(ranks: np.ndarray) -> float:
 
 @cache
 def critical_difference(algorithms: int, blocks: int) -> float:
-    """Of mean ranks, by the Nemenyi test at 5 %."""
+    """The least difference of mean ranks that is significant by the Nemenyi test at 5 %."""
     q = studentized_range.ppf(1 - RISK, algorithms, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(algorithms * (algorithms + 1) / (6 * blocks)))

@@ -1,4 +1,4 @@
-"""Whether algorithms differ, as a document: paired differences and mean ranks."""
+"""The document of a comparison of algorithms: paired differences and mean ranks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from search.results.selection import PER_DATASET
 def document(
     selection: pd.DataFrame, against: str | None, method: str, notes: Sequence[str] = ()
 ) -> Document:
-    """Every algorithm against one (the first, if it is not named), the best against every other,
-    and the ranks of all.
+    """Every algorithm against one, the best against every other, and the ranks of all.
 
-    `selection`: the rows of that selection method. `notes` stand below the last table, and so does
-    what there is too little for. Raises SteppeError for an unknown algorithm, and if no two
-    algorithms have results in common.
+    selection: by that method. against: an algorithm; None: the first. notes: stand below the last
+    table, as do comparisons for which there are too few results.
+
+    Raises SteppeError for an unknown algorithm, and if no two algorithms have results in common.
     """
     algorithms = [str(name) for name in comparison.accuracies(selection)]
     other = algorithms[0] if against is None else against
@@ -39,7 +39,7 @@ def document(
         frames["best"] = comparison.compare_best(selection)
         grids |= _differences(frames["best"], method, ", the highest here,")
         if len(grids) < 2 * pairs[["dataset", "model"]].drop_duplicates().shape[0]:
-            refused.append("where no algorithm has all results, none is compared as the highest")
+            refused.append("no algorithm is compared as the highest where none has all results")
     try:
         ranks = comparison.ranks(selection)
         frames["ranks"] = pd.concat([found.frame() for found in ranks], ignore_index=True)
@@ -48,8 +48,8 @@ def document(
         refused.append(str(error))
     if method.endswith(PER_DATASET):
         refused.append(
-            "all held-out domains and seeds share a setting; the intervals leave out the luck of "
-            "its choice"
+            "all held-out domains and seeds share a setting; the intervals do not include the luck "
+            "of its choice"
         )
     order = list(dict.fromkeys(key[:2] for key in grids))
     ordered = [grids[key] for key in sorted(grids, key=lambda key: order.index(key[:2]))]
@@ -60,7 +60,7 @@ def document(
 def _differences(
     pairs: pd.DataFrame, method: str, called: str = ""
 ) -> dict[tuple[str, str, str], Grid]:
-    """A table for each dataset and model. `called`: what the algorithm that all share is."""
+    """A table for each dataset and model. called: what title the algorithm in all pairs has."""
     grids: dict[tuple[str, str, str], Grid] = {}
     if pairs.empty:
         return grids
@@ -90,8 +90,10 @@ def _differences(
 
 
 def interval(row: Mapping[Any, Any], question: str) -> str:
-    """The interval of a difference for one of the questions `here` and `like`, or why it has none;
-    in percentage points."""
+    """The interval of a difference in percentage points, or why it has none.
+
+    question: `here` or `like`.
+    """
     why = row[f"{question}_why"]
     if isinstance(why, str):
         return why
@@ -99,9 +101,9 @@ def interval(row: Mapping[Any, Any], question: str) -> str:
 
 
 def _intervals(rows: pd.DataFrame, sample: str) -> str:
-    """What the intervals of a table are, and what they are corrected for."""
+    """A note: what the intervals of a table are over, and how they are corrected."""
     count = rows["comparisons"].iloc[0]
-    picked = ", all pairs, as the highest was picked by the same numbers" * bool(count > len(rows))
+    picked = ", all pairs, as the same numbers picked the highest" * bool(count > len(rows))
     together = (
         "hold in 95 % of cases"
         if count == 1
@@ -133,7 +135,7 @@ def _ranks(found: Ranks, method: str, algorithms: Sequence[str]) -> Grid:
         f"Friedman test (by permutation) that all are alike: p = {found.p:.2g}; critical "
         f"difference (Nemenyi, 5 %): {found.critical_difference:.2f}"
         if enough
-        else f"too few {found.of} for a test: it takes at least {FEWEST}"
+        else f"too few {found.of} for a test, which needs at least {FEWEST}"
     )
     notes = [f"over the means of {found.blocks} {found.of}; {tested}"]
     missing = found.asked - found.blocks

@@ -48,8 +48,8 @@ class Difference:
 def with_display_names(runs: Sequence[LoadedRun]) -> tuple[list[LoadedRun], list[Difference]]:
     """The runs, with other names for sweeps, datasets and algorithms that differ under one name.
 
-    Raises SteppeError for two runs that hold the same study: no table could tell which of its trials
-    were chosen among.
+    Raises SteppeError for two runs that hold the same study: no table could say which of its
+    trials its winner was chosen from.
     """
     named = [*_sweeps(runs)]
     named, of_data = _datasets(named)

@@ -1,6 +1,6 @@
 """Documents of tables, and how they are written: for a terminal, a paper or a program.
 
-Terminal, Markdown and LaTeX print the tables, marks included; CSV and JSON hold the frames, with
+Terminal, Markdown and LaTeX print the tables with their marks; CSV and JSON hold the frames, with
 fractions in full.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Document:
-    """Tables, and the same as frames: the first alone is written as CSV, all as JSON."""
+    """Tables, and the same as frames: CSV has only the first, JSON all of them."""
 
     grids: tuple[Grid, ...]
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -61,7 +62,7 @@ def texts(row: Iterable[object]) -> tuple[Text, ...]:
 
 def cell_text(value: object) -> str:
     """A value as tables show it, floats with four significant digits; None and NaN are empty."""
-    if value is None or value is pd.NA or value != value:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     return show_number(value, DIGITS) if isinstance(value, float) else str(value)
 

@@ -18,17 +18,17 @@ _COLUMNS = [
 
 
 def pareto(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
-    """The front of each study: completed trials, the highest first objective first.
+    """The front of each study: its completed trials, by the first objective, the highest first.
 
     Columns: those of `trials` up to the two values, which are of the weights at best_step, then the
-    hyperparameters that any of these trials has. Raises SteppeError if no search has two objectives,
-    or none of its trials is completed.
+    hyperparameters that any of these trials has. Raises SteppeError if no search has two
+    objectives, or none of its trials is completed.
     """
     names = ", ".join(run.name for run in runs)
     if not any(two_objectives(run.sweep) for run in runs):
         raise SteppeError(
-            f"{names}: the search has one objective, and one best trial; with "
-            "search.objective: [training-domain, worst-source-domain] there is a front"
+            f"{names}: the search has one objective, so it has one best trial and no front; a "
+            "search with search.objective: [training-domain, worst-source-domain] has one"
         )
     done = trials[(trials["state"] == "completed") & trials[VALUES].notna().all(axis=1)]
     if done.empty:
@@ -44,7 +44,7 @@ def two_objectives(sweep: Sweep) -> bool:
 
 
 def on_front(trials: pd.DataFrame) -> pd.Series:
-    """Whether each of these trials is on the front of its study; equals are on it together."""
+    """Whether each of these trials is on the front of its study; equal trials share a place."""
     found = pd.Series(False, index=trials.index)
     for _, study in trials.groupby("study", observed=True):
         best: tuple[float, float] | None = None

@@ -30,9 +30,11 @@ def importance(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
 
     importance: the share of the objective's variance that the hyperparameter explains, with its
     interactions; those of an algorithm sum to 1. trials, studies: how many it was computed from,
-    the completed trials; of more than 300, evenly chosen ones. Source: Hutter et al., An Efficient Approach
-    for Assessing Hyperparameter Importance (ICML 2014). Raises SteppeError if no algorithm has 20
-    completed trials.
+    the completed trials; of more than 300, evenly chosen ones. Raises SteppeError if no algorithm
+    has 20 completed trials.
+
+    Source: Hutter et al., An Efficient Approach for Assessing Hyperparameter Importance (ICML
+    2014).
     """
     spaces = {
         study.id: ranges_of(run.sweep, own.algorithm)
@@ -58,7 +60,7 @@ def importance(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
             rows.append({**named, "hyperparameter": name, "importance": share, **counts})
     if not rows:
         raise SteppeError(
-            f"importance takes at least {FEWEST} completed trials of an algorithm on a dataset, "
+            f"importance needs at least {FEWEST} completed trials of an algorithm on a dataset, "
             f"with objectives that differ; the most here are {most}"
         )
     return pd.DataFrame(rows)

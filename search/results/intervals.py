@@ -6,7 +6,7 @@ Bulletin 2, 1946).
 
 On domains like these: the mean over the domains that these were drawn from. Domains are the sample,
 as seeds of one domain share it: a t interval over the domains' means. For the same reason datasets
-are the sample where there are several: it is over the datasets' means then.
+are the sample where there are several, with a t interval over the datasets' means.
 
 Both are of the mean over datasets of the mean over domains of the mean over seeds, which is the
 average in the tables. Several differences are judged together: with the Sidak correction all their
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Intervals:
-    """One interval for each of several differences, fractions; NaN where `why` says why not."""
+    """One interval for each of several differences, fractions; NaN where `why` has a reason."""
 
     low: Floats
     high: Floats
@@ -99,7 +99,7 @@ def estimate(
 def means_of_units(
     values: Floats, domain: NDArray[np.int64], dataset: NDArray[np.int64]
 ) -> tuple[Floats, str]:
-    """The means over what is independent, [units, columns]; and whether it is domains or datasets.
+    """The means over independent units, [units, columns], and what they are: domains or datasets.
 
     values: [pairs, columns], NaN where there is none; domain, dataset: as of `estimate`.
     """
@@ -126,7 +126,7 @@ def _mean(members: Floats, values: Floats) -> Floats:
 
 
 def _count(values: Floats) -> NDArray[np.int64]:
-    """Values that are there, by column; at least 1, so that they can divide."""
+    """How many values are not NaN, by column; at least 1, as others are divided by it."""
     count: NDArray[np.int64] = np.maximum((~np.isnan(values)).sum(axis=0), 1)
     return count
 
@@ -167,7 +167,7 @@ def _too_few_seeds(seeds: Floats) -> list[str | None]:
 def _interval(
     mean: Floats, error: Floats, freedom: Floats, level: float, few: list[str | None]
 ) -> Intervals:
-    # Differences that are all the same say nothing of how much they vary.
+    # Differences that are all equal do not show how much they vary.
     same = error <= 1e-12
     why = tuple(
         "no common results" if np.isnan(m) else reason or ("no spread" if s else None)

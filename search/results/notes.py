@@ -22,12 +22,12 @@ _TIED = "; the errors over seeds leave out the luck of the search"
 def about_methods(methods: Sequence[str]) -> tuple[str, ...]:
     """What a title cannot say of selection methods."""
     rules = dict.fromkeys(rule for rule, _ in map(rule_of, methods))
-    oracles = [rule for rule in rules if RULES[rule].peeks]
+    peeking = [rule for rule in rules if RULES[rule].peeks]
     notes = []
-    if oracles:
-        looks = "looks" if len(oracles) == 1 else "look"
+    if peeking:
+        looks = "looks" if len(peeking) == 1 else "look"
         notes.append(
-            f"{' and '.join(oracles)} {looks} at the held-out domain: an upper bound, no result"
+            f"{' and '.join(peeking)} {looks} at the held-out domain: an upper bound, no result"
         )
     if len(methods) > 1 and any(method.endswith(PER_DATASET) for method in methods):
         notes.append(

@@ -100,7 +100,7 @@ def print_pareto(runs: Sequence[str], format_: str) -> None:
         header = ("held out", "seed", "trial", "step", first, second)
         hyperparameters = tuple(str(name).removeprefix("hp_") for name in used)
         notes = (
-            "both values, in percent, are of the weights at that step, which the first objective chose",
+            "values in percent, both of the weights at that step, which the first objective chose",
             *_not_honest(run),
         )
         title = f"{', '.join(map(str, key))}: trials that no other of their study beats in both"

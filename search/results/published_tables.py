@@ -1,4 +1,4 @@
-"""Numbers that papers report, to stand beside a run's own: published_tables.yaml."""
+"""Numbers that papers report, shown beside a run's own: published_tables.yaml."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def content() -> dict[str, Any]:
 def beside(table: ResultTable) -> ResultTable:
     """The table with the published rows that have a number for one of its columns.
 
-    They are named `SAGM (published, Wang 2023)`, their sources and what makes them different stand
-    in the notes, and no number is computed: a cell that the source does not have stays empty.
+    They are named `SAGM (published, Wang 2023)`; notes name their sources and how they differ. No
+    number is computed: a cell that the source does not have stays empty.
     """
     data = content()
     rows, sources = {}, dict[str, str]()
@@ -62,7 +62,7 @@ def _cell(row: dict[str, Any], column: Column, table: ResultTable) -> Cell:
 
 
 def _held_out_otherwise(table: ResultTable) -> list[str]:
-    """Where a table's own average is over other held-out domains than the papers'."""
+    """Notes where the table's average is over fewer held-out domains than that of the papers."""
     return [
         f"the average on {column.dataset} is over {column.domains} held-out domains here, and over "
         f"{many} in the papers"

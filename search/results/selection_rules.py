@@ -1,4 +1,4 @@
-"""The rules of model selection: which step speaks for a trial, and by what score trials are ranked.
+"""The rules of model selection: which step counts for a trial, and which score ranks the trials.
 
 A rule maps the evaluations of a study to a frame with at most one row per trial: trial, step,
 validation. It reads the columns trial, step, domain, role, split and accuracy.
@@ -17,9 +17,10 @@ _NOTHING = pd.DataFrame({"trial": [], "step": [], "validation": []})
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule. `needs` names what it reads, for the message where a trial has none of it.
+    """A rule of selection.
 
-    `peeks`: it looks at the held-out domain, so what it finds is an upper bound and no result.
+    best: the chosen step and the score of each trial. needs: what it reads, for the message where
+    no trial has it. peeks: it looks at the held-out domain, so its accuracy is an upper bound.
     """
 
     best: Callable[[pd.DataFrame], pd.DataFrame]
@@ -31,7 +32,7 @@ def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Training-domain validation: honest, sees source domains only.
 
     validation(step) = mean over source domains d of accuracy(d, out split), each domain with the
-    same weight; a trial speaks through its first best step. A step at which a source domain was
+    same weight; the first best step counts for a trial. A step at which a source domain was
     not evaluated does not count.
     Source: Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization (ICLR 2021), section 3;
     DomainBed, model_selection.py, IIDAccuracySelectionMethod.
@@ -43,8 +44,8 @@ def leave_one_domain_out(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Leave-one-domain-out cross-validation: honest, the held-out domain has no part in it.
 
     validation(step) = mean over source domains d of accuracy(d, in split) in the fold of d, a run
-    of the same setting that is trained without d as well; a trial speaks through its first best
-    step. A step at which a fold was not evaluated does not count, nor a trial that lacks a fold.
+    of the same setting that is trained without d as well; the first best step counts for a
+    trial. A step at which a fold was not evaluated does not count, nor a trial that lacks a fold.
     Source: as `training_domain`, section 3; DomainBed, model_selection.py,
     LeaveOneOutSelectionMethod.
     """
@@ -55,10 +56,10 @@ def leave_one_domain_out(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Training-domain validation by the source domain that fares worst; honest.
+    """Training-domain validation by the source domain with the lowest accuracy; honest.
 
-    validation(step) = min over source domains d of accuracy(d, out split); a trial speaks through
-    its first best step. A step at which a source domain was not evaluated does not count.
+    validation(step) = min over source domains d of accuracy(d, out split); the first best step
+    counts for a trial. A step at which a source domain was not evaluated does not count.
     Source: the worst-group validation accuracy of Sagawa et al., Distributionally Robust Neural
     Networks for Group Shifts (ICLR 2020), with domains as groups.
     """
@@ -66,7 +67,7 @@ def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def last_step(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Training-domain validation of settings only: every trial speaks through its last step.
+    """Training-domain validation of settings only: the last step counts for a trial.
 
     validation = mean over source domains d of accuracy(d, out split) at the trial's last step; no
     early stopping. Honest.
@@ -96,8 +97,8 @@ def oracle(evaluations: pd.DataFrame) -> pd.DataFrame:
 def oracle_best_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     """The oracle of SWAD, SAGM and GGA: it chooses the step by the held-out domain as well.
 
-    validation(step) = accuracy(held-out domain, out split); a trial speaks through its first best
-    step, so the number is never below the oracle's validation. A trial that was not scored on the
+    validation(step) = accuracy(held-out domain, out split); the first best step counts for a trial,
+    so the number is never below the oracle's validation. A trial that was not scored on the
     held-out domain at each of its steps does not count: the best of some steps is another rule.
     Source: the row `oracle` of the released code of SWAD, trainer.py (Cha et al., NeurIPS 2021).
     """

@@ -25,10 +25,9 @@ BY = ("held-out", "dataset", "method")
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table, a fraction, with its error.
+    """One number of a table, a fraction, with its standard error.
 
-    `error` is None with one seed. `note` says why the cell is empty, or what is missing from it
-    ("2 of 3 seeds").
+    error: None with one seed. note: why the cell is empty, or what is missing ("2 of 3 seeds").
     """
 
     mean: float | None
@@ -38,7 +37,7 @@ class Cell:
 
     @property
     def complete(self) -> bool:
-        """Whether the number stands on all the seeds it should."""
+        """Whether the number is the mean over all seeds that the sweep asks for."""
         return self.mean is not None and not self.note
 
     def text(self, plus_minus: str = " +/- ") -> str:
@@ -53,9 +52,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Whose accuracy a column has; `dataset` and `held_out` may be `Average`.
+    """What the accuracies of a column are of; `dataset` and `held_out` may be `Average`.
 
-    domains: held-out domains that an average is over.
+    domains: how many held-out domains an average is over.
     """
 
     name: str
@@ -67,10 +66,10 @@ class Column:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table of one model. Rows are algorithms.
+    """A table of one model, with a row for each algorithm.
 
-    `published`: rows of papers, by what they are called; they never compete with `rows`.
-    `notes`, a line each, say what is missing and what to mind.
+    notes: a line each, what is missing and what to mind. published: rows of papers, by name; they
+    are never marked as the best.
     """
 
     title: str
@@ -237,7 +236,7 @@ def _by_method(tables: Sequence[ResultTable]) -> ResultTable:
 
 
 def _named(tables: Mapping[str, ResultTable]) -> list[str]:
-    """What stands below several tables, with the names of those it does not stand below all of."""
+    """The notes of several tables; one that is not below all of them names its tables."""
     names: dict[str, list[str]] = {}
     for name, table in tables.items():
         own = about_methods([table.columns[0].method])
