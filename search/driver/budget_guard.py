@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from search.driver.study_record import StudyRecord
 from search.run import tables
 from search.run.run_folder import RunFolder
-from search.study.budgets import BUDGET, STUDY_BUDGET, Spent, has_limit, limits, spent_by_study
+from search.study.budgets import BUDGET, STUDY_BUDGET, Cost, cost_by_study, has_limit, limits
 from search.sweep.schema import Resources
 from search.sweep.search_keys import Search
 from search.worker.trial_rows import Progress
@@ -25,8 +25,8 @@ class BudgetGuard:
         self._budget = search.budget.model_dump(exclude={"wall_hours"})
         self._study_budget = search.study_budget.model_dump()
         self._resources = resources.model_dump()
-        self._ended: defaultdict[str, Spent] = defaultdict(Spent)
-        self._total = Spent()  # of all studies
+        self._ended: defaultdict[str, Cost] = defaultdict(Cost)
+        self._total = Cost()  # of all studies
         self._spent: set[str] = set()  # studies whose budget is spent
         self._changed: set[str] = set()  # studies to check again
 
@@ -38,13 +38,13 @@ class BudgetGuard:
     def recall(self, folder: RunFolder) -> None:
         """Adds the cost of the trials that are in the tables."""
         if self.limited:
-            self._ended.update(spent_by_study(tables.read_trials(folder)))
-            self._total = sum(self._ended.values(), Spent())
+            self._ended.update(cost_by_study(tables.read_trials(folder)))
+            self._total = sum(self._ended.values(), Cost())
             self._changed = set(self._ended)
 
     def add_cost(self, study: str, seconds: float | None, passes: float | None) -> None:
         """Adds the cost of a finished trial: seconds of training, and passes."""
-        cost = Spent(1, seconds or 0.0, passes or 0.0)
+        cost = Cost(1, seconds or 0.0, passes or 0.0)
         self._ended[study] += cost
         self._total += cost
         self._changed.add(study)
@@ -60,7 +60,7 @@ class BudgetGuard:
         """
         if not self.limited:
             return
-        at_work: defaultdict[str, Spent] = defaultdict(Spent)
+        at_work: defaultdict[str, Cost] = defaultdict(Cost)
         for record in records.values():
             for running in record.running.values():
                 at_work[record.study.id] += _cost_of(running.progress)
@@ -77,9 +77,9 @@ class BudgetGuard:
         for study, record in records.items():
             record.closed = over or study in self._spent
 
-    def _reached(self, key: str, budget: Mapping[str, float | None], cost: Spent) -> bool:
+    def _reached(self, key: str, budget: Mapping[str, float | None], cost: Cost) -> bool:
         return any(limit.reached for limit in limits(key, budget, self._resources, cost))
 
 
-def _cost_of(progress: Progress | None) -> Spent:
-    return Spent(1) if progress is None else Spent(1, progress.seconds, progress.passes)
+def _cost_of(progress: Progress | None) -> Cost:
+    return Cost(1) if progress is None else Cost(1, progress.seconds, progress.passes)

@@ -12,15 +12,15 @@ WALL_HOURS = f"{BUDGET}.wall_hours"
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What some trials have spent: their number, seconds of training, and training passes."""
+class Cost:
+    """The cost of some trials: their number, seconds of training, and training passes."""
 
     trials: int = 0
     seconds: float = 0.0
     passes: float = 0.0
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
             self.trials + other.trials, self.seconds + other.seconds, self.passes + other.passes
         )
 
@@ -55,16 +55,16 @@ def limits(
     key: str,
     budget: Mapping[str, float | None],
     resources: Mapping[str, float | None],
-    used: Spent,
+    cost: Cost,
     wall_hours: float = 0.0,
 ) -> list[Limit]:
     """The limits of the budget under `key`; resources: what one trial occupies."""
-    hours = used.seconds / 3600
+    hours = cost.seconds / 3600
     spent = {
-        "trials": used.trials,
+        "trials": cost.trials,
         "gpu_hours": hours * (resources["gpu"] or 0.0),
         "cpu_hours": hours * (resources["cpu"] or 0.0),
-        "passes": used.passes,
+        "passes": cost.passes,
         "wall_hours": wall_hours,
     }
     return [
@@ -74,10 +74,10 @@ def limits(
     ]
 
 
-def spent_by_study(trials: pd.DataFrame) -> dict[str, Spent]:
-    """What the trials of a table have spent, by study."""
+def cost_by_study(trials: pd.DataFrame) -> dict[str, Cost]:
+    """The cost of the trials of a table, by study."""
     found = {}
     for study, rows in trials.groupby("study", sort=False, observed=True):
         passes = rows["passes"].sum() if "passes" in rows else 0.0  # old tables have none
-        found[str(study)] = Spent(len(rows), float(rows["seconds"].sum()), float(passes))
+        found[str(study)] = Cost(len(rows), float(rows["seconds"].sum()), float(passes))
     return found

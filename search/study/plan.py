@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from search.study import pruners
 from search.study.folds import makes_folds
 from search.study.study import Study, studies, trials_per_study
 from search.study.study_space import (
+    averaging_of,
     column_types,
     first_settings,
     published_setting,
@@ -166,48 +167,42 @@ class TrialSpec:
 
 def plans(sweep: Sweep) -> dict[str, StudyPlan]:
     """The plan of each study of a checked sweep, by the study's id, in the order of the file."""
-    parts = by_dataset(sweep)
-    domains = {
-        name: datasets.describe(name, one.dataset.root).domains for name, one in parts.items()
-    }
+    over = by_dataset(sweep)
     types = column_types(sweep)
-    shared = {
-        (name, algorithm): _shared(one, algorithm)
-        for name, one in parts.items()
-        for algorithm in sweep.algorithms
-    }
-    return {
-        study.id: StudyPlan(
-            sweep=sweep.name,
-            study=study,
-            dataset=parts[study.dataset].dataset,
-            model=sweep.model,
-            search=sweep.search,
-            resources=sweep.resources,
-            domains=domains[study.dataset],
-            column_types=types,
-            **shared[study.dataset, study.algorithm],
-        )
-        for study in studies(sweep)
-    }
+    # Studies of an algorithm on a dataset differ in their held-out domain and seed only.
+    shared: dict[tuple[str, str], StudyPlan] = {}
+    found: dict[str, StudyPlan] = {}
+    for study in studies(sweep):
+        key = study.dataset, study.algorithm
+        if key not in shared:
+            shared[key] = _plan(over[study.dataset], study, types)
+        found[study.id] = replace(shared[key], study=study)
+    return found
 
 
-def _shared(one: DatasetSweep, algorithm: str) -> dict[str, Any]:
-    """What the studies of an algorithm on a dataset have in common."""
-    average = algorithm_names.averaging(algorithm, one.training.averaging)
-    space = study_space(one, algorithm)
-    return {
-        "training": one.training.model_copy(
-            update={
-                "averaging": average,
-                "bn": batch_norm(one, one.training),
-                "device": device(one),
-            }
-        ),
-        "space": space,
-        "trials": trials_per_study(one.search.trials, space),
-        "published": published_setting(one, algorithm),
+def _plan(
+    one: DatasetSweep, study: Study, types: Mapping[str, type[int] | type[float]]
+) -> StudyPlan:
+    space = study_space(one, study.algorithm)
+    decided = {
+        "averaging": averaging_of(one, study.algorithm),
+        "bn": batch_norm(one, one.training),
+        "device": device(one),
     }
+    return StudyPlan(
+        sweep=one.name,
+        study=study,
+        dataset=one.dataset,
+        model=one.model,
+        training=one.training.model_copy(update=decided),
+        search=one.search,
+        resources=one.resources,
+        domains=datasets.describe(one.dataset.name, one.dataset.root).domains,
+        space=space,
+        column_types=types,
+        trials=trials_per_study(one.search.trials, space),
+        published=published_setting(one, study.algorithm),
+    )
 
 
 def device(one: Sweep) -> str:
