@@ -14,13 +14,12 @@ from datasets.splits import split
 from search.checks.check_space import smallest_batch
 from search.space import algorithm_names
 from search.study.folds import folds_of
-from search.study.plan import StudyPlan, device
+from search.study.plan import StudyPlan
 from search.sweep.config_errors import KeyPath, Problem, dotted, show
 from search.sweep.model_layers import batch_norm, batch_norm_trains
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
 from training.algorithms import least_samples
-from training.devices import device_of
 from training.rehearsal import rehearse
 from training.run import Run
 
@@ -72,21 +71,6 @@ def check_batches(sweep: Sweep) -> list[Problem]:
             text = f"{said}, but {' and '.join(names)} need{'s' * (len(names) == 1)} {text}"
             problems[Problem(path_in_file(sweep, name, path), text)] = None
     return list(problems)
-
-
-def check_device(sweep: Sweep) -> list[Problem]:
-    """Whether torch finds here what trials are to compute on."""
-    found: dict[Problem, None] = {}
-    for name, one in by_dataset(sweep).items():
-        try:
-            device_of(device(one))
-        except ValueError as error:
-            asked = one.training.device
-            path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
-            value = f"{one.resources.gpu:g}" if asked == "auto" else show(asked)
-            text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
-            found[Problem(path_in_file(sweep, name, path), text)] = None
-    return list(found)
 
 
 def _images(one: DatasetSweep, dataset: DomainDataset) -> Iterator[Problem]:

@@ -1,42 +1,91 @@
-"""Everything wrong with a sweep: with the part of each dataset, and with what is not for all."""
+"""What is wrong with a checked sweep file as a whole: names, lists, keys that need each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from search.checks.check_budget import check_budget
-from search.checks.check_one_dataset import check_one
+import datasets
+from search.checks.check_search import check_budgets, check_folds, check_search
+from search.checks.check_space import check_space
+from search.checks.check_training import check_model, check_steps, check_training
+from search.checks.keys_without_effect import CONDITION_KEYS, keys_without_effect
+from search.errors import way_out
+from search.space import algorithm_names
+from search.study.study import held_out_domains
+from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
-from search.sweep.per_dataset import by_dataset, path_in_dataset, path_in_file, training_overrides
+from search.sweep.per_dataset import (
+    DatasetSweep,
+    by_dataset,
+    path_in_dataset,
+    path_in_file,
+    training_overrides,
+)
 from search.sweep.schema import Sweep
 from search.sweep.training_keys import Training
+from training.algorithms import compares_domains
 
 
 def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
-    """Everything wrong with a sweep whose keys are each right by themselves.
+    """All problems of a sweep whose keys are each valid by themselves.
 
-    broken: keys that were not, and stand at their defaults here; what depends on them is left out.
+    broken: keys that were not valid, and stand at their defaults here; nothing that depends on
+    them is checked.
     """
     wrong: dict[Problem, list[str]] = {}
     idle: dict[KeyPath, list[Problem]] = {}
     parts = by_dataset(sweep)
     for name, part in parts.items():
-        found, useless = check_one(part, [path_in_dataset(sweep, name, path) for path in broken])
-        for problem in found:
+        broken_here = [path_in_dataset(sweep, name, path) for path in broken]
+        for problem in _check_dataset(part, broken_here):
             wrong.setdefault(_in_file(sweep, name, problem), []).append(name)
-        for problem in useless:
+        for problem in _idle_keys(part, broken_here):
             here = _in_file(sweep, name, problem)
             idle.setdefault(here.path, []).append(here)
-    problems = [*_idle_for_all(sweep), *_two_methods_in_a_row(sweep)]
+    problems = [*_overridden_keys(sweep), *_averaging_per_dataset(sweep)]
     for problem, names in wrong.items():
         for_all = len(names) == len(parts) or problem.path[0] == "datasets"
         text = problem.text if for_all else f"{problem.text} ({', '.join(names)})"
         problems.append(Problem(problem.path, text))
-    # What acts for one dataset is not in vain.
-    problems += [those[0] for path, those in idle.items() if len(those) == _readers(sweep, path)]
+    # A key that acts for one dataset is not without effect.
+    problems += [found[0] for path, found in idle.items() if len(found) == _readers(sweep, path)]
     if not problems and not broken:
-        problems += check_budget(sweep)
+        problems += check_budgets(sweep)
     return [problem for problem in problems if problem.path not in broken]
+
+
+def _check_dataset(sweep: DatasetSweep, broken: Sequence[KeyPath]) -> list[Problem]:
+    """All problems of the part of a sweep that one dataset has."""
+    problems = [*_dataset_name(sweep), *_repeated(sweep), *check_training(sweep)]
+    if _valid(broken, ("training", "steps")):
+        problems += check_steps(sweep)
+    if _valid(broken, ("model",), ("dataset", "size")):
+        problems += check_model(sweep)
+    keys = ("objective", "allow_oracle", "sampler", "scheduler")
+    if _valid(broken, *(("search", key) for key in keys)):
+        problems += check_search(sweep.search)
+    domains = _domains(sweep) if _valid(broken, ("dataset",)) else []
+    algorithms = _unknown_algorithms(sweep)
+    problems += domains + algorithms
+    if algorithms or not _valid(broken, ("algorithms",)):
+        return problems
+    problems += _equal_algorithms(sweep)
+    if not domains and _valid(broken, ("dataset",)):
+        problems += [*_too_few_sources(sweep), *check_folds(sweep)]
+    if _valid(broken, ("search", "space"), ("training", "steps")):
+        problems += check_space(sweep)
+    return problems
+
+
+def _idle_keys(sweep: DatasetSweep, broken: Sequence[KeyPath]) -> list[Problem]:
+    if _unknown_algorithms(sweep) or not _valid(broken, ("algorithms",), *CONDITION_KEYS):
+        return []
+    return list(keys_without_effect(sweep))
+
+
+def _valid(broken: Sequence[KeyPath], *keys: KeyPath) -> bool:
+    """Whether none of the keys is broken, nor one inside of them."""
+    return not any(path[: len(key)] == key for path in broken for key in keys)
 
 
 def _in_file(sweep: Sweep, name: str, problem: Problem) -> Problem:
@@ -44,7 +93,7 @@ def _in_file(sweep: Sweep, name: str, problem: Problem) -> Problem:
 
 
 def _readers(sweep: Sweep, path: KeyPath) -> int:
-    """How many datasets have no key of their own in the place of this one."""
+    """How many datasets read this key, as they do not override it."""
     if not sweep.datasets or path[0] == "datasets":
         return 1
     return sum(
@@ -53,8 +102,8 @@ def _readers(sweep: Sweep, path: KeyPath) -> int:
     )
 
 
-def _idle_for_all(sweep: Sweep) -> Iterator[Problem]:
-    """Keys of the sweep in whose place each dataset has its own."""
+def _overridden_keys(sweep: Sweep) -> Iterator[Problem]:
+    """Keys that every dataset overrides."""
     if not sweep.datasets:
         return
     for key, field in Training.model_fields.items():
@@ -70,7 +119,8 @@ def _idle_for_all(sweep: Sweep) -> Iterator[Problem]:
         yield Problem(("held_out",), "has no effect: each dataset has its own; remove it")
 
 
-def _two_methods_in_a_row(sweep: Sweep) -> Iterator[Problem]:
+def _averaging_per_dataset(sweep: Sweep) -> Iterator[Problem]:
+    """Averaging that differs by dataset, so that a row of the tables would mix two methods."""
     for name, given in sweep.datasets.items():
         if "averaging" in training_overrides(given):
             yield Problem(
@@ -78,4 +128,98 @@ def _two_methods_in_a_row(sweep: Sweep) -> Iterator[Problem]:
                 "would give a row of the tables one average here and another there; set "
                 "training.averaging for all datasets, or list algorithms such as SAGM and "
                 "SAGM+SWAD",
+            )
+
+
+def _dataset_name(sweep: DatasetSweep) -> Iterator[Problem]:
+    name, known = sweep.dataset.name, datasets.DATASETS
+    if name not in known:
+        yield Problem(("dataset", "name"), f"is {show(name)}; {way_out(name, known)}")
+
+
+def _unknown_algorithms(sweep: DatasetSweep) -> list[Problem]:
+    problems = []
+    for index, name in enumerate(sweep.algorithms):
+        try:
+            algorithm_names.parts(name)
+        except ValueError as error:
+            problems.append(Problem(("algorithms", index), f"cannot be used: {error}"))
+    return problems
+
+
+def _equal_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
+    seen: dict[tuple[frozenset[str], str], str] = {}
+    for index, name in enumerate(sweep.algorithms):
+        meaning = frozenset(algorithm_names.parts(name)), averaging_of(sweep, name)
+        other = seen.setdefault(meaning, name)
+        if other != name:
+            yield Problem(
+                ("algorithms", index), f"is {show(name)}, the same as {other}; remove one"
+            )
+
+
+def _repeated(sweep: DatasetSweep) -> Iterator[Problem]:
+    held_out = () if sweep.held_out == "all" else sweep.held_out
+    lists: dict[str, tuple[object, ...]] = {
+        "algorithms": sweep.algorithms,
+        "held_out": held_out,
+        "seeds": sweep.seeds,
+    }
+    for key, values in lists.items():
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield Problem((key, index), f"is {show(value)}, which the list already has")
+
+
+def _domains(sweep: DatasetSweep) -> list[Problem]:
+    entry = datasets.DATASETS.get(sweep.dataset.name)
+    if entry is None:
+        return []
+    root = sweep.dataset.root
+    if entry.needs_root and root is None:
+        return [Problem(("dataset", "root"), f"is missing; {sweep.dataset.name} lies in a folder")]
+    if sweep.dataset.size is not None and not entry.resizes:
+        size = ("dataset", "size")
+        return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]
+    try:
+        domains = datasets.describe(sweep.dataset.name, root).domains
+    except (FileNotFoundError, datasets.DatasetError) as error:
+        return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
+    problems = [
+        Problem(
+            ("held_out", index),
+            f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}",
+        )
+        for index, name in enumerate(held_out_domains(sweep))
+        if name not in domains
+    ]
+    problems += [
+        Problem(
+            ("dataset", "root"),
+            f"has the domain {show(name)}, whose folder's name is not UTF-8; rename the folder",
+        )
+        for name in domains
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)
+    ]
+    if len(domains) < 2:
+        problems.append(
+            Problem(
+                ("held_out",),
+                f"leaves no source domain to train on, as {sweep.dataset.name} has only "
+                f"{len(domains)}; choose a dataset with more",
+            )
+        )
+    return problems
+
+
+def _too_few_sources(sweep: DatasetSweep) -> Iterator[Problem]:
+    if sweep.dataset.name not in datasets.DATASETS:
+        return
+    sources = len(datasets.describe(sweep.dataset.name, sweep.dataset.root).domains) - 1
+    for index, name in enumerate(sweep.algorithms):
+        if sources < 2 and compares_domains(algorithm_names.split(name)[0]):
+            yield Problem(
+                ("algorithms", index),
+                f"is {show(name)}, which compares source domains and needs at least two, but "
+                f"{sweep.dataset.name} leaves {sources}; remove it or choose another dataset",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,11 +19,119 @@ from search.sweep.objectives import oracles
 from search.sweep.per_dataset import DatasetSweep
 from training.algorithms import hyperparameters
 
-# A key acts if all of these hold; the first that does not says why it does not.
-Conditions = dict[str, Callable[[], bool]]
 
-# Keys that decide whether others act.
-SWITCHES: tuple[KeyPath, ...] = (
+@dataclass(frozen=True)
+class Condition:
+    """What must hold so that a key acts. otherwise: why it does not, of `{model}`, `{dataset}`."""
+
+    otherwise: str
+    holds: Callable[[DatasetSweep], bool]
+
+
+def _shows_photographs(sweep: DatasetSweep) -> bool:
+    entry = datasets.DATASETS.get(sweep.dataset.name)
+    return entry is None or entry.resizes  # check_sweep reports an unknown one
+
+
+def _any_part(sweep: DatasetSweep, hyperparameter: str) -> bool:
+    """Whether a listed algorithm has the hyperparameter."""
+    parts = (algorithm_names.split(name)[0] for name in sweep.algorithms)
+    return any(hyperparameter in hyperparameters(own) for own in parts)
+
+
+def _lr_changes(sweep: DatasetSweep) -> bool:
+    return sweep.training.lr_schedule != "constant" or sweep.training.lr_warmup > 0
+
+
+SGD = Condition("only sgd has a momentum", lambda s: s.training.optimizer == "sgd")
+AVERAGING = Condition(
+    "each listed algorithm names its own",
+    lambda s: any(algorithm_names.split(name)[1] is None for name in s.algorithms),
+)
+LR_FALLS = Condition(
+    "only linear and cosine fall to a floor",
+    lambda s: s.training.lr_schedule in ("linear", "cosine"),
+)
+LR_DROPS = Condition("only step drops", lambda s: s.training.lr_schedule == "step")
+ASCENDS = Condition("no listed algorithm climbs", lambda s: _any_part(s, "rho"))
+LR_CHANGES = Condition(
+    "lr, which rho would follow, is constant",
+    lambda s: s.training.rho_schedule != "lr" or _lr_changes(s),
+)
+RHO_ALONE = Condition("rho follows lr", lambda s: s.training.rho_schedule != "lr")
+RHO_FALLS = Condition(
+    "a constant rho does not fall", lambda s: s.training.rho_schedule != "constant"
+)
+FEATURES_LEARN = Condition(
+    "model.tuning is head, and the features stay as they are", lambda s: s.model.tuning != "head"
+)
+BATCH_NORM = Condition("{model} has no batch norm", lambda s: has_layer(s.model.name, _BatchNorm))
+BATCH_NORM_UPDATED = Condition(
+    "frozen batch norm is not updated in any pass", lambda s: batch_norm(s, s.training) != "frozen"
+)
+CONVOLUTION = Condition("{model} has no convolution", lambda s: has_layer(s.model.name, nn.Conv2d))
+CUDA = Condition("only NVIDIA GPUs have TF32", lambda s: device(s) == "cuda")
+FP32 = Condition("bf16 leaves it no products", lambda s: s.training.precision == "fp32")
+PHOTOGRAPHS = Condition("{dataset} is shown as it is", _shows_photographs)
+FLATNESS = Condition("flatness is none", lambda s: s.training.flatness != "none")
+HALVING = Condition(
+    "only asha and hyperband use it", lambda s: s.search.scheduler in ("asha", "hyperband")
+)
+SCHEDULER = Condition("no scheduler stops trials", lambda s: s.search.scheduler != "none")
+NO_FOLDS = Condition(
+    "leave-one-domain-out stops trials after a fold, the first or a later one",
+    lambda s: not makes_folds(s.search),
+)
+ORACLE = Condition(
+    "the objective does not see the held-out domain", lambda s: bool(oracles(s.search.objectives))
+)
+NO_GRID = Condition("a grid visits all its points", lambda s: s.search.sampler != "grid")
+SEVERAL_SEEDS = Condition("there is one seed", lambda s: len(s.seeds) > 1)
+SEVERAL_DOMAINS = Condition(
+    "one domain is held out; seeds does the same",
+    lambda s: s.search.share != "domains" or s.held_out == "all" or len(s.held_out) > 1,
+)
+SHARED_SEEDS = Condition(
+    "there is one seed", lambda s: s.search.share != "seeds" or len(s.seeds) > 1
+)
+SEEDS_AT_ONCE = Condition(
+    "with search.seed_reduction later seeds wait for the first",
+    lambda s: s.search.share != "seeds" or s.search.seed_reduction is None,
+)
+TERMINATOR = Condition("search.terminator is none", lambda s: s.search.terminator != "none")
+
+# A key acts if all of its conditions hold; the first that does not is reported.
+CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
+    ("training", "momentum"): (SGD,),
+    ("training", "nesterov"): (SGD,),
+    ("training", "averaging"): (AVERAGING,),
+    ("training", "lr_floor"): (LR_FALLS,),
+    ("training", "lr_drop_at"): (LR_DROPS,),
+    ("training", "lr_drop"): (LR_DROPS,),
+    ("training", "rho_schedule"): (ASCENDS, LR_CHANGES),
+    ("training", "rho_warmup"): (ASCENDS, RHO_ALONE),
+    ("training", "rho_floor"): (ASCENDS, RHO_ALONE, RHO_FALLS),
+    ("training", "bn"): (BATCH_NORM, FEATURES_LEARN),
+    ("training", "bn_second_pass"): (ASCENDS, BATCH_NORM, FEATURES_LEARN, BATCH_NORM_UPDATED),
+    ("training", "tf32"): (CUDA, FP32),
+    ("training", "channels_last"): (CONVOLUTION,),
+    ("training", "compile"): (FEATURES_LEARN,),
+    ("training", "augmentation"): (PHOTOGRAPHS,),
+    ("training", "flatness_rho"): (FLATNESS,),
+    ("training", "flatness_samples"): (FLATNESS,),
+    ("search", "reduction_factor"): (HALVING,),
+    ("search", "grace_steps"): (SCHEDULER, NO_FOLDS),
+    ("search", "compare_at"): (SCHEDULER, NO_FOLDS),
+    ("search", "allow_oracle"): (ORACLE,),
+    ("search", "first_trials"): (NO_GRID,),
+    ("search", "warm_start"): (NO_GRID,),
+    ("search", "share"): (NO_GRID, SEVERAL_DOMAINS, SHARED_SEEDS, SEEDS_AT_ONCE),
+    ("search", "seed_reduction"): (SEVERAL_SEEDS,),
+    ("search", "patience"): (TERMINATOR,),
+}
+
+# Keys that the conditions read.
+CONDITION_KEYS: tuple[KeyPath, ...] = (
     ("model",),
     ("training", "optimizer"),
     ("training", "lr_schedule"),
@@ -40,128 +149,17 @@ SWITCHES: tuple[KeyPath, ...] = (
 )
 
 
-def idle_keys(sweep: DatasetSweep) -> Iterator[Problem]:
-    """One problem for each; the sweep's model and algorithms must exist."""
-    for path, conditions in _conditions(sweep).items():
+def keys_without_effect(sweep: DatasetSweep) -> Iterator[Problem]:
+    """A problem for each such key; the sweep's model and algorithms must exist."""
+    for path, conditions in CONDITIONS.items():
         section = getattr(sweep, path[0])
         value, default = getattr(section, path[1]), type(section).model_fields[path[1]].default
         if value == default:
             continue
-        reason = next((reason for reason, holds in conditions.items() if not holds()), None)
-        if reason is not None:
+        failed = next((own for own in conditions if not own.holds(sweep)), None)
+        if failed is not None:
+            reason = failed.otherwise.format(model=sweep.model.name, dataset=sweep.dataset.name)
             yield Problem(path, f"is {show(_plain(value))} but has no effect: {reason}; remove it")
-
-
-def _conditions(sweep: DatasetSweep) -> dict[tuple[str, str], Conditions]:
-    training, search, model = sweep.training, sweep.search, sweep.model.name
-    sgd: Conditions = {"only sgd has a momentum": lambda: training.optimizer == "sgd"}
-    falls: Conditions = {
-        "only linear and cosine fall to a floor": lambda: (
-            training.lr_schedule in ("linear", "cosine")
-        )
-    }
-    drops: Conditions = {"only step drops": lambda: training.lr_schedule == "step"}
-    climbs: Conditions = {
-        "no listed algorithm climbs": lambda: any(
-            "rho" in hyperparameters(algorithm_names.split(name)[0]) for name in sweep.algorithms
-        )
-    }
-    averages: Conditions = {
-        "each listed algorithm names its own": lambda: any(
-            algorithm_names.split(name)[1] is None for name in sweep.algorithms
-        )
-    }
-    rho_alone: Conditions = {
-        "rho does as lr does": lambda: training.rho_schedule != "lr",
-    }
-    lr_changes: Conditions = {
-        "lr, which rho would follow, is constant": lambda: (
-            training.rho_schedule != "lr"
-            or training.lr_schedule != "constant"
-            or training.lr_warmup > 0
-        )
-    }
-    rho_falls: Conditions = {
-        "a constant rho does not fall": lambda: training.rho_schedule != "constant"
-    }
-    features_learn: Conditions = {
-        "model.tuning is head, and the features stay as they are": lambda: (
-            sweep.model.tuning != "head"
-        )
-    }
-    normed: Conditions = {
-        f"{model} has no batch norm": lambda: has_layer(model, _BatchNorm)
-    } | features_learn
-    looks_at_batch: Conditions = {
-        "frozen batch norm is not updated in any pass": lambda: (
-            batch_norm(sweep, training) != "frozen"
-        )
-    }
-    convolves: Conditions = {f"{model} has no convolution": lambda: has_layer(model, nn.Conv2d)}
-    rounds: Conditions = {
-        "only NVIDIA GPUs have TF32": lambda: device(sweep) == "cuda",
-        "bf16 leaves it no products": lambda: training.precision == "fp32",
-    }
-    photographs: Conditions = {
-        f"{sweep.dataset.name} is shown as it is": lambda: _resizes(sweep.dataset.name)
-    }
-    measures: Conditions = {"flatness is none": lambda: training.flatness != "none"}
-    halves: Conditions = {
-        "only asha and hyperband use it": lambda: search.scheduler in ("asha", "hyperband")
-    }
-    stops: Conditions = {"no scheduler stops trials": lambda: search.scheduler != "none"}
-    several_seeds: Conditions = {"there is one seed": lambda: len(sweep.seeds) > 1}
-    siblings: Conditions = {
-        "one domain is held out; seeds does the same": lambda: (
-            search.share != "domains" or sweep.held_out == "all" or len(sweep.held_out) > 1
-        ),
-        "there is one seed": lambda: search.share != "seeds" or len(sweep.seeds) > 1,
-        "with search.seed_reduction later seeds wait for the first": lambda: (
-            search.share != "seeds" or search.seed_reduction is None
-        ),
-    }
-    within_a_run: Conditions = {
-        "leave-one-domain-out stops trials after a fold, the first or a later one": lambda: (
-            not makes_folds(search)
-        )
-    }
-    peeks: Conditions = {
-        "the objective does not see the held-out domain": lambda: bool(oracles(search.objectives))
-    }
-    samples: Conditions = {"a grid visits all its points": lambda: search.sampler != "grid"}
-    return {
-        ("training", "momentum"): sgd,
-        ("training", "nesterov"): sgd,
-        ("training", "averaging"): averages,
-        ("training", "lr_floor"): falls,
-        ("training", "lr_drop_at"): drops,
-        ("training", "lr_drop"): drops,
-        ("training", "rho_schedule"): climbs | lr_changes,
-        ("training", "rho_warmup"): climbs | rho_alone,
-        ("training", "rho_floor"): climbs | rho_alone | rho_falls,
-        ("training", "bn"): normed,
-        ("training", "bn_second_pass"): climbs | normed | looks_at_batch,
-        ("training", "tf32"): rounds,
-        ("training", "channels_last"): convolves,
-        ("training", "compile"): features_learn,
-        ("training", "augmentation"): photographs,
-        ("training", "flatness_rho"): measures,
-        ("training", "flatness_samples"): measures,
-        ("search", "reduction_factor"): halves,
-        ("search", "grace_steps"): stops | within_a_run,
-        ("search", "compare_at"): stops | within_a_run,
-        ("search", "allow_oracle"): peeks,
-        ("search", "first_trials"): samples,
-        ("search", "warm_start"): samples,
-        ("search", "share"): samples | siblings,
-        ("search", "seed_reduction"): several_seeds,
-        ("search", "patience"): {"search.terminator is none": lambda: search.terminator != "none"},
-    }
-
-
-def _resizes(dataset: str) -> bool:
-    entry = datasets.DATASETS.get(dataset)
-    return entry is None or entry.resizes  # an unknown one is said elsewhere
 
 
 def _plain(value: object) -> object:

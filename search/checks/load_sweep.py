@@ -1,4 +1,4 @@
-"""A sweep file from disk to a checked Sweep."""
+"""Loads a sweep file, or the sweep of a run, and checks it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from search import yaml_file
 from search.checks.check_sweep import check
 from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
+from search.run.manifest import in_earlier_run
+from search.run.run_folder import SWEEP, RunFolder
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of a file, with `overrides` such as `search.trials=8` in the place of its values.
+    """The sweep of a file, with values replaced by `overrides` such as `search.trials=8`.
 
-    Raises SteppeError, with all that is wrong, a line each.
+    Raises SteppeError with a line for each problem.
     """
     data = yaml_file.read(Path(path), yaml_file.UnquotedLoader)
     data = {key: _nothing(value, key) for key, value in data.items()}
@@ -34,7 +36,7 @@ def checked(
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    Raises SteppeError, with all that is wrong, a line each.
+    Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -53,14 +55,28 @@ def checked(
     return sweep
 
 
+def sweep_of(folder: RunFolder) -> Sweep:
+    """The sweep that a run was launched with. Raises SteppeError if it cannot be read."""
+    source = folder.path(SWEEP)
+    sweep = checked(
+        yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader), source
+    )
+    return named_as_in(folder, sweep)
+
+
+def named_as_in(folder: RunFolder, sweep: Sweep) -> Sweep:
+    """The sweep, its studies named as the run of this folder names them."""
+    return sweep.of_earlier_run() if in_earlier_run(folder) else sweep
+
+
 def _nothing(value: Any, key: str) -> Any:
-    """None for `null`, as the value of a key that is no name."""
+    """The value of a key; `null` is None, but for the key `name`, where it is a name."""
     null = isinstance(value, yaml_file.Unquoted) and value.null and key != "name"
     return None if null else value
 
 
 def _one_or_several(data: Mapping[str, Any]) -> list[config_errors.Problem]:
-    """A sweep is over one dataset or several; an empty list of several is none."""
+    """A sweep needs either `dataset` or `datasets`; an empty mapping of several counts as none."""
     one, several = data.get("dataset"), data.get("datasets")
     if one is not None and several:
         sentence = "stands beside `dataset`; a sweep has one of them: keep one"
@@ -74,9 +90,9 @@ def _one_or_several(data: Mapping[str, Any]) -> list[config_errors.Problem]:
 def _check_the_rest(
     data: Mapping[str, Any], broken: list[config_errors.KeyPath]
 ) -> list[config_errors.Problem]:
-    """What else is wrong, so that it is all told at once.
+    """What else is wrong with a file that has broken keys, so that all is reported at once.
 
-    Broken keys are left at their defaults, and where there are none, at the examples.
+    Broken keys are replaced by their defaults, or by the examples of their fields.
     """
     rest = copy.deepcopy(dict(data))
     for path in broken:
@@ -98,7 +114,7 @@ def _check_the_rest(
 
 
 def _override(data: dict[str, Any], override: str) -> config_errors.KeyPath:
-    """Puts the value of `search.trials=8` into the data; returns its key."""
+    """Sets the value of an override such as `search.trials=8` in the data; returns its key."""
     key, equals, written = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 from rich.filesize import decimal
 
-from search.checks.recorded_sweep import sweep_of
+from search.checks.load_sweep import sweep_of
 from search.driver.queued_settings import PROMOTED
 from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies

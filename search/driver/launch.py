@@ -9,11 +9,11 @@ from pathlib import Path
 
 import optuna
 
-from search.checks.check_data import check_batches, check_data, check_device
-from search.checks.check_model import try_model
+from search.checks.check_data import check_batches, check_data
+from search.checks.check_training import check_device, try_model
+from search.checks.load_sweep import named_as_in, sweep_of
 from search.checks.notes import notes
 from search.checks.open_datasets import open_datasets
-from search.checks.recorded_sweep import named_as_in, sweep_of
 from search.driver import live_view, warm_start
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger

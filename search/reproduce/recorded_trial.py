@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from search.checks.recorded_sweep import sweep_of
+from search.checks.load_sweep import sweep_of
 from search.errors import SteppeError, nearest
 from search.run import lease, tables
 from search.run.run_folder import RunFolder

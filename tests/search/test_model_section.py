@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 import models
-from search.checks.check_model import try_model
+from search.checks.check_training import try_model
 from search.checks.load_sweep import checked
 from search.driver.launch import launch
 from search.errors import SteppeError
@@ -20,7 +20,7 @@ from search.run.tables import read_trials
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml
 from search.study.study_space import column_types, study_space
-from search.sweep.per_dataset import of_dataset
+from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Model, Sweep
 from tests.models.tiny_models import SHAPE
 from tests.search.play import first_settings, without_ray
@@ -161,7 +161,7 @@ def test_images_that_the_model_cannot_take_are_refused_before_they_are_decoded(r
 
 def test_loras_rank_is_searched_from_the_papers_and_its_alpha_fixed() -> None:
     found = sweep(model={"name": "open_clip/tiny", "tuning": "lora"}, algorithms=["SAGM"])
-    one = of_dataset(found, "RotatedDigits")
+    one = by_dataset(found)["RotatedDigits"]
 
     assert (column_types(found)["lora_rank"], column_types(found)["lora_alpha"]) == (int, float)
     assert study_space(one, "SAGM")["lora_rank"].values == (2, 4, 8, 16)

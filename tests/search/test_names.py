@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 import datasets
 from datasets.entry import Description, Entry
 from search import results, yaml_file
-from search.checks.load_sweep import load
-from search.checks.recorded_sweep import sweep_of
+from search.checks.load_sweep import load, sweep_of
 from search.cli.status import print_status
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.loading import read_sweep

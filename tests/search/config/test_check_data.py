@@ -10,7 +10,8 @@ from torch import nn
 
 import models
 from datasets import Domain, DomainDataset
-from search.checks.check_data import check_batches, check_data, check_device
+from search.checks.check_data import check_batches, check_data
+from search.checks.check_training import check_device
 from search.checks.load_sweep import checked
 from search.study.plan import plans
 from search.sweep.config_errors import dotted

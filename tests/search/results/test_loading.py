@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from search.checks.recorded_sweep import sweep_of
+from search.checks.load_sweep import sweep_of
 from search.errors import SteppeError
 from search.report.reported_run import read
 from search.results.loading import read_sweep

@@ -1,0 +1,189 @@
+"""What is wrong with the section `search` of a sweep, apart from its space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import datasets
+from search.space import algorithm_names
+from search.study import samplers
+from search.study.folds import makes_folds
+from search.study.seed_promotion import max_trials
+from search.study.stagnation import patience, startup_trials
+from search.study.study import studies, trials_per_study
+from search.study.study_space import averaging_of, study_space
+from search.sweep.config_errors import Problem, show
+from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
+from search.sweep.per_dataset import DatasetSweep, by_dataset
+from search.sweep.schema import Sweep
+from search.sweep.search_keys import Search
+from training.algorithms import compares_domains
+
+# Keys that carry the best settings of one study to another, which one objective must tell.
+_CARRY_SETTINGS = ("warm_start", "share", "seed_reduction")
+
+
+def check_search(search: Search) -> Iterator[Problem]:
+    """Keys of the section that exclude each other."""
+    if oracles(search.objectives) and not search.allow_oracle:
+        yield Problem(
+            ("search", "objective"),
+            f"is {show(oracles(search.objectives)[0])}, which sees the held-out domain, so that "
+            "the search finds an upper bound and no result; choose training-domain, or set "
+            "search.allow_oracle: true, and every table says so",
+        )
+    if search.compare_at == "passes" and search.scheduler == "median":
+        yield Problem(
+            ("search", "compare_at"),
+            "is passes, but median compares trials at exactly the same cost, which trials with "
+            "different passes rarely reach; choose the scheduler asha or hyperband",
+        )
+    if len(search.objectives) > 1:
+        yield from _two_objectives(search)
+
+
+def _two_objectives(search: Search) -> Iterator[Problem]:
+    if LEAVE_ONE_DOMAIN_OUT in search.objectives:
+        yield Problem(
+            ("search", "objective"),
+            f"has {LEAVE_ONE_DOMAIN_OUT} among two, whose value is of other weights than another "
+            "objective's; name it alone",
+        )
+    if search.sampler in samplers.ONE_OBJECTIVE:
+        others = ", ".join(name for name in samplers.SAMPLERS if name not in samplers.ONE_OBJECTIVE)
+        yield Problem(
+            ("search", "sampler"),
+            f"is {show(search.sampler)}, which cannot search for two objectives; choose one of "
+            f"{others}",
+        )
+    if search.scheduler != "none":
+        yield Problem(
+            ("search", "scheduler"),
+            f"is {show(search.scheduler)}, which compares trials by one objective, and the search "
+            "has two; remove it",
+        )
+    for key in _CARRY_SETTINGS:
+        if getattr(search, key) != Search.model_fields[key].default:
+            yield Problem(
+                ("search", key),
+                "needs one objective to say which settings are the best, and search.objective "
+                "lists two; remove one of them",
+            )
+
+
+def check_folds(sweep: DatasetSweep) -> Iterator[Problem]:
+    """What leave-one-domain-out cross-validation cannot be combined with.
+
+    The algorithms must exist.
+    """
+    if not makes_folds(sweep.search) or sweep.dataset.name not in datasets.DATASETS:
+        return
+    name = sweep.dataset.name
+    sources = len(datasets.describe(name, sweep.dataset.root).domains) - 1
+    if sources < 2:
+        yield Problem(
+            ("search", "objective"),
+            f"is {LEAVE_ONE_DOMAIN_OUT}, whose folds leave out a source domain and train on the "
+            f"others, but {name} has {sources}; use training-domain or another dataset",
+        )
+    for index, algorithm in enumerate(sweep.algorithms):
+        parts, own_average = algorithm_names.split(algorithm)
+        if own_average is not None:
+            yield Problem(
+                ("algorithms", index),
+                f"is {show(algorithm)}, and {averaging_of(sweep, algorithm)} has one result at the "
+                f"end of a run; the objective {LEAVE_ONE_DOMAIN_OUT} compares folds step by step; "
+                "remove it",
+            )
+        if sources == 2 and compares_domains(parts):
+            yield Problem(
+                ("algorithms", index),
+                f"is {show(algorithm)}, which compares source domains and needs at least two, but "
+                f"a fold of {LEAVE_ONE_DOMAIN_OUT} on {name} trains on 1; remove it or choose "
+                "another objective",
+            )
+    yield from _without_folds(sweep)
+
+
+def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Keys whose result is that of a whole run, where folds are compared step by step."""
+    training = sweep.training
+    if training.averaging != "none":
+        yield Problem(
+            ("training", "averaging"),
+            f"is {show(training.averaging)}, which has one result at the end of a run; "
+            f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two",
+        )
+    if training.flatness != "none":
+        yield Problem(
+            ("training", "flatness"),
+            f"is {show(training.flatness)}, which is measured where training-domain validation is "
+            f"best, not where {LEAVE_ONE_DOMAIN_OUT} looks; remove it",
+        )
+    if sweep.search.keep_weights == "best":
+        yield Problem(
+            ("search", "keep_weights"),
+            "is 'best', which keeps the weights of the best training-domain validation, not those "
+            f"that {LEAVE_ONE_DOMAIN_OUT} selects; choose last, or remove it",
+        )
+
+
+def check_budgets(sweep: Sweep) -> Iterator[Problem]:
+    """Budgets and a terminator that could never act; nothing else may be wrong with the sweep."""
+    search = sweep.search
+    for key in ("budget", "study_budget"):
+        if getattr(search, key).gpu_hours is not None and not sweep.resources.gpu:
+            yield Problem(
+                ("search", key, "gpu_hours"),
+                "has no effect: resources.gpu is 0; limit cpu_hours, or passes",
+            )
+    for name in type(search.study_budget).model_fields:
+        of_study, of_sweep = getattr(search.study_budget, name), getattr(search.budget, name)
+        if of_study is not None and of_sweep is not None and of_study >= of_sweep:
+            yield Problem(
+                ("search", "study_budget", name),
+                f"is {of_study:g} but has no effect: the whole sweep may spend {of_sweep:g}; "
+                "remove it",
+            )
+    trials = _trials_of(sweep)
+    if search.budget.trials is not None and search.budget.trials >= trials:
+        yield Problem(
+            ("search", "budget", "trials"),
+            f"is {search.budget.trials} but has no effect: the sweep has {trials}; remove it",
+        )
+    if search.terminator != "none":
+        yield from _terminator(search)
+
+
+def _trials_of(sweep: Sweep) -> int:
+    """How many trials a sweep has without budgets."""
+    search, parts = sweep.search, by_dataset(sweep)
+    first = {
+        study: trials_per_study(search.trials, study_space(parts[study.dataset], study.algorithm))
+        for study in studies(sweep)
+    }
+    reduced = max_trials(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
+    return sum(reduced.values())
+
+
+def _terminator(search: Search) -> Iterator[Problem]:
+    key = ("search", "terminator")
+    if search.sampler == "grid":
+        yield Problem(key, "has no effect: a grid visits all its points; remove it")
+        return
+    if search.seed_reduction is not None:
+        yield Problem(
+            key,
+            "cannot be combined with search.seed_reduction, under which later seeds try the "
+            "settings that they are given; remove one",
+        )
+        return
+    startup, more = startup_trials(search), patience(search)
+    if startup + more >= search.trials:
+        random = f"{startup} at random and " if startup else ""
+        yield Problem(
+            key,
+            f"has no effect: no study of {search.trials} trials would be stopped before it had "
+            f"tried {random}search.patience, {more}, without a better one; lower that, or remove "
+            "it",
+        )

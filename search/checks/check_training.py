@@ -1,0 +1,165 @@
+"""What is wrong with the sections `model`, `training` and `resources` of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import datasets
+import models
+from datasets.domain_dataset import DomainDataset
+from models import tuning
+from models.checkpoints import Taken
+from search.errors import SteppeError, way_out
+from search.space import algorithm_names
+from search.study.plan import device
+from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
+from search.sweep.schema import Model, Sweep
+from training.algorithms import works_on_features
+from training.devices import device_of
+
+DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
+
+
+def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
+    """What is wrong with the model, as far as it shows without loading weights; see `try_model`."""
+    model = sweep.model
+    try:
+        models.check(model.name)
+    except (ValueError, ModuleNotFoundError) as error:
+        if "/" in model.name:
+            yield Problem(("model", "name"), f"is {show(model.name)}: {error}")
+        else:
+            known = (*models.MODELS, *(f"{family}/NAME" for family in models.FAMILIES))
+            yield Problem(("model", "name"), f"is {show(model.name)}; {way_out(model.name, known)}")
+        return
+    if model.weights is not None:
+        try:
+            models.check_weights(model.name, model.weights)
+        except (ValueError, FileNotFoundError) as error:
+            yield Problem(("model", "weights"), f"is {show(model.weights)}: {error}")
+    yield from _model_fits(sweep)
+    if model.tuning == "head":
+        yield from _idle_algorithms(sweep)
+
+
+def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
+    """The model must take the images, and be tunable as the sweep says."""
+    model, entry = sweep.model, datasets.DATASETS.get(sweep.dataset.name)
+    resizes = entry is not None and entry.resizes
+    size = sweep.dataset.size if resizes and sweep.dataset.size else DEFAULT_SIZE
+    try:
+        network = models.outline(model.name, (3, size, size))
+    except ValueError as error:
+        if resizes:  # small images have a size of their own, which try_model sees
+            yield Problem(("dataset", "size"), f"is {size}, and {error}")
+        return
+    try:
+        tuning.check(network, model.tuning)
+    except ValueError as error:
+        yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
+
+
+def _idle_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Algorithms that only change features, where the features are frozen."""
+    for index, name in enumerate(sweep.algorithms):
+        try:
+            idle = works_on_features(algorithm_names.split(name)[0])
+        except ValueError:
+            continue  # check_sweep reports it
+        if idle:
+            yield Problem(
+                ("algorithms", index),
+                f"is {show(name)}, whose {' and '.join(idle)} changes the features, but with "
+                "model.tuning: head they stay as they are; remove it or choose full or lora",
+            )
+
+
+def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
+    """Builds the model for the datasets `found`; returns what it takes from a file of weights.
+
+    Raises SteppeError if the model cannot take the images, be tuned as asked, or load its weights.
+    """
+    taken = None
+    shapes = {dataset.image_shape for dataset in found}
+    for shape in shapes:
+        try:
+            network = models.build(model.name, 2, shape, weights=model.weights)
+            taken = network.taken
+            tuning.tune(network, model.tuning, {})
+        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+            raise SteppeError(f"model: {error}") from error
+    return taken
+
+
+def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Keys of `training` and `resources` that exclude each other."""
+    gpu = sweep.resources.gpu
+    if gpu > 1 and gpu != int(gpu):
+        yield Problem(
+            ("resources", "gpu"), f"is {gpu:g}; it must be a share up to 1 or a whole number"
+        )
+    training = sweep.training
+    if training.optimizer == "sgd" and training.nesterov and not training.momentum:
+        yield Problem(
+            ("training", "nesterov"),
+            "is true, but training.momentum is 0, and Nesterov's step goes on by the momentum; "
+            "raise it, such as 0.9, or remove nesterov",
+        )
+    yield from _devices(sweep)
+
+
+def _devices(sweep: DatasetSweep) -> Iterator[Problem]:
+    gpu, device = sweep.resources.gpu, sweep.training.device
+    if gpu == 0 and device == "cuda":
+        yield Problem(
+            ("training", "device"),
+            "is 'cuda', but resources.gpu is 0, and Ray hides the GPUs from such a trial; "
+            "give each a share, such as resources.gpu: 0.5",
+        )
+    if gpu > 0 and device in ("cpu", "mps"):
+        yield Problem(
+            ("training", "device"),
+            f"is {show(device)}, but resources.gpu is {gpu:g}, and a trial would hold its GPU "
+            "idle; set resources.gpu: 0 or leave the device out",
+        )
+    if device == "mps" and sweep.training.micro_batches > 1:
+        yield Problem(
+            ("training", "micro_batches"),
+            f"is {sweep.training.micro_batches}, but on mps torch cannot repeat the random numbers "
+            "of a piece that goes forward again; remove it, or compute elsewhere",
+        )
+
+
+def check_steps(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Counts of steps that a run of training.steps does not have."""
+    training, search = sweep.training, sweep.search
+    for path, value, below in (
+        (("training", "evaluate_every"), training.evaluate_every, False),
+        (("training", "lr_warmup"), training.lr_warmup, True),
+        (("training", "rho_warmup"), training.rho_warmup, True),
+        (("search", "grace_steps"), search.grace_steps, False),
+    ):
+        if value is None or value < training.steps or (value == training.steps and not below):
+            continue
+        section = getattr(sweep, path[0])
+        default = "" if path[1] in section.model_fields_set else " (its default)"
+        bound = "below" if below else "at most"
+        yield Problem(
+            path, f"is {value}{default}; it must be {bound} training.steps, {training.steps}"
+        )
+
+
+def check_device(sweep: Sweep) -> list[Problem]:
+    """Devices that trials would compute on, and torch does not find here."""
+    found: dict[Problem, None] = {}
+    for name, one in by_dataset(sweep).items():
+        try:
+            device_of(device(one))
+        except ValueError as error:
+            asked = one.training.device
+            path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
+            value = f"{one.resources.gpu:g}" if asked == "auto" else show(asked)
+            text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
+            found[Problem(path_in_file(sweep, name, path), text)] = None
+    return list(found)
