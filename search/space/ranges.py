@@ -43,7 +43,9 @@ class Interval:
         for end in ("low", "high"):
             value = number(getattr(self, end))
             if self.whole and value != int(value):
-                raise ValueError(f"a {self.kind} has whole ends, but got {show_number(value)}")
+                raise ValueError(
+                    f"the ends of a {self.kind} must be whole, but got {show_number(value)}"
+                )
             object.__setattr__(self, end, int(value) if self.whole else float(value))
         low, high = show_number(self.low), show_number(self.high)
         if self.low > self.high:
@@ -101,7 +103,7 @@ def parse_range(written: object) -> Range:
         return written
     if isinstance(written, list | tuple):
         listed = ", ".join(map(str, written))
-        raise ValueError(f"a list is no range; write {{choice: [{listed}]}}")
+        raise ValueError(f"a list is not a range; write {{choice: [{listed}]}}")
     if not isinstance(written, Mapping):
         return Fixed(plain_value(written))
     if len(written) != 1:
@@ -111,7 +113,7 @@ def parse_range(written: object) -> Range:
         )
     ((kind, body),) = written.items()
     if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no kind of range; {way_out(str(kind), KINDS)}")
+        raise ValueError(f"{kind!r} is not a kind of range; {way_out(str(kind), KINDS)}")
     if not isinstance(body, list | tuple):
         raise ValueError(f"{kind} needs a list: " + _pattern(kind))
     if kind == "choice":

@@ -181,32 +181,32 @@ def plans(sweep: Sweep) -> dict[str, StudyPlan]:
 
 
 def _plan(
-    one: DatasetSweep, study: Study, types: Mapping[str, type[int] | type[float]]
+    sweep: DatasetSweep, study: Study, types: Mapping[str, type[int] | type[float]]
 ) -> StudyPlan:
-    space = study_space(one, study.algorithm)
+    space = study_space(sweep, study.algorithm)
     decided = {
-        "averaging": averaging_of(one, study.algorithm),
-        "bn": batch_norm(one, one.training),
-        "device": device(one),
+        "averaging": averaging_of(sweep, study.algorithm),
+        "bn": batch_norm(sweep, sweep.training),
+        "device": device(sweep),
     }
     return StudyPlan(
-        sweep=one.name,
+        sweep=sweep.name,
         study=study,
-        dataset=one.dataset,
-        model=one.model,
-        training=one.training.model_copy(update=decided),
-        search=one.search,
-        resources=one.resources,
-        domains=datasets.describe(one.dataset.name, one.dataset.root).domains,
+        dataset=sweep.dataset,
+        model=sweep.model,
+        training=sweep.training.model_copy(update=decided),
+        search=sweep.search,
+        resources=sweep.resources,
+        domains=datasets.describe(sweep.dataset.name, sweep.dataset.root).domains,
         space=space,
         column_types=types,
-        trials=trials_per_study(one.search.trials, space),
-        published=published_setting(one, study.algorithm),
+        trials=trials_per_study(sweep.search.trials, space),
+        published=published_setting(sweep, study.algorithm),
     )
 
 
-def device(one: Sweep) -> str:
+def device(sweep: Sweep) -> str:
     """The device of the trials: for `auto` a GPU if resources give them one."""
-    if one.training.device != "auto":
-        return one.training.device
-    return "cuda" if one.resources.gpu > 0 else "cpu"
+    if sweep.training.device != "auto":
+        return sweep.training.device
+    return "cuda" if sweep.resources.gpu > 0 else "cpu"

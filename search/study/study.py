@@ -87,11 +87,11 @@ def study_columns(sweep: Sweep) -> list[dict[str, Any]]:
     return [{"sweep": sweep.name, "study": s.id, **s.columns} for s in studies(sweep)]
 
 
-def held_out_domains(one: DatasetSweep) -> tuple[str, ...]:
+def held_out_domains(sweep: DatasetSweep) -> tuple[str, ...]:
     """The held-out domains of a dataset; all of them, in its order, for `all`."""
-    if one.held_out == "all":
-        return datasets.describe(one.dataset.name, one.dataset.root).domains
-    return one.held_out
+    if sweep.held_out == "all":
+        return datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
+    return sweep.held_out
 
 
 def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:

@@ -15,17 +15,17 @@ from training import averaging
 from training.algorithms import hyperparameters
 
 
-def study_space(one: DatasetSweep, algorithm: str) -> dict[str, Range]:
+def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     """The range of every hyperparameter of an algorithm in the sweep.
 
     A range of the sweep's space for this algorithm holds over one for all algorithms, and that over
     the suggested one. The batch size is fixed unless the sweep's space names it.
     """
-    types = hyperparameter_types(one, algorithm)
-    suggested = suggestions(_parts(one, algorithm), random_weights(one))
+    types = hyperparameter_types(sweep, algorithm)
+    suggested = suggestions(_parts(sweep, algorithm), random_weights(sweep))
     space = {name: suggested[name].range for name in types}
-    space["batch_size"] = Fixed(one.training.batch_size)
-    given = given_ranges(one, algorithm)
+    space["batch_size"] = Fixed(sweep.training.batch_size)
+    given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
 
@@ -90,25 +90,25 @@ def first_settings(
     return settings
 
 
-def published_setting(one: DatasetSweep, algorithm: str) -> dict[str, Value]:
+def published_setting(sweep: DatasetSweep, algorithm: str) -> dict[str, Value]:
     """The published value of every searched hyperparameter, or the nearest one in its range."""
-    values = published_values(one, algorithm)
+    values = published_values(sweep, algorithm)
     return {
         name: nearest_value(range_, values[name].value)
-        for name, range_ in study_space(one, algorithm).items()
+        for name, range_ in study_space(sweep, algorithm).items()
         if name in values and not isinstance(range_, Fixed)
     }
 
 
-def published_values(one: DatasetSweep, algorithm: str) -> dict[str, Published]:
+def published_values(sweep: DatasetSweep, algorithm: str) -> dict[str, Published]:
     """The published value of each hyperparameter of an algorithm in the sweep."""
-    return published(_parts(one, algorithm), one.dataset.name, random_weights(one))
+    return published(_parts(sweep, algorithm), sweep.dataset.name, random_weights(sweep))
 
 
-def _parts(one: DatasetSweep, algorithm: str) -> tuple[str, ...]:
+def _parts(sweep: DatasetSweep, algorithm: str) -> tuple[str, ...]:
     """What has hyperparameters besides the training: update, averaging and tuning."""
     update = algorithm_names.parts(algorithm)
-    return (*update, averaging_of(one, algorithm), one.model.tuning)
+    return (*update, averaging_of(sweep, algorithm), sweep.model.tuning)
 
 
 def _typed(range_: Range, type_: type[int] | type[float]) -> Range:

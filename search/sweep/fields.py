@@ -98,7 +98,7 @@ def _held_out(written: object) -> Literal["all"] | tuple[str, ...]:
     for name in written:
         # From Python the domains of RotatedDigits, 0 and 75, may come as numbers.
         if isinstance(name, bool) or not isinstance(name, int | str):
-            raise ValueError(f"{name!r} is no name of a domain; put names in quotes")
+            raise ValueError(f"{name!r} is not the name of a domain; put names in quotes")
     return tuple(str(name) for name in written)
 
 

@@ -121,7 +121,7 @@ def test_a_wrong_value_is_told_in_one_sentence(changes, sentence):
         ),
         (
             {"SAM": {"rho": [1, 2]}},
-            "search.space.SAM.rho is [1, 2]; a list is no range; write {cho",
+            "search.space.SAM.rho is [1, 2]; a list is not a range; write {cho",
         ),
         ({"rho": {"log_unifrom": [1, 2]}}, "search.space.rho is {log_unifrom: [1, 2]}; 'log_unif"),
         (
