@@ -1,14 +1,18 @@
-"""A sweep from its configuration to its tables; a resume is a launch on what is there."""
+"""Runs a sweep, from its configuration to its tables. A resume is a launch on an existing run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from datasets.domain_dataset import DomainDataset
 from search.checks.check_data import check_batches, check_data
 from search.checks.check_training import check_device, try_model
 from search.checks.load_sweep import named_as_in, sweep_of
@@ -26,13 +30,28 @@ from search.run.driver_log import driver_log
 from search.run.run_folder import CHECKPOINTS, FOLDS, MANIFEST, SWEEP, TRIALS, WARM_START, RunFolder
 from search.run.storage import JOURNAL
 from search.run.wall_clock import WALL_CLOCK, WallClock
-from search.study.plan import plans
+from search.study.plan import StudyPlan, plans
 from search.study.resolved_sweep import as_yaml, differ, differences
 from search.study.study import study_columns
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
 
+if TYPE_CHECKING:
+    from models.checkpoints import Taken
+    from search.driver.experiment import StopRequest
+
 log = logging.getLogger("steppe")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A sweep that has passed all checks, and what it works with."""
+
+    sweep: Sweep
+    plans: Mapping[str, StudyPlan]
+    datasets: Sequence[DomainDataset]
+    weights: Taken | None
+    warm_start: Mapping[str, Any] | None
 
 
 def launch(
@@ -43,29 +62,69 @@ def launch(
     overridden: Collection[config_errors.KeyPath] = (),
     recorded: Sweep | None = None,
 ) -> bool:
-    """Runs the sweep, or what is left of it; True when it has come to its end, or its budget's.
+    """Runs a sweep, or what is left of it; True if it has come to its end or spent its budget.
 
-    False: it was stopped, and a resume goes on. So does a launch with a larger budget; a trial that
-    was at work when the wall hours were over goes on then, from its checkpoint. `source` and
-    `overridden`: the file and the keys of the command line that messages name.
-    `recorded`: the sweep of the folder, if it has been read.
+    False means that it was stopped; a resume continues it. A launch with a larger budget continues
+    a sweep that has spent its budget, and trials that were running then from their checkpoints.
 
-    Raises SteppeError if its trials could not begin, and if the folder holds another sweep, is in use
+    source, overridden: the sweep file, and the keys set on the command line, for messages.
+    recorded: the sweep of the folder, if it has been read already.
+
+    Raises SteppeError if its trials cannot begin, and if the folder holds another sweep, is in use
     by another driver, or cannot be written.
     """
     if recorded is None and folder.exists(SWEEP):
         recorded = sweep_of(folder)
     _check_same(sweep, recorded, folder)
-    sweep = named_as_in(folder, sweep)
+    refuse = partial(_refuse, source or folder.path(SWEEP), overridden)
+    prepared = _prepare(named_as_in(folder, sweep), folder, refuse)
+    sweep = prepared.sweep
+    # ray is imported late, so that errors of the user are reported at once.
+    prepare_environment()
+    import ray
+
+    from search.driver.experiment import StopRequest, stopping_on_signals
+
+    if address is None and not ray.is_initialized():  # else trials compute on other machines
+        refuse(check_device(sweep))
+    stop = StopRequest()
+    with (
+        stopping_on_signals(stop),
+        lease.Lease(folder, on_loss=stop.asked.set) as held,
+        _logging_to(folder),
+        _undone_if_never_begun(folder),
+    ):
+        _record_start(prepared, folder, recorded)
+        stored = storage.open_for_writing(folder)
+        ledger = Ledger(prepared.plans, folder, stored)
+        clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
+        _carry_out(prepared, folder, ledger, stop, clock, address)
+        held.check()
+        stored.flush()
+        complete = all(record.done for record in ledger.records.values())
+        if complete:
+            _delete_working_files(folder, ledger)
+        write_selection(sweep, folder)
+    return complete or clock.over
+
+
+def _refuse(
+    source: str,
+    overridden: Collection[config_errors.KeyPath],
+    wrong: Sequence[config_errors.Problem],
+) -> None:
+    if wrong:
+        raise config_errors.config_error(source, list(wrong), overridden)
+
+
+def _prepare(
+    sweep: Sweep, folder: RunFolder, refuse: Callable[[list[config_errors.Problem]], None]
+) -> _Prepared:
+    """Checks everything that can be checked before the first trial, and builds the datasets."""
     require(sweep.track)
     planned = plans(sweep)
     begin_with = None if folder.exists(WARM_START) else warm_start.find(planned)
-
-    def refuse(wrong: list[config_errors.Problem]) -> None:
-        if wrong:
-            raise config_errors.config_error(source or folder.path(SWEEP), wrong, overridden)
-
-    new = not folder.exists(SWEEP)  # a run of an earlier version goes on as it began
+    new = not folder.exists(SWEEP)  # a run of an earlier version continues without new checks
     if new:
         refuse(check_batches(sweep))
     found = open_datasets(sweep)
@@ -75,59 +134,57 @@ def launch(
     if new:
         for note in notes(sweep, found):
             print(note, flush=True)
-    # ray is imported late, so that what a user got wrong is said at once.
-    prepare_environment()
-    import ray
+    return _Prepared(sweep, planned, found, taken, begin_with)
 
-    from search.driver.experiment import StopRequest, drive, stopping_on_signals
 
-    if address is None and not ray.is_initialized():  # else trials compute on other machines
-        refuse(check_device(sweep))
-    stop = StopRequest()
+def _record_start(prepared: _Prepared, folder: RunFolder, recorded: Sweep | None) -> None:
+    """Writes the files that describe the run, and checks those that are there."""
+    sweep = prepared.sweep
+    if recorded is None or differ(sweep, recorded):
+        folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    warm_start.record(folder, prepared.warm_start)
+    manifest.record(folder, prepared.datasets, saw_held_out(sweep.search), prepared.weights)
+    if prepared.weights is not None:
+        print(f"Weights: {prepared.weights}", flush=True)
+    # A damaged table had better be found now than after the last trial.
+    tables.read_trials(folder), tables.read_evaluations(folder)
+
+
+def _carry_out(
+    prepared: _Prepared,
+    folder: RunFolder,
+    ledger: Ledger,
+    stop: StopRequest,
+    clock: WallClock,
+    address: str | None,
+) -> None:
+    """Runs the trials that are left, on Ray."""
+    from search.driver.experiment import drive, stopping_on_signals
+
+    sweep = prepared.sweep
+    tracked = trackers(sweep.track, sweep.name, folder)
+    for tracker in tracked:
+        print(f"Tracked: {tracker.sentence}", flush=True)
     with (
-        stopping_on_signals(stop),
-        lease.Lease(folder, on_loss=stop.asked.set) as held,
-        _logging_to(folder),
-        _no_false_start(folder),
+        live_view.live_progress(sweep.name, ledger, folder),
+        clock if ledger.left else nullcontext(),
     ):
-        if recorded is None or differ(sweep, recorded):
-            folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-        warm_start.record(folder, begin_with)
-        saw = saw_held_out(sweep.search)
-        manifest.record(folder, found, saw, taken)
-        if taken is not None:
-            print(f"Weights: {taken}", flush=True)
-        # A damaged table is better found now than after the last trial.
-        tables.read_trials(folder), tables.read_evaluations(folder)
-        stored = storage.open_for_writing(folder)
-        ledger = Ledger(planned, folder, stored)
-        tracked = trackers(sweep.track, sweep.name, folder)
-        for tracker in tracked:
-            print(f"Tracked: {tracker.sentence}", flush=True)
-        clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
-        with (
-            live_view.live_progress(sweep.name, ledger, folder),
-            clock if ledger.left else nullcontext(),
-        ):
-            if ledger.left and not stop.asked.is_set():
-                # Again after Ray has started, as it sets a handler of its own for SIGTERM.
-                with ray_cluster(address), stopping_on_signals(stop):
-                    if not stop.asked.is_set():
-                        drive(planned, folder, ledger, stop, tracked)
-        held.check()
-        stored.flush()
-        complete = all(record.done for record in ledger.records.values())
-        if complete:
-            folder.delete(CHECKPOINTS)
-            if not any(record.ended_by_budget for record in ledger.records.values()):
-                folder.delete(FOLDS)
-            ledger.delete_leftovers()
-        finish(sweep, folder)
-    return complete or clock.over
+        if ledger.left and not stop.asked.is_set():
+            # Again after Ray has started, as it sets a handler of its own for SIGTERM.
+            with ray_cluster(address), stopping_on_signals(stop):
+                if not stop.asked.is_set():
+                    drive(prepared.plans, folder, ledger, stop, tracked)
+
+
+def _delete_working_files(folder: RunFolder, ledger: Ledger) -> None:
+    folder.delete(CHECKPOINTS)
+    if not any(record.ended_by_budget for record in ledger.records.values()):
+        folder.delete(FOLDS)
+    ledger.delete_leftovers()
 
 
 def default_output(sweep: Sweep) -> Path:
-    """Where a run lies if nothing is said. Raises SteppeError where that would not last."""
+    """The folder of a run without --output. Raises SteppeError where it would be deleted."""
     if in_a_copy():
         raise SteppeError(
             "inside `ray job submit` the checkout is a copy that is deleted with the job: give the "
@@ -138,14 +195,14 @@ def default_output(sweep: Sweep) -> Path:
 
 
 def resume(location: str | Path, address: str | None = None) -> tuple[RunFolder, bool]:
-    """Goes on with the sweep of a run folder. Raises SteppeError as `launch` does."""
+    """Continues the sweep of a run folder. Raises SteppeError as `launch` does."""
     folder = RunFolder.create(RunFolder.existing(location).uri)
     sweep = sweep_of(folder)
     return folder, launch(sweep, folder, address, recorded=sweep)
 
 
-def finish(sweep: Sweep, folder: RunFolder) -> None:
-    """Writes the selection table from the trials so far."""
+def write_selection(sweep: Sweep, folder: RunFolder) -> None:
+    """Writes the selection table of the trials so far."""
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     asked = study_columns(sweep)
     why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
@@ -175,16 +232,16 @@ def _check_same(sweep: Sweep, recorded: Sweep | None, folder: RunFolder) -> None
 
 
 @contextmanager
-def _no_false_start(folder: RunFolder) -> Iterator[None]:
-    """Removes what was written if an error ends the run before its first trial.
+def _undone_if_never_begun(folder: RunFolder) -> Iterator[None]:
+    """Deletes the files of a new run if an error ends it before its first trial.
 
-    What is wrong will be put right in the configuration, which then differs from the one here.
+    The user will fix the configuration, which would then differ from the one in the folder.
     """
     new = not folder.exists(SWEEP)
     try:
         yield
     except SteppeError:
-        with suppress(OSError):  # as when that is what ended it
+        with suppress(OSError):  # the store may be what failed
             once = folder.without_retries()
             if new and not storage.begun(once):
                 for name in (SWEEP, WARM_START, MANIFEST, JOURNAL, WALL_CLOCK):
@@ -194,7 +251,7 @@ def _no_false_start(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(folder: RunFolder) -> Iterator[None]:
-    """Steppe's own log, and Optuna's warnings, in the run folder instead of on the screen."""
+    """Sends Steppe's log and Optuna's warnings to the run folder instead of the terminal."""
     handler = driver_log(folder)
     optuna.logging.disable_default_handler()
     sources = [log, logging.getLogger("optuna")]

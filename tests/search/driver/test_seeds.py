@@ -129,7 +129,7 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
     for now in (ledger, open_ledger(sweep, folder)):
         assert (now.left, now.next()) == (0, None)
         assert all(record.done for record in now.records.values())
-    launch.finish(sweep, folder)
+    launch.write_selection(sweep, folder)
     found = load(folder.uri)
     assert not found.unfinished
     reasons = {row["seed"]: row["reason"] for row in found.selection.to_dict("records")}
