@@ -9,7 +9,7 @@ from search.space import algorithm_names
 from search.study import samplers
 from search.study.folds import makes_folds
 from search.study.seed_promotion import max_trials
-from search.study.stagnation import patience, startup_trials
+from search.study.stagnation import grace_trials, patience
 from search.study.study import studies, trials_per_study
 from search.study.study_space import averaging_of, study_space
 from search.sweep.config_errors import Problem, show
@@ -174,11 +174,11 @@ def _terminator(search: Search) -> Iterator[Problem]:
     if search.seed_reduction is not None:
         yield Problem(
             key,
-            "cannot be combined with search.seed_reduction, under which later seeds try the "
+            "does not go with search.seed_reduction, under which later seeds try the "
             "settings that they are given; remove one",
         )
         return
-    startup, more = startup_trials(search), patience(search)
+    startup, more = grace_trials(search), patience(search)
     if startup + more >= search.trials:
         random = f"{startup} at random and " if startup else ""
         yield Problem(

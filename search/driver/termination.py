@@ -13,7 +13,7 @@ from typing import Any
 
 from search.driver.study_record import StudyRecord
 from search.space.ranges import different_settings
-from search.study.stagnation import patience, startup_trials, trials_without_gain
+from search.study.stagnation import grace_trials, patience, trials_without_gain
 from search.sweep.search_keys import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: its StudyStop
@@ -56,7 +56,7 @@ class Terminator:
             return False
         self._looked[record.study.id] = ended
         trials = record.optuna.get_trials(deepcopy=False)
-        if trials_without_gain(trials, startup_trials(self._search)) < patience(self._search):
+        if trials_without_gain(trials, grace_trials(self._search)) < patience(self._search):
             return False
         stop = StudyStop(self._stopped, record.study.id, record.asked)
         record.optuna.set_user_attr(STOPPED, asdict(stop))

@@ -15,7 +15,7 @@ from search.sweep.search_keys import Search
 UNGUIDED = ("random", "qmc", "grid")
 
 
-def startup_trials(search: Search) -> int:
+def grace_trials(search: Search) -> int:
     """Trials at the start that cannot stagnate: those before the sampler learns, if it does."""
     return 0 if search.sampler in UNGUIDED else samplers.startup_trials(search.trials)
 
@@ -25,14 +25,14 @@ def patience(search: Search) -> int:
     return search.patience or math.ceil(search.trials / 2)
 
 
-def trials_without_gain(trials: Iterable[FrozenTrial], startup: int) -> int:
-    """How many trials of a study ended after the last better one and after the first `startup`.
+def trials_without_gain(trials: Iterable[FrozenTrial], grace: int) -> int:
+    """How many trials of a study ended after the last better one and after the first `grace`.
 
     A trial is better if no earlier one equals or exceeds it in every objective. Failed trials are
     not counted.
     """
     front: list[list[float]] = []
-    after, ended = startup - 1, []
+    after, ended = grace - 1, []
     for trial in sorted(trials, key=lambda trial: trial.number):
         state = state_of(trial)
         if state is None or state == "failed":

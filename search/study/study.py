@@ -121,7 +121,7 @@ def _model(name: str) -> str:
 
 
 def _first(name: str) -> str:
-    """The first part begins with a letter or digit: a dot would hide the file."""
+    """The first part of an id begins with a letter or digit: a dot would hide the file."""
     if re.match(r"[A-Za-z0-9]", name):
         return _named(name)
     return f"x{_with_digest(name)}"

@@ -3,7 +3,7 @@ import pytest
 
 from search.driver.termination import STOPPED, StudyStop, shares
 from search.run.run_folder import TRIALS
-from search.study.stagnation import startup_trials, trials_without_gain
+from search.study.stagnation import grace_trials, trials_without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
 SEARCH = {"trials": 6, "sampler": "random", "terminator": "stagnation", "patience": 2}
@@ -124,7 +124,7 @@ def test_of_two_objectives_a_trial_is_better_that_none_exceeds_in_both():
 
 def test_no_study_is_stopped_before_its_sampler_has_suggested_by_what_it_saw(folder):
     sweep = sweep_with(trials=9, sampler="tpe")
-    assert startup_trials(sweep.search) == 4
+    assert grace_trials(sweep.search) == 4
     curves = dict.fromkeys(("ERM", "SAM", "SAGM"), flat)
     assert set(carry_on(sweep, folder, curves).values()) == {4 + 2}
 
