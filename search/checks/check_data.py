@@ -1,4 +1,4 @@
-"""What the opened datasets of a sweep make impossible, found before anything is trained."""
+"""What cannot work with the datasets of a sweep, once they are opened."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from training.algorithms import least_samples
 from training.rehearsal import rehearse
 from training.run import Run
 
-# Larger batches of a domain than these are not proposed.
-MORE_SAMPLES = (2, 3, 4, 8, 16, 32)
+# Samples of a domain in a batch that a message may propose.
+PROPOSED_SAMPLES = (2, 3, 4, 8, 16, 32)
 
 
 def check_data(
     sweep: Sweep, plans: Mapping[str, StudyPlan], found: Sequence[DomainDataset]
 ) -> list[Problem]:
-    """Everything about a checked sweep that its datasets decide; reads no image.
+    """All problems of a checked sweep that its datasets decide; reads no image.
 
-    `plans`: those of its studies. `found`: the dataset of each part of the sweep, in the order of
-    the file.
-    Too few images or classes, images that the model or the augmentation cannot take, and a first
-    step that cannot be taken with the smallest batch that the space holds (training.rehearsal).
+    These are too few images or classes, images that the model or the augmentation cannot take,
+    and a first step that fails with the smallest batch of the space (training.rehearsal). plans:
+    of the sweep's studies. found: its datasets, in the order of the file.
     """
     problems = list[Problem]()
     first_steps: dict[Any, str | None] = {}
@@ -54,9 +53,9 @@ def check_data(
 
 
 def check_batches(sweep: Sweep) -> list[Problem]:
-    """Whether every batch of the space holds as many samples of a domain as an algorithm compares.
+    """Batches of the space with fewer samples of a domain than an algorithm compares.
 
-    Said before images are decoded, which may take an hour.
+    This is checked before images are decoded, which may take an hour.
     """
     problems: dict[Problem, None] = {}
     for name, one in by_dataset(sweep).items():
@@ -118,7 +117,7 @@ def _first_steps(
     plans: Mapping[tuple[str, str], StudyPlan],
     known: dict[Any, str | None],
 ) -> Iterator[Problem]:
-    """What is wrong with the first step of each algorithm; steps that are alike are taken once."""
+    """Algorithms whose first step fails; of equal steps only one is tried. known: what failed."""
     found = dict[tuple[KeyPath, str, str], list[str]]()
     for index, algorithm in enumerate(one.algorithms):
         count = smallest_batch(one, algorithm)[2]
@@ -159,7 +158,7 @@ def _steps(run: Run) -> list[Run]:
 def _way_out(
     one: DatasetSweep, dataset: DomainDataset, run: Run, index: int
 ) -> tuple[KeyPath, str, str]:
-    """The key to be named, how a sentence about it begins, and what would help."""
+    """The key to name, the beginning of a sentence about it, and what would help."""
     path, said, count = smallest_batch(one, one.algorithms[index])
     ways = list(_ways_out(one, run, path, count, lambda change: _why_not(change, dataset) is None))
     if not ways:
@@ -174,9 +173,9 @@ def _way_out(
 def _ways_out(
     one: DatasetSweep, run: Run, batch_key: KeyPath, count: int, works: Callable[[Run], bool]
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Keys and words for what would let the step be taken, each tried."""
+    """Keys, and changes of them with which the step works; each has been tried."""
     pieces = run.micro_batches
-    for more in chain(MORE_SAMPLES, [2 * pieces]):
+    for more in chain(PROPOSED_SAMPLES, [2 * pieces]):
         if more > count and more >= pieces and works(_with_batch(run, more)):
             yield batch_key, f"make {dotted(batch_key)} at least {more}"
             break
@@ -192,7 +191,7 @@ def _with_batch(run: Run, count: int) -> Run:
 
 
 def _why_not(run: Run, dataset: DomainDataset) -> str | None:
-    """Why the first step cannot be taken; None if it can."""
+    """Why the first step fails; None if it works."""
     try:
         rehearse(run, dataset)
     except Exception as error:  # each of a thousand models fails in its own way

@@ -30,11 +30,11 @@ from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
 from training import averaging
 from training.algorithms import PARTS, part_hyperparameters
 
-# A grid is listed before it is drawn from.
-MOST_POINTS = 100_000
+# All points of a grid are listed before the first is drawn.
+MAX_POINTS = 100_000
 
-# Lowest and highest value that means anything; from 0 up where nothing is said.
-LIMITS: dict[str, tuple[float, float]] = {
+# Lowest and highest valid value; 0 and infinity for all others.
+BOUNDS: dict[str, tuple[float, float]] = {
     "dropout": (0, 0.99),
     "batch_size": (1, float("inf")),
     "swad_converge": (1, float("inf")),
@@ -49,7 +49,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 
 def check_space(sweep: DatasetSweep) -> list[Problem]:
-    """All that is wrong with search.space and search.first_trials; the algorithms must exist."""
+    """All problems of search.space and search.first_trials; the algorithms must exist."""
     problems = [*_entries(sweep), *_first_trial_names(sweep)]
     if problems:
         return problems
@@ -103,7 +103,7 @@ def _unlisted(sweep: DatasetSweep, name: str) -> str:
 
 
 def _misfit(name: str, range_: Range, type_: type[int] | type[float]) -> str | None:
-    """What is wrong with a range for this hyperparameter."""
+    """What is wrong with a range for this hyperparameter; None if nothing is."""
     values = extremes(range_)
     for value in values:
         if isinstance(value, str):
@@ -115,7 +115,7 @@ def _misfit(name: str, range_: Range, type_: type[int] | type[float]) -> str | N
         for value in values:
             if value != int(value):
                 return f"{name} is a whole number, not {show_value(value)}"
-    lowest, highest = LIMITS.get(name, (0, float("inf")))
+    lowest, highest = BOUNDS.get(name, (0, float("inf")))
     for value in map(float, values):
         if not lowest <= value <= highest:
             bound = f"at least {lowest}" if value < lowest else f"at most {highest}"
@@ -169,16 +169,16 @@ def _not_on_a_grid(sweep: DatasetSweep) -> list[Problem]:
 def _too_many_points(sweep: DatasetSweep) -> Iterator[Problem]:
     for algorithm in sweep.algorithms:
         points = grid_size(study_space(sweep, algorithm))
-        if points > MOST_POINTS:
+        if points > MAX_POINTS:
             yield Problem(
                 ("search", "space"),
                 f"gives {algorithm} a grid of {points:,} points; list fewer values, up to "
-                f"{MOST_POINTS:,} points, or use another sampler",
+                f"{MAX_POINTS:,} points, or use another sampler",
             )
 
 
 def _late_starts(sweep: DatasetSweep) -> list[Problem]:
-    """GGA's window must open while a run lasts, wherever the space puts it."""
+    """GGA must begin before the end of a run, at every value of the space."""
     steps = sweep.training.steps
     found: dict[KeyPath, float] = {}
     for algorithm in sweep.algorithms:
@@ -197,7 +197,7 @@ def _late_starts(sweep: DatasetSweep) -> list[Problem]:
 
 
 def _too_few_evaluations(sweep: DatasetSweep) -> list[Problem]:
-    """SWAD averages nothing before it has seen as many evaluations as it looks at."""
+    """SWAD averages nothing before as many evaluations as swad_converge."""
     training = sweep.training
     evaluations = math.ceil(training.steps / training.evaluate_every)
     found: dict[KeyPath, float] = {}
@@ -230,8 +230,10 @@ def _too_many_pieces(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def smallest_batch(sweep: DatasetSweep, algorithm: str) -> tuple[KeyPath, str, int]:
-    """The key that says how many samples of a domain a batch of the algorithm has, how a sentence
-    about it begins, and the least that it says."""
+    """The fewest samples of a domain that a batch of the algorithm may have.
+
+    Returns the key that says so, the beginning of a sentence about it, and the number.
+    """
     least = int(min(map(float, extremes(study_space(sweep, algorithm)["batch_size"]))))
     if "batch_size" in given_ranges(sweep, algorithm):
         return _where(sweep, algorithm, "batch_size"), f"may be {least}", least
@@ -252,7 +254,7 @@ def _idle_batch_size(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def _unknown(sweep: DatasetSweep, name: str) -> str:
-    """What to say of a name that no listed algorithm has."""
+    """The rest of a sentence about a hyperparameter that no listed algorithm has."""
     listed = ", ".join(sweep.algorithms)
     owners = [part for part in PARTS if name in part_hyperparameters(part)]
     for average in averaging.AVERAGINGS:
@@ -278,7 +280,7 @@ def _unknown(sweep: DatasetSweep, name: str) -> str:
 
 
 def _where(sweep: DatasetSweep, algorithm: str, name: str) -> KeyPath:
-    """The key that says, or would say, where this hyperparameter of the algorithm is searched."""
+    """The key that gives, or would give, the range of a hyperparameter of the algorithm."""
     own = sweep.search.space.get(algorithm)
     nested = isinstance(own, dict) and name in own
     return ("search", "space", algorithm, name) if nested else ("search", "space", name)

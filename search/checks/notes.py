@@ -1,4 +1,4 @@
-"""What a user should know of a sweep before it starts, a sentence each."""
+"""Notes that a launch prints before it starts: what training sees, and what is searched where."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from search.sweep.config_errors import dotted
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
 
-# What DomainBed has its ranges for: these networks on photographs, and one on small images.
+# DomainBed gives ranges for these networks on photographs, and for one on small images.
 RESNETS = ("resnet18", "resnet50", "timm/resnet18", "timm/resnet50")
-SMALL = ("mnist_cnn", ("RotatedMNIST", "ColoredMNIST"))
+SMALL_NETWORK, SMALL_DATASETS = "mnist_cnn", ("RotatedMNIST", "ColoredMNIST")
 
-
-EVERY_METHODS = ("lr", "weight_decay", "dropout", "batch_size")
+# Hyperparameters that every method has.
+COMMON_HYPERPARAMETERS = ("lr", "weight_decay", "dropout", "batch_size")
 
 
 def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
-    """What training sees of each dataset, where that is doubtful, and what is searched."""
+    """What training sees of each dataset, doubts about that, and the ranges that are searched."""
     parts = by_dataset(sweep)
     pairs = zip(parts.values(), found, strict=True)
     said = [note for one, dataset in pairs for note in _images(sweep, one, dataset)]
@@ -34,7 +34,7 @@ def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
 
 
 def unpublished(sweep: Sweep) -> list[str]:
-    """Where ranges are borrowed, or leave a published value out; none where all is as published."""
+    """Ranges that come from elsewhere or leave out a published value."""
     return [*_borrowed_ranges(sweep), *_not_as_published(sweep)]
 
 
@@ -50,8 +50,7 @@ def _images(sweep: Sweep, one: DatasetSweep, dataset: DomainDataset) -> Iterator
 
 
 def _ranges(one: DatasetSweep) -> list[str]:
-    """Where what every method has is searched, and who says so; methods that are alike share a
-    line."""
+    """Ranges of what every method has, with their source; methods with equal ranges share a line."""
     lines: dict[str, list[str]] = {}
     for algorithm in one.algorithms:
         lines.setdefault(_ranges_of(one, algorithm), []).append(algorithm)
@@ -63,7 +62,7 @@ def _ranges(one: DatasetSweep) -> list[str]:
 def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
     space, given = study_space(one, algorithm), given_ranges(one, algorithm)
     by_source: dict[str, list[str]] = {}
-    for name in EVERY_METHODS:
+    for name in COMMON_HYPERPARAMETERS:
         if name in given:
             source = "the sweep's"
         elif name == "batch_size":
@@ -75,7 +74,7 @@ def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
 
 
 def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
-    """Of suggested ranges of the training that come from another network than the sweep's."""
+    """Suggested ranges of the training that were published for another network than the sweep's."""
     names = [
         name
         for name in ("lr", "weight_decay")
@@ -97,7 +96,7 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
             return
         meant, given = "a ResNet-50 pretrained on ImageNet", f"{model.name} from {model.weights}"
     else:
-        if model.name == SMALL[0] and set(on) <= set(SMALL[1]):
+        if model.name == SMALL_NETWORK and set(on) <= set(SMALL_DATASETS):
             return
         meant = "mnist_cnn from random weights on RotatedMNIST and ColoredMNIST, in 5,000 steps"
         given = f"{model.name} from random weights on {' and '.join(on)}"
@@ -119,7 +118,7 @@ class Miss(NamedTuple):
 
 
 def _not_as_published(sweep: Sweep) -> Iterator[str]:
-    """A sentence for each published value that no study can try, as its range leaves it out."""
+    """A sentence for each published value that its range leaves out."""
     missed: dict[Miss, tuple[dict[str, None], dict[str, None]]] = {}
     for dataset, one in by_dataset(sweep).items():
         for algorithm in sweep.algorithms:
@@ -138,7 +137,7 @@ def _misses(one: DatasetSweep, algorithm: str) -> Iterator[Miss]:
 
 
 def _key(one: DatasetSweep, algorithm: str, name: str) -> str:
-    """The key of the sweep file that says, or would say, where it is searched."""
+    """The key of the sweep file that gives, or would give, the range of a hyperparameter."""
     own = one.search.space.get(algorithm)
     if isinstance(own, dict) and name in own:
         return f"search.space.{algorithm}.{name}"
@@ -164,7 +163,7 @@ def _sentence(miss: Miss, algorithms: list[str], on: list[str]) -> str:
 
 
 def _written(range_: Range) -> str:
-    """As a user writes it in a sweep file."""
+    """A range as a user writes it in a sweep file."""
     written = plain(range_)
     if not isinstance(written, dict):
         return show_value(written)

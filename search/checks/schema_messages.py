@@ -1,4 +1,4 @@
-"""Pydantic's findings in our own sentences."""
+"""Pydantic's errors as problems of a sweep file, in plain sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.sweep.config_errors import KeyPath, Problem, dotted, show
 from search.sweep.fields import SHAPES
 from search.sweep.schema import Sweep
 
-# What every run has, and users look for outside of the space.
+# Hyperparameters that users look for outside of search.space.
 SEARCHED = ("lr", "weight_decay", "dropout")
 
 WHOLE = "it must be a whole number"
@@ -37,9 +37,15 @@ MESSAGES = {
     "less_than": "it must be below {lt:g}",
 }
 
+CONTAINERS = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping of names",
+    "tuple_type": "a list",
+}
+
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """One problem for each finding, in the order of the file's keys."""
+    """One problem for each error, in the order of the schema's keys."""
     return [
         _problem(found)
         for found in error.errors(include_url=False)
@@ -56,20 +62,21 @@ def _problem(found: Any) -> Problem:
     if kind == "extra_forbidden":
         return Problem(path, _unknown_key(path))
     if kind == "literal_error":
-        entry = isinstance(path[-1], int)  # of a list
-        choices = typing.get_args(_field(path[:-1] if entry else path).annotation)
-        choices = typing.get_args(choices[0]) if entry else choices
-        return Problem(path, f"is {show(value)}; {way_out(str(value), choices)}")
-    if kind == "value_error":
-        return Problem(path, f"is {show(value)}; {context['error']}")
-    if kind == "model_type":
-        return Problem(path, f"is {show(value)}; it must be a mapping{_such_as(path)}")
-    if kind == "dict_type":
-        return Problem(path, f"is {show(value)}; it must be a mapping of names{_such_as(path)}")
-    if kind == "tuple_type":
-        return Problem(path, f"is {show(value)}; it must be a list{_such_as(path)}")
-    message = MESSAGES.get(kind, found["msg"]).format(**context)
-    return Problem(path, f"is {show(value)}; {message}")
+        text = _choices(path, value)
+    elif kind == "value_error":
+        text = str(context["error"])
+    elif kind in CONTAINERS:
+        text = f"it must be {CONTAINERS[kind]}{_such_as(path)}"
+    else:
+        text = MESSAGES.get(kind, found["msg"]).format(**context)
+    return Problem(path, f"is {show(value)}; {text}")
+
+
+def _choices(path: KeyPath, value: Any) -> str:
+    """The choices of a key, or of an entry of a list, with the nearest to the value."""
+    entry = isinstance(path[-1], int)
+    choices = typing.get_args(_field(path[:-1] if entry else path).annotation)
+    return way_out(str(value), typing.get_args(choices[0]) if entry else choices)
 
 
 def _unknown_key(path: KeyPath) -> str:

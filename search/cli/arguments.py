@@ -1,8 +1,9 @@
-"""What several commands are given."""
+"""Arguments that several commands take, and how commands show a path."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,12 @@ MethodOption = Annotated[
 ]
 PassesOption = Annotated[
     float | None,
-    typer.Option(help="At equal cost: each training run counts up to so many passes."),
+    typer.Option(help="At equal cost: each training run counts up to this many passes."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+
+
+def short_path(location: str) -> str:
+    """A path relative to the current folder, if it lies below it."""
+    path = Path(location)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location

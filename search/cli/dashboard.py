@@ -1,4 +1,4 @@
-"""optuna-dashboard on the studies of a run, also while it runs; the run is only looked at."""
+"""optuna-dashboard on the studies of a run, also while it runs; nothing is written."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from search.run import storage
 from search.run.run_folder import RunFolder
 
 HOST = "127.0.0.1"
-# How often the driver writes a journal of blocks.
+# As often as the driver writes a block of the journal to an object store.
 REFRESH_SECONDS = 10.0
 
 
 class WatchedJournal(BaseJournalBackend):
-    """The journal of a run as its driver writes it, for one JournalStorage that must not write.
+    """The journal of a run, read only, for one JournalStorage.
 
-    The dashboard can delete studies and rename them; here each such request fails.
+    The dashboard can delete and rename studies; with this journal each such request fails.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -34,6 +34,7 @@ class WatchedJournal(BaseJournalBackend):
         self._read = 0.0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """The entries of the journal from this number on."""
         if self._file is not None:
             return self._file.read_logs(log_number_from)
         if self._read and time.monotonic() - self._read < REFRESH_SECONDS:
@@ -44,7 +45,8 @@ class WatchedJournal(BaseJournalBackend):
         return [json.loads(line) for line in lines[log_number_from:]]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise PermissionError("the dashboard of a run only looks at it")
+        """Refuses to write."""
+        raise PermissionError("the dashboard of a run only reads it")
 
 
 def application(folder: RunFolder) -> Any:
@@ -84,4 +86,4 @@ def serve(run: str, port: int) -> None:
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are nothing that the terminal should fill with."""
+        """Requests are not printed."""

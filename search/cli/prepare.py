@@ -1,4 +1,4 @@
-"""`prepare`: brings the images of a dataset to where trials read them, and decodes them."""
+"""The command `prepare`: brings a dataset's images to where trials read them, and decodes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 from rich.progress import DownloadColumn
 from rich.table import Table
@@ -22,7 +24,6 @@ from datasets.domain_dataset import DomainDataset
 from datasets.download import download
 from datasets.mnist import FILES as MNIST_FILES
 from datasets.spelling import shown
-from search.checks.open_datasets import decoded, errors_of_images, progress_bar
 from search.errors import SteppeError, way_out
 from search.screen import console, printable
 from search.sweep.config_errors import show
@@ -32,28 +33,45 @@ DOWNLOAD = "download"  # the source that has torchvision download MNIST
 
 
 def prepare(
-    name: str, source: str, root: Path | None, size: int | None, allow: Collection[str]
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A dataset of `python -m search datasets`.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A folder, a zip or tar archive, or a URL of one."),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Where an archive is unpacked. Without it: `data`.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels of the decoded images. Without it: 224.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
+    ] = None,
 ) -> None:
-    """Checks and decodes a dataset's images, and prints what there is.
+    """Checks a dataset's images and decodes each once, into a cache that all trials share.
 
-    source: a folder, a zip or tar archive, or the URL of one. root: where an archive is unpacked;
-    `data` if not given. size: side in pixels of the decoded images. allow: kinds of findings that
-    are accepted.
+    After an interruption, call it again. Without it, the first launch does the same.
 
-    Raises SteppeError if there is no such dataset, source or room, or for findings not allowed.
+    Example: `python -m search prepare PACS ~/Downloads/PACS.zip --root ~/data`
     """
-    entry = datasets.DATASETS.get(name)
+    from search.checks.open_datasets import decoded, errors_of_images
+
+    entry = datasets.DATASETS.get(dataset)
     if entry is None:
-        raise SteppeError(f"DATASET is {name}; {way_out(name, datasets.DATASETS)}")
+        raise SteppeError(f"DATASET is {dataset}; {way_out(dataset, datasets.DATASETS)}")
     if entry.cache is None:
-        raise SteppeError(f"{name} is bundled: there is nothing to prepare")
+        raise SteppeError(f"{dataset} is bundled: there is nothing to prepare")
     began = time.monotonic()
+    allowed = allow or []
     with errors_of_images():
-        place = _root_of(name, source, root)
-        dataset, folder = decoded(name, place, size, allow)
+        place = _root_of(dataset, source, root)
+        found, folder = decoded(dataset, place, size, allowed)
     assert folder is not None
-    _print_table(dataset)
-    _print_summary(dataset, folder, place, size, allow)
+    _print_table(found)
+    _print_summary(found, folder, place, size, allowed)
     console().print(f"Took {time.monotonic() - began:.1f} s")
 
 
@@ -89,8 +107,10 @@ def _root_of(name: str, source: str, root: Path | None) -> Path:
 
 def _fetch(name: str, url: str, root: Path) -> Path:
     _target(name, url, root)
-    # A folder for each address: another one may end in the same name.
+    # A folder for each URL, as another one may end in the same name.
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+    from search.checks.open_datasets import progress_bar
+
     with progress_bar("fetching", DownloadColumn()) as progress:
         archive = download(url, root.expanduser() / f".steppe-download-{digest}", progress)
     place = _unpack(name, archive, root)

@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import pytest
@@ -9,6 +10,7 @@ from search.errors import SteppeError
 from search.study.resolved_sweep import as_yaml, differences, resolved
 from search.study.study_space import study_space
 from search.sweep.schema import Sweep, json_schema
+from tests.search.command import steppe
 from tests.search.play import first_settings
 
 SWEEP = {
@@ -95,6 +97,7 @@ def test_a_sweep_survives_pickling_and_cannot_be_changed():
 
 def test_the_schema_names_every_key_and_its_choices():
     schema = json_schema()
+    assert json.loads(steppe("schema").stdout) == schema
     sections = schema["$defs"]
     assert set(schema["properties"]) == {*resolved(sweep()), "datasets"}
     assert sections["Search"]["properties"]["sampler"]["enum"] == [

@@ -25,7 +25,7 @@ TWO = ["training-domain", "worst-source-domain"]
         ({"objective": ["last-step", "oracle-best-step"]}, "search.objective is 'oracle-best-st"),
         ({"allow_oracle": True}, "search.allow_oracle is true but has no effect: the objective do"),
         ({"objective": TWO, "scheduler": "asha"}, "search.scheduler is 'asha', which compares"),
-        ({"objective": TWO, "sampler": "cmaes"}, "search.sampler is 'cmaes', which has no use fo"),
+        ({"objective": TWO, "sampler": "cmaes"}, "search.sampler is 'cmaes', which cannot search"),
         ({"objective": TWO, "grace_steps": 100}, "search.grace_steps is 100 but has no effect"),
         ({"objective": [*TWO[:1], "leave-one-domain-out"]}, "search.objective has leave-one-dom"),
         ({"compare_at": "passes", "scheduler": "median"}, "search.compare_at is passes, but med"),

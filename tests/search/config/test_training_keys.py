@@ -21,13 +21,13 @@ from tests.search.refused import SWEEP, space, the_problem
             ["SAM"],
             {"training": {"rho_schedule": "lr", "lr_warmup": 5, "rho_warmup": 9}},
             "training.rho_warmup",
-            "rho does as lr does",
+            "rho follows lr",
         ),
         (
             ["SAM"],
             {"training": {"rho_schedule": "lr", "lr_schedule": "cosine", "rho_floor": 0.1}},
             "training.rho_floor",
-            "rho does as lr does",
+            "rho follows lr",
         ),
         (["ERM"], {"training": {"lr_floor": 0.1}}, "training.lr_floor", "only linear and cosine"),
         (

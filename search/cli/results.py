@@ -1,0 +1,134 @@
+"""Commands that read a run: `results`, `compare`, `importance`, `pareto`, `report`, `dashboard`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.arguments import (
+    Format,
+    FormatOption,
+    MethodOption,
+    PassesOption,
+    RunArgument,
+    RunsArgument,
+    short_path,
+)
+
+
+class By(StrEnum):
+    """The columns of a table of results."""
+
+    held_out = "held-out"
+    dataset = "dataset"
+    method = "method"
+
+
+def results(
+    runs: RunsArgument,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A selection method, again for more. Without it: that of the search's objective."
+        ),
+    ] = None,
+    by: Annotated[By, typer.Option(help="What the columns are.")] = By.held_out,
+    published: Annotated[
+        bool, typer.Option("--published", help="Sets the numbers of papers beside the run's own.")
+    ] = False,
+    passes: PassesOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Prints the accuracy on each held-out domain of the settings that validation chose.
+
+    Of several runs as if they were one, and of runs that are going on.
+
+    Example: `python -m search results runs/quickstart --format latex`
+    """
+    from search.results.print_results import print_results
+
+    print_results(runs, method, format_.value, by.value, published, passes)
+
+
+def compare(
+    runs: RunsArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALGORITHM", help="What the others are compared with; else the first."
+        ),
+    ] = None,
+    method: MethodOption = None,
+    passes: PassesOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Says whether algorithms differ, on these held-out domains and on domains like these.
+
+    Prints differences with corrected intervals: of all to one, of the best to all; and mean ranks.
+
+    Example: `python -m search compare runs/pacs --against ERM`
+    """
+    from search.results.print_results import print_comparison
+
+    print_comparison(runs, against, method, format_.value, passes)
+
+
+def importance(
+    runs: RunsArgument,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Says how much of the variation of the objective each hyperparameter explains (fANOVA).
+
+    Example: `python -m search importance runs/quickstart`
+    """
+    from search.results.print_results import print_importance
+
+    print_importance(runs, format_.value)
+
+
+def pareto(
+    runs: RunsArgument,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Prints the trials of a search with two objectives that no other beats in both.
+
+    Example: `python -m search pareto runs/two-objectives`
+    """
+    from search.results.print_results import print_pareto
+
+    print_pareto(runs, format_.value)
+
+
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write. Without it: `report.html` in the run.")
+    ] = None,
+) -> None:
+    """Writes one HTML file: the answer, tables, figures, failures, cost, and how it was made.
+
+    It needs nothing else to be opened. Also while the sweep runs.
+
+    Example: `python -m search report runs/quickstart`
+    """
+    from search.report.page import write
+
+    print(f"Report: {short_path(write(run, output))}")
+
+
+def dashboard(
+    run: RunArgument,
+    port: Annotated[int, typer.Option(help="Where it is served on 127.0.0.1; 0: any.")] = 8080,
+) -> None:
+    """Opens Optuna's dashboard on the studies of a run, also while it runs.
+
+    It only looks: nothing in the run can be changed there.
+
+    Example: `python -m search dashboard runs/quickstart`
+    """
+    from search.cli.dashboard import serve
+
+    serve(run, port)

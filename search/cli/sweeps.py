@@ -1,0 +1,84 @@
+"""Commands that run a sweep: `launch`, `resume`, `status`.
+
+Commands import what they need when they are called, so that each starts as fast as it can.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.arguments import AddressOption, RunArgument, short_path
+
+TRIALS_FAILED, STOPPED = 1, 130  # exit statuses
+
+
+def launch(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep file, see `configs/`.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value: `search.trials=8`."),
+    ] = None,
+    address: AddressOption = None,
+    output: Annotated[
+        str | None, typer.Option(help="The run's folder. Without it: `runs/NAME`.")
+    ] = None,
+) -> None:
+    """Runs a sweep and prints the table of its results.
+
+    Launching the same file again continues where the run was stopped.
+
+    Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
+    """
+    from search.checks.load_sweep import load
+    from search.driver.launch import default_output
+    from search.driver.launch import launch as run
+    from search.run.run_folder import RunFolder
+
+    sweep = load(config, set_ or [])
+    folder = RunFolder.create(output or default_output(sweep))
+    keys = [tuple(given.partition("=")[0].split(".")) for given in set_ or []]
+    complete = run(sweep, folder, address, str(config), keys)
+    _finish(folder.uri, complete)
+
+
+def resume(run: RunArgument, address: AddressOption = None) -> None:
+    """Continues a sweep that was stopped or killed; no trial is lost or counted twice.
+
+    Example: `python -m search resume runs/quickstart`
+    """
+    from search.driver.launch import resume as go_on
+
+    folder, complete = go_on(run, address)
+    _finish(folder.uri, complete)
+
+
+def status(run: RunArgument) -> None:
+    """Shows how far a sweep is, also while it runs.
+
+    Example: `python -m search status runs/quickstart`
+    """
+    from search.cli.status import print_status
+
+    print_status(run)
+
+
+def _finish(location: str, complete: bool) -> None:
+    """Prints the results; exits with a status of its own if trials failed or the sweep stopped."""
+    uri = short_path(location)
+    from search.results.print_results import print_results
+    from search.run import tables
+    from search.run.run_folder import RunFolder
+
+    if not complete:
+        print(f"\nStopped. `python -m search resume {uri}` goes on.")
+        raise typer.Exit(STOPPED)
+    print_results([uri])
+    states = tables.read_trials(RunFolder(uri))["state"].value_counts()
+    failed = int(states.get("failed", 0))
+    print(f"\nTables: {uri}/trials, {uri}/evaluations, {uri}/selection.parquet")
+    if failed:
+        print(f"{failed} trials failed; why: pandas.read_parquet('{uri}/trials').reason")
+        raise typer.Exit(TRIALS_FAILED)
