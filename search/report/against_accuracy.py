@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import spearmanr
 
-from search.report.figure import INK, STAR, Figure, label, log_axis, looks, panels, place
+from search.report.figure import INK, STAR, Figure, label, log_axis, panels, position, styles_of
 from search.report.reported_run import ReportedRun
 
 COLUMNS = 3
@@ -40,7 +40,7 @@ def _drawing(
     titles: of the panel of each held-out domain. algorithms: all of the run. axis: how plotly draws
     x.
     """
-    looks_ = looks(algorithms)
+    styles = styles_of(algorithms)
     columns = min(COLUMNS, len(titles))
     figure = panels(list(titles.values()), columns, 300)
     named: set[str] = set()
@@ -50,7 +50,7 @@ def _drawing(
             points = here[here["algorithm"] == algorithm]
             if points.empty:
                 continue
-            look = looks_[algorithm]
+            style = styles[algorithm]
             starred = points["trial"].isin(selected)
             for some, star in ((points[~starred], False), (points[starred], True)):
                 figure.add_scatter(
@@ -61,8 +61,8 @@ def _drawing(
                     legendgroup=algorithm,
                     showlegend=not star and algorithm not in named,
                     marker={
-                        "color": look.colour,
-                        "symbol": STAR if star else look.symbol,
+                        "color": style.colour,
+                        "symbol": STAR if star else style.symbol,
                         "size": 14 if star else 7,
                         "line": {"color": INK, "width": 1 if star else 0},
                     },
@@ -71,7 +71,7 @@ def _drawing(
                         for seed, number in zip(some["seed"], some["number"], strict=True)
                     ],
                     hovertemplate="%{text}<br>%{x:.4~g}, held-out %{y:.1%}<extra></extra>",
-                    **place(panel, columns),
+                    **position(panel, columns),
                 )
             named.add(algorithm)
     figure.update_xaxes(nticks=6, **axis)

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import INK, STAR, Figure, Look, dress, label, looks, panels, place
+from search.report.figure import (
+    INK,
+    STAR,
+    Figure,
+    Style,
+    apply_theme,
+    label,
+    panels,
+    position,
+    styles_of,
+)
 from search.report.reported_run import ReportedRun, averaged_first
 
 SHOWN_AT_ONCE = 6
@@ -28,7 +38,7 @@ def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
     if shown.empty:
         return None
     rows = run.evaluations[run.evaluations["trial"].isin(shown["trial"])]
-    looks_ = looks(run.algorithms)
+    styles = styles_of(run.algorithms)
     left_out = []
     if len(ranked) > len(kept) >= MOST_ALGORITHMS:
         left_out.append(f"the {len(ranked) - len(kept)} algorithms of the lowest accuracy")
@@ -42,7 +52,7 @@ def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
         "accuracy on the held-out domain's in split, at the steps where it was measured. A star is "
         "the selected step. One click on a name shows or hides it; two show it alone.",
         {
-            label(dataset): _drawing(group, rows, kept, looks_)
+            label(dataset): _drawing(group, rows, kept, styles)
             for dataset, group in shown.groupby("dataset", sort=False, observed=True)
         },
         f"Not drawn: {' and '.join(left_out)}." if left_out else "",
@@ -50,7 +60,7 @@ def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
 
 
 def _drawing(
-    chosen: pd.DataFrame, evaluations: pd.DataFrame, ranked: Sequence[str], looks_: dict[str, Look]
+    chosen: pd.DataFrame, evaluations: pd.DataFrame, ranked: Sequence[str], styles: dict[str, Style]
 ) -> go.Figure:
     domains = list(dict.fromkeys(chosen["held_out"]))
     titles = [
@@ -66,7 +76,7 @@ def _drawing(
     validation = _by_step(out)
     accuracy = _by_step(held_out)
     for algorithm in ranked:
-        look = looks_[algorithm]
+        style = styles[algorithm]
         for row, domain in enumerate(domains, start=1):
             group = chosen[(chosen["algorithm"] == algorithm) & (chosen["held_out"] == domain)]
             if group.empty:
@@ -84,8 +94,8 @@ def _drawing(
                     **line,
                     **common,
                     mode="lines+markers",
-                    line={"color": look.colour, "dash": look.dash, "width": 1.8},
-                    marker={"symbol": look.symbol, "size": 5, "color": look.colour},
+                    line={"color": style.colour, "dash": style.dash, "width": 1.8},
+                    marker={"symbol": style.symbol, "size": 5, "color": style.colour},
                     showlegend=algorithm not in named,
                     row=row,
                     col=column,
@@ -97,7 +107,7 @@ def _drawing(
                     marker={
                         "symbol": STAR,
                         "size": 13,
-                        "color": look.colour,
+                        "color": style.colour,
                         "line": {"color": INK, "width": 1},
                     },
                     showlegend=False,
@@ -108,7 +118,7 @@ def _drawing(
     figure.update_yaxes(tickformat=".0%")
     figure.update_xaxes(showticklabels=True)
     figure.update_xaxes(title_text="step", row=len(domains))
-    return dress(figure, int(figure.layout.height))
+    return apply_theme(figure, int(figure.layout.height))
 
 
 def _by_step(rows: pd.DataFrame) -> dict[str, pd.Series]:
@@ -148,7 +158,7 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
     ended = run.trials[run.trials["objective"].notna()]
     if ended.empty:
         return None
-    looks_ = looks(run.algorithms)
+    styles = styles_of(run.algorithms)
     datasets = [name for name in run.datasets if name in set(ended["dataset"])]
     columns = min(HISTORY_COLUMNS, len(datasets))
     figure = panels(datasets, columns, 320)
@@ -161,22 +171,22 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
                 continue
             best = _mean_best(rows)
             ends.append(best.iloc[-1])
-            look = looks_[algorithm]
+            style = styles[algorithm]
             figure.add_scatter(
                 x=list(range(1, len(best) + 1)),
                 y=best.round(5).tolist(),
                 mode="lines+markers",
-                line={"color": look.colour, "dash": look.dash, "shape": "hv", "width": 1.8},
-                marker={"symbol": look.symbol, "size": 6, "color": look.colour},
+                line={"color": style.colour, "dash": style.dash, "shape": "hv", "width": 1.8},
+                marker={"symbol": style.symbol, "size": 6, "color": style.colour},
                 name=label(algorithm),
                 legendgroup=algorithm,
                 visible=True if ranked.index(algorithm) < MOST_ALGORITHMS else "legendonly",
                 showlegend=algorithm not in named,
                 hovertemplate=f"{label(algorithm)}<br>%{{x}} trials: %{{y:.1%}}<extra></extra>",
-                **place(panel, columns),
+                **position(panel, columns),
             )
             named.add(algorithm)
-        figure.update_yaxes(range=_range(ends), **place(panel, columns))
+        figure.update_yaxes(range=_range(ends), **position(panel, columns))
     figure.update_xaxes(title_text="trials of a study", rangemode="tozero")
     figure.update_yaxes(tickformat=".1%")
     return Figure(

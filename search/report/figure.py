@@ -1,4 +1,4 @@
-"""What the figures of a report share: how the page gets them, their looks, their marks.
+"""What the figures of a report share: how the page gets them, the style of each algorithm, marks.
 
 Colours are names of the style sheet (`var(--ink)`); the page puts in those of light or dark.
 """
@@ -48,7 +48,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How an algorithm is drawn, the same in all figures: never by its colour alone."""
 
     colour: str
@@ -56,10 +56,10 @@ class Look:
     symbol: str
 
 
-def looks(algorithms: Sequence[str]) -> dict[str, Look]:
-    """A look for each algorithm; 32 differ from each other."""
+def styles_of(algorithms: Sequence[str]) -> dict[str, Style]:
+    """A style for each algorithm; the first 32 differ."""
     return {
-        name: Look(
+        name: Style(
             f"var(--series-{i % COLOURS})",
             _DASHES[(i + i // COLOURS) % len(_DASHES)],
             _SYMBOLS[i % len(_SYMBOLS)],
@@ -89,11 +89,11 @@ def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> 
         horizontal_spacing=0.11 if columns > 1 else 0,
         **options,
     )
-    return dress(figure, total + _MARGIN_PX)
+    return apply_theme(figure, total + _MARGIN_PX)
 
 
-def dress(figure: go.Figure, height: int) -> go.Figure:
-    """Gives a drawing the looks of the page."""
+def apply_theme(figure: go.Figure, height: int) -> go.Figure:
+    """Applies the theme of the page to a drawing."""
     figure.update_layout(
         template="none",
         height=height,
@@ -118,6 +118,6 @@ def log_axis(low: float, high: float) -> dict[str, Any]:
     return {"type": "log", "dtick": 1 if high > 50 * low else "D2", "tickformat": form}
 
 
-def place(panel: int, columns: int) -> dict[str, int]:
+def position(panel: int, columns: int) -> dict[str, int]:
     """Row and column of a panel, as plotly counts them."""
     return {"row": panel // columns + 1, "col": panel % columns + 1}

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.report.against_accuracy import COLUMNS, MOST_POINTS, crowded
-from search.report.figure import INK, STAR, Figure, label, looks, panels, place
+from search.report.figure import INK, STAR, Figure, label, panels, position, styles_of
 from search.report.reported_run import ReportedRun
 from search.results.fronts import VALUES, on_front, two_objectives
 
@@ -41,7 +41,7 @@ def front(run: ReportedRun) -> Figure | None:
 
 
 def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.Figure:
-    looks_ = looks(run.algorithms)
+    styles = styles_of(run.algorithms)
     selected = run.selected
     domains = list(dict.fromkeys(rows["held_out"]))
     columns = min(COLUMNS, len(domains))
@@ -57,16 +57,16 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
                 if points.empty:
                     continue
                 points = points.sort_values("objective")
-                look = looks_[algorithm]
+                style = styles[algorithm]
                 stars = [trial in selected for trial in points["trial"]]
                 figure.add_scatter(
                     x=points["objective"].round(5).tolist(),
                     y=points["objective_2"].round(5).tolist(),
                     mode="lines+markers" if line else "markers",
-                    line={"color": look.colour, "dash": look.dash, "width": 1.5, "shape": "vh"},
+                    line={"color": style.colour, "dash": style.dash, "width": 1.5, "shape": "vh"},
                     marker={
-                        "color": look.colour,
-                        "symbol": [STAR if star else look.symbol for star in stars],
+                        "color": style.colour,
+                        "symbol": [STAR if star else style.symbol for star in stars],
                         "size": [14 if star else 8 if line else 6 for star in stars],
                         "line": {"color": INK, "width": [1 if star else 0 for star in stars]},
                     },
@@ -79,7 +79,7 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
                         for seed, number in zip(points["seed"], points["number"], strict=True)
                     ],
                     hovertemplate="%{text}<br>%{x:.1%}, %{y:.1%}<extra></extra>",
-                    **place(panel, columns),
+                    **position(panel, columns),
                 )
                 named |= {algorithm} if line else set()
     figure.update_xaxes(title_text=names[0], tickformat=".0%", nticks=6)

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.errors import SteppeError
-from search.report.figure import INK, Figure, dress, label
+from search.report.figure import INK, Figure, apply_theme, label
 from search.report.reported_run import ReportedRun
 from search.results.hyperparameter_importance import importance as importances
 
@@ -62,7 +62,7 @@ def _drawing(found: pd.DataFrame) -> go.Figure:
             colorbar={"tickformat": ".0%", "outlinewidth": 0, "thickness": 14},
         )
     )
-    dress(figure, 110 + 30 * len(table))
+    apply_theme(figure, 110 + 30 * len(table))
     figure.update_xaxes(showgrid=False, ticks="", side="top", type="category")
     figure.update_yaxes(showgrid=False, type="category")
     return figure

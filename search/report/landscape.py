@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels, place
+from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels, position
 from search.report.reported_run import ReportedRun, searched
 from search.results.formats import DIGITS, cell_text
 from search.space.ranges import Interval, Range
@@ -83,7 +83,7 @@ def _drawing(
     every = pd.concat([points[column] for _, points in found.values()])
     lowest = min(float(every.quantile(_DARKEST)), -0.01)
     for panel, (algorithm, ((x, y), points)) in enumerate(found.items()):
-        where = place(panel, columns)
+        where = position(panel, columns)
         points, best = _fewer(points, selected)
         lost = stopped[stopped["algorithm"] == algorithm].tail(MOST_POINTS)
         if y:

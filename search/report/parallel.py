@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import INK, MUTED, PAPER, Figure, dress, label
+from search.report.figure import INK, MUTED, PAPER, Figure, apply_theme, label
 from search.report.reported_run import ReportedRun, searched
 from search.results.formats import cell_text
 from search.space.ranges import Interval, Range
@@ -79,7 +79,7 @@ def _drawing(scores: pd.DataFrame, space: Mapping[str, Range]) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
             showlegend=False,
         )
-    dress(figure, 400)
+    apply_theme(figure, 400)
     figure.update_layout(
         margin={"l": 60, "r": 60, "t": 50, "b": 20},
         hovermode="closest",

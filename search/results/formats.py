@@ -35,14 +35,14 @@ class Text:
 class Grid:
     """A table of text.
 
-    apart: rows of another origin, set off from the others. left: how many of the first columns are
+    published: rows of papers, set off from the others. left: how many of the first columns are
     aligned to the left. notes: lines below.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
-    apart: tuple[tuple[Text, ...], ...] = ()
+    published: tuple[tuple[Text, ...], ...] = ()
     notes: tuple[str, ...] = ()
     left: int = 1
 
@@ -88,9 +88,9 @@ def write_table(document: Document, stream: TextIO) -> None:
             table.add_row(
                 *(Styled.assemble((printable(cell.text), styles[cell.mark])) for cell in row)
             )
-        if grid.apart:
+        if grid.published:
             table.add_section()
-        for row in grid.apart:
+        for row in grid.published:
             table.add_row(*(Styled(printable(cell.text), style="dim") for cell in row))
         console.print(table)
         for note in grid.notes:
@@ -98,13 +98,15 @@ def write_table(document: Document, stream: TextIO) -> None:
 
 
 def write_markdown(document: Document, stream: TextIO) -> None:
-    """Tables in GitHub's Markdown: the second best in `<u>`, rows of other origin in italics."""
+    """Tables in GitHub's Markdown: the second best in `<u>`, rows of papers in italics."""
     around = {"best": "**{}**", "second": "<u>{}</u>", None: "{}"}
     parts = []
     for grid in document.grids:
         # Escaped before the marks are put in.
         rows = [[around[cell.mark].format(_md(cell.text)) for cell in row] for row in grid.rows]
-        rows += [[f"*{_md(cell.text)}*" if cell.text else "" for cell in row] for row in grid.apart]
+        rows += [
+            [f"*{_md(cell.text)}*" if cell.text else "" for cell in row] for row in grid.published
+        ]
         header = [_md(name) for name in grid.header]
         parts.append(f"### {_md(grid.title)}\n\n{_pipes([header, *rows], grid.left)}")
         if grid.notes:
@@ -119,8 +121,8 @@ def write_latex(document: Document, stream: TextIO) -> None:
     """
     for grid in document.grids:
         rows = [_tex_line(row) for row in grid.rows]
-        if grid.apart:
-            rows += [r"\midrule", *(_tex_line(row) for row in grid.apart)]
+        if grid.published:
+            rows += [r"\midrule", *(_tex_line(row) for row in grid.published)]
         align = "l" * grid.left + "c" * (len(grid.header) - grid.left)
         body = [
             r"\begin{table}",

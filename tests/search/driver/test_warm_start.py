@@ -120,7 +120,7 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
     finish(ledger, folder, ledger.next(), 0.5)
     for table in summary(load(folder.uri), methods=["training-domain", "last-step"]).tables:
         (note,) = [note for note in table.notes if "not the honest protocol" in note]
-        assert "trained and validated on the domain that it holds out" in note
+        assert "trained and validated on the domain that they hold out" in note
 
     # What was shaped by those labels stays so in whatever begins with it.
     with pytest.raises(SteppeError, match="were shaped by labels of its held-out domains"):

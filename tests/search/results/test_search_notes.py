@@ -1,0 +1,94 @@
+"""What tables say of where the settings came from."""
+
+import json
+
+import pytest
+
+from search.report.method_tables import by_method
+from search.report.reported_run import read
+from search.results import compare, load, summary
+from search.results.loading import main_method
+from search.results.notes import saw_held_out
+from search.results.print_results import print_comparison, print_results
+from search.run import manifest
+from search.run.run_folder import MANIFEST, RunFolder
+from search.sweep.schema import Search, Sweep
+from tests.search import written_run
+
+HONEST = [
+    {},
+    {"share": "none", "warm_start": None, "seed_reduction": None},
+    {"share": "seeds"},
+    {"warm_start": {"runs": ["/a"], "settings": 3, "held_out": "same"}},
+    {"seed_reduction": 3},
+]
+MARKED = [
+    {"share": "domains"},
+    {"warm_start": {"runs": ["/a"], "settings": 3, "held_out": "any"}},
+]
+
+
+def written(place, search):
+    return written_run.write(place, written_run.sweep(search={"trials": 4, **search})).uri
+
+
+def notes_of(run):
+    return [table.notes for by in ("held-out", "method") for table in summary(load(run), by).tables]
+
+
+@pytest.mark.parametrize("search", HONEST)
+def test_what_passes_between_studies_of_one_held_out_domain_is_honest(tmp_path, search):
+    assert saw_held_out(Search.model_validate(search)) == []
+    for notes in notes_of(written(tmp_path / "run", search)):
+        assert not [note for note in notes if "honest" in note]
+        luck = [note for note in notes if "leave out the luck of the search" in note]
+        tied = search.get("share") == "seeds" or search.get("seed_reduction") is not None
+        assert bool(luck) == tied
+
+
+@pytest.mark.parametrize("search", MARKED)
+def test_what_held_out_labels_have_shaped_is_marked_in_every_table(tmp_path, search, capsys):
+    assert len(saw_held_out(Search.model_validate(search))) == 1
+    run = written(tmp_path / "run", search)
+    tables = notes_of(run)
+    tables += [table.notes for shown in by_method(read(run))[0] for table in shown.tables]
+    for notes in tables:
+        assert len([note for note in notes if ": not the honest protocol, " in note]) == 1
+    assert len(compare(load(run), "SAGM", "ERM"))
+    print_comparison([run], None, "training-domain", "table")
+    assert "not the honest protocol" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("objective", "method"),
+    [
+        ("training-domain", "training-domain"),
+        ("worst-source-domain", "worst-source-domain"),
+        ("leave-one-domain-out", "leave-one-domain-out"),
+        (["last-step", "worst-source-domain"], "last-step"),
+        ("oracle", "training-domain"),
+    ],
+)
+def test_results_are_by_the_objective_unless_it_sees_the_held_out_domain(
+    tmp_path, capsys, objective, method
+):
+    run = written(tmp_path / "run", {"objective": objective})
+    print_results([run])
+    assert f"{method} selection" in capsys.readouterr().out.splitlines()[0]
+    print_comparison([run], None, None, "table")
+    assert f"{method} selection" in capsys.readouterr().out.splitlines()[0]
+    assert set(read(run).main["method"]) == {method}
+    sweeps = [
+        Sweep.model_validate(written_run.sweep(search=search))
+        for search in ({"objective": objective}, {})
+    ]
+    assert main_method(sweeps) == "training-domain"
+
+
+def test_the_manifest_says_it_too(tmp_path):
+    folder = RunFolder(tmp_path)
+    manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))
+    (why,) = json.loads(folder.read_bytes(MANIFEST))["saw_held_out"]
+    assert "share: domains" in why
+    manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))  # a resume
+    assert json.loads(folder.read_bytes(MANIFEST))["saw_held_out"] == [why]
