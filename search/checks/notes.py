@@ -50,7 +50,7 @@ def _images(sweep: Sweep, one: DatasetSweep, dataset: DomainDataset) -> Iterator
 
 
 def _ranges(one: DatasetSweep) -> list[str]:
-    """Ranges of what every method has, with their source; methods with equal ranges share a line."""
+    """Ranges of what every method has, with their source; methods with equal ranges in one line."""
     lines: dict[str, list[str]] = {}
     for algorithm in one.algorithms:
         lines.setdefault(_ranges_of(one, algorithm), []).append(algorithm)

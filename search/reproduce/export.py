@@ -22,10 +22,10 @@ from models import exported
 from models.exported import Exported, Images
 from search.checks.open_datasets import open_dataset
 from search.errors import SteppeError
-from search.reproduce import predictions, surroundings
+from search.reproduce import predictions
+from search.reproduce.differences import changes, compare
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
-from search.reproduce.repeat import repeat
-from search.reproduce.rerun import judged, settings
+from search.reproduce.rerun import repeat
 from search.results.loading import DEFAULT_METHOD, main_method
 from search.results.selection import rule_of, select
 from search.run import manifest
@@ -40,7 +40,7 @@ from training.predictions import predict
 
 @dataclass(frozen=True)
 class Selected:
-    """A trial and the step of it that a method of selection chooses."""
+    """A trial, and its step that a selection method chooses."""
 
     trial: RecordedTrial
     step: int
@@ -48,11 +48,12 @@ class Selected:
 
     @property
     def weights(self) -> str:
+        """Its result: `average` of its weights, or `iterate`."""
         return "average" if self.trial.averaged else "iterate"
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The evaluations of just these weights."""
+        """The evaluations of these weights."""
         table = self.trial.evaluations
         chosen = table[(table["step"] == self.step) & (table["weights"] == self.weights)]
         return [
@@ -65,12 +66,10 @@ def export(
 ) -> bool:
     """Writes a model and what builds it; True if its accuracy is the table's.
 
-    Args:
-        run: folder or URI.
-        name: a trial, or a study, whose winner is taken; None: of the run's only study.
-        method: of selection; says the step too. None: that of the search's objective.
-        output: the folder to write; without it `exported/TRIAL`.
-        predicted: whether the predictions of all samples are written beside it.
+    run: folder or URI. name: a trial, or a study, whose winner is taken; None: the winner of the
+    run's only study. method: the selection method, which also chooses the step; None: that of the
+    search's objective. output: the folder to write; None: `exported/TRIAL`. predicted: whether the
+    predictions of all samples are written too.
 
     Raises SteppeError if nothing can be chosen, or the model cannot be made or written.
     """
@@ -83,8 +82,8 @@ def export(
     if place.exists() and not place.is_dir():
         raise SteppeError(f"the output {place} is a file; give a folder with --output")
     dataset = open_dataset(trial.plan.dataset)
-    print(f"{trial.name}, step {chosen.step} by {method}: {settings(trial)}")
-    for line in surroundings.differences(ended.folder, trial, dataset):
+    print(f"{trial.name}, step {chosen.step} by {method}: {trial.settings}")
+    for line in changes(ended.folder, trial, dataset):
         print(f"Not as it was: {line}")
     state, agrees = _weights(ended.folder, chosen, dataset)
     try:
@@ -129,8 +128,10 @@ def _selected(ended: EndedRun, name: str | None, method: str) -> Selected:
 def _weights(
     folder: RunFolder, chosen: Selected, dataset: DomainDataset
 ) -> tuple[dict[str, Tensor], bool]:
-    """Those that the run has kept, if they are of the step, or else those of a repetition; and
-    whether this came to the numbers of the table."""
+    """The chosen weights: kept by the run, or else of a repetition.
+
+    Also returns whether the repetition has the numbers of the tables.
+    """
     if _kept(chosen):
         try:
             state = read_weights(folder, chosen.trial.name)
@@ -141,15 +142,15 @@ def _weights(
         except SafetensorError as error:
             print(f"The kept weights are damaged ({error})")
     repeated = repeat(chosen.trial, dataset, "best" if chosen.trial.averaged else chosen.step)
-    agreement = judged(chosen.trial, repeated)
+    agreement = compare(chosen.trial, repeated.evaluations, repeated.state)
     print("\n".join(["Weights: trained again", *agreement.sentences()]))
     if repeated.weights is None:
         raise SteppeError(f"{chosen.trial.name} diverged here, so there is no model to export")
-    return repeated.weights, agreement.whole
+    return repeated.weights, agreement.agrees
 
 
 def _kept(chosen: Selected) -> bool:
-    """Whether the run would have kept the weights of just this step."""
+    """Whether search.keep_weights keeps the weights of this step."""
     row = chosen.trial.row
     match chosen.trial.plan.search.keep_weights:
         case "best":
@@ -167,7 +168,7 @@ def _write(
     state: Mapping[str, Tensor],
     predicted: bool,
 ) -> bool:
-    """Writes the files, and loads them as a user does; True if the scores are the table's."""
+    """Writes the files and loads them as a user does; True if the accuracy is the table's."""
     run = chosen.trial.spec.run
     with torch.device("meta"):
         outline = models.build(
@@ -209,7 +210,7 @@ def _write(
 
 
 def _check(model: Exported, parts: list[Part], chosen: Selected, device: torch.device) -> bool:
-    """Whether the loaded model is as accurate as the table says, on the smallest scored split."""
+    """Whether the loaded model is as accurate as the table says, on the smallest split of it."""
     row = min(chosen.rows, key=lambda row: row["count"])
     (part,) = (p for p in parts if (p.domain.name, p.split) == (row["domain"], row["split"]))
     (score,) = evaluate(model, [part], device)
@@ -222,7 +223,7 @@ def _check(model: Exported, parts: list[Part], chosen: Selected, device: torch.d
 
 
 def _device(name: str) -> torch.device:
-    """The run's device; where there is none, the CPU is enough to evaluate."""
+    """The run's device, or the CPU if it is not here."""
     try:
         return device_of(name)
     except ValueError:
@@ -230,7 +231,7 @@ def _device(name: str) -> torch.device:
 
 
 def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
-    """What a reader of the card wants to know of the model's origin."""
+    """Where the model comes from, for its card."""
     trial = chosen.trial
     study = trial.spec.study
     numbers = ("domain", "role", "split", "accuracy", "loss", "count")
@@ -251,7 +252,7 @@ def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
 
 
 def _move(aside: Path, place: Path) -> None:
-    """Puts the files in the place of those of an earlier export."""
+    """Moves the files to their place; those of an earlier export are replaced or removed."""
     place.mkdir(exist_ok=True)
     for name in (exported.CARD, exported.WEIGHTS, predictions.PREDICTIONS):
         if (aside / name).exists():

@@ -1,4 +1,4 @@
-"""What an exported model says of every sample, as a table."""
+"""The table of an exported model's predictions for every sample."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def write(
     found: Sequence[Predictions],
     files: Mapping[str, Sequence[str]],
 ) -> None:
-    """Writes a row per sample; `files`: of each domain, if its samples are files."""
+    """Writes a row per sample. files: of each domain whose samples are files (see `files_of`)."""
     with pq.ParquetWriter(path, SCHEMA) as writer:
         for own in found:
             indices, domain = own.part.indices, own.part.domain.name
             names = files.get(domain)
             count = len(indices)
             columns = {
-                "trial": _same(trial, count),
+                "trial": _repeated(trial, count),
                 "step": np.full(count, step),
-                "domain": _same(domain, count),
-                "role": _same(own.part.role, count),
-                "split": _same(own.part.split, count),
+                "domain": _repeated(domain, count),
+                "role": _repeated(own.part.role, count),
+                "split": _repeated(own.part.split, count),
                 "index": indices,
                 "file": [names[i] for i in indices] if names else pa.nulls(count, pa.string()),
                 "label": _coded(own.labels, classes),
@@ -69,9 +69,9 @@ def write(
 
 
 def files_of(given: Dataset) -> dict[str, list[str]]:
-    """The file of each image, from its domain's folder, by domain; none where images are no files.
+    """The file of each image in its domain's folder, by domain; empty if images are not files.
 
-    The dataset has been loaded, so that its cache is there.
+    The dataset must have been opened before.
     """
     folder = datasets.prepare(given.name, given.root, given.size, given.allow)
     if folder is None:
@@ -85,7 +85,7 @@ def files_of(given: Dataset) -> dict[str, list[str]]:
     return found
 
 
-def _same(text: str, count: int) -> pa.DictionaryArray:
+def _repeated(text: str, count: int) -> pa.DictionaryArray:
     return _coded(np.zeros(count, np.int64), [text])
 
 

@@ -1,4 +1,4 @@
-"""A trial as the tables of its run have it."""
+"""A trial as the tables of its run record it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from search.study.plan import StudyPlan, TrialSpec, plans
 from search.study.study import Study
 from search.sweep.schema import Sweep
 
-NAMES = ("dataset", "model", "algorithm", "held_out", "seed")  # of a study
-KEYS = ["step", "weights", "domain", "split"]
+STUDY_COLUMNS = ("dataset", "model", "algorithm", "held_out", "seed")
 
 
 @dataclass(frozen=True)
 class RecordedTrial:
-    """A trial that has ended: what it was told, and its rows.
+    """A trial that has ended: its spec and its rows.
 
     row: of `trials`. evaluations: of its own run, not of its folds; `weights` is never null.
     """
@@ -33,11 +32,18 @@ class RecordedTrial:
 
     @property
     def name(self) -> str:
+        """Its name in files and tables."""
         return self.spec.trial
 
     @property
     def plan(self) -> StudyPlan:
+        """The plan of its study."""
         return self.spec.plan
+
+    @property
+    def settings(self) -> str:
+        """Its hyperparameters on one line."""
+        return ", ".join(f"{key} {value}" for key, value in self.spec.values.items())
 
     @property
     def averaged(self) -> bool:
@@ -47,7 +53,7 @@ class RecordedTrial:
 
 @dataclass(frozen=True)
 class EndedRun:
-    """A run that no driver is at work on, and its tables."""
+    """A run that no driver works on, and its tables."""
 
     folder: RunFolder
     sweep: Sweep
@@ -55,10 +61,12 @@ class EndedRun:
     evaluations: pd.DataFrame
 
     def full_name(self, given: str, kinds: Iterable[str] = ("trial",)) -> str:
-        """The trial, or what else of `kinds` (columns of `trials`), that `given` names or ends.
+        """The full name of the one trial that is called `given`, or ends in it.
 
-        A domain may be given as tables print it, or as it is in names of files. Raises SteppeError
-        if none does, or more than one.
+        kinds: columns of `trials` that are searched. A domain may be given as tables print it, or
+        as names of files have it.
+
+        Raises SteppeError if there is no such name, or more than one.
         """
         known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
         if given in known:
@@ -88,10 +96,11 @@ class EndedRun:
         raise SteppeError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
 
     def _titles(self, kinds: Iterable[str]) -> dict[str, str]:
-        """What tables print of each trial or study, joined by dots as their names are."""
+        """What tables print of each trial or study, joined by dots, by its name."""
         studies = self.trials.drop_duplicates("study").to_dict("records")
         of_study = {
-            str(row["study"]): Study(*(row[name] for name in NAMES)).title for row in studies
+            str(row["study"]): Study(*(row[name] for name in STUDY_COLUMNS)).title
+            for row in studies
         }
         rows = self.trials[["trial", "study", "number"]].itertuples(index=False)
         of_trial = {str(trial): f"{of_study[str(study)]}.{number}" for trial, study, number in rows}
@@ -101,7 +110,7 @@ class EndedRun:
     def trial(self, name: str) -> RecordedTrial:
         """The trial of a full name."""
         row = _row(self.trials[self.trials["trial"] == name].iloc[0])
-        # Tables carry doubles and 64-bit integers: the values are the ones that were suggested.
+        # Tables have doubles and 64-bit integers, so the values are exactly those suggested.
         values = {
             key.removeprefix("hp_"): value
             for key, value in row.items()
@@ -118,7 +127,7 @@ class EndedRun:
 def ended_run(run: str) -> EndedRun:
     """The run of a folder or URI.
 
-    Raises SteppeError if there is none, if a driver is at work on it, or if it cannot be read.
+    Raises SteppeError if there is none, if a driver works on it, or if it cannot be read.
     """
     folder = RunFolder.existing(run)
     holder = lease.read(folder)
