@@ -154,7 +154,7 @@ def _not_on_a_grid(sweep: DatasetSweep) -> list[Problem]:
     for algorithm in sweep.algorithms:
         for name, range_ in study_space(sweep, algorithm).items():
             if isinstance(range_, Interval):
-                found.setdefault(_where(sweep, algorithm, name), range_)
+                found.setdefault(range_key(sweep, algorithm, name), range_)
     return [
         Problem(
             path,
@@ -185,7 +185,7 @@ def _late_starts(sweep: DatasetSweep) -> list[Problem]:
         if "GGA" in algorithm_names.parts(algorithm):
             latest = max(map(float, extremes(study_space(sweep, algorithm)["start"])))
             if latest >= steps:
-                found.setdefault(_where(sweep, algorithm, "start"), latest)
+                found.setdefault(range_key(sweep, algorithm, "start"), latest)
     return [
         Problem(
             path,
@@ -206,7 +206,7 @@ def _too_few_evaluations(sweep: DatasetSweep) -> list[Problem]:
             continue
         most = max(map(float, extremes(study_space(sweep, algorithm)["swad_converge"])))
         if most > evaluations:
-            found.setdefault(_where(sweep, algorithm, "swad_converge"), most)
+            found.setdefault(range_key(sweep, algorithm, "swad_converge"), most)
     return [
         Problem(
             path,
@@ -235,9 +235,8 @@ def smallest_batch(sweep: DatasetSweep, algorithm: str) -> tuple[KeyPath, str, i
     Returns the key that says so, the beginning of a sentence about it, and the number.
     """
     least = int(min(map(float, extremes(study_space(sweep, algorithm)["batch_size"]))))
-    if "batch_size" in given_ranges(sweep, algorithm):
-        return _where(sweep, algorithm, "batch_size"), f"may be {least}", least
-    return ("training", "batch_size"), f"is {least}", least
+    said = "may be" if "batch_size" in given_ranges(sweep, algorithm) else "is"
+    return range_key(sweep, algorithm, "batch_size"), f"{said} {least}", least
 
 
 def _idle_batch_size(sweep: DatasetSweep) -> Iterator[Problem]:
@@ -279,8 +278,11 @@ def _unknown(sweep: DatasetSweep, name: str) -> str:
     return f"is no hyperparameter of the listed algorithms ({listed}); {way_out(name, known)}"
 
 
-def _where(sweep: DatasetSweep, algorithm: str, name: str) -> KeyPath:
+def range_key(sweep: DatasetSweep, algorithm: str, name: str) -> KeyPath:
     """The key that gives, or would give, the range of a hyperparameter of the algorithm."""
     own = sweep.search.space.get(algorithm)
-    nested = isinstance(own, dict) and name in own
-    return ("search", "space", algorithm, name) if nested else ("search", "space", name)
+    if isinstance(own, dict) and name in own:
+        return ("search", "space", algorithm, name)
+    if name == "batch_size" and name not in sweep.search.space:
+        return ("training", "batch_size")
+    return ("search", "space", name)

@@ -9,6 +9,7 @@ import models
 from datasets.augmentation.in_words import doubt, in_words
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
+from search.checks.check_space import range_key
 from search.space.ranges import Fixed, Range, Value, nearest_value, plain, show_value, text, widened
 from search.space.suggested_ranges import suggestions
 from search.study.study_space import given_ranges, published_values, random_weights, study_space
@@ -30,7 +31,7 @@ def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
     pairs = zip(parts.values(), found, strict=True)
     said = [note for one, dataset in pairs for note in _images(sweep, one, dataset)]
     said += dict.fromkeys(line for one in parts.values() for line in _ranges(one))
-    return [*said, *unpublished(sweep)]
+    return [*said, *(f"Note: {line}" for line in unpublished(sweep))]
 
 
 def unpublished(sweep: Sweep) -> list[str]:
@@ -133,17 +134,7 @@ def _misses(one: DatasetSweep, algorithm: str) -> Iterator[Miss]:
     reported = published_values(one, algorithm)
     for name, range_ in study_space(one, algorithm).items():
         if name in reported and nearest_value(range_, reported[name].value) != reported[name].value:
-            yield Miss(name, reported[name].value, range_, _key(one, algorithm, name))
-
-
-def _key(one: DatasetSweep, algorithm: str, name: str) -> str:
-    """The key of the sweep file that gives, or would give, the range of a hyperparameter."""
-    own = one.search.space.get(algorithm)
-    if isinstance(own, dict) and name in own:
-        return f"search.space.{algorithm}.{name}"
-    if name == "batch_size" and name not in one.search.space:
-        return "training.batch_size"
-    return f"search.space.{name}"
+            yield Miss(name, reported[name].value, range_, dotted(range_key(one, algorithm, name)))
 
 
 def _sentence(miss: Miss, algorithms: list[str], on: list[str]) -> str:
