@@ -32,6 +32,7 @@ class StopRequest(tune.Stopper):
         self.asked = threading.Event()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to end one trial: never, as pruning does that."""
         return False
 
     def stop_all(self) -> bool:

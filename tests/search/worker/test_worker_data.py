@@ -79,7 +79,7 @@ def test_a_sweep_whose_workers_have_other_images_stops_says_so_and_can_be_resume
     mine = datasets.load("RotatedDigits")
     others = replace(mine, fingerprint="0" * 64)
     with without_ray(), monkeypatch.context() as patch:
-        patch.setattr(launch, "_datasets", lambda sweep: [others])
+        patch.setattr(launch, "open_datasets", lambda sweep: [others])
         with pytest.raises(SteppeError, match="has other images of RotatedDigits"):
             run(sweep, folder)
     # The driver's images are put right: here, what it recorded of them.
