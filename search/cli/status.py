@@ -1,4 +1,4 @@
-"""How far a run is, read from its files by any process."""
+"""The command `status`: how far a run is, read from its files by any process."""
 
 from __future__ import annotations
 
@@ -23,18 +23,49 @@ from search.study.plan import plans
 from search.study.seed_promotion import max_trials
 from search.study.study import Study
 from search.study.trial_attributes import state_of
+from search.sweep.schema import Sweep
 
 
 def print_status(run: str) -> None:
-    """Prints the studies of a run and whether a driver is at work on it.
+    """Prints how far the studies of a run are, and whether a driver works on it.
 
     Raises SteppeError for a run that does not exist.
     """
     folder = RunFolder.existing(run)
     sweep = sweep_of(folder)
+    progress, stopped = _progress(folder, sweep)
+    limits: list[Limit] = []
+    closed = set[str]()
+    if has_budget(sweep):
+        written = tables.read_trials(folder)
+        limits, closed = spent(folder, sweep, written), spent_studies(sweep, written)
+    ended = sum(study.count for study in progress.values())
+    asked = sum(study.trials for study in progress.values())
+    running = sum(study.running for study in progress.values())
+    left = sum(
+        study.running if name in closed else study.trials - study.count
+        for name, study in progress.items()
+    )
+    lines = [f"{ended} of {asked} trials ended, in {folder.uri}"]
+    lines += [f"not the honest protocol, {why}" for why in saw_held_out(sweep.search)]
+    if stopped:
+        lines.append(f"studies stopped, as they no longer improved: {stopped}")
+    lines += [str(limit) for limit in limits]
+    if closed:
+        lines.append(f"studies that have spent their search.study_budget: {len(closed)}")
+    lines.append(_disk_use(folder))
+    lines.append(_driver(folder, left, running, [limit.key for limit in limits if limit.reached]))
+    screen = console()
+    screen.print(progress_table(sweep.name, progress.values()))
+    for line in lines:
+        screen.print(line)
+
+
+def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress], int]:
+    """The progress of each study by its name, and how many the terminator has stopped."""
+    planned = plans(sweep)
     stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
-    planned = plans(sweep)
     ended_studies = tables.ended_studies(folder)
 
     def trials_of(study: Study) -> list[FrozenTrial]:
@@ -52,39 +83,17 @@ def print_status(run: str) -> None:
         lambda study: trials_of(study) if study.id in ended_studies else None,
         promoted_in,
     )
-    own = {study.id: most for study, most in trials.items()}
+    own = {study.id: count for study, count in trials.items()}
     most = {name: different_settings(plan.space) for name, plan in planned.items()}
     stopped = stops(stored.get_study_user_attrs(number) for number in begun.values())
     shared = shares(own, most, stopped)
-    rows = {study.id: _row(study, trials_of(study), shared[study.id]) for study in trials}
-    running = sum(row.running for row in rows.values())
-    ended = sum(row.count for row in rows.values())
-    asked = sum(row.trials for row in rows.values())
-    limits: list[Limit] = []
-    closed = set[str]()
-    if has_budget(sweep):
-        written = tables.read_trials(folder)
-        limits, closed = spent(folder, sweep, written), spent_studies(sweep, written)
-    left = sum(
-        row.running if study in closed else row.trials - row.count for study, row in rows.items()
-    )
-    driver = _driver(folder, left, running, [limit.key for limit in limits if limit.reached])
-    screen = console()
-    screen.print(progress_table(sweep.name, rows.values()))
-    screen.print(f"{ended} of {asked} trials ended, in {folder.uri}")
-    for why in saw_held_out(sweep.search):
-        screen.print(f"not the honest protocol, {why}")
-    if stopped:
-        screen.print(f"studies stopped, as they no longer improved: {len(stopped)}")
-    for limit in limits:
-        screen.print(str(limit))
-    if closed:
-        screen.print(f"studies that have spent their search.study_budget: {len(closed)}")
-    screen.print(_disk_use(folder))
-    screen.print(driver)
+    progress = {
+        study.id: _progress_of(study, trials_of(study), shared[study.id]) for study in trials
+    }
+    return progress, len(stopped)
 
 
-def _row(study: Study, trials: Sequence[FrozenTrial], budget: int) -> StudyProgress:
+def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -> StudyProgress:
     ended: Counter[str] = Counter()
     running, best = 0, None
     for trial in trials:
@@ -95,7 +104,7 @@ def _row(study: Study, trials: Sequence[FrozenTrial], budget: int) -> StudyProgr
         if state == "completed" and trial.values:
             best = trial.values[0] if best is None else max(best, trial.values[0])
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
-    return StudyProgress(*columns, budget, running, ended, best)
+    return StudyProgress(*columns, max_trials, running, ended, best)
 
 
 def _disk_use(folder: RunFolder) -> str:
@@ -105,7 +114,10 @@ def _disk_use(folder: RunFolder) -> str:
 
 
 def _driver(folder: RunFolder, left: int, running: int, spent: Sequence[str]) -> str:
-    """One sentence on who is at work, and what a resume would do. `spent`: keys of budgets."""
+    """One sentence: which driver works on the run, or what a resume would do.
+
+    left: trials that have not ended. spent: keys of budgets that are spent.
+    """
     holder = lease.read(folder)
     if holder is not None and holder.alive:
         ago = max(time.time() - holder.beat, 0)
