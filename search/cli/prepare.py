@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -71,8 +71,9 @@ def prepare(
         found, folder = decoded(dataset, place, size, allowed)
     assert folder is not None
     _print_table(found)
-    _print_summary(found, folder, place, size, allowed)
-    console().print(f"Took {time.monotonic() - began:.1f} s")
+    given = {"name": dataset, "root": str(place), "size": size, "allow": allowed}
+    keys = {key: value for key, value in given.items() if value not in (None, [])}
+    _print_summary(found, folder, keys, time.monotonic() - began)
 
 
 def _root_of(name: str, source: str, root: Path | None) -> Path:
@@ -175,22 +176,24 @@ def _print_table(dataset: DomainDataset) -> None:
 
 
 def _print_summary(
-    dataset: DomainDataset, folder: Path, root: Path, size: int | None, allow: Collection[str]
+    dataset: DomainDataset, folder: Path, keys: Mapping[str, object], seconds: float
 ) -> None:
-    """Prints what was decoded, where it lies, and what a sweep file says to use it."""
+    """Prints what was decoded, where it lies, and what a sweep file says to use it.
+
+    keys: of the section `dataset`. seconds: how long the preparation took.
+    """
     from datasets.augmentation.in_words import doubt, in_words  # imports torch
 
     used = sum(path.stat().st_size for path in folder.iterdir())
     count = sum(len(domain) for domain in dataset.domains)
     channels, height, width = dataset.image_shape
-    given = {"name": dataset.name, "root": str(root), "size": size, "allow": list(allow)}
-    keys = {key: value for key, value in given.items() if value not in (None, [])}
     lines = [
-        f"{count:,} images, {len(dataset.classes)} classes, {channels} x {height} x {width}",
+        f"{count:,} images, {len(dataset.classes)} classes, {channels} x {height} x {width}, "
+        f"{seconds:.1f} s",
         f"Cache: {folder} ({used / 1e6:,.0f} MB)",
         f"Fingerprint: {dataset.fingerprint}",
         f"In training: {in_words(dataset, 'auto')} (training.augmentation)",
-        f"In the sweep file: dataset: {show(keys, longest=None)}",
+        f"In the sweep file: dataset: {show(dict(keys), longest=None)}",
     ]
     warning = doubt(dataset, "training.augmentation")
     if warning is not None:
