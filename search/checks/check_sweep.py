@@ -193,14 +193,6 @@ def _domains(sweep: DatasetSweep) -> list[Problem]:
         for index, name in enumerate(held_out_domains(sweep))
         if name not in domains
     ]
-    problems += [
-        Problem(
-            ("dataset", "root"),
-            f"has the domain {show(name)}, whose folder's name is not UTF-8; rename the folder",
-        )
-        for name in domains
-        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)
-    ]
     if len(domains) < 2:
         problems.append(
             Problem(
