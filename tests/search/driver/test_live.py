@@ -94,7 +94,10 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
 def test_the_line_stops_when_the_sweep_fails(folder, monkeypatch, capsys):
     monkeypatch.setattr(live_view, "LINE_SECONDS", 0.01)
     sweep = small_sweep()
-    with pytest.raises(ZeroDivisionError), live_progress(sweep.name, open_ledger(sweep, folder), folder):
+    with (
+        pytest.raises(ZeroDivisionError),
+        live_progress(sweep.name, open_ledger(sweep, folder), folder),
+    ):
         _ = 1 / 0
     capsys.readouterr()
     time.sleep(0.1)
