@@ -1,1 +1,1 @@
-"""The process that drives a sweep: what it knows, and its dealings with Ray Tune."""
+"""The driver of a sweep: hands out trials through Ray Tune and records how they end."""

@@ -32,7 +32,7 @@ class Ledger:
     """Hands out trials and records how they end.
 
     On opening it adopts the trials that a dead driver left running: those that had written their
-    row are told to Optuna, the others are handed out again before any new trial.
+    row have ended, the others are handed out again before any new trial.
     """
 
     def __init__(

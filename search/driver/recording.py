@@ -1,7 +1,8 @@
 """Records how trials ended in the Optuna storage.
 
-A trial ends by writing its row into the tables, and is then told to Optuna. On opening, trials that
-were cut off in between are told; those without a row are still to be finished.
+A trial's row is written into the tables first, and its end is then recorded in the storage. When a
+driver opens the storage, it records the ends that have only a row; other trials are still to be
+finished.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The files of a run: where they lie, who writes them, and how they are read."""
+"""The files of a run: tables, storage, checkpoints, manifest and lease."""

@@ -7,8 +7,9 @@ So a trial's rows count once, whenever a driver dies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
@@ -53,18 +54,18 @@ def _merge_table(folder: RunFolder, table: str, parts: Iterable[str], study: str
     files = [folder.path(name) for name in folder.present(parts)]
     if not files:
         return
-    try:
-        rows = read_files(folder, files)
-    except OSError as error:
-        raise damaged(folder, error) from error
-    folder.write_bytes(part_file(table, study), to_parquet(rows))
+    folder.write_bytes(part_file(table, study), to_parquet(_read(folder, files)))
 
 
 def _split_table(folder: RunFolder, table: str, study: str) -> None:
-    try:
-        rows = read_files(folder, [folder.path(part_file(table, study))])
-    except OSError as error:
-        raise damaged(folder, error) from error
+    rows = _read(folder, [folder.path(part_file(table, study))])
     for trial in rows["trial"].unique().to_pylist():
         own = rows.filter(pc.equal(rows["trial"], trial))
         folder.write_bytes(part_file(table, trial), to_parquet(own))
+
+
+def _read(folder: RunFolder, files: Sequence[str]) -> pa.Table:
+    try:
+        return read_files(folder, files)
+    except OSError as error:
+        raise damaged(folder, error) from error
