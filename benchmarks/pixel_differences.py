@@ -15,7 +15,7 @@ from datasets.augmentation.crops import UNITS, random_crops
 from datasets.augmentation.draws import Draws, draw
 from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET
-from datasets.units import AUGMENTATION, units
+from datasets.randomness import AUGMENTATION, units
 from datasets.views import Block
 
 CPU = torch.device("cpu")

@@ -34,7 +34,7 @@ prepare_environment()
 
 from ray import tune  # noqa: E402
 
-from datasets.splits import seed_hash  # noqa: E402
+from datasets.randomness import seed_hash  # noqa: E402
 from search.checks.load_sweep import checked  # noqa: E402
 from search.driver import experiment  # noqa: E402
 from search.driver.launch import launch  # noqa: E402

@@ -115,7 +115,7 @@ def one_field_trial(job: Path) -> None:
     import models
     from benchmarks import released_steps
     from datasets.batches import Batches
-    from datasets.splits import split
+    from datasets.randomness import split
     from training.evaluation import Part, evaluate
 
     torch.set_num_threads(1)

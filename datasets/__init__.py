@@ -7,8 +7,7 @@ from pathlib import Path
 
 from datasets import image_folders, mnist, rotated_digits
 from datasets.benchmarks import BENCHMARKS
-from datasets.dataset_error import DatasetError
-from datasets.domain_dataset import Domain, DomainDataset
+from datasets.domain_dataset import DatasetError, Domain, DomainDataset
 from datasets.entry import Description, Entry, Progress, Reading
 from datasets.findings import KINDS, check_kinds
 from datasets.spelling import unknown_name

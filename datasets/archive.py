@@ -12,16 +12,11 @@ from collections.abc import Collection
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.image_tree import is_junk
 
 # What the readers of archives raise when one ends early or was changed.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError)
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar archive, by its content."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
 def unpack(archive: Path, folder: Path) -> None:

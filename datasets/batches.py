@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.domain_dataset import Domain
-from datasets.units import SAMPLES, units
+from datasets.randomness import SAMPLES, units
 from datasets.views import Block, Job, View, as_stored
 
 
@@ -40,7 +40,7 @@ class Batches:
 
     DomainBed samples so too (domainbed/lib/fast_data_loader.py, InfiniteDataLoader), but from
     one generator that runs on. Here a step's draws are a function of the seed and the step
-    (`datasets.units`): there is no loader state.
+    (`datasets.randomness`): there is no loader state.
 
     Args:
         sources: each source domain and the positions of its samples to draw from, as of a split.

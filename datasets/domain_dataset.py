@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from datasets.spelling import unknown_name
 
 
+class DatasetError(ValueError):
+    """What lies on disk is not the dataset, or no cache can be made of it; the user can help."""
+
+
 @dataclass(frozen=True, eq=False)
 class Domain:
     """One data source.
@@ -67,7 +71,7 @@ class DomainDataset:
 
     Args:
         name: the dataset's name in `DATASETS`.
-        domains: in the order that numbers them: splits depend on it (see `datasets.splits`).
+        domains: in the order that numbers them: splits depend on it (see `datasets.randomness`).
         classes: class names; a label is an index into them.
         fingerprint: what `fingerprint` returned when the dataset was built.
         notes: what differs from the published data and was accepted, and what was skipped; a

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.entry import Progress
 
 CHUNK = 1 << 20

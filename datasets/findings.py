@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from datasets import layout
 from datasets.benchmarks import Benchmark, Counts
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.image_tree import ImageTree, image_names
 from datasets.spelling import looks, shown, told_apart, unknown_name
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from datasets import findings, layout
 from datasets.benchmarks import Benchmark
-from datasets.cache import contents, place, versions
+from datasets.cache import contents, versions
 from datasets.cache.fill import fill
-from datasets.dataset_error import DatasetError
-from datasets.domain_dataset import DomainDataset
+from datasets.domain_dataset import DatasetError, DomainDataset
 from datasets.entry import Description, Entry, Reading
 from datasets.image_tree import (
     ImageTree,
@@ -185,7 +184,7 @@ class ImageFolders:
             log.warning("%s changed since its cache was built: %s", folder, _changes(version, tree))
         published = findings.is_published(tree, self.benchmark)
         version = versions.build(
-            place.writable(homes),
+            versions.writable(homes),
             key,
             lambda partial: fill(partial, tree, self.name, size, reading.progress, published),
         )
@@ -199,14 +198,14 @@ class ImageFolders:
         beside = folder if self.benchmark is None else folder.parent
         same = self.benchmark is not None and folder.name == self.benchmark.folder
         name = self.name if same else f"{self.name}-{contents.file_stem(folder.name)}"
-        return place.homes(beside, folder, f"{name}-{size}")
+        return versions.homes(beside, folder, f"{name}-{size}")
 
     def _notes(self, tree: ImageTree) -> tuple[str, ...]:
         notes = []
         which = findings.variant(tree, self.benchmark)
         if which is not None:
             notes.append(f"{self.name} is {which}")
-        skipped = [name for name in tree.skipped if name != place.FOLDER]
+        skipped = [name for name in tree.skipped if name != versions.FOLDER]
         if skipped:
             notes.append(f"skipped {len(skipped)} hidden files and folders: {_few(skipped)}")
         if self.benchmark is None and (below := layout.nested(tree)) is not None:

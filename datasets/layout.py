@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from datasets.dataset_error import DatasetError
-from datasets.domain_dataset import DomainDataset
+from datasets.domain_dataset import DatasetError, DomainDataset
 from datasets.image_tree import (
     DomainTree,
     ImageTree,

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets import findings
-from datasets.cache import contents, place, versions
-from datasets.dataset_error import DatasetError
-from datasets.domain_dataset import Domain, DomainDataset, fingerprint
+from datasets.cache import contents, versions
+from datasets.domain_dataset import DatasetError, Domain, DomainDataset, fingerprint
 from datasets.entry import Description, Entry, Reading
 from datasets.findings import COUNTS, Finding
 
@@ -85,11 +84,11 @@ class MnistDataset:
         folder = files[0].parent
         listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         key = hashlib.sha256(repr((FORMAT, self.name, listing)).encode()).hexdigest()[:16]
-        homes = place.homes(folder, folder, self.name)
+        homes = versions.homes(folder, folder, self.name)
         for home in homes:
             if (home / key).exists():
                 return home / key
-        home = place.writable(homes)
+        home = versions.writable(homes)
         return versions.build(home, key, lambda partial: self._fill(partial, files, reading))
 
     def _fill(self, folder: Path, files: Sequence[Path], reading: Reading) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from training.trainer import Checkpoint
 
@@ -33,3 +35,8 @@ def from_bytes(content: bytes) -> Checkpoint:
     stream = io.BytesIO(whole[DIGEST:])
     loaded: Checkpoint = torch.load(stream, map_location="cpu", weights_only=True)
     return loaded
+
+
+def bits(parameters: Iterable[nn.Parameter]) -> list[int]:
+    """A sum over the bits of each float32 parameter, to tell whether they are the same again."""
+    return [int(p.detach().view(torch.int32).sum(dtype=torch.int64)) for p in parameters]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 
 
 class Draws(Protocol):

@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from datasets.batches import DomainBatch
+from training.computation import autocast
 from training.micro_batches import cut, in_pieces
-from training.precision import autocast
 from training.weights import Gradients, Weights
 
 FORWARD = 1 / 3  # of a forward and a backward
@@ -89,7 +89,7 @@ class Passes:
     released codes.
 
     `pieces`: how many the batch is cut into; see training.micro_batches. `precision`: of the
-    forward pass; see training.precision. What it gives is float32 all the same.
+    forward pass; see training.computation. What it gives is float32 all the same.
     """
 
     def __init__(

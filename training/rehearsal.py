@@ -8,7 +8,7 @@ from torch import Tensor
 import models
 from datasets.batches import DomainBatch
 from datasets.domain_dataset import DomainDataset
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 from models import batch_norms, tuning
 from training import algorithms, optimizers
 from training.draws import StepDraws

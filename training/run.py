@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 
 Evaluations = Literal["needed", "held_out", "all"]
 
@@ -34,7 +33,7 @@ class Run:
     on flatness_samples of each domain (training.flatness); `curvature` includes the sharpness.
 
     device, precision, tf32, deterministic, channels_last, compile: how it is computed; see
-    training.devices, precision, backends and compilation.
+    training.computation.
     """
 
     dataset: str
@@ -90,10 +89,6 @@ class Run:
     def unseen(self) -> tuple[str, ...]:
         """The domains that are not trained on, in an order of their own."""
         return tuple(sorted({self.held_out, self.left_out or self.held_out}))
-
-    @property
-    def root_path(self) -> Path | None:
-        return None if self.root is None else Path(self.root)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `Run(**run.as_dict())` is the same run."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from models.tuning import plain_state
-from training.backends import backends
+from training.computation import backends
 from training.evaluation import Evaluation, Score
 from training.run import Run
 from training.trainer import Best, Checkpoint, Trainer
@@ -119,8 +119,7 @@ def _evaluate(
     held_out_at: int | None,
     prefers: Callable[[Evaluation, Evaluation], bool] | None,
 ) -> bool:
-    """Scores the weights as they stand; False if the loss left the finite numbers since the last
-    time."""
+    """Scores the weights as they stand; False if the loss is no longer finite."""
     began = time.perf_counter() - trainer.seconds
     fold = trainer.run.left_out is not None
     scores = _fold_scores(trainer) if fold else _source_scores(trainer)

@@ -15,18 +15,16 @@ from datasets.augmentation import views
 from datasets.batches import Batches
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 from models import batch_norms, tuning
 from training import algorithms, averaging, optimizers
+from training.checkpoint import bits
 from training.clipping import clipped
-from training.compilation import compiled
-from training.devices import device_of
+from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, parts_of
 from training.flatness import with_flatness
-from training.frozen import bits
 from training.passes import Passes
-from training.precision import autocast
 from training.run import Run
 from training.schedules import Schedule
 from training.update import Step, take_step

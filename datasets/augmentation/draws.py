@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.augmentation.crops import UNITS, random_crops, to_stored
-from datasets.units import AUGMENTATION, units
+from datasets.randomness import AUGMENTATION, units
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 JITTER = 0.3  # factors lie within this of 1, the hue's within this of 0
@@ -57,7 +57,7 @@ def draw(seed: int, step: int, sizes: NDArray[np.int64], width: int, height: int
     """The draws of a step, the same whenever they are asked for.
 
     Args:
-        seed, step: see `datasets.units`.
+        seed, step: see `datasets.randomness`.
         sizes: int64 [N, 2], original width and height of each sample: crops keep proportions.
         width, height: of the stored images.
     """

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.cache.decode import Row
-from datasets.dataset_error import DatasetError
-from datasets.domain_dataset import Domain, DomainDataset
+from datasets.domain_dataset import DatasetError, Domain, DomainDataset
 from datasets.findings import Finding, accepted, refuse
 
 FACTS = "facts.json"

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from datasets.cache.colours import FULL
-from datasets.cache.decode import UNREADABLE, Row
+from datasets.cache.decode import FULL, UNREADABLE, Row
 from datasets.findings import DUPLICATES, MISSING, Finding
 from datasets.spelling import shown
 

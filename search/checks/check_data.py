@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import models
 from datasets.domain_dataset import DomainDataset
-from datasets.splits import split
+from datasets.randomness import split
 from search.checks.check_space import smallest_batch
 from search.space import algorithm_names
 from search.study.folds import folds_of

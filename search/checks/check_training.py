@@ -16,7 +16,7 @@ from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Model, Sweep
 from training.algorithms import works_on_features
-from training.devices import device_of
+from training.computation import device_of
 
 DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
 

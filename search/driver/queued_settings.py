@@ -17,7 +17,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 from search.driver.study_record import StudyRecord
 from search.space.ranges import Value, grid_points
 from search.study import samplers

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import optuna
 from optuna.study import StudyDirection
 
-from datasets.splits import seed_hash
+from datasets.randomness import seed_hash
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import queue_first, queue_shared
 from search.driver.study_record import Running, StudyRecord

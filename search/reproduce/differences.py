@@ -14,7 +14,7 @@ from search.reproduce.recorded_trial import RecordedTrial
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
 from search.worker.trial_rows import evaluation_rows
-from training.devices import device_name
+from training.computation import device_name
 from training.evaluation import Evaluation
 
 KEYS = ("step", "weights", "domain", "split")  # of a row of `evaluations`

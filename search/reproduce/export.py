@@ -31,11 +31,8 @@ from search.results.selection import rule_of, select
 from search.run import manifest
 from search.run.checkpoints import read_weights
 from search.run.run_folder import RunFolder
-from training.backends import backends
-from training.devices import device_of
-from training.evaluation import Part, evaluate, parts_of
-from training.precision import autocast
-from training.predictions import predict
+from training.computation import autocast, backends, device_of
+from training.evaluation import Part, evaluate, parts_of, predict
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import datasets
 from datasets.cache import contents
 from datasets.cache.decode import UNREADABLE
 from search.sweep.schema import Dataset
-from training.predictions import Predictions
+from training.evaluation import Predictions
 
 PREDICTIONS = "predictions.parquet"
 SCHEMA_VERSION = 1

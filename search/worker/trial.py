@@ -24,7 +24,7 @@ from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.node import check_node, check_weights, load_dataset
 from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
-from training.devices import device_name
+from training.computation import device_name
 from training.evaluation import Evaluation
 from training.run import Run
 from training.train import Checkpoint, Interrupted, TrainResult, train

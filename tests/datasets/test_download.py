@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.download import download
 
 DATA = bytes(range(256)) * 5000

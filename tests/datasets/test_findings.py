@@ -12,7 +12,7 @@ from PIL import ImageFile as PillowFile
 import datasets
 from datasets import findings
 from datasets.benchmarks import BENCHMARKS
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.image_tree import DomainTree, ImageFile, ImageTree
 from tests.datasets.photos import as_the_field_loads, jpeg, numbered, tree
 

@@ -10,7 +10,7 @@ import pytest
 
 import datasets
 from datasets.benchmarks import BENCHMARKS
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from tests.datasets.photos import jpeg, picture, tree
 
 

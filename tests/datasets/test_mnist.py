@@ -11,7 +11,7 @@ from torchvision.datasets import MNIST
 from torchvision.transforms.functional import InterpolationMode, rotate, to_pil_image
 
 import datasets
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.mnist import FILES
 from tests.datasets.photos import idx
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets.cache.colours import UnknownRangeError, to_rgb
-from datasets.dataset_error import DatasetError
+from datasets.cache.decode import UnknownRangeError, to_rgb
+from datasets.domain_dataset import DatasetError
 from tests.datasets.photos import picture
 from tests.datasets.raw_images import png, significant_bits, tiff
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import datasets
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.spelling import shown, told_apart, unknown_name
 from tests.datasets.photos import jpeg, tree
 

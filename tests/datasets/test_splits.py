@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from datasets.splits import Split, seed_hash, split
+from datasets.randomness import Split, seed_hash, split
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden" / "splits.json").read_text()

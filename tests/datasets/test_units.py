@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from datasets.units import units
+from datasets.randomness import units
 
 
 def test_numbers_are_uniform() -> None:

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from training.backends import backends
+from training.computation import backends
 
 
 def policy() -> tuple[str, str]:

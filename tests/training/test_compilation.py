@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training import compilation
-from training.compilation import compiled
+from training import computation
+from training.computation import compiled
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def warnings() -> Iterator[list[str]]:
     seen: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
-    compilation.log.addHandler(handler)
+    computation.log.addHandler(handler)
     yield seen
-    compilation.log.removeHandler(handler)
+    computation.log.removeHandler(handler)
 
 
 def featurizer() -> nn.Module:

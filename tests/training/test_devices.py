@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.devices import device_of
+from training.computation import device_of
 
 
 def test_a_device_that_is_there_is_taken(monkeypatch):

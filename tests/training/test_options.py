@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import datasets
 import models
-from training import compilation
+from training import computation
 from training import trainer as trainer_module
 from training.passes import Passes
 from training.run import Run
@@ -192,7 +192,7 @@ def test_micro_batches_reach_the_passes(monkeypatch):
 
 def test_a_run_that_cannot_compile_ends_like_one_that_was_not_asked_to(monkeypatch):
     warnings: list[str] = []
-    monkeypatch.setattr(compilation.log, "warning", lambda text, *v: warnings.append(text % v))
+    monkeypatch.setattr(computation.log, "warning", lambda text, *v: warnings.append(text % v))
 
     def fails(module: nn.Module) -> nn.Module:
         raise RuntimeError("no compiler here")

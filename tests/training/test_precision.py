@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.training.toy import Toy, batch
+from training.computation import autocast
 from training.passes import Outputs, Passes, mean_loss
-from training.precision import autocast
 from training.weights import Weights
 
 

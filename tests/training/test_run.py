@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -32,11 +31,6 @@ def test_what_is_compared_shares_its_random_seed(other):
 @pytest.mark.parametrize("other", [{"seed": 1}, {"held_out": "15"}, {"dataset": "X"}], ids=str)
 def test_what_is_averaged_over_has_seeds_of_its_own(other):
     assert replace(RUN, **other).random_seed != RUN.random_seed
-
-
-def test_the_root_is_a_path_where_there_is_one():
-    assert RUN.root_path is None
-    assert replace(RUN, root="data").root_path == Path("data")
 
 
 def test_a_fold_has_a_seed_of_its_own_whichever_of_its_domains_is_called_held_out():

@@ -16,7 +16,7 @@ import pytest
 import datasets
 from datasets.cache import contents, fill
 from datasets.cache.decode import decode
-from datasets.dataset_error import DatasetError
+from datasets.domain_dataset import DatasetError
 from datasets.image_tree import ImageFile
 from tests.datasets.photos import jpeg, tree
 

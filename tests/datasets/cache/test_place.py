@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.cache.place import homes, writable
-from datasets.dataset_error import DatasetError
+from datasets.cache.versions import homes, writable
+from datasets.domain_dataset import DatasetError
 
 
 def test_the_first_choice_is_beside_the_data(tmp_path: Path) -> None:
