@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-from training.trainer import Checkpoint
+Checkpoint = dict[str, Any]
 
 DIGEST = 32  # bytes of a sha256
 
@@ -38,5 +39,8 @@ def from_bytes(content: bytes) -> Checkpoint:
 
 
 def bits(parameters: Iterable[nn.Parameter]) -> list[int]:
-    """A sum over the bits of each float32 parameter, to tell whether they are the same again."""
+    """A sum over the bits of each float32 parameter.
+
+    No checkpoint holds the parameters that do not train: a resumed run compares these sums.
+    """
     return [int(p.detach().view(torch.int32).sum(dtype=torch.int64)) for p in parameters]

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from models.tuning import plain_state
+from training.checkpoint import Checkpoint
 from training.computation import backends
 from training.evaluation import Evaluation, Score
 from training.run import Run
-from training.trainer import Best, Checkpoint, Trainer
+from training.trainer import Best, Trainer
 
 __all__ = ["Checkpoint", "Interrupted", "TrainResult", "Trainer", "train"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
 from models import batch_norms, tuning
 from training import algorithms, averaging, optimizers
-from training.checkpoint import bits
+from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
@@ -31,8 +30,6 @@ from training.update import Step, take_step
 from training.weights import Weights
 
 OWN = ("lr", "weight_decay", "dropout", "batch_size")
-
-Checkpoint = dict[str, Any]
 
 
 @dataclass(frozen=True)

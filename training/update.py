@@ -191,5 +191,5 @@ def length(vector: Tensor) -> Tensor:
     """
     if vector.device.type != "cpu" or len(vector) <= PART:
         return vector.dot(vector).sqrt()
-    squares = torch.stack([part.dot(part) for part in vector.split(PART)])
+    squares = torch.stack([part.dot(part) for part in torch.split(vector, PART)])
     return squares.double().sum().sqrt().to(vector.dtype)
