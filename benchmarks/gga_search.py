@@ -36,7 +36,7 @@ from benchmarks.released_steps import by_domain
 from benchmarks.step_contestants import CASES, LR, Case, batch_of
 from benchmarks.step_cost import clock_of, ratio
 from datasets.batches import DomainBatch
-from models import batch_norms
+from models.network import freeze_batch_norm
 from training import optimizers
 from training.algorithms.gga import GGA
 from training.composition import compose
@@ -151,7 +151,7 @@ def model_of(case: Case, batch: DomainBatch, dropout: float) -> models.Network:
     torch.manual_seed(0)
     _, channels, height, width = batch.x.shape
     model = models.build(case.model, 10, (channels, height, width), dropout).to(batch.x.device)
-    batch_norms.freeze(model.train())
+    freeze_batch_norm(model.train())
     return model
 
 

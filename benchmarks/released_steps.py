@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from datasets.batches import DomainBatch
 from models import Network
+from models.torch_private import BatchNorm
 
 
 class Outer(torch.optim.Optimizer):
@@ -82,13 +82,13 @@ class SAGM(Outer):
 
 
 def hold_statistics(module: nn.Module) -> None:
-    if isinstance(module, _BatchNorm):
+    if isinstance(module, BatchNorm):
         module.kept_momentum = module.momentum  # type: ignore[spec]
         module.momentum = 0
 
 
 def release_statistics(module: nn.Module) -> None:
-    if isinstance(module, _BatchNorm) and hasattr(module, "kept_momentum"):
+    if isinstance(module, BatchNorm) and hasattr(module, "kept_momentum"):
         module.momentum = module.kept_momentum  # type: ignore[spec]
 
 

@@ -15,7 +15,7 @@ import datasets
 import models
 from benchmarks import released_steps
 from datasets.batches import Batches, DomainBatch
-from models import batch_norms
+from models.network import freeze_batch_norm
 from training import algorithms, optimizers
 from training.draws import StepDraws
 from training.passes import Passes
@@ -97,7 +97,7 @@ def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> models.N
     model = models.build(case.model, 10, (channels, height, width)).to(batch.x.device)
     if contestant.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    batch_norms.freeze(model.train())
+    freeze_batch_norm(model.train())
     return model
 
 

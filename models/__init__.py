@@ -11,8 +11,7 @@ from torch import nn
 
 from models import backbones, clip_towers, cnn, mlp, mnist_cnn, pretrained, timm_models
 from models.family import Family, require, require_name, width
-from models.nearest import nearest
-from models.network import IMAGENET, Colours, Network, Shape
+from models.network import IMAGENET, Colours, Network, Shape, nearest
 
 __all__ = [
     "FAMILIES",

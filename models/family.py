@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoints import Taken
-from models.nearest import nearest
-from models.network import Colours, Shape
+from models.network import Colours, Shape, nearest
+from models.torch_private import Dropout
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def without_chance(network: nn.Module) -> nn.Module:
     So that a run's noise is the dropout that it names.
     """
     for module in network.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if isinstance(module, Dropout):
             module.p = 0.0
         for name in ("drop_rate", "drop_prob"):  # of timm's models, and of its DropPath
             if isinstance(getattr(module, name, None), float):

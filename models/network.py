@@ -1,12 +1,15 @@
-"""What every model is: features, then one linear layer."""
+"""What every model is: features, then one linear layer; frozen batch norm; and nearest names."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from models.checkpoints import Taken
+from models.torch_private import BatchNorm
 
 Shape = tuple[int, int, int]  # (C, H, W) of an image
 Three = tuple[float, float, float]
@@ -53,3 +56,24 @@ class Network(nn.Module):
         """Logits [N, classes]."""
         logits: Tensor = self.classifier(self.featurizer(x))
         return logits
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Every batch norm normalises with its running statistics and no longer changes them.
+
+    Its weight and bias still learn, as with SWAD's `freeze_bn` (khanrc/swad). `model.train()`
+    undoes it: call it again after that.
+    """
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.eval()
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, whatever its case; None if none is like it.
+
+    As in datasets.spelling: neither folder imports the other.
+    """
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return folded[close[0]] if close else None

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from models.torch_private import BatchNorm
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -56,13 +57,13 @@ def _contexts(
     model: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """What the forward runs in, and what it runs in again."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     return nullcontext(), _as_before(model, norms, [norm.track_running_stats for norm in norms])
 
 
 @contextmanager
 def _as_before(
-    model: nn.Module, norms: Sequence[_BatchNorm], tracked: Sequence[bool]
+    model: nn.Module, norms: Sequence[BatchNorm], tracked: Sequence[bool]
 ) -> Iterator[None]:
     """Batch norm tracks its statistics as it did, and forgets what it adds to them."""
     tracks = [norm.track_running_stats for norm in norms]

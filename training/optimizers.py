@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from models import torch_private
+
 
 class Optimizer(Protocol):
     """Moves the weights that it was built on. `state` is saved and restored with a run.
@@ -40,7 +42,7 @@ class Adam:
         self, weights: Tensor, lr: float, weight_decay: float, decoupled: bool = False
     ) -> None:
         self._weights = weights
-        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        self._kernel = torch_private.fused_adamw if decoupled else torch_private.fused_adam
         self.lr, self._weight_decay = lr, weight_decay
         self.state = {
             "step": torch.zeros((), dtype=torch.float32, device=weights.device),
@@ -88,7 +90,7 @@ class SGD:
         self.state = {"sum": torch.zeros_like(weights)} if momentum else {}
 
     def step(self, gradient: Tensor) -> None:
-        torch._fused_sgd_(
+        torch_private.fused_sgd(
             [self._weights],
             [gradient],
             list(self.state.values()),

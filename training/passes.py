@@ -11,10 +11,9 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from datasets.batches import DomainBatch
+from models.torch_private import BatchNorm, Dropout
 from training.computation import autocast
 from training.micro_batches import cut, in_pieces
 from training.weights import Gradients, Weights
@@ -225,7 +224,7 @@ class Passes:
     def _samples_apart(self) -> bool:
         """Whether what a sample gives depends on nothing but the sample and the weights."""
         drops = any(
-            isinstance(module, _DropoutNd) and module.training and module.p > 0
+            isinstance(module, Dropout) and module.training and module.p > 0
             for module in self._model.modules()
         )
         return not drops and not self._looks_at_batch
@@ -234,7 +233,7 @@ class Passes:
     def _looks_at_batch(self) -> bool:
         """Whether batch norm normalises with the batch's own statistics."""
         return any(
-            isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
+            isinstance(module, BatchNorm) and (module.training or module.running_mean is None)
             for module in self._model.modules()
         )
 
@@ -267,7 +266,7 @@ class Passes:
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Batch norm in training mode keeps using batch statistics but updates none of its own."""
     # Not by a momentum of 0, which would still count the batch.
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -9,7 +9,8 @@ import models
 from datasets.batches import DomainBatch
 from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
-from models import batch_norms, tuning
+from models import tuning
+from models.network import freeze_batch_norm
 from training import algorithms, optimizers
 from training.draws import StepDraws
 from training.passes import Passes
@@ -44,7 +45,7 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
     weights = Weights(model)
     model.train()
     if run.bn == "frozen":
-        batch_norms.freeze(model)
+        freeze_batch_norm(model)
     batch = DomainBatch(
         x=torch.empty(sources * count, *dataset.image_shape, device=META),
         y=torch.empty(sources * count, dtype=torch.int64, device=META),

@@ -15,7 +15,8 @@ from datasets.batches import Batches
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
-from models import batch_norms, tuning
+from models import tuning
+from models.network import freeze_batch_norm
 from training import algorithms, averaging, optimizers
 from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
@@ -143,7 +144,7 @@ class Trainer:
         """The model as it is while it learns: dropout drops, and batch norm looks at the batch."""
         self.model.train()
         if self.run.bn == "frozen":
-            batch_norms.freeze(self.model)
+            freeze_batch_norm(self.model)
 
     def train_one(self) -> Tensor:
         """One step; returns the loss [] of its first pass, not waiting for the device."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from models.torch_private import copy_all
+
 LARGE = 1 << 16  # numbers in a parameter whose gradient is moved by itself
 
 
@@ -127,7 +129,7 @@ class Gradients:
             for hook in hooks:
                 hook.remove()
         known = [(room, p.grad) for p, room in rooms.items() if p.grad is not None]
-        torch._foreach_copy_([room for room, _ in known], [gradient for _, gradient in known])
+        copy_all([room for room, _ in known], [gradient for _, gradient in known])
         for unmoved, room in rooms.items():
             if unmoved.grad is None:  # the value does not depend on it
                 room.zero_()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import datasets
+from models.torch_private import BatchNorm as BatchNormLayer
 from search.space import algorithm_names
 from search.study.folds import makes_folds
 from search.study.plan import device
@@ -65,7 +65,9 @@ RHO_FALLS = Condition(
 FEATURES_LEARN = Condition(
     "model.tuning is head, and the features stay as they are", lambda s: s.model.tuning != "head"
 )
-BATCH_NORM = Condition("{model} has no batch norm", lambda s: has_layer(s.model.name, _BatchNorm))
+BATCH_NORM = Condition(
+    "{model} has no batch norm", lambda s: has_layer(s.model.name, BatchNormLayer)
+)
 BATCH_NORM_UPDATED = Condition(
     "frozen batch norm is not updated in any pass", lambda s: batch_norm(s, s.training) != "frozen"
 )

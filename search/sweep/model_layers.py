@@ -6,9 +6,9 @@ from functools import cache
 from typing import Literal
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import models
+from models.torch_private import BatchNorm as BatchNormLayer
 from search.sweep.schema import Sweep
 from search.sweep.training_keys import Training
 
@@ -27,7 +27,7 @@ def batch_norm(sweep: Sweep, training: Training) -> BatchNorm:
 
 def batch_norm_trains(sweep: Sweep) -> bool:
     """Whether the model has batch norm in layers that train."""
-    return sweep.model.tuning != "head" and has_layer(sweep.model.name, _BatchNorm)
+    return sweep.model.tuning != "head" and has_layer(sweep.model.name, BatchNormLayer)
 
 
 @cache

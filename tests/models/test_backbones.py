@@ -6,7 +6,7 @@ import torchvision.models
 from torch import nn
 
 import models
-from models import batch_norms
+from models.network import freeze_batch_norm
 
 
 def test_features_are_what_torchvisions_last_layer_is_given() -> None:
@@ -63,7 +63,7 @@ def test_a_vit_refuses_images_that_do_not_fall_into_its_patches(height: int, wid
 def test_frozen_batch_norm_is_left_as_it_is_and_its_weights_still_learn() -> None:
     torch.manual_seed(0)
     network = models.build("resnet18", 2, (3, 32, 32)).train()
-    batch_norms.freeze(network)
+    freeze_batch_norm(network)
     before = [buffer.clone() for buffer in network.buffers()]
     x = torch.rand(4, 3, 32, 32)
 
@@ -78,6 +78,6 @@ def test_frozen_batch_norm_is_left_as_it_is_and_its_weights_still_learn() -> Non
 
 def test_training_mode_thaws_batch_norm() -> None:
     norm = nn.BatchNorm2d(3)
-    batch_norms.freeze(norm)
+    freeze_batch_norm(norm)
     assert not norm.training
     assert norm.train().training

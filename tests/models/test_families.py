@@ -11,7 +11,8 @@ from timm.layers import DropPath
 from torch import nn
 
 import models
-from models import batch_norms, family
+from models import family
+from models.network import freeze_batch_norm
 from tests.models.tiny_models import NAMES, PUBLISHED, SHAPE, whole_clip
 
 
@@ -62,7 +63,7 @@ def test_weights_follow_from_torchs_seed_and_all_of_them_learn(name: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_dropped_but_what_the_run_drops(name: str) -> None:
     network = models.build(name, 4, SHAPE).train()
-    batch_norms.freeze(network)
+    freeze_batch_norm(network)
     x = torch.rand(2, *SHAPE)
 
     with torch.no_grad():

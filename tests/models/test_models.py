@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import models
-from models import batch_norms
-from models.network import Network
+from models.network import Network, freeze_batch_norm
 
 NAMES = list(models.MODELS)
 SMALL = ["cnn", "mlp", "mnist_cnn"]
@@ -29,7 +28,7 @@ def built(name: str) -> Network:
     """A model to look at; batch norm is frozen, for most tests are not about it."""
     torch.manual_seed(0)
     network = models.build(name, 10, shape_of(name))
-    batch_norms.freeze(network)
+    freeze_batch_norm(network)
     return network
 
 
@@ -93,7 +92,7 @@ def test_dropout_drops_features_in_training_only(name: str) -> None:
     with torch.no_grad():
         kept = network.eval().featurizer(x)
         network.train()
-        batch_norms.freeze(network)
+        freeze_batch_norm(network)
         dropped = network.featurizer(x)
     survived = dropped != 0
     torch.testing.assert_close(dropped[survived], 2 * kept[survived])
