@@ -64,6 +64,7 @@ class MnistDataset:
     change: Callable[[Digits, Labels, torch.Generator, float], tuple[Digits, Labels]]
 
     def entry(self) -> Entry:
+        """Its entry in the registry."""
         description = Description(
             tuple(self.environments), len(self.classes), self.sentence, SOURCE
         )

@@ -37,8 +37,7 @@ def same_text(name: str) -> str:
 
 
 def looks(name: str) -> str:
-    """Equal for names that a reader may take for each other: also of letters of other scripts, or
-    of another width."""
+    """Equal for names that look alike, also with letters of other scripts or widths."""
     return unicodedata.normalize("NFKC", same_text(name)).translate(_CONFUSABLE)
 
 
@@ -73,7 +72,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def _exact(name: str, alike: list[str]) -> str:
-    """`'caf\\xe9' (NFC)`: every character that is not ASCII by its number."""
+    r"""`'caf\xe9' (NFC)`: every character that is not ASCII by its number."""
     form = ""
     if len({unicodedata.normalize("NFC", other) for other in alike}) < len(alike):
         forms = [f for f in ("NFC", "NFD") if unicodedata.is_normalized(f, name)]

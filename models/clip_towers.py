@@ -24,18 +24,21 @@ TOWER = "visual."
 
 
 def names() -> Sequence[str]:
+    """Names of all models."""
     import open_clip
 
     return tuple(open_clip.list_models())
 
 
 def published(name: str) -> Sequence[str]:
+    """Tags of the weights that the model may start from."""
     import open_clip
 
     return tuple(open_clip.list_pretrained_tags_by_model(name))
 
 
 def colours(name: str, weights: str | None) -> Colours:
+    """How the model with these weights wants photographs."""
     config = _tag(name, weights)
     if "mean" not in config:
         return OPENAI

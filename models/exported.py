@@ -124,6 +124,7 @@ def write(
     classes: Sequence[str],
     images: Images,
     state: Mapping[str, Tensor],
+    *,
     about: Mapping[str, Any],
 ) -> None:
     """Writes the two files.

@@ -27,6 +27,7 @@ class LowRank(nn.Module):
         self.b = nn.Parameter(torch.zeros(out, rank))
 
     def forward(self, matrix: Tensor) -> Tensor:
+        """The matrix with the low-rank one added."""
         return torch.addmm(matrix, self.b, self.a, alpha=self.scale)
 
 

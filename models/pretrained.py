@@ -124,13 +124,11 @@ def fit(
 def sound(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], taken: Taken, what: str
 ) -> tuple[dict[str, Tensor], Taken]:
-    """The tensors in the model's data types, and which ones they had, once they are seen to be
-    numbers that a network can have.
+    """The tensors in the model's data types, with the types that were converted in `taken`.
 
-    Raises:
-        ValueError: a tensor is not finite, or becomes so in the model's data type; holds integers,
-            as quantised weights do, or is complex or sparse; a variance is negative; or all of
-            the matrices are zero.
+    Raises ValueError if a tensor is not finite, or not in the model's data type; if it holds
+    integers, as quantised weights do, or is complex or sparse; if a variance is negative; or if
+    all of the matrices are zero.
     """
     result, converted = {}, Counter[str]()
     for key, tensor in state.items():

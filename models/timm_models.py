@@ -22,6 +22,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 
 @cache
 def names() -> Sequence[str]:
+    """Names of all models."""
     import timm
 
     return tuple(timm.list_models())
@@ -29,7 +30,7 @@ def names() -> Sequence[str]:
 
 @cache
 def published(name: str) -> Sequence[str]:
-    """timm's tags of the model's weights, its own choice first."""
+    """Tags of the model's weights, its own choice first."""
     import timm
 
     # (A dot stands before the tag, and nowhere else in a name.)
@@ -39,6 +40,7 @@ def published(name: str) -> Sequence[str]:
 
 
 def colours(name: str, weights: str | None) -> Colours:
+    """How the model with these weights wants photographs."""
     config = _config(name, weights)
     return Colours(tuple(config.mean), tuple(config.std))
 

@@ -86,9 +86,11 @@ class Frozen(nn.Module):
         self._seen: tuple[Tensor, int, Tensor] | None = None
 
     def train(self, mode: bool = True) -> Frozen:
+        """Stays in evaluation mode."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What the layers make of x, without a graph."""
         if self._seen is not None and self._seen[0] is x and self._seen[1] == version(x):
             return self._seen[2]
         with torch.no_grad():

@@ -30,6 +30,7 @@ class Unbuilt:
         pass
 
     def __new__(cls, *_: object, **__: object) -> Unbuilt:
+        """Takes whatever arguments the file gives."""
         return super().__new__(cls)
 
     def __setstate__(self, _: object) -> None:

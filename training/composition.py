@@ -80,9 +80,8 @@ def _refusals(owners: dict[str, list[str]], comparing: set[str]) -> Iterable[str
         for other in those(*READING_DOMAINS):
             yield f"{mixer} mixes samples of different domains, which {other} must tell apart"
     for walker in those("walk"):
-        for other in those(*READING_DOMAINS, "mix", "refine"):
-            if other in comparing:
-                yield f"{walker} sees one domain at a time, and {other} needs several at once"
+        for other in filter(comparing.__contains__, those(*READING_DOMAINS, "mix", "refine")):
+            yield f"{walker} sees one domain at a time, and {other} needs several at once"
 
 
 def _differing(before: Update, after: Update) -> list[str]:

@@ -55,15 +55,19 @@ class StepDraws:
         return np.random.Generator(np.random.Philox(key=seed_hash(*self._key)))
 
     def uniform(self, like: Tensor, out: Tensor | None = None) -> Tensor:
+        """U(0, 1), shaped like the tensor."""
         room = torch.empty_like(like) if out is None else out
         return room.uniform_(generator=self._generator)
 
     def normal(self, like: Tensor) -> Tensor:
+        """N(0, 1), shaped like the tensor."""
         return torch.empty_like(like).normal_(generator=self._generator)
 
     def permutation(self, count: int) -> list[int]:
+        """0 .. count - 1 in random order."""
         order: list[int] = self._host_generator.permutation(count).tolist()
         return order
 
     def beta(self, alpha: float) -> float:
+        """Beta(alpha, alpha)."""
         return float(self._host_generator.beta(alpha, alpha))

@@ -22,10 +22,11 @@ def with_flatness(
     parts: Sequence[Part],
     model: nn.Module,
     weights: Weights,
+    device: torch.device,
+    *,
     rho: float,
     samples: int,
     curvature: bool,
-    device: torch.device,
 ) -> tuple[Score, ...]:
     """Scores of the parts, with sharpness and, if asked for, curvature beside them.
 

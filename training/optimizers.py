@@ -51,6 +51,7 @@ class Adam:
         }
 
     def step(self, gradient: Tensor) -> None:
+        """One step along a gradient [P]."""
         state = self.state
         state["step"] += 1
         self._kernel(
@@ -90,6 +91,7 @@ class SGD:
         self.state = {"sum": torch.zeros_like(weights)} if momentum else {}
 
     def step(self, gradient: Tensor) -> None:
+        """One step along a gradient [P]."""
         torch_private.fused_sgd(
             [self._weights],
             [gradient],

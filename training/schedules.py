@@ -45,6 +45,7 @@ class Schedule:
             )
 
     def __call__(self, step: int) -> float:
+        """The factor of a step, counted from 0."""
         if step < self.warmup:
             return step / self.warmup
         if self.shape == "constant":

@@ -48,13 +48,14 @@ class TrainResult:
     weights: dict[str, Tensor] | None = None
 
 
-def train(
+def train(  # noqa: PLR0913 - three of them are what the caller wants of the result
     run: Run,
     dataset: DomainDataset,
     report: Callable[[Evaluation], None],
     save: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     leaving: Callable[[], bool] = lambda: False,
+    *,
     keep: Literal["none", "best", "last"] | int = "none",
     held_out_at: int | None = None,
     prefers: Callable[[Evaluation, Evaluation], bool] | None = None,

@@ -73,12 +73,7 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)
         self.weights = Weights(self.model)
         self.lr = float(own.get("lr", 5e-5))
-        self.lr_schedule = Schedule(
-            run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
-        )
-        rho_schedule = self.lr_schedule
-        if run.rho_schedule != "lr":
-            rho_schedule = Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)
+        self.lr_schedule, rho_schedule = _schedules(run)
         update = algorithms.build(run.algorithm, values, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
         self.optimizer = optimizers.build(
@@ -95,24 +90,7 @@ class Trainer:
                 f"averaging {run.averaging!r} has one result at the end of a run, and a fold (left "
                 f"out: {run.left_out!r}) is scored step by step"
             )
-        colours = self.model.colours
-        in_training, in_evaluation = views(
-            dataset,
-            run.augmentation,
-            self.device,
-            InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
-        )
-        self.parts = parts_of(dataset, run.held_out, run.seed, in_evaluation, run.left_out)
-        sources = [p for p in self.parts if p.role == "source" and p.split == "in"]
-        self.batches = Batches(
-            [(p.domain, p.indices) for p in sources],
-            int(own.get("batch_size", 32)),
-            seed_hash(run.random_seed, "batches"),
-            self.device,
-            in_training,
-            # A CPU has enough to do; for a GPU the next batch is made while it computes.
-            threads=0 if self.device.type == "cpu" else 2,
-        )
+        self.parts, self.batches = self._data(dataset, int(own.get("batch_size", 32)))
         self.memory: dict[str, Tensor] = {}
         self.loss = torch.zeros((), device=self.device)  # summed since the last evaluation
         self.step = 0
@@ -126,6 +104,28 @@ class Trainer:
             with autocast(run.precision, self.device):
                 self.model.featurizer = compiled(self.model.featurizer, self.batches(0).x)
 
+    def _data(self, dataset: DomainDataset, batch_size: int) -> tuple[list[Part], Batches]:
+        """The parts that are scored, and the batches of the source domains' in splits."""
+        run, colours = self.run, self.model.colours
+        in_training, in_evaluation = views(
+            dataset,
+            run.augmentation,
+            self.device,
+            InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
+        )
+        parts = parts_of(dataset, run.held_out, run.seed, in_evaluation, run.left_out)
+        sources = [p for p in parts if p.role == "source" and p.split == "in"]
+        batches = Batches(
+            [(p.domain, p.indices) for p in sources],
+            batch_size,
+            seed_hash(run.random_seed, "batches"),
+            self.device,
+            in_training,
+            # A CPU has enough to do; for a GPU the next batch is made while it computes.
+            threads=0 if self.device.type == "cpu" else 2,
+        )
+        return parts, batches
+
     @property
     def speaking(self) -> Best | None:
         """The weights that speak for the run so far; with averaging there are none yet."""
@@ -138,6 +138,7 @@ class Trainer:
 
     @property
     def dead(self) -> bool:
+        """Whether more steps would not change the averaged weights."""
         return self.average is not None and self.average.ended
 
     def learn(self) -> None:
@@ -172,6 +173,7 @@ class Trainer:
         return losses[0]
 
     def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
+        """Scores of the wanted parts, in order."""
         # Chunks of another size would be compiled anew.
         stance = torch.compiler.set_stance("force_eager") if self.run.compile else nullcontext()
         with stance, autocast(self.run.precision, self.device):
@@ -186,10 +188,10 @@ class Trainer:
             parts,
             self.model,
             self.weights,
-            run.flatness_rho,
-            run.flatness_samples,
-            run.flatness == "curvature",
             self.device,
+            rho=run.flatness_rho,
+            samples=run.flatness_samples,
+            curvature=run.flatness == "curvature",
         )
 
     def load_average(self) -> None:
@@ -215,6 +217,7 @@ class Trainer:
         return [self.weights.flat, *self.model.buffers()]
 
     def load_tensors(self, tensors: list[Tensor]) -> None:
+        """Overwrites weights and buffers with those of `tensors()`."""
         for own, given in zip(self.tensors(), tensors, strict=True):
             own.copy_(given)
 
@@ -267,3 +270,13 @@ class Trainer:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
+
+
+def _schedules(run: Run) -> tuple[Schedule, Schedule]:
+    """Of lr, and of rho."""
+    lr = Schedule(
+        run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
+    )
+    if run.rho_schedule == "lr":
+        return lr, lr
+    return lr, Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)

@@ -1,5 +1,4 @@
-"""What a network is shown of a dataset, said in a line, and where photographs' augmentation is
-doubtful."""
+"""What a network is shown of a dataset, in one line, and when its augmentation is doubtful."""
 
 from __future__ import annotations
 
@@ -44,9 +43,11 @@ def _three(values: tuple[float, float, float]) -> str:
 
 
 def doubt(dataset: DomainDataset, key: str) -> str | None:
-    """A warning where images are all grey (as far as a few of each domain show) or all small: the
-    augmentation was made for colour photographs. None where it may be right. key: what leaves it
-    out if set to none."""
+    """A warning if all images are grey or small: augmentation was made for colour photographs.
+
+    Grey is judged by a few images of each domain. None where the augmentation may be right.
+    key: the key that turns augmentation off when set to none.
+    """
     sizes = [domain.sizes for domain in dataset.domains if domain.sizes is not None]
     if not sizes:
         return None

@@ -25,7 +25,7 @@ HALF = i32(1 << (BITS - 1))
 
 
 @compiled
-def render(
+def render(  # noqa: C901, PLR0913, PLR0917 - numba compiles plain loops over plain arrays
     images: NDArray[np.uint8],
     rows: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -77,7 +77,7 @@ def render(
 
 
 @compiled
-def resample(
+def resample(  # noqa: PLR0917 - called from compiled code, by position
     image: NDArray[np.uint8],
     left: int,
     top: int,

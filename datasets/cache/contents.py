@@ -56,10 +56,12 @@ class Facts:
 
 
 def images_file(folder: Path, domain: str) -> Path:
+    """The decoded images of a domain."""
     return folder / f"{file_stem(domain)}.images.npy"
 
 
 def index_file(folder: Path, domain: str) -> Path:
+    """The index of a domain: a row for each of its files."""
     return folder / f"{file_stem(domain)}.files.jsonl"
 
 
@@ -79,6 +81,7 @@ def write_array(folder: Path, domain: str, what: str, array: NDArray[Any]) -> No
 
 
 def write_facts(folder: Path, facts: Facts) -> None:
+    """Writes what is known of a cache; the last file, which makes it whole."""
     with (folder / FACTS).open("w") as file:
         json.dump(asdict(facts), file)
         file.flush()

@@ -24,6 +24,7 @@ class Place(NamedTuple):
 
     @property
     def label(self) -> str:
+        """The class."""
         return self.file.split("/", 1)[0]
 
     def __str__(self) -> str:

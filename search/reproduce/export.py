@@ -185,7 +185,13 @@ def _write(
         (1.0,) * channels if plain else colours.deviation,
     )
     exported.write(
-        folder, run.model, run.weights, dataset.classes, images, state, _about(chosen, dataset)
+        folder,
+        run.model,
+        run.weights,
+        dataset.classes,
+        images,
+        state,
+        about=_about(chosen, dataset),
     )
     model = exported.load_exported(folder).to(device)
     if run.channels_last:

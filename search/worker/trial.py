@@ -121,9 +121,9 @@ class Trial:
             self._save,
             own,
             self._must_leave,
-            keep,
-            step,
-            preference(self._plan.search.objectives),
+            keep=keep,
+            held_out_at=step,
+            prefers=preference(self._plan.search.objectives),
         )
 
     def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:

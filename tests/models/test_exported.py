@@ -31,7 +31,7 @@ COLOURS = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 
 def write(folder: Path, network: nn.Module, name: str, weights: str | None = None) -> Path:
     images = Images(*SHAPE, *COLOURS)
-    exported.write(folder, name, weights, CLASSES, images, plain_state(network), {"more": 1})
+    exported.write(folder, name, weights, CLASSES, images, plain_state(network), about={"more": 1})
     return folder
 
 

@@ -43,7 +43,10 @@ class GGA:
         return replace(update, before=self.search)
 
     def annealed_cost(self, redrawn: bool) -> float:
-        """Passes of a step in the window; redrawn: with dropout, or batch norm that is not frozen."""
+        """Passes of a step in the window.
+
+        redrawn: with dropout, or batch norm that is not frozen.
+        """
         per_point = 1 + 1 / 3 if redrawn else 1
         return (self.search_steps + 1) * per_point + 1
 
@@ -75,7 +78,7 @@ def agreement(passes: Passes) -> tuple[Tensor, Tensor]:
 
 
 def copy_if(condition: Tensor, target: Tensor, source: Tensor) -> None:
-    """target <- source if the condition [] holds."""
+    """Sets target <- source if the condition [] holds."""
     if condition.device.type == "cpu":
         if condition:
             target.copy_(source)

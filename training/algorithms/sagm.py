@@ -38,4 +38,5 @@ class SAGM:
 
 
 def midpoint(gradient: Tensor, peak: Tensor) -> Tensor:
+    """The mean of the two gradients [P], written into `peak`."""
     return peak.lerp_(gradient, 0.5)

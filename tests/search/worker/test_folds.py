@@ -66,9 +66,9 @@ class Carried:
             if len(self.said) == self.die_at:
                 raise Killed
 
-        def noted(run: Any, *rest: Any) -> Any:
+        def noted(run: Any, *rest: Any, **options: Any) -> Any:
             self.trained.append((run.held_out, run.left_out))
-            return train(run, *rest)
+            return train(run, *rest, **options)
 
         self.monkeypatch.setattr(trial.tune, "report", report)
         self.monkeypatch.setattr(trial, "train", noted)
