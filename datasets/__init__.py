@@ -39,9 +39,8 @@ def describe(name: str, root: str | Path | None = None) -> Description:
 
     Those of ImageFolders are found in the root; without one it has no domains and no classes.
 
-    Raises:
-        ValueError: no dataset has this name; names the nearest one.
-        FileNotFoundError: a dataset described by its root is not there.
+    Raises ValueError: no dataset has this name; names the nearest one.
+    Raises FileNotFoundError: a dataset described by its root is not there.
     """
     entry = _entry(name)
     if entry.look is not None and root is not None:
@@ -62,19 +61,17 @@ def load(
     Images of files come from a cache, which the first call builds: later ones take milliseconds
     and map what is there.
 
-    Args:
-        name: one of `DATASETS`.
-        root: the dataset's folder, or the one it lies in.
-        size: side in pixels of the square that each image is brought to, 224 if not given.
-        allow: which of `KINDS` of findings are accepted.
-        recheck: compare each file's size and time with what the cache was built from; False
-            looks at the folders' times only, and is for workers whose driver has done it.
-        progress: called with (images done, images in all) while a cache is built.
+    name: one of `DATASETS`.
+    root: the dataset's folder, or the one it lies in.
+    size: side in pixels of the square that each image is brought to, 224 if not given.
+    allow: which of `KINDS` of findings are accepted.
+    recheck: compare each file's size and time with what the cache was built from; False
+    looks at the folders' times only, and is for workers whose driver has done it.
+    progress: called with (images done, images in all) while a cache is built.
 
-    Raises:
-        ValueError: no dataset has this name, a size that it cannot have, or an unknown kind.
-        FileNotFoundError: the dataset is not in `root`.
-        DatasetError: (a ValueError) what is there is not as it should be, or no cache can be made.
+    Raises ValueError: no dataset has this name, a size that it cannot have, or an unknown kind.
+    Raises FileNotFoundError: the dataset is not in `root`.
+    Raises DatasetError: (a ValueError) what is there is not as it should be, or no cache can be made.
     """
     return _entry(name).load(_path(root), _reading(name, size, allow, recheck, progress))
 

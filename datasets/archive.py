@@ -22,10 +22,9 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError
 def unpack(archive: Path, folder: Path) -> None:
     """Unpacks all of an archive into `folder`, which is made.
 
-    Raises:
-        DatasetError: the file is no zip or tar archive or is damaged, needs a password or more
-            room than there is, or has a member that is a link or a device or that names a place
-            outside of the folder.
+    Raises DatasetError: the file is no zip or tar archive or is damaged, needs a password or more
+    room than there is, or has a member that is a link or a device or that names a place
+    outside of the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -49,8 +48,7 @@ def find_dataset(folder: Path, domains: Collection[str]) -> Path:
     With `domains`: the uppermost folder with the most of them. Without: the first one on the way
     down that holds more than one folder.
 
-    Raises:
-        DatasetError: no folder has any of them.
+    Raises DatasetError: no folder has any of them.
     """
     if not domains:
         while len(below := _folders(folder)) == 1:

@@ -20,13 +20,12 @@ from datasets.views import Block, Job, View, as_stored
 class DomainBatch:
     """Samples of all M source domains, in contiguous blocks in domain order.
 
-    Args:
-        x: float32 [N, C, H, W], channels innermost in memory.
-        y: int64 [N], class of each sample.
-        domain: int64 [N], source domain of each sample, 0..M-1. Shared by all batches of a
-            `Batches`: read it, do not write to it.
-        sizes: samples of each source domain, so that `x.split(sizes)` is per domain without
-            asking the GPU for a count.
+    x: float32 [N, C, H, W], channels innermost in memory.
+    y: int64 [N], class of each sample.
+    domain: int64 [N], source domain of each sample, 0..M-1. Shared by all batches of a
+    `Batches`: read it, do not write to it.
+    sizes: samples of each source domain, so that `x.split(sizes)` is per domain without
+    asking the GPU for a count.
     """
 
     x: Tensor
@@ -42,18 +41,16 @@ class Batches:
     one generator that runs on. Here a step's draws are a function of the seed and the step
     (`datasets.randomness`): there is no loader state.
 
-    Args:
-        sources: each source domain and the positions of its samples to draw from, as of a split.
-        batch_size: samples of each source domain; a domain with fewer repeats them.
-        seed: 0..2^64 - 1.
-        device: where the batches go.
-        view: what is made of the images, and augments them.
-        threads: how many make the next batch while the last one is in use; 0: each batch is made
-            when it is asked for, by who asks. The batches are the same.
+    sources: each source domain and the positions of its samples to draw from, as of a split.
+    batch_size: samples of each source domain; a domain with fewer repeats them.
+    seed: 0..2^64 - 1.
+    device: where the batches go.
+    view: what is made of the images, and augments them.
+    threads: how many make the next batch while the last one is in use; 0: each batch is made
+    when it is asked for, by who asks. The batches are the same.
 
-    Raises:
-        ValueError: no sources, a source without samples or with positions outside its domain,
-            a batch_size below 1, a seed out of range, or threads below 0.
+    Raises ValueError: no sources, a source without samples or with positions outside its domain,
+    a batch_size below 1, a seed out of range, or threads below 0.
     """
 
     def __init__(
@@ -95,8 +92,7 @@ class Batches:
     def __call__(self, step: int) -> DomainBatch:
         """The batch of a step, the same whenever and however often it is asked for.
 
-        Raises:
-            ValueError: step is below 0.
+        Raises ValueError: step is below 0.
         """
         if step < 0:
             raise ValueError(f"step must be at least 0, but got {step}")

@@ -15,12 +15,11 @@ Counts = Mapping[str, int]
 class Benchmark:
     """What is known of a benchmark before it is seen.
 
-    Args:
-        folder: its folder below the root.
-        classes: the number of classes.
-        variants: copies in use, by name: domain -> images; the first one is the usual.
-        defects: copies that need something done first: what, and domain -> images.
-        sentence, source: as of `Description`.
+    folder: its folder below the root.
+    classes: the number of classes.
+    variants: copies in use, by name: domain -> images; the first one is the usual.
+    defects: copies that need something done first: what, and domain -> images.
+    sentence, source: as of `Description`.
     """
 
     folder: str

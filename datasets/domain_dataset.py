@@ -21,16 +21,14 @@ class DatasetError(ValueError):
 class Domain:
     """One data source.
 
-    Args:
-        name: of the domain, unique in its dataset.
-        images: uint8 [n, H, W, C]; may be a memory map.
-        labels: int64 [n].
-        sizes: int64 [n, 2], width and height in pixels of each image before it was brought to
-            W x H; None where nothing was. Training crops keep the original proportions.
+    name: of the domain, unique in its dataset.
+    images: uint8 [n, H, W, C]; may be a memory map.
+    labels: int64 [n].
+    sizes: int64 [n, 2], width and height in pixels of each image before it was brought to
+    W x H; None where nothing was. Training crops keep the original proportions.
 
-    Raises:
-        ValueError: an array has another type or shape, their lengths differ, or the images do
-            not lie row after row in memory (a batch of a transposed view would copy the view).
+    Raises ValueError: an array has another type or shape, their lengths differ, or the images do
+    not lie row after row in memory (a batch of a transposed view would copy the view).
     """
 
     name: str
@@ -69,16 +67,14 @@ class Domain:
 class DomainDataset:
     """Domains that share their classes and the shape of their images.
 
-    Args:
-        name: the dataset's name in `DATASETS`.
-        domains: in the order that numbers them: splits depend on it (see `datasets.randomness`).
-        classes: class names; a label is an index into them.
-        fingerprint: what `fingerprint` returned when the dataset was built.
-        notes: what differs from the published data and was accepted, and what was skipped; a
-            sentence each, for the record of a run.
+    name: the dataset's name in `DATASETS`.
+    domains: in the order that numbers them: splits depend on it (see `datasets.randomness`).
+    classes: class names; a label is an index into them.
+    fingerprint: what `fingerprint` returned when the dataset was built.
+    notes: what differs from the published data and was accepted, and what was skipped; a
+    sentence each, for the record of a run.
 
-    Raises:
-        ValueError: no domain, a name twice, image shapes that differ, or a label without a class.
+    Raises ValueError: no domain, a name twice, image shapes that differ, or a label without a class.
     """
 
     name: str
@@ -118,8 +114,7 @@ class DomainDataset:
     def index(self, domain_name: str) -> int:
         """The position of a domain in `domains`.
 
-        Raises:
-            ValueError: no domain has this name; names the nearest one.
+        Raises ValueError: no domain has this name; names the nearest one.
         """
         names = [domain.name for domain in self.domains]
         if domain_name not in names:
@@ -137,10 +132,9 @@ def fingerprint(
     Two runs are comparable only if they saw the same images in the same order, whatever the
     files they came from. Shapes are hashed too, so no two datasets share one stream of bytes.
 
-    Args:
-        classes: class names.
-        domains: every pixel of them is read, unless `pixels` is given.
-        pixels: for each domain the sha256 of each image's pixels, where they are known.
+    classes: class names.
+    domains: every pixel of them is read, unless `pixels` is given.
+    pixels: for each domain the sha256 of each image's pixels, where they are known.
     """
     digest = hashlib.sha256(repr(tuple(classes)).encode())
     for i, domain in enumerate(domains):

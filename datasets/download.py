@@ -21,14 +21,12 @@ def download(url: str, folder: Path, progress: Progress | None = None) -> Path:
 
     What an interrupted call left in NAME.part is continued if the server can (Range).
 
-    Args:
-        url: http:// or https://.
-        folder: is made.
-        progress: called with (bytes there, bytes in all; 0 if the server does not say).
+    url: http:// or https://.
+    folder: is made.
+    progress: called with (bytes there, bytes in all; 0 if the server does not say).
 
-    Raises:
-        DatasetError: the server does not answer, refuses, or stops too early.
-        OSError: the file cannot be written.
+    Raises DatasetError: the server does not answer, refuses, or stops too early.
+    Raises OSError: the file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "archive"

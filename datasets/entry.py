@@ -16,11 +16,10 @@ Progress = Callable[[int, int], None]
 class Description:
     """What is known of a dataset before a pixel is read.
 
-    Args:
-        domains: names, in the order of `DomainDataset.domains`.
-        classes: the number of classes.
-        sentence: what the dataset is, for lists.
-        source: where its images come from.
+    domains: names, in the order of `DomainDataset.domains`.
+    classes: the number of classes.
+    sentence: what the dataset is, for lists.
+    source: where its images come from.
     """
 
     domains: tuple[str, ...]
@@ -33,12 +32,11 @@ class Description:
 class Reading:
     """How a dataset is read from its folder.
 
-    Args:
-        size: side in pixels of the square that each image is brought to; None: the usual one.
-        allow: kinds of findings that the user accepts (see `datasets.findings`).
-        recheck: whether each file's size and time are compared with what the cache was built
-            from. A worker, whose driver has done that, looks only at the folders' times.
-        progress: is told how far the building of a cache is.
+    size: side in pixels of the square that each image is brought to; None: the usual one.
+    allow: kinds of findings that the user accepts (see `datasets.findings`).
+    recheck: whether each file's size and time are compared with what the cache was built
+    from. A worker, whose driver has done that, looks only at the folders' times.
+    progress: is told how far the building of a cache is.
     """
 
     size: int | None = None
@@ -51,13 +49,12 @@ class Reading:
 class Entry:
     """A dataset of the registry.
 
-    Args:
-        description: where it depends on the root, without domains and classes.
-        load: reads the dataset from its root folder.
-        cache: the folder of its decoded images, built if need be; None: it needs no cache.
-        look: the description of what is in a root; None: the same for every root.
-        needs_root: whether there is nothing to load without a root.
-        resizes: whether `Reading.size` means something.
+    description: where it depends on the root, without domains and classes.
+    load: reads the dataset from its root folder.
+    cache: the folder of its decoded images, built if need be; None: it needs no cache.
+    look: the description of what is in a root; None: the same for every root.
+    needs_root: whether there is nothing to load without a root.
+    resizes: whether `Reading.size` means something.
     """
 
     description: Description

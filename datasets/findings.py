@@ -43,8 +43,7 @@ class Finding(NamedTuple):
 def check_kinds(allow: Iterable[str]) -> frozenset[str]:
     """The kinds of findings that are accepted.
 
-    Raises:
-        ValueError: a kind that does not exist; names the nearest one.
+    Raises ValueError: a kind that does not exist; names the nearest one.
     """
     for kind in allow:
         if kind not in KINDS:
@@ -55,10 +54,9 @@ def check_kinds(allow: Iterable[str]) -> frozenset[str]:
 def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
     """What can be seen without opening an image.
 
-    Raises:
-        DatasetError: no result could come of it (see `layout.check_names`), a domain has no
-            images, or a benchmark has more or fewer classes than it should: nothing that could be
-            accepted.
+    Raises DatasetError: no result could come of it (see `layout.check_names`), a domain has no
+    images, or a benchmark has more or fewer classes than it should: nothing that could be
+    accepted.
     """
     names = {domain.name: domain.classes for domain in tree.domains}
     if benchmark is None:

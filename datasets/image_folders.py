@@ -64,10 +64,9 @@ class ImageFolders:
     def load(self, root: Path | None, reading: Reading) -> DomainDataset:
         """The dataset, from its cache, which is built if need be.
 
-        Raises:
-            FileNotFoundError: no root, or no dataset in it.
-            DatasetError: findings that are not allowed, what is left is a domain without images
-                or a single class, or no cache can be written.
+        Raises FileNotFoundError: no root, or no dataset in it.
+        Raises DatasetError: findings that are not allowed, what is left is a domain without images
+        or a single class, or no cache can be written.
         """
         version, notes = self._version(root, reading)
         dataset = contents.open_dataset(version, reading.allow)
@@ -77,10 +76,9 @@ class ImageFolders:
     def look(self, root: Path) -> Description:
         """What is found in a user's own folder.
 
-        Raises:
-            FileNotFoundError: it does not exist, or has no domains.
-            DatasetError: no result could come of it (see `layout.check_names`), or it cannot be
-                read.
+        Raises FileNotFoundError: it does not exist, or has no domains.
+        Raises DatasetError: no result could come of it (see `layout.check_names`), or it cannot be
+        read.
         """
         folder = self.locate(root)
         try:
@@ -98,8 +96,7 @@ class ImageFolders:
     def locate(self, root: Path | None) -> Path:
         """The dataset's own folder: in `root`, or `root` itself.
 
-        Raises:
-            FileNotFoundError: neither holds the dataset.
+        Raises FileNotFoundError: neither holds the dataset.
         """
         if root is None:
             raise FileNotFoundError(
@@ -152,8 +149,7 @@ class ImageFolders:
     def cache(self, root: Path | None, reading: Reading) -> Path:
         """The folder of the decoded images, built if need be.
 
-        Raises:
-            FileNotFoundError, DatasetError: as `load`; of damaged images only `load` tells.
+        Raises FileNotFoundError, DatasetError: as `load`; of damaged images only `load` tells.
         """
         return self._version(root, reading)[0]
 

@@ -39,12 +39,11 @@ class ImageFile(NamedTuple):
 class DomainTree:
     """A domain's folder.
 
-    Args:
-        name: the folder's.
-        classes: names of its class folders, also of empty ones.
-        files: in the order of torchvision's ImageFolder, on which splits depend.
-        others: files in class folders that are no images by their names.
-        beside: files beside the class folders that are images by their names.
+    name: the folder's.
+    classes: names of its class folders, also of empty ones.
+    files: in the order of torchvision's ImageFolder, on which splits depend.
+    others: files in class folders that are no images by their names.
+    beside: files beside the class folders that are images by their names.
     """
 
     name: str
@@ -58,15 +57,14 @@ class DomainTree:
 class ImageTree:
     """A dataset's folder.
 
-    Args:
-        root: the folder.
-        domains: as they are numbered.
-        classes: all class folders of all domains, sorted: a label is an index into them.
-        strays: folders beside the domains that are none.
-        skipped: hidden files and folders, from the root; those of systems are no news.
-        folders: time in nanoseconds of each folder that was looked into, from the root.
-        repeated: links to folders that hold the link or were looked into already; not followed.
-        lost: links to nothing, and folders that cannot be read.
+    root: the folder.
+    domains: as they are numbered.
+    classes: all class folders of all domains, sorted: a label is an index into them.
+    strays: folders beside the domains that are none.
+    skipped: hidden files and folders, from the root; those of systems are no news.
+    folders: time in nanoseconds of each folder that was looked into, from the root.
+    repeated: links to folders that hold the link or were looked into already; not followed.
+    lost: links to nothing, and folders that cannot be read.
     """
 
     root: Path
@@ -96,8 +94,7 @@ class ImageTree:
 def list_tree(root: Path, domains: Sequence[str]) -> ImageTree:
     """What lies in the folder `root`, whose subfolders `domains` are its domains.
 
-    Raises:
-        OSError: the root or a domain's folder cannot be read.
+    Raises OSError: the root or a domain's folder cannot be read.
     """
     listing = _Listing(root)
     top = _entries(root)

@@ -17,8 +17,7 @@ Three = tuple[float, float, float]
 class InputFormat:
     """Square images of `size` pixels; each colour's values are (x / 255 - mean) / deviation.
 
-    Raises:
-        ValueError: size is below 1 or a deviation is not above 0.
+    Raises ValueError: size is below 1 or a deviation is not above 0.
     """
 
     size: int

@@ -29,13 +29,11 @@ PARTS = frozenset(_PARTS.split())
 def check_names(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
     """Refuses what no result could come of, by the names of domains' folders and classes'.
 
-    Args:
-        root: the folder of the domains.
-        classes: names of the class folders of each domain.
+    root: the folder of the domains.
+    classes: names of the class folders of each domain.
 
-    Raises:
-        DatasetError: as `check_spelling`; there is only one domain, or one class in all or in each
-            domain, or no class is in two domains. Says where the right level seems to be.
+    Raises DatasetError: as `check_spelling`; there is only one domain, or one class in all or in each
+    domain, or no class is in two domains. Says where the right level seems to be.
     """
     check_spelling(root, classes)
     labels = sorted({label for within in classes.values() for label in within})
@@ -68,8 +66,7 @@ def check_names(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
 def check_spelling(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
     """Refuses names that no table could hold or no reader tell apart; arguments as `check_names`.
 
-    Raises:
-        DatasetError: a name is not UTF-8, or two domains or two classes are one text.
+    Raises DatasetError: a name is not UTF-8, or two domains or two classes are one text.
     """
     labels = sorted({label for within in classes.values() for label in within})
     for kind, names in (("domain", list(classes)), ("class", labels)):
@@ -79,8 +76,7 @@ def check_spelling(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
 def check_left(dataset: DomainDataset) -> None:
     """Refuses what no result could come of once unreadable images are left out.
 
-    Raises:
-        DatasetError: a domain has no images, or all images are of one class.
+    Raises DatasetError: a domain has no images, or all images are of one class.
     """
     for domain in dataset.domains:
         if not len(domain):

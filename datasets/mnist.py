@@ -48,13 +48,12 @@ Labels = NDArray[np.int64]
 class MnistDataset:
     """MNIST dealt out to domains.
 
-    Args:
-        name: the dataset's.
-        environments: domain -> what sets it apart.
-        classes: names of the classes.
-        sentence: as of `Description`.
-        change: digits uint8 [n, 28, 28], labels int64 [n], a generator of draws and the domain's
-            number -> images uint8 [n, 28, 28, C], labels int64 [n].
+    name: the dataset's.
+    environments: domain -> what sets it apart.
+    classes: names of the classes.
+    sentence: as of `Description`.
+    change: digits uint8 [n, 28, 28], labels int64 [n], a generator of draws and the domain's
+    number -> images uint8 [n, 28, 28, C], labels int64 [n].
     """
 
     name: str
@@ -77,9 +76,8 @@ class MnistDataset:
     def cache(self, root: Path | None, reading: Reading) -> Path:
         """The folder of the finished images, built if need be.
 
-        Raises:
-            FileNotFoundError: no root, or MNIST's files are not in it.
-            DatasetError: a file is damaged, or no cache can be written.
+        Raises FileNotFoundError: no root, or MNIST's files are not in it.
+        Raises DatasetError: a file is damaged, or no cache can be written.
         """
         files = _locate(self.name, root)
         folder = files[0].parent
@@ -191,8 +189,7 @@ def _read(files: Sequence[Path]) -> tuple[Digits, Labels, list[Finding]]:
 def _read_idx(file: Path) -> NDArray[np.uint8]:
     """An array in MNIST's format: 0, 0, type (8: uint8), rank, sizes (big-endian), values.
 
-    Raises:
-        DatasetError: the file is not in it.
+    Raises DatasetError: the file is not in it.
     """
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()

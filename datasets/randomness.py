@@ -31,8 +31,7 @@ def split(n: int, trial_seed: int, domain_index: int, holdout: float = 0.2) -> S
 
     `domain_index` counts all domains of the dataset, the held-out one included.
 
-    Raises:
-        ValueError: holdout is not in [0, 1].
+    Raises ValueError: holdout is not in [0, 1].
     """
     if not 0 <= holdout <= 1:
         raise ValueError(f"holdout must be in [0, 1], but got {holdout}")
@@ -53,11 +52,10 @@ def units(seed: int, stream: int, step: int, count: int) -> NDArray[np.float64]:
     From a counter-based generator (Philox; Salmon et al., 2011) keyed by seed and stream with the
     step as counter: its raw words are the one stream that numpy promises never to change.
 
-    Args:
-        seed: 0..2^64 - 1.
-        stream: 0..2^64 - 1; what draws from one stream never shifts the draws of another.
-        step: 0..2^64 - 1.
-        count: how many.
+    seed: 0..2^64 - 1.
+    stream: 0..2^64 - 1; what draws from one stream never shifts the draws of another.
+    step: 0..2^64 - 1.
+    count: how many.
     """
     key = np.array([seed, stream], dtype=np.uint64)
     words = np.random.Philox(key=key, counter=[0, step, 0, 0]).random_raw(count)

@@ -33,8 +33,7 @@ def load(root: Path | None = None) -> DomainDataset:
     Each digit goes to one domain only. A digit seen at two angles would be trained on in a
     source domain and tested in the held-out one, and the test would measure memory.
 
-    Raises:
-        FileNotFoundError: scikit-learn, whose copy of the digits is read, is not installed.
+    Raises FileNotFoundError: scikit-learn, whose copy of the digits is read, is not installed.
     """
     digits, labels = _digits()
     # The file is ordered by writer: the fixed shuffle gives every domain every writer.

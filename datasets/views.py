@@ -36,10 +36,9 @@ class Block:
 class Job:
     """The images of a batch in the making.
 
-    Args:
-        tasks: the work on the host, in any order, each in any thread.
-        finish: when all of it is done, gives x float32 [N, C, H, W] on the device, not waiting
-            for a GPU.
+    tasks: the work on the host, in any order, each in any thread.
+    finish: when all of it is done, gives x float32 [N, C, H, W] on the device, not waiting
+    for a GPU.
     """
 
     tasks: Sequence[Callable[[], None]]

@@ -91,26 +91,24 @@ def build(
 ) -> Network:
     """A model whose fresh weights are drawn from torch's global generator.
 
-    Args:
-        name: a key of `MODELS`, or `family/name` with a key of `FAMILIES`.
-        classes: the number of logits.
-        shape: (C, H, W) of the images.
-        dropout: the chance that a feature is dropped before the classifier in training, as
-            DomainBed's `resnet_dropout`; the dropout is the featurizer's last layer.
-        weights: what the featurizer starts from: None for fresh weights; the name of published
-            ones, which are downloaded into the cache of torch.hub or of the Hugging Face hub,
-            once; or the path of a file that has the featurizer in it, alone or in a whole model,
-            whose last layer is then left out, under whatever prefix (models.checkpoints); with
-            #PART behind it where the file has more than one.
-        load: False leaves the weights unread: the model is the one that they are for, its own
-            weights fresh.
+    name: a key of `MODELS`, or `family/name` with a key of `FAMILIES`.
+    classes: the number of logits.
+    shape: (C, H, W) of the images.
+    dropout: the chance that a feature is dropped before the classifier in training, as
+    DomainBed's `resnet_dropout`; the dropout is the featurizer's last layer.
+    weights: what the featurizer starts from: None for fresh weights; the name of published
+    ones, which are downloaded into the cache of torch.hub or of the Hugging Face hub,
+    once; or the path of a file that has the featurizer in it, alone or in a whole model,
+    whose last layer is then left out, under whatever prefix (models.checkpoints); with
+    #PART behind it where the file has more than one.
+    load: False leaves the weights unread: the model is the one that they are for, its own
+    weights fresh.
 
-    Raises:
-        ValueError: no model has this name or such weights (names the nearest one), dropout is not
-            in [0, 1), the model cannot take such images, the weights do not fit the model, are in
-            the file more than once, or are not finite.
-        FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
-        ModuleNotFoundError: the model is of a library that is not installed.
+    Raises ValueError: no model has this name or such weights (names the nearest one), dropout is not
+    in [0, 1), the model cannot take such images, the weights do not fit the model, are in
+    the file more than once, or are not finite.
+    Raises FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
+    Raises ModuleNotFoundError: the model is of a library that is not installed.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
@@ -149,9 +147,8 @@ def colours(name: str, weights: str | None) -> Colours:
 def check(name: str) -> None:
     """Whether there is such a model.
 
-    Raises:
-        ValueError: no; names the nearest one.
-        ModuleNotFoundError: it is of a library that is not installed.
+    Raises ValueError: no; names the nearest one.
+    Raises ModuleNotFoundError: it is of a library that is not installed.
     """
     _family(name)
 
@@ -159,10 +156,9 @@ def check(name: str) -> None:
 def check_weights(name: str, weights: str) -> None:
     """Whether the model can be asked to start from the weights; reads and downloads nothing.
 
-    Raises:
-        ValueError: no model has this name or published weights of that name; names the nearest.
-        FileNotFoundError: the weights are a path where there is no file.
-        ModuleNotFoundError: as `check`.
+    Raises ValueError: no model has this name or published weights of that name; names the nearest.
+    Raises FileNotFoundError: the weights are a path where there is no file.
+    Raises ModuleNotFoundError: as `check`.
     """
     pretrained.check(name, weights, published(name))
 
@@ -176,8 +172,7 @@ def weights_file(name: str, weights: str) -> Path | None:
 def names(family: str) -> tuple[str, ...]:
     """The models of one of `FAMILIES`, as `build` takes them.
 
-    Raises:
-        ModuleNotFoundError: its library is not installed.
+    Raises ModuleNotFoundError: its library is not installed.
     """
     require(FAMILIES[family], family)
     return tuple(f"{family}/{own_name}" for own_name in FAMILIES[family].names())

@@ -133,14 +133,12 @@ class Found:
 class Checkpoint:
     """The tensors of a file by their place in it.
 
-    Args:
-        content: of the file (weight_files.contents).
-        own: the network's tensors, or such as have their shapes.
-        path: of the file.
-        children: names of the network's layers in order, by which a Sequential of them counts.
+    content: of the file (weight_files.contents).
+    own: the network's tensors, or such as have their shapes.
+    path: of the file.
+    children: names of the network's layers in order, by which a Sequential of them counts.
 
-    Raises:
-        ValueError: it holds no named tensors.
+    Raises ValueError: it holds no named tensors.
     """
 
     def __init__(
@@ -175,17 +173,14 @@ class Checkpoint:
     def find(self, what: str, part: str | None = None, resampled: bool = False) -> Found:
         """The network's weights.
 
-        Args:
-            what: the weights, for messages.
-            part: the prefix under which they are to be looked for; None for any.
-            resampled: the network may have tensors of other shapes, which are brought to its own.
+        what: the weights, for messages.
+        part: the prefix under which they are to be looked for; None for any.
+        resampled: the network may have tensors of other shapes, which are brought to its own.
 
-        Returns:
-            The one that fits; else the one that has most of the network's names.
+        Returns: the one that fits; else the one that has most of the network's names.
 
-        Raises:
-            ValueError: the network is there more than once, with different numbers, or `part` is
-                not in the file.
+        Raises ValueError: the network is there more than once, with different numbers, or `part` is
+        not in the file.
         """
         wanted = tuple(p for p in (part or "").split(".") if p and p not in self.passed_over)
         counts: Counter[tuple[Key, bool]] = Counter()

@@ -87,10 +87,9 @@ def load_exported(folder: str | Path) -> Exported:
 
     Nothing else is read, no published weights either. torch's random numbers stay as they are.
 
-    Raises:
-        FileNotFoundError: the folder lacks one of the two files.
-        ValueError: they cannot be read, or do not belong together.
-        ModuleNotFoundError: the model is of a library that is not installed.
+    Raises FileNotFoundError: the folder lacks one of the two files.
+    Raises ValueError: they cannot be read, or do not belong together.
+    Raises ModuleNotFoundError: the model is of a library that is not installed.
     """
     place = Path(folder)
     for name in (CARD, WEIGHTS):
@@ -129,13 +128,12 @@ def write(
 ) -> None:
     """Writes the two files.
 
-    Args:
-        folder: exists.
-        name, weights: of models.build.
-        classes: names, in the order of the logits.
-        images: what the model takes.
-        state: the model's state dict, without what tuning adds (models.tuning.plain_state).
-        about: plain values, for readers; nothing here needs them.
+    folder: exists.
+    name, weights: of models.build.
+    classes: names, in the order of the logits.
+    images: what the model takes.
+    state: the model's state dict, without what tuning adds (models.tuning.plain_state).
+    about: plain values, for readers; nothing here needs them.
     """
     card = {
         "format": FORMAT,

@@ -32,11 +32,10 @@ class Network(nn.Module):
     The parts are apart because methods treat them differently (GGA moves the featurizer alone,
     CORAL aligns features). `parameters()` yields the featurizer's first, the classifier's last.
 
-    Args:
-        featurizer: maps x to features [N, width].
-        classifier: maps features to logits.
-        colours: what the featurizer's weights were made for.
-        taken: what of a file its weights are; None without one.
+    featurizer: maps x to features [N, width].
+    classifier: maps features to logits.
+    colours: what the featurizer's weights were made for.
+    taken: what of a file its weights are; None without one.
     """
 
     def __init__(

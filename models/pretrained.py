@@ -22,15 +22,13 @@ SUFFIXES = {".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar"}
 def check(model: str, weights: str, published: Collection[str]) -> tuple[Path, str | None] | None:
     """The file that `weights` names, and the part of it; None for the name of published ones.
 
-    Args:
-        model: name of the model, for messages.
-        weights: one of `published`, or the path of a file: what has a slash or a dot in it. Behind
-            the path, and #, may stand the part of the file that is meant: last.pt#state_dict_ema.
-        published: names of the model's published weights.
+    model: name of the model, for messages.
+    weights: one of `published`, or the path of a file: what has a slash or a dot in it. Behind
+    the path, and #, may stand the part of the file that is meant: last.pt#state_dict_ema.
+    published: names of the model's published weights.
 
-    Raises:
-        ValueError: neither a path nor a name of published weights; names the nearest one.
-        FileNotFoundError: no such file.
+    Raises ValueError: neither a path nor a name of published weights; names the nearest one.
+    Raises FileNotFoundError: no such file.
     """
     if weights in published:
         return None
@@ -60,19 +58,16 @@ def load(
 ) -> Taken | None:
     """Gives the featurizer, which may be on the meta device, the weights.
 
-    Args:
-        featurizer, model, weights: as of `check`.
-        published: torchvision's name of each of the model's weights.
+    featurizer, model, weights: as of `check`.
+    published: torchvision's name of each of the model's weights.
 
-    Returns:
-        What was taken of a file; None of published weights.
+    Returns: what was taken of a file; None of published weights.
 
-    Raises:
-        ValueError: as `check`; or the file is unreadable, does not fit the model but for its last
-            layer (names what is missing, unexpected, or of another shape), holds the model more
-            than once, or holds numbers that are none.
-        FileNotFoundError: no such file, or the published one is not on this machine and cannot be
-            downloaded (names both).
+    Raises ValueError: as `check`; or the file is unreadable, does not fit the model but for its last
+    layer (names what is missing, unexpected, or of another shape), holds the model more
+    than once, or holds numbers that are none.
+    Raises FileNotFoundError: no such file, or the published one is not on this machine and cannot be
+    downloaded (names both).
     """
     given = check(model, weights, published)
     path, part = given or (_fetch(model, weights, published[weights]), None)
@@ -92,15 +87,13 @@ def fit(
 ) -> tuple[dict[str, Tensor], Taken]:
     """The tensors of a checkpoint by the featurizer's own names, in its data types.
 
-    Args:
-        own: the featurizer's tensors; only their shapes and data types matter.
-        what: the weights, for messages.
-        part: the part of the file that is meant; None for any.
-        resize: brings tensors that may have other shapes, by name, to the featurizer's.
+    own: the featurizer's tensors; only their shapes and data types matter.
+    what: the weights, for messages.
+    part: the part of the file that is meant; None for any.
+    resize: brings tensors that may have other shapes, by name, to the featurizer's.
 
-    Raises:
-        ValueError: they do not fit, but for the last layer; or are not finite or no weights at all
-            (`sound`).
+    Raises ValueError: they do not fit, but for the last layer; or are not finite or no weights at all
+    (`sound`).
     """
     found = checkpoint.find(what, part, resampled=resize is not None)
     if found.missing or found.strange:

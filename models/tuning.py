@@ -39,8 +39,7 @@ def tune(network: Network, tuning: str, values: Mapping[str, float]) -> None:
 
     values: of `hyperparameters`, by name; those that are left out have their defaults.
 
-    Raises:
-        ValueError: unknown tuning, a number out of range, or a model without attention for lora.
+    Raises ValueError: unknown tuning, a number out of range, or a model without attention for lora.
     """
     numbers = hyperparameters(tuning) | dict(values)
     for name in numbers.keys() - hyperparameters(tuning).keys():

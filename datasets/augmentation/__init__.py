@@ -27,8 +27,7 @@ AUGMENTATIONS: dict[str, Callable[[InputFormat], View]] = {
 def view(augmentation: str, format: InputFormat) -> View:
     """What `augmentation` makes of images for a network that expects `format`.
 
-    Raises:
-        ValueError: unknown augmentation; names the nearest one.
+    Raises ValueError: unknown augmentation; names the nearest one.
     """
     if augmentation not in AUGMENTATIONS:
         raise unknown_name("augmentation", augmentation, (*AUGMENTATIONS, "auto"))
@@ -45,14 +44,12 @@ def views(
 
     Images that were made for a small network, as digits are, are shown as they are stored.
 
-    Args:
-        dataset: what is trained on.
-        augmentation: a key of `AUGMENTATIONS`, or `auto`: `device` on a GPU, else `exact`.
-        device: where the network computes.
-        format: what the network expects; by default ImageNet's colours in the stored size.
+    dataset: what is trained on.
+    augmentation: a key of `AUGMENTATIONS`, or `auto`: `device` on a GPU, else `exact`.
+    device: where the network computes.
+    format: what the network expects; by default ImageNet's colours in the stored size.
 
-    Raises:
-        ValueError: unknown augmentation, or one for images that are shown as they are.
+    Raises ValueError: unknown augmentation, or one for images that are shown as they are.
     """
     if dataset.domains[0].sizes is None:
         if augmentation not in ("auto", "none"):

@@ -18,8 +18,7 @@ class Buffers:
     The system zeroes fresh memory page by page, which takes half as long as to augment an image
     into it. For one thread at a time.
 
-    Args:
-        keep: how many tensors' memory is kept.
+    keep: how many tensors' memory is kept.
     """
 
     def __init__(self, keep: int = 3) -> None:

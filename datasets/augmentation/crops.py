@@ -19,9 +19,8 @@ def random_crops(units: NDArray[np.float64], sizes: Integers) -> Integers:
     As torchvision's RandomResizedCrop draws them: an area and a ratio of the sides are drawn until
     the crop fits, ten times at most; then the largest crop from the middle whose ratio is allowed.
 
-    Args:
-        units: [N, UNITS], uniform over [0, 1).
-        sizes: in pixels.
+    units: [N, UNITS], uniform over [0, 1).
+    sizes: in pixels.
     """
     width, height = sizes[:, :1], sizes[:, 1:]
     area = width * height * (SCALE[0] + (SCALE[1] - SCALE[0]) * units[:, :TRIES])

@@ -23,14 +23,13 @@ GRAY = 0.1  # the chance of losing all colour
 class Draws:
     """What happens to N samples, first to last.
 
-    Args:
-        boxes: int64 [N, 4], left, top, width and height of the crop that is brought to the
-            network's size, in pixels of the stored image.
-        flips: bool [N], whether it is mirrored.
-        orders: int64 [N, 4], the colour operations in order: BRIGHTNESS, CONTRAST, SATURATION and
-            HUE; or [N, 0], none.
-        factors: float64 [N, 4], of the operation of that number.
-        grays: bool [N], whether colours are taken away at the end.
+    boxes: int64 [N, 4], left, top, width and height of the crop that is brought to the
+    network's size, in pixels of the stored image.
+    flips: bool [N], whether it is mirrored.
+    orders: int64 [N, 4], the colour operations in order: BRIGHTNESS, CONTRAST, SATURATION and
+    HUE; or [N, 0], none.
+    factors: float64 [N, 4], of the operation of that number.
+    grays: bool [N], whether colours are taken away at the end.
     """
 
     boxes: NDArray[np.int64]
@@ -56,10 +55,9 @@ class Draws:
 def draw(seed: int, step: int, sizes: NDArray[np.int64], width: int, height: int) -> Draws:
     """The draws of a step, the same whenever they are asked for.
 
-    Args:
-        seed, step: see `datasets.randomness`.
-        sizes: int64 [N, 2], original width and height of each sample: crops keep proportions.
-        width, height: of the stored images.
+    seed, step: see `datasets.randomness`.
+    sizes: int64 [N, 2], original width and height of each sample: crops keep proportions.
+    width, height: of the stored images.
     """
     u = units(seed, AUGMENTATION, step, len(sizes) * (UNITS + 10)).reshape(len(sizes), -1)
     crop, order, factor = u[:, :UNITS], u[:, UNITS : UNITS + 4], u[:, UNITS + 4 : UNITS + 8]

@@ -22,11 +22,9 @@ from datasets.views import Block, Job, gather, host_buffer
 class OnDevice:
     """A view (see `datasets.views`) that moves stored pixels to the device and augments them there.
 
-    Args:
-        format: what the network expects.
+    format: what the network expects.
 
-    Raises:
-        ValueError: when called: images are not of three colours.
+    Raises ValueError: when called: images are not of three colours.
     """
 
     def __init__(self, format: InputFormat) -> None:

@@ -25,12 +25,10 @@ class OnHost:
     `datasets.augmentation.draws` comes first. On a GPU the values are normalised there, where
     their last bit may differ.
 
-    Args:
-        format: what the network expects.
-        augmented: whether samples are augmented.
+    format: what the network expects.
+    augmented: whether samples are augmented.
 
-    Raises:
-        ValueError: when called: images are not of three colours.
+    Raises ValueError: when called: images are not of three colours.
     """
 
     def __init__(self, format: InputFormat, augmented: bool) -> None:
@@ -103,8 +101,7 @@ class OnHost:
 def coloured_shape(blocks: Sequence[Block]) -> tuple[int, int]:
     """Height and width of the stored images.
 
-    Raises:
-        ValueError: they are not of three colours, or only a pixel wide or high.
+    Raises ValueError: they are not of three colours, or only a pixel wide or high.
     """
     domain = blocks[0].domain
     _, height, width, channels = domain.images.shape

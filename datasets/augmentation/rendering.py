@@ -108,8 +108,7 @@ def resample(  # noqa: PLR0917 - called from compiled code, by position
 def taps(inside: int, outside: int) -> tuple[NDArray[np.uintp], NDArray[np.int32]]:
     """The pixels that make each pixel of a row resized from `inside` to `outside` pixels.
 
-    Returns:
-        The first of them [outside], and the weights of it and its followers [K, outside].
+    Returns: the first of them [outside], and the weights of it and its followers [K, outside].
     """
     scale = inside / outside
     support = max(scale, 1.0)

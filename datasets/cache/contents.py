@@ -34,15 +34,14 @@ LONGEST_STEM = 160  # bytes; file systems allow 255 for a name
 class Facts:
     """What a run needs to know of a version beside its arrays.
 
-    Args:
-        dataset: the dataset's name.
-        root: the folder it was made from, where it lay at that time.
-        classes, domains: names, in order.
-        fingerprint: of `datasets.domain_dataset.fingerprint`.
-        findings: what was wrong with the files it was made from, whoever built it accepted it
-            or not.
-        folders: time (ns) of each folder of the source.
-        notes: what was done to the images beyond the usual, a sentence each.
+    dataset: the dataset's name.
+    root: the folder it was made from, where it lay at that time.
+    classes, domains: names, in order.
+    fingerprint: of `datasets.domain_dataset.fingerprint`.
+    findings: what was wrong with the files it was made from, whoever built it accepted it
+    or not.
+    folders: time (ns) of each folder of the source.
+    notes: what was done to the images beyond the usual, a sentence each.
     """
 
     dataset: str
@@ -109,8 +108,7 @@ def read_facts(folder: Path) -> Facts:
 def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
     """The dataset of a version: nothing is read but labels and sizes, images are mapped.
 
-    Raises:
-        DatasetError: it has findings beyond `allow`, or is damaged.
+    Raises DatasetError: it has findings beyond `allow`, or is damaged.
     """
     facts = read_facts(folder)
     refuse(facts.findings, allow, facts.dataset, Path(facts.root))

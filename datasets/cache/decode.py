@@ -43,9 +43,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, int]:
     the samples are stored in: what PNG's sBIT or TIFF's MaxSampleValue say of the data's origin is
     not meant for display (PNG, 11.3.2.7; TIFF 6.0, section 8).
 
-    Raises:
-        UnknownRangeError: float, 32-bit or signed values, or samples that Pillow takes for others;
-            names the mode.
+    Raises UnknownRangeError: float, 32-bit or signed values, or samples that Pillow takes for others;
+    names the mode.
     """
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     for kind in _numbers(tags.get(SAMPLE_FORMAT, 1)):
@@ -97,16 +96,15 @@ WHOLE, TRUNCATED, UNREADABLE = "whole", "truncated", "unreadable"
 class Row(NamedTuple):
     """What the index knows of a file.
 
-    Args:
-        file: its path from the domain's folder, the class first.
-        state: `whole`, `truncated` (decoded as far as it goes) or `unreadable` (left out).
-        width, height: in pixels, before it was brought to the cache's size; 0 if unreadable.
-        bytes, modified: size and time (ns) of the file.
-        sha256: of the file (hex).
-        pixels: sha256 of the pixels in the cache (hex).
-        reason: why it is not whole.
-        peak: the largest value, of 65,535, of a grey image deeper than 8 bits; -1 for others.
-        frames: the number of images in the file, of which the first is used.
+    file: its path from the domain's folder, the class first.
+    state: `whole`, `truncated` (decoded as far as it goes) or `unreadable` (left out).
+    width, height: in pixels, before it was brought to the cache's size; 0 if unreadable.
+    bytes, modified: size and time (ns) of the file.
+    sha256: of the file (hex).
+    pixels: sha256 of the pixels in the cache (hex).
+    reason: why it is not whole.
+    peak: the largest value, of 65,535, of a grey image deeper than 8 bits; -1 for others.
+    frames: the number of images in the file, of which the first is used.
     """
 
     file: str
@@ -130,8 +128,7 @@ def decode(path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8]) -> Ro
     images deeper than 8 bits are scaled, and values without a known range are refused (see
     `datasets.cache.decode`).
 
-    Raises:
-        DatasetError: the file is not the one that was listed.
+    Raises DatasetError: the file is not the one that was listed.
     """
     try:
         if file.bytes < 0 and path.exists():

@@ -52,18 +52,16 @@ def fill(
 ) -> None:
     """Makes `folder` a whole version: all images of `tree` as uint8 [n, size, size, 3].
 
-    Args:
-        folder: empty, or what an interrupted call left of the same tree and size.
-        tree: the images.
-        name: the dataset's.
-        size: side in pixels of the images in the cache.
-        progress: is told how far it is.
-        published: whether the images are a benchmark's as published, whose own duplicates are
-            no finding but a note.
+    folder: empty, or what an interrupted call left of the same tree and size.
+    tree: the images.
+    name: the dataset's.
+    size: side in pixels of the images in the cache.
+    progress: is told how far it is.
+    published: whether the images are a benchmark's as published, whose own duplicates are
+    no finding but a note.
 
-    Raises:
-        DatasetError: the disk has too little room, or a file changed meanwhile.
-        OSError: the disk is full, with errno ENOSPC or EDQUOT.
+    Raises DatasetError: the disk has too little room, or a file changed meanwhile.
+    Raises OSError: the disk is full, with errno ENOSPC or EDQUOT.
     """
     _check_room(folder, tree, size)
     count = _Count(progress, tree.count)

@@ -30,10 +30,9 @@ VARIABLE = "STEPPE_CACHE"
 def homes(beside: Path, folder: Path, name: str) -> tuple[Path, ...]:
     """Folders in which a cache called `name` may lie, the first choice first.
 
-    Args:
-        beside: where the folder `.steppe-cache` goes.
-        folder: the dataset's, whose path tells caches in shared places apart.
-        name: of the dataset and of what is made of it.
+    beside: where the folder `.steppe-cache` goes.
+    folder: the dataset's, whose path tells caches in shared places apart.
+    name: of the dataset and of what is made of it.
     """
     path = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     chosen = os.environ.get(VARIABLE)
@@ -48,8 +47,7 @@ def homes(beside: Path, folder: Path, name: str) -> tuple[Path, ...]:
 def writable(homes: tuple[Path, ...]) -> Path:
     """The first of the folders that can be written to; it is made.
 
-    Raises:
-        DatasetError: none can be.
+    Raises DatasetError: none can be.
     """
     for home in homes:
         try:
@@ -85,8 +83,7 @@ def build(home: Path, key: str, fill: Callable[[Path], None]) -> Path:
     that was interrupted had written. Processes wait for each other; where the file system has no
     locks each fills a folder of its own, and the first to finish wins.
 
-    Raises:
-        DatasetError: the disk is full.
+    Raises DatasetError: the disk is full.
     """
     version = home / key
     with _lock(home / LOCK) as locked:

@@ -44,7 +44,7 @@ def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: Ru
 
 def hang(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
     """A trial that never comes to its first evaluation."""
-    trial.train = lambda *_: time.sleep(3600)
+    trial.train = lambda *_, **__: time.sleep(3600)
     trial.run_trial(config, plans, folder)
 
 
