@@ -71,7 +71,8 @@ def load(
 
     Raises ValueError: no dataset has this name, a size that it cannot have, or an unknown kind.
     Raises FileNotFoundError: the dataset is not in `root`.
-    Raises DatasetError: (a ValueError) what is there is not as it should be, or no cache can be made.
+    Raises DatasetError: (a ValueError) what is there is not as it should be, or no cache can be
+    made.
     """
     return _entry(name).load(_path(root), _reading(name, size, allow, recheck, progress))
 

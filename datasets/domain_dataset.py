@@ -74,7 +74,8 @@ class DomainDataset:
     notes: what differs from the published data and was accepted, and what was skipped; a
     sentence each, for the record of a run.
 
-    Raises ValueError: no domain, a name twice, image shapes that differ, or a label without a class.
+    Raises ValueError: no domain, a name twice, image shapes that differ, or a label without a
+    class.
     """
 
     name: str

@@ -32,8 +32,8 @@ def check_names(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
     root: the folder of the domains.
     classes: names of the class folders of each domain.
 
-    Raises DatasetError: as `check_spelling`; there is only one domain, or one class in all or in each
-    domain, or no class is in two domains. Says where the right level seems to be.
+    Raises DatasetError: as `check_spelling`; there is only one domain, or one class in all or in
+    each domain, or no class is in two domains. Says where the right level seems to be.
     """
     check_spelling(root, classes)
     labels = sorted({label for within in classes.values() for label in within})

@@ -104,8 +104,8 @@ def build(
     load: False leaves the weights unread: the model is the one that they are for, its own
     weights fresh.
 
-    Raises ValueError: no model has this name or such weights (names the nearest one), dropout is not
-    in [0, 1), the model cannot take such images, the weights do not fit the model, are in
+    Raises ValueError: no model has this name or such weights (names the nearest one), dropout is
+    not in [0, 1), the model cannot take such images, the weights do not fit the model, are in
     the file more than once, or are not finite.
     Raises FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
     Raises ModuleNotFoundError: the model is of a library that is not installed.

@@ -63,11 +63,11 @@ def load(
 
     Returns: what was taken of a file; None of published weights.
 
-    Raises ValueError: as `check`; or the file is unreadable, does not fit the model but for its last
-    layer (names what is missing, unexpected, or of another shape), holds the model more
+    Raises ValueError: as `check`; or the file is unreadable, does not fit the model but for its
+    last layer (names what is missing, unexpected, or of another shape), holds the model more
     than once, or holds numbers that are none.
-    Raises FileNotFoundError: no such file, or the published one is not on this machine and cannot be
-    downloaded (names both).
+    Raises FileNotFoundError: no such file, or the published one is not on this machine and cannot
+    be downloaded (names both).
     """
     given = check(model, weights, published)
     path, part = given or (_fetch(model, weights, published[weights]), None)
@@ -92,8 +92,8 @@ def fit(
     part: the part of the file that is meant; None for any.
     resize: brings tensors that may have other shapes, by name, to the featurizer's.
 
-    Raises ValueError: they do not fit, but for the last layer; or are not finite or no weights at all
-    (`sound`).
+    Raises ValueError: they do not fit, but for the last layer; or are not finite or no weights at
+    all (`sound`).
     """
     found = checkpoint.find(what, part, resampled=resize is not None)
     if found.missing or found.strange:

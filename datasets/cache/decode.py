@@ -43,8 +43,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, int]:
     the samples are stored in: what PNG's sBIT or TIFF's MaxSampleValue say of the data's origin is
     not meant for display (PNG, 11.3.2.7; TIFF 6.0, section 8).
 
-    Raises UnknownRangeError: float, 32-bit or signed values, or samples that Pillow takes for others;
-    names the mode.
+    Raises UnknownRangeError: float, 32-bit or signed values, or samples that Pillow takes for
+    others; names the mode.
     """
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     for kind in _numbers(tags.get(SAMPLE_FORMAT, 1)):
