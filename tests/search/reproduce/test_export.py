@@ -14,13 +14,13 @@ import datasets
 from models.exported import load_exported
 from search.reproduce import predictions
 from search.run import tables
-from search.run.kept_weights import read_weights, write_weights
+from search.run.checkpoints import read_weights, write_weights
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Dataset
 from tests.datasets.photos import tree
+from tests.search.cli.test_cli import refuse
 from tests.search.command import steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
-from tests.search.test_cli import refuse
 from training.evaluation import evaluate, parts_of
 
 BAD = {"lr": 3.0}  # its best step is not the last

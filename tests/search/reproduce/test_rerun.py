@@ -12,9 +12,9 @@ import pytest
 
 from search.run import lease, tables
 from search.run.run_folder import MANIFEST, RunFolder
+from tests.search.cli.test_cli import content, refuse
 from tests.search.command import CHECKOUT, steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
-from tests.search.test_cli import content, refuse
 
 HP_TYPES = {"lr": float, "weight_decay": float, "dropout": float, "batch_size": int, "rho": float}
 

@@ -142,7 +142,7 @@ def test_what_a_user_gets_wrong_is_said_in_one_sentence(run, tmp_path):
     assert "given twice" in refused("results", run, run)
     assert "there is no run at" in refused("results", run, tmp_path / "nothing")
     small = write(tmp_path / "small", sweep(seeds=[0], held_out=["photo"])).uri
-    assert "importance takes at least 20 completed trials" in refused("importance", small)
+    assert "importance needs at least 20 completed trials" in refused("importance", small)
     alone = write(tmp_path / "alone", sweep(algorithms=["SAM"], held_out=["photo"])).uri
     assert "SAM is the only algorithm here" in refused("compare", alone)
     assert steppe("results", run, "--by", "seed").exit_code == 2

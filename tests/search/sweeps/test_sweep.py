@@ -68,7 +68,7 @@ def launched(tmp_path_factory):
     try:
         done = subprocess.run(
             launch.arguments,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env=launch.environment,
             capture_output=True,
             text=True,

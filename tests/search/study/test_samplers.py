@@ -97,7 +97,7 @@ def test_another_process_suggests_the_same(played, tmp_path):
     """Python hashes text differently in each process; nothing may hang on that."""
     code = """
 import json, sys
-from tests.search.test_samplers import SAMPLERS, play_new, suggested
+from tests.search.study.test_samplers import SAMPLERS, play_new, suggested
 print(json.dumps({s: suggested(play_new(s, f"{sys.argv[1]}/{s}")) for s in SAMPLERS}))
 """
     done = subprocess.run(

@@ -9,7 +9,7 @@ import pytest
 from search import results
 from search.driver import launch
 from search.run import tables
-from search.run.kept_weights import WEIGHTS
+from search.run.checkpoints import WEIGHTS
 from search.run.run_folder import MANIFEST, RunFolder
 from tests.search.play import rows, small_sweep, stored, without_ray
 

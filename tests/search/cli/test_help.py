@@ -10,7 +10,7 @@ from search.cli.main import app
 from tests.search.command import steppe
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

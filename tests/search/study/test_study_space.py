@@ -33,7 +33,7 @@ from training import averaging
 from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
 from training.averaging import AVERAGINGS
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
 ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
 
