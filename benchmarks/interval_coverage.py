@@ -131,8 +131,10 @@ def measure(case: Case, repetitions: int, seed: int = 0) -> Shares:
 
 
 def drawn(case: Case, repetitions: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies in percent, [pairs, repetitions, methods], NaN where missing; and their means over
-    these domains, [1, repetitions, methods]."""
+    """Accuracies in percent, NaN where missing, and their means over these domains.
+
+    Shapes: [pairs, repetitions, methods] and [1, repetitions, methods].
+    """
 
     def deviates(size: int, deviation: float) -> np.ndarray:
         shape = (size, repetitions, len(METHODS))
@@ -184,8 +186,10 @@ def _intervals(case: Case, differences: np.ndarray, comparisons: int) -> list[In
 def _outside(
     case: Case, differences: np.ndarray, truth: np.ndarray, comparisons: int
 ) -> list[np.ndarray]:
-    """Whether the truth lies outside of its interval, for both questions; that of a method and
-    itself has no interval."""
+    """Whether the truth lies outside of its interval, for both questions.
+
+    The difference of a method and itself has no interval.
+    """
     found = _intervals(case, differences, comparisons)
     return [
         (interval.low > right) | (interval.high < right)
@@ -239,8 +243,11 @@ _known: dict[tuple[int, int], tuple[float, float]] = {}
 
 
 def _old(accuracy: np.ndarray, rng: np.random.Generator) -> tuple[bool, bool, bool]:
-    """Whether the bootstrap of two methods held the truth, any of 7 did not, and Friedman's test
-    found a difference; all over (held-out domain, seed)."""
+    """What the earlier statistics said, all over (held-out domain, seed).
+
+    Whether the bootstrap of two methods held the truth, whether any of 7 did not, and whether
+    Friedman's test found a difference.
+    """
     whole = accuracy[~np.isnan(accuracy).any(axis=1)]
     differences = whole[:, 1:] - whole[:, :1]
     weights = rng.multinomial(len(whole), np.full(len(whole), 1 / len(whole)), RESAMPLES)
