@@ -36,7 +36,7 @@ Share = Literal["none", "seeds", "domains"]
 def queue_first(
     record: StudyRecord, study: optuna.Study, earlier: Sequence[Mapping[str, Value]]
 ) -> None:
-    """Queues what a study tries first, as far as it is not queued yet.
+    """Queues what a study tries first, as far as it is not queued yet, before its first trial.
 
     That is the published setting, those of `earlier` runs, and the sweep's. A grid queues all of
     its points, the published setting first. The study of a later seed queues its promoted settings.
@@ -46,6 +46,8 @@ def queue_first(
         most = record.max_trials
         _promote(record, study, study.user_attrs.get(PROMOTED, _best(record.previous)[:most]))
         return
+    if any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+        return  # it has begun, maybe with what an earlier version of Steppe queued
     if plan.search.sampler == "grid":
         seed = seed_hash(plan.search.seed, record.study.id)
         drawn = samplers.shuffled(grid_points(plan.space), seed)
