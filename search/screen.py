@@ -6,10 +6,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:  # who reads results in pandas need not have it
+    from rich.console import Console, RenderableType
 
 # Of more studies a table shows the sums of each dataset and algorithm.
 MAX_ROWS = 24
@@ -34,6 +34,8 @@ def console() -> Console:
 
     Where there is no terminal, tables are 120 columns wide.
     """
+    from rich.console import Console
+
     width = None if Console().is_terminal else 120
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
@@ -62,6 +64,9 @@ class StudyProgress:
 
 def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableType:
     """A row per study; of more than MAX_ROWS studies, a row per dataset and algorithm."""
+    from rich.table import Table
+    from rich.text import Text
+
     studies = list(studies)
     if len(studies) > MAX_ROWS:
         studies = _by_algorithm(studies)

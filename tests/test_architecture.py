@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,27 @@ MAY_IMPORT = {
 }
 SEARCH_ONLY = {"ray", "optuna", "pydantic", "typer", "rich", "pandas", "pyarrow"}
 VAGUE = {"util", "utils", "helper", "helpers", "common", "misc"}
-MOST_LINES = 400
+MOST_LINES = 300
+MOST_TEST_LINES = 400
+
+# Folders and files at the top of search/: each imports those before it, and no other.
+LAYERS = (
+    "errors",
+    "yaml_file",
+    "screen",
+    "space",
+    "sweep",
+    "study",
+    "run",
+    "checks",
+    "results",
+    "worker",
+    "driver",
+    "report",
+    "reproduce",
+    "cli",
+    "__main__",
+)
 
 SOURCES = [
     path
@@ -70,11 +92,87 @@ def test_only_search_knows_ray_optuna_and_its_tables(package):
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
+def inside(source: str, modules: Collection[str]) -> set[str]:
+    """Which of these modules a source imports, wherever in it, or imports something of."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(modules) or {node.module}
+    return found & set(modules)
+
+
+def search_imports() -> dict[str, set[str]]:
+    """What each module of search/ imports of search/."""
+    sources = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((ROOT / "search").rglob("*.py"))
+    }
+    return {name: inside(path.read_text(), sources) for name, path in sources.items()}
+
+
+def upward(imported: Mapping[str, set[str]]) -> list[str]:
+    """Imports against LAYERS, and modules that belong to none of them."""
+    place = {layer: number for number, layer in enumerate(LAYERS)}
+    found = []
+    for name, others in imported.items():
+        if name == "search":
+            continue
+        own = name.split(".")[1]
+        if own not in place:
+            found.append(f"{name} is in no layer")
+            continue
+        for other in sorted(others - {"search"}):
+            theirs = other.split(".")[1]
+            against = place.get(theirs, -1) > place[own] or {own, theirs} == {"report", "reproduce"}
+            if against:
+                found.append(f"{name} imports {other}")
+    return found
+
+
+def circle(imported: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Modules that import each other in a circle, if there is one."""
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        return tuple(error.args[1])
+    return ()
+
+
+def test_an_import_upward_a_circle_and_a_loose_file_are_found():
+    source = "from search.run import tables, lease\ndef late():\n    import search.cli.main\n"
+    modules = {"search.run", "search.run.tables", "search.run.lease", "search.cli.main"}
+    assert inside(source, modules) == modules - {"search.run"}
+    assert inside("from search.run.tables import read", modules) == {"search.run.tables"}
+
+    assert upward({"search.run.a": {"search.study.b", "search.driver.c"}}) == [
+        "search.run.a imports search.driver.c"
+    ]
+    assert upward({"search.reproduce.a": {"search.report.b"}})
+    assert upward({"search.helper": set()}) == ["search.helper is in no layer"]
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+
+
+def test_search_imports_downward_only_and_in_no_circle():
+    imported = search_imports()
+
+    assert len(imported) > 50
+    assert not upward(imported)
+    assert not circle(imported)
+
+
+def most_lines(path: Path) -> int:
+    own = path.relative_to(ROOT).parts[0] in MAY_IMPORT
+    return MOST_LINES if own else MOST_TEST_LINES
+
+
 def test_no_file_is_longer_than_one_idea_needs():
     long = {
         str(path.relative_to(ROOT)): lines
         for path in SOURCES
-        if (lines := len(path.read_text().splitlines())) > MOST_LINES
+        if (lines := len(path.read_text().splitlines())) > most_lines(path)
     }
 
     assert not long

@@ -90,7 +90,7 @@ def test_a_restart_that_two_parts_ask_for_is_one():
 
 
 def test_every_slot_is_owned_or_shared():
-    assert {*OWNED, "penalties", "restarts"} == {slot.name for slot in fields(Update)}
+    assert {*OWNED, "penalties", "restarts", "apart"} == {slot.name for slot in fields(Update)}
 
 
 def test_a_slot_that_no_part_sets_is_that_of_erm():

@@ -23,7 +23,7 @@ from tests.search.play import without_ray
 
 HERE = Path(__file__).parent
 ELSEWHERE = ["seconds", "started", "finished", "node", "device"]  # of a run at another time
-CHOICE = ["study", "method", "trial", "step", "validation", "accuracy", "accuracy_all", "candidates"]
+CHOICE = ["study", "method", "trial", "step", "validation", "accuracy", "accuracy_all"]
 
 
 @pytest.fixture
@@ -91,5 +91,5 @@ def test_one_that_was_killed_goes_on_to_the_tables_of_the_undisturbed(tmp_path: 
 def _scores(folder: RunFolder) -> pd.Series:
     """The accuracy of each (trial, step, weights, domain, split)."""
     frame = tables.read_evaluations(folder)
-    frame = frame.astype({name: str for name in frame.select_dtypes("category").columns})
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes("category").columns, str))
     return frame.set_index(["trial", "step", "weights", "domain", "split"])["accuracy"].sort_index()

@@ -36,7 +36,9 @@ from tests.search.play import OneSlot, open_ledger, small_sweep, stored, without
 
 def sweep_of(trials: int, resources: dict[str, float] | None = None, **search):
     """Trials with a good learning rate, and number DIVERGES with one that no run survives."""
-    first = [{"lr": 1e30 if number == DIVERGES else (number + 1) * 1e-3} for number in range(1, trials)]
+    first = [
+        {"lr": 1e30 if number == DIVERGES else (number + 1) * 1e-3} for number in range(1, trials)
+    ]
     return small_sweep(
         algorithms=["ERM"],
         training={"steps": 40, "evaluate_every": 10, "checkpoint_seconds": 0},

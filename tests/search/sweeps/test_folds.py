@@ -41,7 +41,7 @@ def ran(tmp_path_factory) -> Ran:
         },
     )
     file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
-    say, died = Trial._say, []
+    report, died = Trial._report_progress, []
 
     def die_once(self: Trial, progress: Progress) -> None:
         """At the second evaluation of the second fold of one study."""
@@ -49,10 +49,10 @@ def ran(tmp_path_factory) -> Ran:
         if own and not died and progress.step == 30 and progress.folds is None:
             died.append(True)
             raise Died
-        say(self, progress)
+        report(self, progress)
 
     with without_ray(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trial, "_say", die_once)
+        patch.setattr(Trial, "_report_progress", die_once)
         done = steppe("launch", file, "--output", place / "run")
     assert done.exit_code == 0, done.output
     assert died
