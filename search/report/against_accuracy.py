@@ -14,7 +14,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import spearmanr
 
-from search.report.figure import INK, STAR, Figure, label, log_axis, panels, position, styles_of
+from search.report.figure import (
+    Figure,
+    Legend,
+    label,
+    log_axis,
+    panels,
+    position,
+    styles_of,
+    trial_labels,
+)
 from search.report.reported_run import ReportedRun
 
 COLUMNS = 3
@@ -43,37 +52,25 @@ def _drawing(
     styles = styles_of(algorithms)
     columns = min(COLUMNS, len(titles))
     figure = panels(list(titles.values()), columns, 300)
-    named: set[str] = set()
+    legend = Legend()
     for panel, domain in enumerate(titles):
         here = _fewer(rows[rows["held_out"] == domain], selected)
         for algorithm in algorithms:
             points = here[here["algorithm"] == algorithm]
             if points.empty:
                 continue
-            style = styles[algorithm]
             starred = points["trial"].isin(selected)
             for some, star in ((points[~starred], False), (points[starred], True)):
                 figure.add_scatter(
                     x=some[measure].round(6).tolist(),
                     y=some["accuracy"].round(5).tolist(),
                     mode="markers",
-                    name=label(algorithm),
-                    legendgroup=algorithm,
-                    showlegend=not star and algorithm not in named,
-                    marker={
-                        "color": style.colour,
-                        "symbol": STAR if star else style.symbol,
-                        "size": 14 if star else 7,
-                        "line": {"color": INK, "width": 1 if star else 0},
-                    },
-                    text=[
-                        label(f"{algorithm}, seed {seed}, trial {number}")
-                        for seed, number in zip(some["seed"], some["number"], strict=True)
-                    ],
+                    **legend.of(algorithm, shown=not star),
+                    marker=styles[algorithm].marker(14 if star else 7, star),
+                    text=trial_labels(algorithm, some),
                     hovertemplate="%{text}<br>%{x:.4~g}, held-out %{y:.1%}<extra></extra>",
                     **position(panel, columns),
                 )
-            named.add(algorithm)
     figure.update_xaxes(nticks=6, **axis)
     figure.update_yaxes(tickformat=".0%")
     figure.update_yaxes(title_text="held-out accuracy", col=1)

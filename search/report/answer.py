@@ -30,7 +30,7 @@ class Answer:
 def answers(tables: Sequence[ResultTable], selection: pd.DataFrame) -> list[Answer]:
     """An answer for each table of a selection method; that of all datasets comes first.
 
-    `selection`: the rows of that method, with their `hp_` columns.
+    selection: the rows of that method, with their `hp_` columns.
     """
     ordered = sorted(tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
     return [_answer(table, selection) for table in ordered]

@@ -8,9 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.report.figure import (
-    INK,
-    STAR,
     Figure,
+    Legend,
     Style,
     apply_theme,
     label,
@@ -69,7 +68,7 @@ def _drawing(
         for title in (f"{domain} held out: validation", f"{domain}: held-out accuracy")
     ]
     figure = panels(titles, 2, 240, shared_xaxes="all")  # right, few steps are measured
-    named: set[str] = set()
+    legend = Legend()
     rows = evaluations[evaluations["trial"].isin(chosen["trial"])]
     out = rows[(rows["role"] == "source") & (rows["split"] == "out")]
     held_out = rows[(rows["role"] == "held_out") & (rows["split"] == "in")]
@@ -82,39 +81,28 @@ def _drawing(
             if group.empty:
                 continue
             for column, scores in enumerate((validation, accuracy), start=1):
-                visible = True if ranked.index(algorithm) < SHOWN_AT_ONCE else "legendonly"
                 common = {
-                    "name": label(algorithm),
-                    "legendgroup": algorithm,
-                    "visible": visible,
+                    "visible": True if ranked.index(algorithm) < SHOWN_AT_ONCE else "legendonly",
                     "hovertemplate": "%{text}<br>step %{x}: %{y:.1%}<extra></extra>",
+                    "row": row,
+                    "col": column,
                 }
                 line, star = _points(group, scores, algorithm)
                 figure.add_scatter(
                     **line,
                     **common,
+                    **legend.of(algorithm),
                     mode="lines+markers",
-                    line={"color": style.colour, "dash": style.dash, "width": 1.8},
-                    marker={"symbol": style.symbol, "size": 5, "color": style.colour},
-                    showlegend=algorithm not in named,
-                    row=row,
-                    col=column,
+                    line=style.line(1.8),
+                    marker=style.marker(5),
                 )
                 figure.add_scatter(
                     **star,
                     **common,
+                    **legend.of(algorithm, shown=False),
                     mode="markers",
-                    marker={
-                        "symbol": STAR,
-                        "size": 13,
-                        "color": style.colour,
-                        "line": {"color": INK, "width": 1},
-                    },
-                    showlegend=False,
-                    row=row,
-                    col=column,
+                    marker=style.marker(13, star=True),
                 )
-                named.add(algorithm)
     figure.update_yaxes(tickformat=".0%")
     figure.update_xaxes(showticklabels=True)
     figure.update_xaxes(title_text="step", row=len(domains))
@@ -162,7 +150,7 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
     datasets = [name for name in run.datasets if name in set(ended["dataset"])]
     columns = min(HISTORY_COLUMNS, len(datasets))
     figure = panels(datasets, columns, 320)
-    named: set[str] = set()
+    legend = Legend()
     for panel, dataset in enumerate(datasets):
         ends: list[float] = []
         for algorithm in ranked:
@@ -176,16 +164,13 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
                 x=list(range(1, len(best) + 1)),
                 y=best.round(5).tolist(),
                 mode="lines+markers",
-                line={"color": style.colour, "dash": style.dash, "shape": "hv", "width": 1.8},
-                marker={"symbol": style.symbol, "size": 6, "color": style.colour},
-                name=label(algorithm),
-                legendgroup=algorithm,
+                line=style.line(1.8, shape="hv"),
+                marker=style.marker(6),
+                **legend.of(algorithm),
                 visible=True if ranked.index(algorithm) < MOST_ALGORITHMS else "legendonly",
-                showlegend=algorithm not in named,
                 hovertemplate=f"{label(algorithm)}<br>%{{x}} trials: %{{y:.1%}}<extra></extra>",
                 **position(panel, columns),
             )
-            named.add(algorithm)
         figure.update_yaxes(range=_range(ends), **position(panel, columns))
     figure.update_xaxes(title_text="trials of a study", rangemode="tozero")
     figure.update_yaxes(tickformat=".1%")

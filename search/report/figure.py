@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -55,6 +56,29 @@ class Style:
     dash: str
     symbol: str
 
+    def line(self, width: float, **more: object) -> dict[str, Any]:
+        """A line of plotly's in this style."""
+        return {"color": self.colour, "dash": self.dash, "width": width, **more}
+
+    def marker(self, size: int, star: bool = False) -> dict[str, Any]:
+        """A marker of plotly's in this style; a star for a selected trial."""
+        symbol = STAR if star else self.symbol
+        edge = {"color": INK, "width": 1 if star else 0}
+        return {"color": self.colour, "symbol": symbol, "size": size, "line": edge}
+
+
+class Legend:
+    """Names each algorithm once in the legend of a figure, however many traces it has."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+
+    def of(self, algorithm: str, shown: bool = True) -> dict[str, Any]:
+        """The legend of a trace, which is listed if it is the algorithm's first with `shown`."""
+        first = shown and algorithm not in self._named
+        self._named |= {algorithm} if first else set()
+        return {"name": label(algorithm), "legendgroup": algorithm, "showlegend": first}
+
 
 def styles_of(algorithms: Sequence[str]) -> dict[str, Style]:
     """A style for each algorithm; the first 32 differ."""
@@ -74,6 +98,14 @@ def label(text: object) -> str:
     It would take `<b>` in the name for a tag, and the page would take `var(--x)` for a colour.
     """
     return html.escape(printable(str(text)), quote=False).replace("var(", "var&#40;")
+
+
+def trial_labels(algorithm: str, trials: pd.DataFrame) -> list[str]:
+    """What a reader sees of each trial at its point."""
+    return [
+        label(f"{algorithm}, seed {seed}, trial {number}")
+        for seed, number in zip(trials["seed"], trials["number"], strict=True)
+    ]
 
 
 def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> go.Figure:

@@ -8,7 +8,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.report.against_accuracy import COLUMNS, MOST_POINTS, crowded
-from search.report.figure import INK, STAR, Figure, label, panels, position, styles_of
+from search.report.figure import (
+    INK,
+    STAR,
+    Figure,
+    Legend,
+    label,
+    panels,
+    position,
+    styles_of,
+    trial_labels,
+)
 from search.report.reported_run import ReportedRun
 from search.results.fronts import VALUES, on_front, two_objectives
 
@@ -42,11 +52,10 @@ def front(run: ReportedRun) -> Figure | None:
 
 def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     styles = styles_of(run.algorithms)
-    selected = run.selected
     domains = list(dict.fromkeys(rows["held_out"]))
     columns = min(COLUMNS, len(domains))
     figure = panels([f"{domain} held out" for domain in domains], columns, 300)
-    named: set[str] = set()
+    legend = Legend()
     for panel, domain in enumerate(domains):
         here = rows[rows["held_out"] == domain]
         some = here[here["front"] | (here["number"] % -(-len(here) // MOST_POINTS) == 0)]
@@ -58,12 +67,12 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
                     continue
                 points = points.sort_values("objective")
                 style = styles[algorithm]
-                stars = [trial in selected for trial in points["trial"]]
+                stars = [trial in run.selected for trial in points["trial"]]
                 figure.add_scatter(
                     x=points["objective"].round(5).tolist(),
                     y=points["objective_2"].round(5).tolist(),
                     mode="lines+markers" if line else "markers",
-                    line={"color": style.colour, "dash": style.dash, "width": 1.5, "shape": "vh"},
+                    line=style.line(1.5, shape="vh"),
                     marker={
                         "color": style.colour,
                         "symbol": [STAR if star else style.symbol for star in stars],
@@ -71,17 +80,11 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
                         "line": {"color": INK, "width": [1 if star else 0 for star in stars]},
                     },
                     opacity=1 if line else 0.5,
-                    name=label(algorithm),
-                    legendgroup=algorithm,
-                    showlegend=line and algorithm not in named,
-                    text=[
-                        label(f"{algorithm}, seed {seed}, trial {number}")
-                        for seed, number in zip(points["seed"], points["number"], strict=True)
-                    ],
+                    **legend.of(algorithm, shown=line),
+                    text=trial_labels(algorithm, points),
                     hovertemplate="%{text}<br>%{x:.1%}, %{y:.1%}<extra></extra>",
                     **position(panel, columns),
                 )
-                named |= {algorithm} if line else set()
     figure.update_xaxes(title_text=names[0], tickformat=".0%", nticks=6)
     figure.update_yaxes(tickformat=".0%")
     figure.update_yaxes(title_text=names[1], col=1)

@@ -121,18 +121,23 @@ def _drawing(
     figure.update_layout(
         showlegend=False,
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        coloraxis={
-            "colorscale": SCALE,
-            "cmin": round(100 * lowest, 3),
-            "cmax": 0,
-            "colorbar": {
-                "title": {"text": f"{title}:<br>points below<br>the study's best"},
-                "outlinewidth": 0,
-                "thickness": 14,
-            },
-        },
+        coloraxis=_colours(lowest, title),
     )
     return figure
+
+
+def _colours(lowest: float, title: str) -> dict[str, object]:
+    """The axis of colours, from this score to that of a study's best trial."""
+    return {
+        "colorscale": SCALE,
+        "cmin": round(100 * lowest, 3),
+        "cmax": 0,
+        "colorbar": {
+            "title": {"text": f"{title}:<br>points below<br>the study's best"},
+            "outlinewidth": 0,
+            "thickness": 14,
+        },
+    }
 
 
 def _fewer(points: pd.DataFrame, selected: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -99,22 +99,27 @@ def _drawing(scores: pd.DataFrame, space: Mapping[str, Range]) -> go.Figure:
             for i in range(len(axes))
         ],
         annotations=[
-            {
-                "x": i,
-                "y": height,
-                "text": label(text),
-                "showarrow": False,
-                "xanchor": "right",
-                "xshift": -4,
-                "font": {"color": INK, "size": 11},
-                "bgcolor": PAPER,
-                "borderpad": 0,
-            }
+            _tick(i, height, text)
             for i, axis in enumerate(axes)
             for height, text in axis.ticks.items()
         ],
     )
     return figure
+
+
+def _tick(axis: int, height: float, text: str) -> dict[str, object]:
+    """The label of a tick, left of its axis."""
+    return {
+        "x": axis,
+        "y": height,
+        "text": label(text),
+        "showarrow": False,
+        "xanchor": "right",
+        "xshift": -4,
+        "font": {"color": INK, "size": 11},
+        "bgcolor": PAPER,
+        "borderpad": 0,
+    }
 
 
 def _lines(scores: pd.DataFrame, heights: list[np.ndarray]) -> dict[str, list[Any]]:

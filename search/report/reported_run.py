@@ -73,7 +73,7 @@ class ReportedRun:
         """The trials that `method` selected; a study without one has no row."""
         return self.main[self.main["trial"].notna()]
 
-    @property
+    @cached_property
     def selected(self) -> set[str]:
         """The names of the winners."""
         return set(self.winners["trial"])

@@ -55,9 +55,9 @@ def select(
 ) -> pd.DataFrame:
     """The winner of every study by every method: the table `selection`.
 
-    A study without a winner has a row too: `trial` is null, `reason` says why. `studies` are those
-    the sweep asks for, keyed by the study columns, in the order the result is to have; without
-    them a study that has no trial yet has no row. `untried`: why a study will never have one
+    A study without a winner has a row too: `trial` is null, `reason` says why. studies: the study
+    columns of those that the sweep asks for, in the order of the result; without them a study that
+    has no trial yet has no row. untried: why a study will never have a trial
     (search.results.notes). Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
@@ -67,14 +67,7 @@ def select(
     columns = {**asked, **found}
     groups |= dict.fromkeys(columns.keys() - groups.keys(), trials.iloc[:0])
 
-    rankings: dict[str, Rankings] = {
-        rule: {key: [] for key in columns} for rule, _ in rules.values()
-    }
-    study_of = dict(zip(trials["trial"], trials["study"], strict=True))
-    for own_trials, own in _alike(columns, trials, evaluations):
-        for rule, ranking in rankings.items():
-            for candidate in rank(RULES[rule], own_trials, own):
-                ranking[study_of[candidate.trial]].append(candidate)
+    rankings = _rankings({rule for rule, _ in rules.values()}, columns, trials, evaluations)
     why = {
         rule: {
             key: (untried or {}).get(key) or why_none(RULES[rule], groups[key])
@@ -102,6 +95,22 @@ def select(
     selection = to_pandas(pa.Table.from_pylist(rows, schema=selection_schema({})))
     hyperparameters = trials.set_index("trial").filter(regex="^hp_").reindex(selection["trial"])
     return pd.concat([selection, hyperparameters.reset_index(drop=True)], axis=1)
+
+
+def _rankings(
+    rules: Iterable[str],
+    studies: Mapping[str, Mapping[str, Any]],
+    trials: pd.DataFrame,
+    evaluations: pd.DataFrame,
+) -> dict[str, Rankings]:
+    """The candidates of every study, best first, by each rule."""
+    found: dict[str, Rankings] = {rule: {study: [] for study in studies} for rule in rules}
+    study_of = dict(zip(trials["trial"], trials["study"], strict=True))
+    for own_trials, own in _alike(studies, trials, evaluations):
+        for rule, rankings in found.items():
+            for candidate in rank(RULES[rule], own_trials, own):
+                rankings[study_of[candidate.trial]].append(candidate)
+    return found
 
 
 def _alike(
@@ -156,7 +165,7 @@ def _one_setting_each(
 ) -> dict[str, dict[str, Any]]:
     """Study -> the selection columns of the setting that its group of studies shares.
 
-    `settings`: that of each trial. `why`: the reason of each study without candidates.
+    settings: that of each trial. why: the reason of each study without candidates.
     """
     found: dict[str, dict[str, Any]] = {}
     for studies in groups:
