@@ -85,7 +85,7 @@ def test_one_that_was_killed_goes_on_to_the_tables_of_the_undisturbed(tmp_path: 
     if not tolerance:
         assert here["best_step"].tolist() == there["best_step"].tolist()
         assert results.load(run.uri).selection.equals(results.load(undisturbed.uri).selection)
-    assert json.loads(run.read_bytes("manifest.json"))["sessions"][1]["commit"]
+    assert len(json.loads(run.read_bytes("manifest.json"))["sessions"]) == 2
 
 
 def _scores(folder: RunFolder) -> pd.Series:
