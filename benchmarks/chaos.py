@@ -32,6 +32,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 import pandas as pd  # noqa: E402  (what follows is found once the checkout is on the path)
+from pyarrow import ArrowInvalid  # noqa: E402
 from pyarrow import fs as arrow_fs  # noqa: E402
 
 from benchmarks.local_cluster import Cluster, cluster  # noqa: E402
@@ -191,7 +192,7 @@ def _far_to_go(run: RunFolder, part: str) -> bool:
     path = run.path(f"{EVALUATIONS}/{part}")
     try:
         steps = pd.read_parquet(path, columns=["step"], filesystem=run.filesystem)["step"]
-    except FileNotFoundError:  # now merged with others of its study
+    except (FileNotFoundError, ArrowInvalid):  # merged with others, or replaced while it is read
         return False
     return steps.nunique() <= EVALUATIONS_OF_A_TRIAL / 2
 
