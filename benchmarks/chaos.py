@@ -44,7 +44,7 @@ from search.run.storage import JOURNAL  # noqa: E402
 KINDS = ("worker", "node", "driver", "cluster", "asked worker", "asked node")
 # What differs between two runs of one sweep: when and where.
 OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
-EVALUATIONS_OF_A_TRIAL = 20
+EVALUATIONS_OF_A_TRIAL = 10
 EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
 PATIENCE = 600.0  # seconds without progress after which the sweep has come to a standstill
 
@@ -192,7 +192,7 @@ def _far_to_go(run: RunFolder, part: str) -> bool:
     path = run.path(f"{EVALUATIONS}/{part}")
     try:
         steps = pd.read_parquet(path, columns=["step"], filesystem=run.filesystem)["step"]
-    except (FileNotFoundError, ArrowInvalid):  # merged with others, or replaced while it is read
+    except (OSError, ArrowInvalid):  # merged with others, or replaced while it is read
         return False
     return steps.nunique() <= EVALUATIONS_OF_A_TRIAL / 2
 

@@ -25,11 +25,12 @@ from search.run.run_folder import RunFolder
 from tests.search.command import steppe, write_yaml
 from tests.search.play import without_ray
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving
+from training.checkpoint import from_bytes
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 300.0  # seconds; a busy machine takes its time
-TRIALS, STEPS = 2, 1200  # of each of four studies: enough to do until all has happened
+TRIALS, STEPS = 3, 1200  # of each of two studies: enough to do until all has happened
 STORE = "the store goes away"
 FAULTS = ["asked worker", "asked node", "worker", "node", STORE, "driver", "cluster"]
 
@@ -41,9 +42,20 @@ class Seen:
     run: RunFolder
     reference: RunFolder
     statuses: dict[str, Any] = field(default_factory=dict)
-    saved: dict[str, set[str]] = field(default_factory=dict)  # checkpoints after a fault
+    saved: dict[str, set[tuple[str, int]]] = field(default_factory=dict)  # checkpoint and its step
     refused: int = 0  # connections, while the store was away
     story: Story = field(default_factory=Story)
+
+
+def checkpoints(run: RunFolder) -> set[tuple[str, int]]:
+    """Name and step of each."""
+    try:
+        return {
+            (name, from_bytes(run.read_bytes(f"checkpoints/{name}"))["step"])
+            for name in run.list("checkpoints")
+        }
+    except FileNotFoundError:  # its trial has ended
+        return set()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +71,7 @@ def store() -> Iterator[tuple[Line, str]]:
 def seen(store: tuple[Line, str], tmp_path_factory: pytest.TempPathFactory) -> Seen:
     line, bucket = store
     place = tmp_path_factory.mktemp("chaos")
-    sweep = sweep_file(TRIALS, STEPS)
+    sweep = sweep_file(TRIALS, STEPS) | {"held_out": ["75"]}
     # No checkpoints but those that a worker makes when it is asked to go.
     sweep["training"]["checkpoint_seconds"] = 10_000
     file = write_yaml(place / "sweep.yaml", sweep)
@@ -72,8 +84,8 @@ def seen(store: tuple[Line, str], tmp_path_factory: pytest.TempPathFactory) -> S
         if kind.startswith("asked"):
             before = set().union(*seen.saved.values())
 
-            def new() -> set[str]:
-                return set(seen.run.list("checkpoints")) - before
+            def new() -> set[tuple[str, int]]:
+                return checkpoints(seen.run) - before
 
             seen.saved[kind] = wait_until(new, PATIENCE, f"{kind}: its trial is saved")
         elif kind == "driver":
@@ -110,9 +122,9 @@ def test_the_comparison_would_have_seen_a_difference(seen: Seen) -> None:
     (path,) = Path(seen.reference.path("trials")).glob("*SAGM.75.0.parquet")
     rows = pq.read_table(path)
     try:
-        pq.write_table(rows.take([0, 0]), path)
+        pq.write_table(rows.take([0] * TRIALS), path)
         spoiled = compare(seen.reference, seen.run)
-        assert (spoiled["trials lost"], spoiled["trials duplicated"]) == (TRIALS - 1, 1)
+        assert (spoiled["trials lost"], spoiled["trials duplicated"]) == (TRIALS - 1, TRIALS - 1)
         steps = pa.array([7] * len(rows))
         pq.write_table(rows.set_column(rows.schema.get_field_index("steps"), "steps", steps), path)
         spoiled = compare(seen.reference, seen.run)
@@ -123,12 +135,10 @@ def test_the_comparison_would_have_seen_a_difference(seen: Seen) -> None:
 
 @pytest.mark.parametrize("kind", ["asked worker", "asked node"])
 def test_who_is_asked_to_go_saves_at_the_step_where_it_stands(seen: Seen, kind: str) -> None:
-    assert len(seen.saved[kind]) == 1
-    assert log(seen).count("asked to leave at step") >= 2
-
-
-def test_a_node_that_dies_takes_nothing_with_it(seen: Seen) -> None:
-    assert "actor" in log(seen).split("asked to leave at step")[-1]
+    ((_, step),) = seen.saved[kind]
+    assert 0 < step < STEPS
+    if kind == "asked worker":  # what was logged later may be lost with the driver
+        assert f"asked to leave at step {step}" in log(seen)
 
 
 def test_the_checkout_travels_without_data_and_runs(seen: Seen) -> None:
@@ -149,7 +159,7 @@ def test_a_status_is_seen_from_anywhere(seen: Seen) -> None:
     running, killed = (
         " ".join(seen.statuses[kind].stdout.split()) for kind in ("running", "driver")
     )
-    assert f"of {4 * TRIALS} trials ended, in {seen.run.uri}" in running
+    assert f"of {2 * TRIALS} trials ended, in {seen.run.uri}" in running
     assert "driven by process" in running
     assert "is gone; nobody is at work on it" in killed
     assert f"resume {seen.run.uri}` would continue " in killed
@@ -158,7 +168,7 @@ def test_a_status_is_seen_from_anywhere(seen: Seen) -> None:
 def test_a_resume_that_knows_the_uri_alone_finishes_the_sweep(seen: Seen) -> None:
     assert seen.story.errors == ""
     said = seen.story.output
-    assert f"{4 * TRIALS} of {4 * TRIALS} trials ended, 0 running" in said
+    assert f"{2 * TRIALS} of {2 * TRIALS} trials ended, 0 running" in said
     assert "Joined the Ray cluster at " in said
     assert ": 2 nodes, 1 CPUs, 0 GPUs\n" in said
     assert "training-domain selection" in said
