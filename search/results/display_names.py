@@ -96,7 +96,7 @@ def _datasets(runs: Sequence[LoadedRun]) -> tuple[list[LoadedRun], list[Differen
                 for name in group:
                     names[name][dataset] = f"{dataset} ({group[0]})"
             listed = ", ".join(f"{mark[:12]} in {' and '.join(of)}" for mark, of in known.items())
-            text = f"{dataset} has different images in these runs, which count as different datasets: {listed}"
+            text = f"{dataset} has different images, so these are different datasets: {listed}"
             found.append(Difference(frozenset(f"{dataset} ({g[0]})" for g in groups), text))
         elif unknown and known:
             text = f"whether the images of {dataset} are the same is not recorded in "

@@ -44,7 +44,7 @@ def test_other_images_under_one_name_are_another_dataset(tmp_path):
     assert {cell.seeds for cell in first.rows["ERM"]} == {2}  # of a and c
     assert {cell.seeds for cell in second.rows["ERM"]} == {1}
     for table in (first, second, both):
-        (note,) = (note for note in table.notes if "not averaged" in note)
+        (note,) = (note for note in table.notes if "different images" in note)
         assert "111111111111 in a and c" in note
         assert "222222222222 in b" in note
 
