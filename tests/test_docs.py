@@ -102,7 +102,7 @@ def test_every_model_key_of_the_section_and_number_of_a_tuning_is_documented():
 
 def test_the_examples_of_models_are_models():
     examples = re.findall(r"^    model: ({.*})", (DOCS / "models.md").read_text(), re.MULTILINE)
-    assert len(examples) == 4
+    assert examples
     for example in map(yaml.safe_load, examples):
         if ".pth" not in example["weights"]:  # a user's own
             models.check_weights(example["name"], example["weights"])
