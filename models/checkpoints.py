@@ -153,7 +153,7 @@ class Checkpoint:
         if not placed:
             raise ValueError(
                 f"cannot read weights from {path}: it must be a state dict, a mapping from names "
-                f"to tensors, or a checkpoint with one, but it holds {held(content)}"
+                f"to tensors, or a checkpoint with one, but it holds {held(content) or 'nothing'}"
             )
         passed_over = WRAPPERS - {part for key in self.own for part in key}
         short = [tuple(part for part in key if part not in passed_over) for _, key, _ in placed]

@@ -88,7 +88,8 @@ def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
             taken = network.taken
             tuning.tune(network, model.tuning, {})
         except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise SteppeError(f"model: {error}") from error
+            key, value = ("weights", model.weights) if model.weights else ("name", model.name)
+            raise SteppeError(f"model.{key} is {show(value)}: {error}") from error
     return taken
 
 

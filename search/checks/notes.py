@@ -11,8 +11,13 @@ from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
 from search.checks.check_space import range_key
 from search.space.ranges import Fixed, Range, Value, nearest_value, plain, show_value, text, widened
-from search.space.suggested_ranges import suggestions
-from search.study.study_space import given_ranges, published_values, random_weights, study_space
+from search.study.study_space import (
+    given_ranges,
+    published_values,
+    random_weights,
+    study_space,
+    suggested_ranges,
+)
 from search.sweep.config_errors import dotted
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Sweep
@@ -69,7 +74,7 @@ def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
         elif name == "batch_size":
             source = "training.batch_size"
         else:
-            source = f"suggested: {suggestions((), random_weights(one))[name].source}"
+            source = f"suggested: {suggested_ranges(one, algorithm)[name].source}"
         by_source.setdefault(source, []).append(f"{name} {text(space[name])}")
     return "; ".join(f"{', '.join(ranges)} ({source})" for source, ranges in by_source.items())
 
@@ -88,6 +93,11 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
             "is published for domain generalization; for your own write search.space.lr."
         )
         names.remove("lr")
+    if model.tuning == "head" and random_weights(sweep):
+        yield (
+            "model.tuning is head, but model.weights is not given: the head is trained on features "
+            "of random weights, which stay as they are."
+        )
     if model.tuning == "head" and "lr" in names:
         names.remove("lr")  # of a head alone there is a source
     if not names:

@@ -92,7 +92,8 @@ def load(*runs: str | os.PathLike[str]) -> Results:
     for folder in folders:
         name = folder.name if folder.name not in loaded else folder.uri
         images = manifest.fingerprints(folder) if len(folders) > 1 else {}
-        loaded[name], *own = read_run(folder, name, images)
+        weights = manifest.weights_digest(folder) if len(folders) > 1 else None
+        loaded[name], *own = read_run(folder, name, images, weights)
         tables.append((own[0], own[1]))
     differences: list[Difference] = []
     if len(loaded) > 1:

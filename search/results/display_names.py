@@ -63,7 +63,6 @@ def training_differences(runs: Sequence[LoadedRun], dataset: str) -> list[str]:
     own = {r.name: r.written_keys(r.datasets[dataset]) for r in runs if dataset in r.datasets}
     found = []
     for key in dict.fromkeys(key for keys in own.values() for key in keys):
-        # A run that lacks a key is older than the key.
         values = {run: keys[key] for run, keys in own.items() if key in keys}
         if len({repr(value) for value in values.values()}) > 1:
             found.append(f"{key}: {', '.join(f'{v} in {run}' for run, v in values.items())}")
@@ -155,7 +154,6 @@ def _differing(a: LoadedRun, b: LoadedRun, algorithm: str) -> list[str]:
     for of_a, of_b in [firsts, *((name, name) for name in shared)]:
         ours, theirs = _keys(a, of_a, algorithm), _keys(b, of_b, algorithm)
         for key in ours:
-            # A run that lacks a key is older than the key, and went as the default does.
             compared = of_a == of_b or key.startswith(OF_ALL_DATASETS)
             if compared and key in theirs and ours[key] != theirs[key]:
                 keys[key] = None
@@ -166,10 +164,11 @@ def _keys(run: LoadedRun, dataset: str, algorithm: str) -> dict[str, str]:
     """What the numbers of an algorithm on a dataset depend on, by key, as text."""
     search = run.sweep.search
     values: dict[str, Any] = run.written_keys(run.datasets[dataset])
+    if run.weights is not None:
+        values["model.weights (sha256)"] = run.weights
     values |= {
         f"search.{key}": value
         for key, value in search.model_dump(mode="json", exclude={"space"}).items()
-        if key in search.model_fields_set
     }
     ranges = ranges_of(run.sweep, algorithm)
     values |= {f"search.space.{name}": range_ for name, range_ in ranges.items()}

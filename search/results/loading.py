@@ -57,7 +57,8 @@ class LoadedRun:
 
     name: of its folder; its URI if another run has that name. ended: the studies that have ended,
     by their names in the run's files. budget: the limits of its budget, and what is spent of each.
-    fingerprints: of the images, by dataset; empty where the run does not say. sweep_name,
+    fingerprints: of the images, by dataset; empty where the run does not say. weights: sha256 of
+    the file of weights; None without one, and where the run does not say. sweep_name,
     dataset_names, algorithm_names: names in tables, where the sweep's own would mix this run with
     another (search.results.display_names).
     """
@@ -67,6 +68,7 @@ class LoadedRun:
     ended: frozenset[str]
     budget: Sequence[Limit]
     fingerprints: Mapping[str, str]
+    weights: str | None
     sweep_name: str
     dataset_names: Mapping[str, str] = field(default_factory=dict)
     algorithm_names: Mapping[str, str] = field(default_factory=dict)
@@ -108,7 +110,8 @@ class LoadedRun:
     def written_keys(self, dataset: str) -> dict[str, Any]:
         """The model and the training on a dataset of the sweep, by `training.steps` and the like.
 
-        Only keys that the run's file has: those of a later commit are missing.
+        A key that is younger than the run has its default, as which the run was trained. Where the
+        default is `auto`, only the file could say what it meant, and the key is missing.
         """
         one = by_dataset(self.sweep)[dataset]
         sections = {"model": one.model, "training": one.training}
@@ -116,7 +119,7 @@ class LoadedRun:
             f"{name}.{key}": value
             for name, section in sections.items()
             for key, value in section.model_dump(mode="json").items()
-            if key in section.model_fields_set
+            if key in section.model_fields_set or value != "auto"
         }
 
 
@@ -162,7 +165,7 @@ def _known_keys(data: dict[str, Any]) -> Sweep:
 
 
 def read_run(
-    folder: RunFolder, name: str, fingerprints: Mapping[str, str]
+    folder: RunFolder, name: str, fingerprints: Mapping[str, str], weights: str | None = None
 ) -> tuple[LoadedRun, pd.DataFrame, pd.DataFrame]:
     """A run of this name, its trials and its evaluations."""
     sweep = read_sweep(folder)
@@ -171,7 +174,11 @@ def read_run(
     trials = tables.read_trials(folder)
     evaluations = tables.read_evaluations(folder)
     budget = spent(folder, sweep, trials)
-    return LoadedRun(name, sweep, ended, budget, fingerprints, sweep.name), trials, evaluations
+    return (
+        LoadedRun(name, sweep, ended, budget, fingerprints, weights, sweep.name),
+        trials,
+        evaluations,
+    )
 
 
 def main_method(sweeps: Iterable[Sweep]) -> str:

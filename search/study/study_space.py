@@ -8,7 +8,7 @@ from models import tuning
 from search.space import algorithm_names
 from search.space.published_settings import Published, published
 from search.space.ranges import Choice, Fixed, Interval, Range, Value, nearest_value, value_in
-from search.space.suggested_ranges import suggestions
+from search.space.suggested_ranges import Suggestion, suggestions
 from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
 from training import averaging
@@ -22,11 +22,16 @@ def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     the suggested one. The batch size is fixed unless the sweep's space names it.
     """
     types = hyperparameter_types(sweep, algorithm)
-    suggested = suggestions(_parts(sweep, algorithm), random_weights(sweep))
+    suggested = suggested_ranges(sweep, algorithm)
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
     given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
+
+
+def suggested_ranges(sweep: DatasetSweep, algorithm: str) -> dict[str, Suggestion]:
+    """The suggested range and its source of every hyperparameter of an algorithm in the sweep."""
+    return suggestions(_parts(sweep, algorithm), random_weights(sweep))
 
 
 def random_weights(sweep: Sweep) -> bool:

@@ -31,6 +31,8 @@ from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_valu
 from search.sweep.config_errors import show
 from search.yaml_file import Unquoted, as_number
 
+MOST_WHOLE = 2**63 - 1  # of the columns of the tables
+
 # Shapes of an entry of the space. Pydantic puts them into the paths of its errors.
 SHAPES = RANGE, NESTED = "<range>", "<nested>"
 
@@ -66,6 +68,12 @@ def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("it must be a finite number")
     return value
+
+
+def _in_64_bits(number: int) -> int:
+    if number > MOST_WHOLE:
+        raise ValueError(f"it must be at most {MOST_WHOLE}, as tables hold 64 bits")
+    return number
 
 
 def _run_name(name: str) -> str:
@@ -148,7 +156,7 @@ _HELD_OUT_SCHEMA = {
     ]
 }
 
-Whole = Annotated[int, BeforeValidator(_finite)]
+Whole = Annotated[int, BeforeValidator(_finite), AfterValidator(_in_64_bits)]
 Real = Annotated[float, BeforeValidator(_finite)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Weights = Annotated[str, AfterValidator(_weights)]

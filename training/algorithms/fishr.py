@@ -29,6 +29,7 @@ class Fishr:
     cost: ClassVar[float] = 1
     paper: ClassVar[str] = "Rame et al. 2022, arXiv 2109.02934"
     compares_domains: ClassVar[bool] = True
+    least_samples: ClassVar[int] = 2  # a single gradient has no variance
 
     fishr_lambda: float = 1000.0
     fishr_anneal: int = 1500

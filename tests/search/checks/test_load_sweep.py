@@ -137,3 +137,9 @@ def test_a_folder_is_no_sweep_file(tmp_path):
 
 def test_a_byte_order_mark_is_passed_over(tmp_path):
     assert load(write(tmp_path, b"\xef\xbb\xbf" + SMALLEST.encode())).name == "small"
+
+
+def test_a_number_that_no_table_holds_is_refused(tmp_path):
+    message = refusal(write(tmp_path, SMALLEST), f"seeds=[{2**63}]")
+    assert "seeds[0]" in message
+    assert str(2**63 - 1) in message

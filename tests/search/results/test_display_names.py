@@ -145,3 +145,26 @@ def test_runs_that_differ_can_be_compared(tmp_path):
     pairs = results.compare(results.load(a, b), "SAM (a)", "SAM (b)")
     assert pairs["pairs"].item() == 6
     assert pairs["difference"].item() == 0
+
+
+def test_other_weights_at_one_path_are_another_model(tmp_path):
+    places = []
+    for name, digest, seed in (("a", "1" * 64, 0), ("b", "2" * 64, 1)):
+        model = {"name": "resnet50", "weights": "/nowhere/w.pth"}
+        place = run(tmp_path / name, "same", seeds=[seed], model=model)
+        path = place / MANIFEST
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": {"sha256": digest}}))
+        places.append(place)
+    (table,) = tables(*places)
+    assert {*table.rows} == {"ERM (a)", "ERM (b)", "SAM (a)", "SAM (b)"}
+    assert any("model.weights (sha256)" in note for note in table.notes)
+
+
+def test_a_run_from_before_a_key_was_trained_as_its_default_says(tmp_path):
+    old = run(tmp_path / "a", seeds=[0], training={"steps": 10, "optimizer": "sgd"})
+    new = {"steps": 10, "optimizer": "sgd", "nesterov": True}
+    (table,) = tables(old, run(tmp_path / "b", seeds=[1], training=new))
+    assert any("training.nesterov" in note for note in table.notes)
+    same = run(tmp_path / "c", seeds=[2], training=new | {"nesterov": False})
+    (table,) = tables(old, same)
+    assert table.notes == ()

@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_built_is_said_before_any_trial(
     (tmp_path / "page.pth").write_text("<html>404</html>")
     model["weights"] = str(tmp_path / f"{model['weights']}.pth")
 
-    with pytest.raises(SteppeError, match=f"^model: .*{reason}"):
+    with pytest.raises(SteppeError, match=rf"^model\.weights is .*{reason}"):
         try_model(Model(**model), [photographs()])
 
 
