@@ -175,7 +175,11 @@ class _Listing:
         self.times[name] = _modified(top)
         entries = _entries(top)
         self.note(entries, f"{name}/")
-        classes = tuple(folder for folder in entries.folders if not is_junk(folder))
+        folders = [folder for folder in entries.folders if not is_junk(folder)]
+        above = [folder for folder in folders if _is_above(top / folder, top)]
+        for folder in above:  # no class, whatever it holds
+            self.repeated.append(f"{shown(f'{name}/{folder}')} is a link to a folder above it")
+        classes = tuple(folder for folder in folders if folder not in above)
         within = self._walk(top, name, classes, entries.links)
         files: list[ImageFile] = []
         others: list[str] = []

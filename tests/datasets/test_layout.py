@@ -11,6 +11,7 @@ import pytest
 import datasets
 from datasets.benchmarks import BENCHMARKS
 from datasets.domain_dataset import DatasetError
+from datasets.image_tree import list_tree
 from tests.datasets.photos import jpeg, picture, tree
 
 
@@ -254,3 +255,16 @@ def test_duplicates_of_a_benchmark_as_published_are_a_note(
     (pacs / ".steppe-cache").rename(pacs / "old")
     (note,) = load(pacs, name="PACS").notes
     assert note.startswith("1 image is in two domains, photo and sketch")
+
+
+def test_a_link_to_a_folder_above_is_no_class(tmp_path):
+    for domain in ("a", "b"):
+        for label in ("x", "y"):
+            (tmp_path / domain / label).mkdir(parents=True)
+            (tmp_path / domain / label / "1.png").write_bytes(b"")
+    (tmp_path / "a" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "root").symlink_to(tmp_path)
+    tree = list_tree(tmp_path, ("a", "b"))
+    assert tree.classes == ("x", "y")
+    assert sum(len(domain.files) for domain in tree.domains) == 4
+    assert len(tree.repeated) == 2
