@@ -94,5 +94,5 @@ def test_a_run_knows_the_file_of_weights_that_it_was_made_with(tmp_path):
     with pytest.raises(SteppeError, match=r"^node .*: .* there is no file .*w.pt"):
         check_weights(run, "mlp", str(file))
     torch.save({"net": {"1.weight": torch.full((2, 2), torch.nan)}}, file)
-    with pytest.raises(SteppeError, match=r"^model: .*w.pt do not fit"):
+    with pytest.raises(SteppeError, match=r"^model.weights is .*w.pt do not fit"):
         try_model(model, [Images()])
