@@ -131,8 +131,8 @@ def disturbed(
                         held.kill(name)
                         held.start(f"{name}'", 1)
                     elif kind == "asked node":
+                        held.ask(name)  # at once: its trial has far to go now
                         held.start(f"{name}'", 1)
-                        held.ask(name)
                     elif kind in KINDS:
                         process.kill()
                         brought_down = True
