@@ -68,6 +68,13 @@ def freeze_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Means [width] and variances [width] of every batch norm, the tensors themselves."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    found = [own for norm in norms for own in (norm.running_mean, norm.running_var)]
+    return [own for own in found if own is not None]
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, whatever its case; None if none is like it.
 

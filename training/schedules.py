@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from training.run import Run
+
 SHAPES = ("constant", "linear", "cosine", "step")
 
 
@@ -59,3 +61,13 @@ class Schedule:
 
 
 CONSTANT = Schedule()
+
+
+def schedules_of(run: Run) -> tuple[Schedule, Schedule]:
+    """The schedules of lr and of rho."""
+    lr = Schedule(
+        run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
+    )
+    if run.rho_schedule == "lr":
+        return lr, lr
+    return lr, Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)

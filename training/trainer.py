@@ -16,7 +16,7 @@ from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
 from models import tuning
-from models.network import freeze_batch_norm
+from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
 from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
@@ -26,7 +26,7 @@ from training.evaluation import Evaluation, Part, Score, evaluate, parts_of
 from training.flatness import with_flatness
 from training.passes import Passes
 from training.run import Run
-from training.schedules import Schedule
+from training.schedules import schedules_of
 from training.update import Step, take_step
 from training.weights import Weights
 
@@ -73,7 +73,7 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)
         self.weights = Weights(self.model)
         self.lr = float(own.get("lr", 5e-5))
-        self.lr_schedule, rho_schedule = _schedules(run)
+        self.lr_schedule, rho_schedule = schedules_of(run)
         update = algorithms.build(run.algorithm, values, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
         self.optimizer = optimizers.build(
@@ -84,6 +84,7 @@ class Trainer:
             run.momentum,
             run.nesterov,
         )
+        self.statistics = [] if self.bn_rests else running_statistics(self.model)
         self.average = averaging.build(run.averaging, numbers)
         if self.average is not None and run.left_out is not None:
             raise ValueError(
@@ -132,6 +133,11 @@ class Trainer:
         return self.preferred or self.best
 
     @property
+    def bn_rests(self) -> bool:
+        """Whether batch norm's running statistics never change."""
+        return self.run.bn == "frozen" or self.run.tuning == "head"
+
+    @property
     def over(self) -> bool:
         """Whether all steps are done, or more would not change the averaged weights."""
         return self.step >= self.run.steps or self.dead
@@ -149,6 +155,8 @@ class Trainer:
 
     def train_one(self) -> Tensor:
         """One step; returns the loss [] of its first pass, not waiting for the device."""
+        if self.step == 0:
+            self._tell_average()
         seed_dropout(self.run.random_seed, self.step, self.device)
         step = Step(
             number=self.step,
@@ -168,9 +176,13 @@ class Trainer:
         losses = take_step(self.update, step, self.optimizer)
         self.passes += step.passes.spent
         self.step += 1
-        if self.average is not None:
-            self.average.add(self.weights.flat, self.step, self.run.steps)
+        self._tell_average()
         return losses[0]
+
+    def _tell_average(self) -> None:
+        if self.average is not None:
+            statistics = torch.cat(self.statistics) if self.statistics else None
+            self.average.add(self.weights.flat, self.step, self.run.steps, statistics)
 
     def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
         """Scores of the wanted parts, in order."""
@@ -198,11 +210,16 @@ class Trainer:
         """Puts the averaged weights in the place of the latest ones, for good.
 
         Batch norm's running statistics, which belong to the weights that made them, are measured
-        anew for the average, unless they are frozen.
+        anew for the average, unless they are frozen or the average has its own.
         """
         assert self.average is not None
         self.weights.flat.copy_(self.average.result())
-        if self.run.bn == "updated" and self.run.tuning != "head":
+        averaged = self.average.statistics
+        if averaged is not None:
+            sizes = [len(own) for own in self.statistics]
+            for own, value in zip(self.statistics, torch.split(averaged, sizes), strict=True):
+                own.copy_(value)
+        elif not self.bn_rests:
             with autocast(self.run.precision, self.device):
                 torch.optim.swa_utils.update_bn(self._later_batches(500), self.model)
 
@@ -270,13 +287,3 @@ class Trainer:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
-
-
-def _schedules(run: Run) -> tuple[Schedule, Schedule]:
-    """Of lr, and of rho."""
-    lr = Schedule(
-        run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
-    )
-    if run.rho_schedule == "lr":
-        return lr, lr
-    return lr, Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)

@@ -41,7 +41,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "swad_tolerance": (1, float("inf")),
     "swa_start": (0, 0.99),
     "swa_every": (1, float("inf")),
+    "sma_start": (1, float("inf")),
     "ema_decay": (0, 0.999_999),
+    "bma_beta": (0.01, 100),
     "lora_rank": (1, float("inf")),
     "lora_alpha": (1e-6, float("inf")),
     "mixup_alpha": (1e-6, float("inf")),
@@ -178,21 +180,26 @@ def _too_many_points(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def _late_starts(sweep: DatasetSweep) -> list[Problem]:
-    """GGA must begin before the end of a run, at every value of the space."""
+    """GGA and SMA must begin before the end of a run, at every value of the space."""
     steps = sweep.training.steps
-    found: dict[KeyPath, float] = {}
+    found: dict[KeyPath, tuple[float, int, str]] = {}
     for algorithm in sweep.algorithms:
+        last = {}
         if "GGA" in algorithm_names.parts(algorithm):
-            latest = max(map(float, extremes(study_space(sweep, algorithm)["start"])))
-            if latest >= steps:
-                found.setdefault(range_key(sweep, algorithm, "start"), latest)
+            last["start"] = steps - 1, "GGA begins"
+        if averaging_of(sweep, algorithm) == "sma":
+            last["sma_start"] = steps, "SMA averages anything"
+        for name, (most, what) in last.items():
+            latest = max(map(float, extremes(study_space(sweep, algorithm)[name])))
+            if latest > most:
+                found.setdefault(range_key(sweep, algorithm, name), (latest, most, what))
     return [
         Problem(
             path,
-            f"may be {latest:g}, but a run of {steps} steps would be over before GGA begins; "
-            f"write {{choice: [0, {steps // 2}]}} or a constant below {steps}",
+            f"may be {latest:g}, but a run of {steps} steps would be over before {what}; "
+            f"write a constant up to {most}, such as {max(most // 4, min(most, 1))}",
         )
-        for path, latest in found.items()
+        for path, (latest, most, what) in found.items()
     ]
 
 

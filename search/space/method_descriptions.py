@@ -11,7 +11,17 @@ from search.space import algorithm_names
 from search.space.algorithm_names import AVERAGES
 from search.space.published_settings import ANY, PUBLISHED, Published, published
 from search.space.ranges import show_number, show_value, text
-from search.space.suggested_ranges import EMA, RANGES, SWA, SWAD, TRAINING, Suggestion, suggestions
+from search.space.suggested_ranges import (
+    CLIPOOD,
+    DENSE,
+    EMA,
+    RANGES,
+    SWA,
+    SWAD,
+    TRAINING,
+    Suggestion,
+    suggestions,
+)
 from training import averaging
 from training.algorithms import PARTS, hyperparameters
 from training.averaging import AVERAGINGS, NONE
@@ -24,7 +34,7 @@ TRAINING_HYPERPARAMETERS = tuple(RANGES[TRAINING])
 
 ERM = "The plain gradient of the mean loss: empirical risk minimization."
 ERM_PAPER = "Vapnik 1998; as a baseline Gulrajani & Lopez-Paz 2021, arXiv 2007.01434"
-AVERAGING_PAPERS = {"SWAD": SWAD, "SWA": SWA, "EMA": EMA}
+AVERAGING_PAPERS = {"SWAD": SWAD, "SWA": SWA, "SMA": DENSE, "EMA": EMA, "BMA": CLIPOOD}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from search.space import suggested_ranges
 from search.space.ranges import Value
-from search.space.suggested_ranges import DENSE, EMA, HEAD, RANDOM_WEIGHTS, SWA, SWAD, TRAINING
+from search.space.suggested_ranges import (
+    CLIPOOD,
+    DENSE,
+    EMA,
+    HEAD,
+    RANDOM_WEIGHTS,
+    SWA,
+    SWAD,
+    TRAINING,
+)
 
 ANY = "any dataset"
 
@@ -132,7 +141,9 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
         "VLCS": _all(SWAD, swad_ratio=0.2),
     },
     "swa": {ANY: _all(SWA, swa_start=0.75) | _all(DENSE, swa_every=1)},
+    "sma": {ANY: _all(DENSE, sma_start=100)},
     "ema": {ANY: _all(EMA, ema_decay=0.999)},
+    "bma": {ANY: _all(CLIPOOD, bma_beta=0.5)},
     "head": {ANY: _all(HEAD, lr=5e-5)},
     "lora": {ANY: _all(LORA, lr=4e-4, lora_rank=8, lora_alpha=8)},
 }

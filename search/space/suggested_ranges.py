@@ -17,11 +17,13 @@ GGA_PAPER = "Ballas & Diou 2025, arXiv 2502.20162"
 SWAD = "Cha et al. 2021, arXiv 2102.08604, and its released code"
 SWA = "Izmailov et al. 2018, arXiv 1803.05407"
 DENSE = "Arpit et al. 2022, arXiv 2110.10832"
+ERMPP = "Teterwak et al. 2023, arXiv 2304.01973"
+CLIPOOD = "Shu et al. 2023, arXiv 2302.00864"
 EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
 LORA = "Hu et al. 2021, arXiv 2106.09685"
 HEAD = (
-    "linear_lr, the rate of ERM++ while its classifier alone trains (Teterwak et al. 2023, arXiv "
-    "2304.01973), in DomainBed at b93c22a"
+    f"linear_lr, the rate of ERM++ while its classifier alone trains ({ERMPP}), in DomainBed at "
+    "b93c22a"
 )
 
 TRAINING = "training"
@@ -156,7 +158,17 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         ),
         "swa_every": Suggestion(Fixed(1), f"every step ({DENSE}); an epoch in {SWA}"),
     },
+    "sma": {
+        "sma_start": Suggestion(
+            Fixed(100), f"not searched in {DENSE}; 600 in {ERMPP}, after 500 linear steps"
+        ),
+    },
     "ema": {"ema_decay": Suggestion(Choice((0.99, 0.999)), EMA)},
+    "bma": {
+        "bma_beta": Suggestion(
+            Choice((0.1, 0.5, 1)), f"0.5, and 0.1 for unknown classes ({CLIPOOD}); 1 is the mean"
+        ),
+    },
     "head": {"lr": _log(1e-5, 10**-3.5, HEAD)},
     "lora": {
         "lr": _log(

@@ -50,10 +50,11 @@ class Training(Section):
     clip_norm: Real | None = Field(
         default=None, gt=0, description="Largest norm of a gradient; longer ones are clipped."
     )
-    averaging: Literal["none", "swad", "swa", "ema"] = Field(
+    averaging: Literal["none", "swad", "swa", "sma", "ema", "bma"] = Field(
         default="none",
         description="Average of the weights that is a trial's result: swad in the valley of the "
-        "validation loss, swa over the last part of the run, ema exponentially.",
+        "validation loss, swa over the last part of the run, sma from an update on, ema "
+        "exponentially, bma by a Beta density over the run with its start.",
     )
     rho_schedule: Literal["constant", "linear", "cosine", "lr"] = Field(
         default="constant", description="How rho changes after the warm-up; lr: as lr does."

@@ -61,17 +61,25 @@ def tensor(values: Any) -> Tensor:
 
 
 class GoldenNetwork(nn.Module):
-    """Linear(6, 5), tanh, Linear(5, 3) in float64, with the problem's weights."""
+    """Linear(6, 5), perhaps batch norm, tanh, Linear(5, 3) in float64, with the problem's weights.
+
+    names: those of its parameters in the records, in order. statistics: those of its buffers.
+    """
 
     def __init__(self, problem: dict[str, Any]) -> None:
         super().__init__()
         before, hidden, after = problem["model"]["layers"]
-        self.featurizer = nn.Sequential(nn.Linear(before, hidden), nn.Tanh())
+        normed = problem["model"]["batchnorm_after_first_linear"]
+        norm = [nn.BatchNorm1d(hidden)] if normed else []
+        self.featurizer = nn.Sequential(nn.Linear(before, hidden), *norm, nn.Tanh())
         self.classifier = nn.Linear(hidden, after)
+        self.names = ("w1", "b1", "bn_gamma", "bn_beta", "w2", "b2") if normed else NAMES
+        self.statistics = ("bn_running_mean", "bn_running_var") if normed else ()
         self.double()
+        own = zip((*self.parameters(), *self.buffers()), self.names + self.statistics, strict=False)
         with torch.no_grad():
-            for parameter, name in zip(self.parameters(), NAMES, strict=True):
-                parameter.copy_(tensor(problem["init"][name]))
+            for values, name in own:
+                values.copy_(tensor(problem["init"][name]))
 
 
 def batches(problem: dict[str, Any]) -> Iterator[DomainBatch]:

@@ -26,7 +26,9 @@ RUN = Run("RotatedDigits", None, "mlp", "SAM", "30", 0, 12, 2, VALUES)
 NUMBERS = {
     "swad": {"swad_converge": 2, "swad_tolerance": 3, "swad_ratio": 0.1},
     "swa": {"swa_start": 0.4, "swa_every": 2},
+    "sma": {"sma_start": 5},
     "ema": {"ema_decay": 0.8},
+    "bma": {"bma_beta": 0.5},
 }
 NEEDED = [(name, "source", "out") for name in ("0", "15", "45", "60", "75")]
 HELD_OUT = [("30", "held_out", "in"), ("30", "held_out", "out")]
@@ -166,7 +168,9 @@ def test_a_checkpoint_may_be_resumed_from_twice(name):
         ("swad", "swad_ratio", 0.0),
         ("swa", "swa_start", 0.8),
         ("swa", "swa_every", 1),
+        ("sma", "sma_start", 1),
         ("ema", "ema_decay", 0.5),
+        ("bma", "bma_beta", 1.0),
     ],
 )
 def test_each_number_changes_the_average(monkeypatch, name, number, value):
@@ -261,6 +265,25 @@ def test_batch_norm_is_measured_anew_for_the_average(monkeypatch):
     torch.testing.assert_close(norm.running_var, variance)
     assert not torch.equal(norm.running_mean, before[0])
     assert norm.momentum == 0.1
+
+
+def test_sma_averages_running_statistics_too_and_resumes_with_them(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
+    run = averaged("sma", model="normed")
+    trainer, _ = statistics_after(run)
+    path: list[Tensor] = []
+    other = Trainer(run, DIGITS)
+    other.learn()
+    for _ in range(4):
+        other.train_one()
+        path.append(other.model.featurizer[0][2].running_mean.clone())
+
+    torch.testing.assert_close(trainer.model.featurizer[0][2].running_mean, path[3])
+
+    whole, saved = trained(run)
+    for checkpoint in saved[1:4]:
+        resumed, _ = trained(run, from_bytes(to_bytes(checkpoint)))
+        assert scores(resumed.evaluations) == scores(whole.evaluations)
 
 
 def test_frozen_batch_norm_is_left_as_it_is_for_the_average(monkeypatch):

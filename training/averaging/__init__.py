@@ -12,10 +12,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from training.averaging.from_the_start import BMA, SMA
 from training.averaging.moving import EMA, SWA
 from training.averaging.swad import SWAD
 
-__all__ = ["AVERAGINGS", "EMA", "NONE", "SWA", "SWAD", "Averaging", "build", "hyperparameters"]
+__all__ = [
+    "AVERAGINGS",
+    "BMA",
+    "EMA",
+    "NONE",
+    "SMA",
+    "SWA",
+    "SWAD",
+    "Averaging",
+    "build",
+    "hyperparameters",
+]
 
 NONE = "none"
 
@@ -27,14 +39,21 @@ class Averaging(Protocol):
     def ended(self) -> bool:
         """Whether training on would not change the average."""
 
-    def add(self, weights: Tensor, step: int, steps: int) -> None:
-        """The weights [P] after `step` of `steps` updates; they are copied."""
+    def add(self, weights: Tensor, step: int, steps: int, statistics: Tensor | None = None) -> None:
+        """The weights [P] after `step` of `steps` updates, step 0 being the start; they are copied.
+
+        statistics: batch norm's running statistics [B] at that step; None if they never change.
+        """
 
     def evaluated(self, loss: float) -> None:
         """The latest weights have this validation loss."""
 
     def result(self) -> Tensor:
         """The averaged weights [P]; not a promise of which device they are on."""
+
+    @property
+    def statistics(self) -> Tensor | None:
+        """The averaged running statistics [B]; None if it averages weights alone."""
 
     def state(self) -> dict[str, Any]:
         """All that it remembers, as tensors and plain values that stay as they are."""
@@ -43,7 +62,13 @@ class Averaging(Protocol):
         """Goes on from a state, which stays as it is."""
 
 
-AVERAGINGS: dict[str, type[Any]] = {"swad": SWAD, "swa": SWA, "ema": EMA}
+AVERAGINGS: dict[str, type[Any]] = {
+    "swad": SWAD,
+    "swa": SWA,
+    "sma": SMA,
+    "ema": EMA,
+    "bma": BMA,
+}
 
 
 def hyperparameters(name: str) -> dict[str, float]:

@@ -17,8 +17,8 @@ class SWA:
     """Stochastic weight averaging: the mean of the weights from a part of the run on.
 
     start: the fraction of the run before the first. every: updates between two; the last update is
-    always among them. Izmailov et al. 2018, arXiv 1803.05407; of every step from early on it is
-    the simple moving average of Arpit et al. 2022, arXiv 2110.10832.
+    always among them. Izmailov et al. 2018, arXiv 1803.05407. SMA begins after a number of
+    updates instead.
     """
 
     start: float = 0.75
@@ -26,6 +26,7 @@ class SWA:
     _mean: RunningMean = field(default_factory=RunningMean, init=False, repr=False)
 
     ended = False
+    statistics = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < 1:
@@ -33,7 +34,7 @@ class SWA:
         if self.every < 1:
             raise ValueError(f"swa_every must be at least 1, but got {self.every}")
 
-    def add(self, weights: Tensor, step: int, steps: int) -> None:
+    def add(self, weights: Tensor, step: int, steps: int, statistics: Tensor | None = None) -> None:
         if step > self.start * steps and (steps - step) % self.every == 0:
             self._mean.add(weights)
 
@@ -63,12 +64,15 @@ class EMA:
     _mean: Tensor | None = field(default=None, init=False, repr=False)
 
     ended = False
+    statistics = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
             raise ValueError(f"0 <= ema_decay < 1 must hold, but got {self.decay}")
 
-    def add(self, weights: Tensor, step: int, steps: int) -> None:
+    def add(self, weights: Tensor, step: int, steps: int, statistics: Tensor | None = None) -> None:
+        if step == 0:
+            return
         if self._mean is None:
             self._mean = weights.clone()
         else:

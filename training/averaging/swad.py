@@ -54,6 +54,8 @@ class SWAD:
     _segment: RunningMean = field(default_factory=RunningMean, init=False, repr=False)
     _recent: deque[Segment] = field(init=False, repr=False)
 
+    statistics = None
+
     def __post_init__(self) -> None:
         if min(self.converge, self.tolerance) < 1:
             raise ValueError(
@@ -64,8 +66,9 @@ class SWAD:
             raise ValueError(f"swad_ratio must not be negative, but got {self.ratio}")
         self._recent = deque(maxlen=max(self.converge, self.tolerance))
 
-    def add(self, weights: Tensor, step: int, steps: int) -> None:
-        self._segment.add(weights)
+    def add(self, weights: Tensor, step: int, steps: int, statistics: Tensor | None = None) -> None:
+        if step > 0:
+            self._segment.add(weights)
 
     def evaluated(self, loss: float) -> None:
         assert self._segment.mean is not None

@@ -1,0 +1,103 @@
+"""Averages along a run against records of EoA's code and of CLIPood's rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import datasets
+import models
+from tests.training.golden_case import GoldenNetwork, batches, flat, read, tensor
+from training.averaging import BMA, SMA
+from training.run import Run
+from training.trainer import Trainer
+
+DIGITS = datasets.load("RotatedDigits")
+MOVING = [
+    case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average"
+] + read("averages")["cases"]
+SCALAR = next(
+    case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average_scalar"
+)
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+
+
+def golden_trainer(
+    monkeypatch: pytest.MonkeyPatch, problem: dict[str, Any], **fields: Any
+) -> Trainer:
+    """A trainer of ERM on a recorded network, which gets the recorded batches."""
+    monkeypatch.setattr(models, "build", lambda *_: GoldenNetwork(problem))
+    monkeypatch.setattr(GoldenNetwork, "colours", models.network.IMAGENET, raising=False)
+    run = Run("RotatedDigits", None, "mlp", "ERM", "0", 0, 10, 10, **fields)
+    trainer = Trainer(run, DIGITS)
+    recorded = list(batches(problem))
+    monkeypatch.setattr(trainer, "batches", lambda step: recorded[step])
+    trainer.learn()
+    return trainer
+
+
+def values_of(trainer: Trainer) -> Tensor:
+    """Weights and running statistics, as one vector."""
+    own = [b for b in trainer.model.buffers() if b.is_floating_point()]
+    return torch.cat([trainer.weights.flat, *[tensor.reshape(-1) for tensor in own]])
+
+
+@pytest.mark.parametrize("case", MOVING, ids=lambda case: case["case_id"])
+def test_the_average_after_every_recorded_update_is_the_recorded_one(monkeypatch, case):
+    file = "averages" if "averaging" in case else "lp_ft_and_sma"
+    name = case.get("averaging", "SMA").lower()
+    own = case.get("hparams") or {"start": case["start"]}
+    settings = case["optimizer"]
+    trainer = golden_trainer(
+        monkeypatch,
+        read(file)["problems"][case["problem"]],
+        averaging=name,
+        bn=case.get("batchnorm", "updated"),
+        hyperparameters={
+            "lr": settings["lr"],
+            "weight_decay": settings["weight_decay"],
+            **{f"{name}_{key}": value for key, value in own.items()},
+        },
+    )
+    names = [*trainer.model.names, *trainer.model.statistics]
+    for step in range(1, 11):
+        trainer.train_one()
+        if str(step) not in case["params"]:
+            continue
+        recorded = case["params"][str(step)]
+        latest = recorded.get("latest", recorded)
+        averaged = recorded["averaged"] if "averaged" in recorded else case["average"][str(step)]
+        close(values_of(trainer), flat(latest, names))
+        before = [tensor.clone() for tensor in trainer.tensors()]
+        if trainer.average.statistics is not None or not trainer.model.statistics:
+            trainer.load_average()
+            close(values_of(trainer), flat(averaged, names))
+        else:  # frozen: nothing but the weights is averaged
+            assert case["batchnorm"] == "frozen"
+            close(trainer.average.result(), flat(averaged, trainer.model.names))
+        trainer.load_tensors(before)
+
+
+def test_sma_of_many_updates_is_the_recorded_one():
+    average, start = SMA(SCALAR["start"]), torch.zeros(2, dtype=torch.float64)
+    average.add(start, 0, 106)
+    for step, weights in enumerate(SCALAR["iterates"], 1):
+        average.add(tensor(weights), step, 106)
+        if str(step) in SCALAR["average"]:
+            close(average.result(), tensor(SCALAR["average"][str(step)]))
+
+
+def test_bma_weighs_its_members_as_recorded():
+    case = next(case for case in MOVING if case.get("averaging") == "BMA")
+    recorded = tensor(case["weights"])
+    average, members = BMA(case["hparams"]["beta"]), torch.eye(11, dtype=torch.float64)
+    for step in range(11):
+        average.add(members[step], step, 10)
+
+    close(average.result(), recorded / recorded.sum())
