@@ -140,8 +140,8 @@ def ensemble_scores(
     if total is None:
         raise ValueError("an ensemble without members predicts nothing")
     sizes = [len(part.indices) for part in parts]
-    losses = F.cross_entropy(total / members, labels.long(), reduction="none").split(sizes)
-    hits = (total.argmax(1) == labels).split(sizes)
+    losses = torch.split(F.cross_entropy(total / members, labels, reduction="none"), sizes)
+    hits = torch.split(total.argmax(1) == labels, sizes)
     return tuple(
         Score(
             part.domain.name,
