@@ -131,7 +131,7 @@ def settings(algorithm: str) -> dict[str, tuple[float, float]]:
 
 
 def run_of(algorithm: str, changed: Mapping[str, float] | None = None, **fields: Any) -> Run:
-    """A run of twelve steps with two evaluations before the last."""
+    """A run of eight steps with an evaluation in the middle."""
     values = {key: value for key, (value, _) in settings(algorithm).items()}
     return Run(
         **{
@@ -141,7 +141,7 @@ def run_of(algorithm: str, changed: Mapping[str, float] | None = None, **fields:
             "algorithm": algorithm,
             "held_out": "45",
             "seed": 0,
-            "steps": 12,
+            "steps": 8,
             "evaluate_every": 4,
             "hyperparameters": {**values, **(changed or {})},
             **fields,
