@@ -70,12 +70,10 @@ def test_parameters_come_featurizer_first_and_classifier_last(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_follow_from_torchs_seed(name: str) -> None:
-    torch.manual_seed(0)
-    again = models.build(name, 10, shape_of(name))
-    assert torch.equal(weights(again), weights(built(name)))
+def test_another_seed_gives_other_weights(name: str) -> None:
+    torch.manual_seed(1)
     other = models.build(name, 10, shape_of(name))
-    assert not torch.equal(weights(other), weights(again))
+    assert not torch.equal(weights(other), weights(built(name)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,9 +83,14 @@ def test_the_name_of_a_weight_says_which_part_it_is_of(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_dropout_drops_features_in_training_only(name: str) -> None:
+def test_dropout_drops_features_in_training_and_leaves_the_weights_to_torchs_seed(
+    name: str,
+) -> None:
     torch.manual_seed(0)
     network = models.build(name, 10, shape_of(name), dropout=0.5)
+    assert network.state_dict().keys() == built(name).state_dict().keys()
+    assert torch.equal(weights(network), weights(built(name)))
+
     x = torch.rand(16, *shape_of(name))
     with torch.no_grad():
         kept = network.eval().featurizer(x)
@@ -97,16 +100,6 @@ def test_dropout_drops_features_in_training_only(name: str) -> None:
     survived = dropped != 0
     torch.testing.assert_close(dropped[survived], 2 * kept[survived])
     assert (survived.sum() / (kept != 0).sum()).item() == pytest.approx(0.5, abs=0.08)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_dropout_changes_neither_the_weights_nor_their_names(name: str) -> None:
-    states = []
-    for dropout in (0.0, 0.5):
-        torch.manual_seed(0)
-        states.append(models.build(name, 10, (1, 8, 8), dropout).state_dict())
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 @pytest.mark.parametrize("name", NAMES)

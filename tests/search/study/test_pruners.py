@@ -41,6 +41,13 @@ def play_one_by_one(sweep, folder, qualities):
     return steps
 
 
+@pytest.fixture(scope="module", params=PRUNING)
+def pruned(request, tmp_path_factory):
+    """A scheduler, and by study where it stopped each trial."""
+    folder = RunFolder(tmp_path_factory.mktemp(request.param))
+    return request.param, play_one_by_one(sweep_of(request.param), folder, [QUALITIES])
+
+
 def test_every_scheduler_that_a_sweep_file_may_name_can_be_built():
     for name in SCHEDULERS:
         pruners.build(name, steps=90, grace_steps=10, reduction_factor=3)
@@ -48,9 +55,9 @@ def test_every_scheduler_that_a_sweep_file_may_name_can_be_built():
         pruners.build("pbt", steps=90, grace_steps=10, reduction_factor=3)
 
 
-@pytest.mark.parametrize("scheduler", PRUNING)
-def test_worse_trials_are_stopped_and_the_best_never_is(scheduler, tmp_path):
-    (steps,) = play_one_by_one(sweep_of(scheduler), RunFolder(tmp_path), [QUALITIES]).values()
+def test_worse_trials_are_stopped_and_the_best_never_is(pruned):
+    _, studies = pruned
+    (steps,) = studies.values()
     ended = dict(zip(QUALITIES, steps, strict=True))
     ranked = sorted(QUALITIES, reverse=True)
     places = [place for place, quality in enumerate(ranked) if ended[quality] is not None]
@@ -77,28 +84,24 @@ def test_trials_that_run_side_by_side_are_compared_too(tmp_path):
     assert list(running) == [0.5, 0.9]  # 0.5 came to each rung first
 
 
-@pytest.mark.parametrize("scheduler", PRUNING)
-def test_a_study_with_ten_times_larger_values_stops_nobody_elses_trials(scheduler, tmp_path):
+def test_a_study_with_ten_times_larger_values_stops_nobody_elses_trials(pruned, tmp_path):
+    scheduler, alone = pruned
     small = [quality / 10 for quality in reversed(QUALITIES)]
     both = play_one_by_one(
         sweep_of(scheduler, held_out=["0", "75"]), RunFolder(tmp_path / "both"), [QUALITIES, small]
     )
-    alone = {}
-    for domain, qualities in (("0", QUALITIES), ("75", small)):
-        sweep = sweep_of(scheduler, held_out=[domain])
-        alone |= play_one_by_one(sweep, RunFolder(tmp_path / domain), [qualities])
-    assert both == alone
+    other = sweep_of(scheduler, held_out=["75"])
+    assert both == alone | play_one_by_one(other, RunFolder(tmp_path / "75"), [small])
     assert all(any(steps) for steps in both.values())
 
 
 @pytest.mark.parametrize("scheduler", PRUNING)
-@pytest.mark.parametrize("grace", [20, 50])
-def test_no_trial_is_stopped_within_its_grace(scheduler, grace, tmp_path):
-    sweep = sweep_of(scheduler, search={"grace_steps": grace})
+def test_no_trial_is_stopped_within_its_grace(scheduler, tmp_path):
+    sweep = sweep_of(scheduler, search={"grace_steps": 50})
     (steps,) = play_one_by_one(sweep, RunFolder(tmp_path), [QUALITIES]).values()
     stops = [step for step in steps if step is not None]
     assert stops
-    assert min(stops) >= grace
+    assert min(stops) >= 50
 
 
 def test_asha_stops_at_its_rungs_only(tmp_path):

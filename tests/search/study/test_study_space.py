@@ -23,6 +23,7 @@ from search.space.ranges import (
     widened,
 )
 from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TRAINING, suggestions
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.study import trials_per_study
 from search.study.study_space import column_types, published_setting, study_space
@@ -36,6 +37,8 @@ from training.averaging import AVERAGINGS
 GOLDEN = Path(__file__).parents[2] / "golden"
 COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
 ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
+# Of any part but `start`, which would be after the last step.
+NUMBERS = {*suggestions(()), *(n for part in PARTS for n in part_hyperparameters(part))} - {"start"}
 
 
 PRETRAINED = {"name": "resnet50", "weights": "imagenet"}
@@ -81,16 +84,17 @@ def test_every_range_and_every_published_value_has_a_source_and_a_hyperparameter
     assert all(p.source for part in PARTS for p in published([part], "PACS").values())
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
     "dataset", ["PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet", "RotatedDigits"]
 )
-def test_every_published_setting_lies_in_the_suggested_ranges(algorithm, dataset):
-    of_this = sweep(algorithm, dataset=dataset)
-    (setting,) = first_settings(of_this, algorithm)
-    space = study_space(of_this, algorithm)
-    assert space.keys() == published_values(dataset, algorithm).keys()
-    assert setting.keys() == {k for k, r in space.items() if not isinstance(r, Fixed)}
+def test_every_published_setting_lies_in_the_suggested_ranges(dataset):
+    of_all = sweep(*ALGORITHMS, dataset=dataset)
+    by_algorithm = {plan.study.algorithm: plan for plan in plans(of_all).values()}
+    for algorithm in ALGORITHMS:
+        (setting,) = by_algorithm[algorithm].first_settings()
+        space = study_space(of_all, algorithm)
+        assert space.keys() == published_values(dataset, algorithm).keys()
+        assert setting.keys() == {k for k, r in space.items() if not isinstance(r, Fixed)}
 
 
 def test_published_settings_are_those_of_the_papers():
@@ -316,11 +320,13 @@ def test_a_grid_tries_nothing_first():
 
 
 def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
-    for algorithm in ALGORITHMS:
-        for name in study_space(sweep(algorithm), algorithm):
-            if name != "start":
-                nested = sweep(algorithm, space={algorithm: {name: 1 if name != "dropout" else 0}})
-                assert study_space(nested, algorithm)[name] == Fixed(float(name != "dropout"))
+    of_all = sweep(*ALGORITHMS)
+    having = {name: [a for a in ALGORITHMS if name in study_space(of_all, a)] for name in NUMBERS}
+    for name, algorithms in having.items():
+        value = 0 if name == "dropout" else 1
+        nested = sweep(*algorithms, space={algorithm: {name: value} for algorithm in algorithms})
+        for algorithm in algorithms:
+            assert study_space(nested, algorithm)[name] == Fixed(float(value))
 
 
 def test_every_part_is_in_the_algorithms_tested_here():
