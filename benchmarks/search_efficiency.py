@@ -8,8 +8,8 @@ sweep. Only Ray is left out: trials are trained in this process, one at a time. 
 counted in passes (training.passes), so that it does not hang on the machine, without evaluations.
 
 A study is one algorithm, held-out domain and seed (of the split, the weights and the search). Every
-figure is a mean over studies of a difference or ratio within a study; its 95 % interval is a
-bootstrap over (held-out domain, seed).
+figure is a mean over studies of a difference or ratio within a study; its 95 % interval is
+a t interval over held-out domains (benchmarks.search_gains).
 
     python -m benchmarks.search_efficiency --output runs/search-efficiency
 

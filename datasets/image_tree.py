@@ -94,7 +94,7 @@ class ImageTree:
 def list_tree(root: Path, domains: Sequence[str]) -> ImageTree:
     """What lies in the folder `root`, whose subfolders `domains` are its domains.
 
-    Raises OSError: the root or a domain's folder cannot be read.
+    Raises OSError if the root or a domain's folder cannot be read.
     """
     listing = _Listing(root)
     top = _entries(root)

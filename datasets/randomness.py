@@ -31,7 +31,7 @@ def split(n: int, trial_seed: int, domain_index: int, holdout: float = 0.2) -> S
 
     `domain_index` counts all domains of the dataset, the held-out one included.
 
-    Raises ValueError: holdout is not in [0, 1].
+    Raises ValueError if holdout is not in [0, 1].
     """
     if not 0 <= holdout <= 1:
         raise ValueError(f"holdout must be in [0, 1], but got {holdout}")

@@ -104,11 +104,8 @@ def build(
     load: False leaves the weights unread: the model is the one that they are for, its own
     weights fresh.
 
-    Raises ValueError: no model has this name or such weights (names the nearest one), dropout is
-    not in [0, 1), the model cannot take such images, the weights do not fit the model, are in
-    the file more than once, or are not finite.
-    Raises FileNotFoundError: the weights are neither on this machine nor can they be downloaded.
-    Raises ModuleNotFoundError: the model is of a library that is not installed.
+    Raises as `check` and `pretrained.load`; ValueError if dropout is not in [0, 1) or the model
+    cannot take such images.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
@@ -147,8 +144,8 @@ def colours(name: str, weights: str | None) -> Colours:
 def check(name: str) -> None:
     """Whether there is such a model.
 
-    Raises ValueError: no; names the nearest one.
-    Raises ModuleNotFoundError: it is of a library that is not installed.
+    Raises ValueError, with the nearest name, if there is none; ModuleNotFoundError if its library
+    is not installed.
     """
     _family(name)
 
@@ -156,9 +153,8 @@ def check(name: str) -> None:
 def check_weights(name: str, weights: str) -> None:
     """Whether the model can be asked to start from the weights; reads and downloads nothing.
 
-    Raises ValueError: no model has this name or published weights of that name; names the nearest.
-    Raises FileNotFoundError: the weights are a path where there is no file.
-    Raises ModuleNotFoundError: as `check`.
+    Raises as `check`; ValueError, with the nearest name, if there are no such published weights;
+    FileNotFoundError if they are a path where there is no file.
     """
     pretrained.check(name, weights, published(name))
 
@@ -172,7 +168,7 @@ def weights_file(name: str, weights: str) -> Path | None:
 def names(family: str) -> tuple[str, ...]:
     """The models of one of `FAMILIES`, as `build` takes them.
 
-    Raises ModuleNotFoundError: its library is not installed.
+    Raises ModuleNotFoundError if its library is not installed.
     """
     require(FAMILIES[family], family)
     return tuple(f"{family}/{own_name}" for own_name in FAMILIES[family].names())

@@ -138,7 +138,7 @@ class Checkpoint:
     path: of the file.
     children: names of the network's layers in order, by which a Sequential of them counts.
 
-    Raises ValueError: it holds no named tensors.
+    Raises ValueError if it holds no named tensors.
     """
 
     def __init__(
@@ -179,8 +179,8 @@ class Checkpoint:
 
         Returns: the one that fits; else the one that has most of the network's names.
 
-        Raises ValueError: the network is there more than once, with different numbers, or `part` is
-        not in the file.
+        Raises ValueError if the network is there more than once, with different numbers, or
+        `part` is not in the file.
         """
         wanted = tuple(p for p in (part or "").split(".") if p and p not in self.passed_over)
         counts: Counter[tuple[Key, bool]] = Counter()

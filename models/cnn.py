@@ -11,7 +11,7 @@ def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
     GroupNorm (Wu & He, 2018) rather than BatchNorm: a sample's features depend on that sample
     alone, so the second pass of a sharpness-aware step leaves no trace in running statistics.
 
-    Raises ValueError: images of fewer than 5 pixels in height or width.
+    Raises ValueError if images have fewer than 5 pixels in height or width.
     """
     channels, height, width = shape
     if min(height, width) < 5:

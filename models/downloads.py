@@ -15,7 +15,7 @@ def from_url(url: str, what: str) -> Path:
 
     what: the weights, for messages.
 
-    Raises FileNotFoundError: it is neither there nor can it be downloaded; says where to put it.
+    Raises FileNotFoundError, which says where to put it, if it cannot be downloaded.
     """
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if path.is_file():
@@ -43,7 +43,7 @@ def from_hugging_face(repository: str, names: Sequence[str], what: str) -> Path:
     The hub is asked only if the cache has none of them; its client downloads a file in one process
     at a time.
 
-    Raises FileNotFoundError: it is neither there nor can it be downloaded; says what to do.
+    Raises FileNotFoundError, which says what to do, if it cannot be downloaded.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

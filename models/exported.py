@@ -87,9 +87,8 @@ def load_exported(folder: str | Path) -> Exported:
 
     Nothing else is read, no published weights either. torch's random numbers stay as they are.
 
-    Raises FileNotFoundError: the folder lacks one of the two files.
-    Raises ValueError: they cannot be read, or do not belong together.
-    Raises ModuleNotFoundError: the model is of a library that is not installed.
+    Raises FileNotFoundError if the folder lacks one of the two files, ValueError if they cannot be
+    read or do not belong together, ModuleNotFoundError if the model's library is not installed.
     """
     place = Path(folder)
     for name in (CARD, WEIGHTS):

@@ -65,7 +65,7 @@ def require_name(family: Family, model: str, name: str) -> None:
 def width(model: str, featurizer: Callable[[], nn.Module], shape: Shape) -> int:
     """Width of the features that a featurizer makes of images (C, H, W), found without numbers.
 
-    Raises ValueError: it cannot take such images.
+    Raises ValueError if it cannot take such images.
     """
     channels, height, across = shape
     if channels != 3:

@@ -27,8 +27,8 @@ def check(model: str, weights: str, published: Collection[str]) -> tuple[Path, s
     the path, and #, may stand the part of the file that is meant: last.pt#state_dict_ema.
     published: names of the model's published weights.
 
-    Raises ValueError: neither a path nor a name of published weights; names the nearest one.
-    Raises FileNotFoundError: no such file.
+    Raises ValueError, with the nearest name, if it is neither a path nor published weights;
+    FileNotFoundError if there is no such file.
     """
     if weights in published:
         return None
@@ -63,11 +63,9 @@ def load(
 
     Returns: what was taken of a file; None of published weights.
 
-    Raises ValueError: as `check`; or the file is unreadable, does not fit the model but for its
-    last layer (names what is missing, unexpected, or of another shape), holds the model more
-    than once, or holds numbers that are none.
-    Raises FileNotFoundError: no such file, or the published one is not on this machine and cannot
-    be downloaded (names both).
+    Raises as `check`; ValueError if the file cannot be read, does not fit the model (its last layer
+    aside), holds it more than once, or holds numbers that are not finite; FileNotFoundError if
+    published weights cannot be downloaded.
     """
     given = check(model, weights, published)
     path, part = given or (_fetch(model, weights, published[weights]), None)
@@ -92,8 +90,8 @@ def fit(
     part: the part of the file that is meant; None for any.
     resize: brings tensors that may have other shapes, by name, to the featurizer's.
 
-    Raises ValueError: they do not fit, but for the last layer; or are not finite or no weights at
-    all (`sound`).
+    Raises ValueError if they do not fit (the last layer aside), are not finite, or are no weights
+    at all (`sound`).
     """
     found = checkpoint.find(what, part, resampled=resize is not None)
     if found.missing or found.strange:

@@ -39,7 +39,8 @@ def tune(network: Network, tuning: str, values: Mapping[str, float]) -> None:
 
     values: of `hyperparameters`, by name; those that are left out have their defaults.
 
-    Raises ValueError: unknown tuning, a number out of range, or a model without attention for lora.
+    Raises ValueError if the tuning is unknown, a number is out of range, or lora finds no
+    attention.
     """
     numbers = hyperparameters(tuning) | dict(values)
     for name in numbers.keys() - hyperparameters(tuning).keys():

@@ -42,8 +42,8 @@ def contents(path: Path) -> Any:
 
     torch.load reads it with weights_only; what that would refuse to build becomes `Unbuilt`.
 
-    Raises ValueError: it is no such file, is cut short, or holds what cannot be read without
-    running code from it.
+    Raises ValueError if it is no such file, is cut short, or cannot be read without running code
+    from it.
     """
     try:
         if path.suffix == ".safetensors":
@@ -72,7 +72,7 @@ def contents(path: Path) -> Any:
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict that torch.save or safetensors has written, on the CPU.
 
-    Raises ValueError: the file is no whole state dict.
+    Raises ValueError if the file is not a whole state dict.
     """
     state = contents(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -121,15 +121,6 @@ def ended_studies(folder: RunFolder) -> set[str]:
     return {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
 
 
-def read_selection(folder: RunFolder) -> pd.DataFrame:
-    """The winners that the sweep recorded; an empty frame before there are any."""
-    if not folder.exists(SELECTION):
-        return to_pandas(selection_schema({}).empty_table())
-    table = pq.read_table(io.BytesIO(folder.read_bytes(SELECTION)))
-    _check_version(table.schema, folder)
-    return to_pandas(table)
-
-
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     known = set(schema.names)
     for row in rows:

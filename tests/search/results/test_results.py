@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from search import results
@@ -43,7 +44,7 @@ def test_the_frames_have_categories_in_the_order_of_the_sweep(found):
 def test_the_selection_is_the_one_that_the_sweep_records(found, tmp_path):
     folder = RunFolder(tmp_path)
     tables.write_selection(folder, results.select(found, "training-domain"))
-    recorded = tables.read_selection(folder)
+    recorded = tables.to_pandas(pq.read_table(folder.path(tables.SELECTION)))
     chosen = found.selection[found.selection["method"] == "training-domain"]
     pd.testing.assert_frame_equal(
         recorded, chosen.reset_index(drop=True), check_dtype=False, check_categorical=False
