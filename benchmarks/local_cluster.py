@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.processes import MARK, Command, end_all, wait_until
-from search.driver.cluster import ENVIRONMENT
+from benchmarks.processes import MARK, Command, end_all, users_environment, wait_until
 
 STARTED = "Ray runtime started."  # what `ray start` says then
 
@@ -95,9 +94,7 @@ def cluster(place: Path) -> Iterator[Cluster]:
     """A cluster without nodes; those that are started end with the block."""
     token = place / "token"
     token.write_text(secrets.token_hex(32))
-    environment = {k: v for k, v in os.environ.items() if k not in ENVIRONMENT}
-    environment |= {
-        "OMP_NUM_THREADS": "1",
+    environment = users_environment() | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from search.driver.cluster import ENVIRONMENT
+from search.driver.cluster import ENVIRONMENT, LOOPBACK, TOKEN_VARIABLES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = "STEPPE_TEST_PROCESS"
@@ -47,9 +47,15 @@ class Command:
 
 def command(*arguments: object) -> Command:
     """A command as a user gives it: the environment has nothing that Steppe itself sets."""
-    environment = {k: v for k, v in os.environ.items() if k not in ENVIRONMENT}
-    environment |= {MARK: uuid.uuid4().hex, "OMP_NUM_THREADS": "1"}
+    environment = users_environment() | {MARK: uuid.uuid4().hex}
     return Command([sys.executable, "-m", "search", *map(str, arguments)], environment)
+
+
+def users_environment() -> dict[str, str]:
+    """This process's environment without what Steppe has set in it."""
+    own = {*ENVIRONMENT, LOOPBACK, *TOKEN_VARIABLES}
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return kept | {"OMP_NUM_THREADS": "1"}
 
 
 @contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import secrets
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,27 @@ ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+# A cluster that only this sweep uses. Ray reads the first when it is imported: nodes then talk over
+# 127.0.0.1, so nobody reaches them from another machine. The token keeps other users of this
+# machine out; Ray would write one that everybody can read into the home folder.
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+# Ray's sockets lie this much deeper than its temporary folder; Unix allows 107 bytes in all.
+SOCKET_DEPTH = 65
+
 # Only code is copied to the nodes of a cluster.
 EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
 
 
-def prepare_environment() -> None:
-    """Sets the variables that Ray reads. Call it before ray is imported for the first time."""
+def prepare_environment(local: bool = False) -> None:
+    """Sets the variables that Ray reads. Call it before ray is imported for the first time.
+
+    local: this process will start a cluster of its own.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if local:
+        os.environ.setdefault(LOOPBACK, "0")
 
 
 @contextmanager
@@ -50,7 +66,7 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
 
     Raises SteppeError if no cluster answers at the address.
     """
-    prepare_environment()
+    prepare_environment(local=address is None)
     import ray
 
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
@@ -58,30 +74,65 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
     if ray.is_initialized():  # the caller has joined a cluster, and leaves it itself
         yield
         return
-    options: dict[str, Any]
-    if address is None:
-        # Workers inherit this process's environment and path; a runtime_env would only delay their
-        # start by seconds. Without `local`, Ray would join any cluster of this machine.
-        options = {"address": "local", "include_dashboard": False}
-    else:
-        options = {"address": address, "runtime_env": runtime_environment()}
+    if address is not None:
         _check(address)
-    try:
-        ray.init(
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            **options,
+    with ExitStack() as after:
+        options = (
+            {"address": address, "runtime_env": runtime_environment()}
+            if address is not None
+            else _local_options() | after.enter_context(_short_folder())
         )
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        if address is None:
-            raise
-        raise _no_answer(address, error) from None
-    try:
+        if address is None and not any(name in os.environ for name in TOKEN_VARIABLES):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        except (
+            ConnectionError,
+            ValueError,
+            RuntimeError,
+            TimeoutError,
+            ray.exceptions.RayError,  # a token is missing
+        ) as error:
+            if address is None:
+                raise
+            raise _no_answer(address, error) from None
+        after.callback(ray.shutdown)
         if address is not None:  # `auto` may find a cluster of somebody else
             print(_joined(), flush=True)
         yield
-    finally:
-        ray.shutdown()
+
+
+def _local_options() -> dict[str, Any]:
+    # Workers inherit this process's environment and path; a runtime_env would only delay their
+    # start by seconds. Without `local`, Ray would join any cluster of this machine.
+    return {"address": "local", "include_dashboard": False, "num_cpus": _own_cpus()}
+
+
+def _own_cpus() -> int:
+    """The CPUs that this process may use, by `taskset`, cgroup or container.
+
+    Ray counts those of the machine, or the quota of a container.
+    """
+    from ray._private.utils import get_num_cpus
+
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(own or 1, int(get_num_cpus(override_docker_cpu_warning=True))))
+
+
+@contextmanager
+def _short_folder() -> Iterator[dict[str, str]]:
+    """The option of `ray.init` that puts its sockets where their paths are short enough.
+
+    Empty where the temporary folder's path is; some batch systems give each job a long one.
+    """
+    asked = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(asked)) + SOCKET_DEPTH <= 107:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as short:
+        yield {"_temp_dir": short}
 
 
 def runtime_environment() -> dict[str, Any]:
@@ -129,10 +180,29 @@ def _check(address: str) -> None:
 
 def _no_answer(address: str, error: Exception) -> SteppeError:
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # Ray's own words for a wrong token are that it cannot connect.
+    if "token" in str(error).lower() or _listens(str(error)):
+        return SteppeError(
+            f"the Ray cluster at --address {address} does not admit this process, which has no "
+            "token or another than the cluster's; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH "
+            "to the file with the cluster's token"
+        )
     return SteppeError(
         f"no Ray cluster answers at --address {address}: {line}; "
         "start one with `ray start --head`, or leave --address out to run on this machine"
     )
+
+
+def _listens(message: str) -> bool:
+    """Whether a process listens at the first HOST:PORT that a message names."""
+    found = re.search(r"([\w.-]+|\[[0-9a-f:]+\]):(\d{1,5})\b", message)
+    if found is None:
+        return False
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=5).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _joined() -> str:

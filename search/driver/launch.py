@@ -80,7 +80,7 @@ def launch(
     prepared = _prepare(named_as_in(folder, sweep), folder, refuse)
     sweep = prepared.sweep
     # ray is imported late, so that errors of the user are reported at once.
-    prepare_environment()
+    prepare_environment(local=address is None)
     import ray
 
     from search.driver.experiment import StopRequest, stopping_on_signals

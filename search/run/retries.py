@@ -38,6 +38,14 @@ _REFUSED = re.compile(
     r"|Authentication\w*Failed|Authorization\w*(Failure|Mismatch)|ContainerNotFound"
 )
 
+# What Google's and Azure's stores say where they find no credentials, and where they look for them.
+_CREDENTIALS = {
+    "OAuth2 access token": "GOOGLE_APPLICATION_CREDENTIALS, or by `gcloud auth "
+    "application-default login`",
+    "DefaultAzureCredential": "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or by "
+    "`az login`",
+}
+
 T = TypeVar("T")
 
 
@@ -95,6 +103,10 @@ def reason(error: OSError) -> str:
     """The message of a disk or store, without the parts that only its developers can use."""
     text = " ".join((error.strerror or str(error) or type(error).__name__).split())
     text = re.sub(r"^When .*?: (?=AWS Error )", "", text)
+    for sign, variables in _CREDENTIALS.items():
+        if sign in text:
+            return f"no credentials were found for it; give them by {variables}"
+    text = re.sub(r"^google::cloud::Status\((.*?)( error_info=.*|\))$", r"\1", text)
     return re.split(r"; Details: | \(Request ID", text)[0].rstrip(".")
 
 

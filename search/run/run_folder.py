@@ -7,6 +7,8 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -26,6 +28,8 @@ FOLDS = "folds"
 SELECTION = "selection.parquet"
 WARM_START = "warm_start.json"
 WEIGHTS = "weights"
+
+STORE_SECONDS = 10  # how long Google's store retries by itself; see also `retries`
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRET = re.compile(r"secret|password|token|signature|^sig$|key", re.IGNORECASE)
@@ -54,9 +58,11 @@ class RunFolder:
         if _URI.match(text):
             _check_no_secret(text)
             try:
-                self.filesystem, root = arrow_fs.FileSystem.from_uri(_one_put(text))
+                _check_azure(text)
+                self.filesystem, root = arrow_fs.FileSystem.from_uri(_with_options(text))
             except (ArrowException, OSError, ValueError) as error:
-                raise SteppeError(f"cannot use {text!r} as a run folder: {error}") from error
+                line = str(error).splitlines()[0]
+                raise SteppeError(f"cannot use {text!r} as a run folder: {line}") from error
             self.root: str = root.rstrip("/")
             if not self.root:
                 raise SteppeError(f"cannot use {text!r} as a run folder: it names no folder")
@@ -181,6 +187,7 @@ class RunFolder:
         self._try(lambda: self._delete(name), "delete", name)
 
     def _try(self, do: Callable[[], T], verb: str, name: str) -> T:
+        do = partial(_as_os_error, do)
         if not self._retries:
             return do()
         place = f"{self.uri.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
@@ -199,7 +206,9 @@ class RunFolder:
         path = self.path(name)
         kind = self.filesystem.get_file_info(path).type
         if kind == arrow_fs.FileType.Directory:
-            self.filesystem.delete_dir(path)
+            # A folder of a store is gone with its last file.
+            with suppress(FileNotFoundError):
+                self.filesystem.delete_dir(path)
         elif kind != arrow_fs.FileType.NotFound:
             self.filesystem.delete_file(path)
 
@@ -225,15 +234,41 @@ def _check_no_secret(uri: str) -> None:
             f"the {parts.scheme}:// URI of the run folder holds a user, a password or a key; leave "
             "them out, and give them by the store's own environment variables or files "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
-            "GOOGLE_APPLICATION_CREDENTIALS)"
+            "GOOGLE_APPLICATION_CREDENTIALS, AZURE_TENANT_ID with AZURE_CLIENT_ID and "
+            "AZURE_CLIENT_SECRET)"
         )
 
 
-def _one_put(uri: str) -> str:
-    """Lets Arrow send a small S3 object in one request instead of three."""
-    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
+def _check_azure(uri: str) -> None:
+    """Raises SteppeError for the schemes of other tools for Azure, which Arrow does not know."""
+    scheme = uri.partition("://")[0].lower()
+    if scheme in ("az", "wasb", "wasbs", "adl", "azure"):
+        raise SteppeError(
+            f"cannot use {uri!r} as a run folder: write {scheme}:// as "
+            "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"
+        )
+
+
+def _with_options(uri: str) -> str:
+    """The URI with options of its store, where it does not set them itself."""
+    # S3: a small object in one request instead of three. Google: without credentials or network,
+    # it would retry for a quarter of an hour before anything is said.
+    options = {"s3": "allow_delayed_open=true", "gs": f"retry_limit_seconds={STORE_SECONDS}"}
+    options["gcs"] = options["gs"]
+    option = options.get(uri.partition("://")[0])
+    if option is None or option.partition("=")[0] in uri:
         return uri
-    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+    return f"{uri}{'&' if '?' in uri else '?'}{option}"
+
+
+def _as_os_error(do: Callable[[], T]) -> T:
+    try:
+        return do()
+    except ArrowException as error:
+        # Azure's store raises what is no OSError.
+        if isinstance(error, OSError):
+            raise
+        raise OSError(str(error)) from error
 
 
 def _replace(path: Path, content: bytes) -> None:

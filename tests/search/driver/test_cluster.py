@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 
 import pytest
 
+from benchmarks.processes import command
 from search.driver.cluster import (
     CHECKOUT,
     ENVIRONMENT,
     Slots,
+    _no_answer,
     prepare_environment,
     runtime_environment,
 )
@@ -59,3 +64,68 @@ def test_in_a_jobs_copy_the_run_must_be_given_a_place(monkeypatch, tmp_path):
 )
 def test_a_node_has_as_many_places_as_its_scarcest_resource(asked, node, fit):
     assert Slots(Resources(**asked).as_ray_resources())._fit(node) == fit
+
+
+OWN_CLUSTER = """
+import os
+from pathlib import Path
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from search.driver.cluster import prepare_environment, ray_cluster
+prepare_environment(local=True)
+import ray
+with ray_cluster(None):
+    ray.get(ray.remote(lambda: os.getpid()).remote())
+    own = set()
+    marked = b"STEPPE_TEST_PROCESS=" + os.environb[b"STEPPE_TEST_PROCESS"]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if marked in (process / "environ").read_bytes():
+                own |= {os.readlink(link) for link in (process / "fd").iterdir()}
+        except OSError:
+            continue
+    print("CPUs", ray.cluster_resources()["CPU"])
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, here, _, state, *rest = line.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in own:
+                print("listens", here.partition(":")[0])
+print("home", list(Path.home().rglob("*")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_cluster_of_ones_own_is_reached_by_nobody_else_and_takes_what_it_was_given(tmp_path):
+    """It listens on 127.0.0.1 alone, leaves no token behind, and starts in a deep folder."""
+    environment = command().environment
+    deep = tmp_path / ("a folder of a job" * 5)
+    home = tmp_path / "home"
+    deep.mkdir()
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_CLUSTER],
+        env=environment | {"TMPDIR": str(deep), "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert {place for what, place in said if what == "listens"} <= loopback
+    assert len([what for what, _ in said if what == "listens"]) >= 4
+    assert ["CPUs", "1.0"] in said
+    assert ["home", "[]"] in said
+
+
+@pytest.mark.parametrize("given", ["no token", "another token"])
+def test_a_cluster_that_asks_for_a_token_says_how_to_give_it(given):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        error = {
+            "no token": RuntimeError("Token authentication is enabled but no token was found"),
+            "another token": ConnectionError(f"Failed to connect to Ray cluster at {address}"),
+        }[given]
+        assert "RAY_AUTH_TOKEN_PATH" in str(_no_answer(address, error))
+    # Where nobody listens, no cluster answers.
+    assert "RAY_AUTH" not in str(_no_answer(address, ConnectionError(f"cannot reach {address}")))

@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pyarrow import ArrowException
 
 from search.errors import SteppeError
+from search.run.retries import reason
 from search.run.run_folder import SWEEP, RunFolder
 
 
@@ -116,6 +118,31 @@ def test_creating_leaves_an_empty_folder(tmp_path):
 def test_a_location_that_no_store_understands_is_refused(location):
     with pytest.raises(SteppeError, match="cannot use"):
         RunFolder(location)
+
+
+@pytest.mark.parametrize("scheme", ["az", "wasb", "wasbs", "adl"])
+def test_other_names_of_azures_store_are_answered_with_arrows(scheme):
+    with pytest.raises(SteppeError, match=f"write {scheme}:// as abfs://CONTAINER@ACCOUNT"):
+        RunFolder(f"{scheme}://container/runs/x")
+
+
+def test_a_store_without_credentials_says_where_they_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:1")
+    with pytest.raises(SteppeError, match=r"no credentials .* GOOGLE_APPLICATION_CREDENTIALS"):
+        RunFolder.existing("gs://bucket/x?retry_limit_seconds=1")
+
+
+def test_an_error_of_azures_store_is_one_of_the_store(tmp_path):
+    folder = RunFolder(tmp_path).without_retries()
+
+    def ask() -> None:
+        raise ArrowException("Unknown error: Failed to get token from DefaultAzureCredential.")
+
+    with pytest.raises(OSError, match="DefaultAzureCredential") as error:
+        folder._try(ask, "read", "")
+    assert "AZURE_CLIENT_SECRET" in reason(error.value)
 
 
 @pytest.mark.parametrize(
