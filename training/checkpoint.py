@@ -19,6 +19,10 @@ class TornCheckpoint(Exception):
     """The bytes are not a whole checkpoint."""
 
 
+class Interrupted(Exception):
+    """The run was asked to leave and has saved where it stands."""
+
+
 def to_bytes(checkpoint: Checkpoint) -> bytes:
     """The sha256 of what follows, then the checkpoint as `torch.save` writes it."""
     buffer = io.BytesIO()

@@ -23,6 +23,9 @@ class Run:
     tuning. weights: what the model starts from (models.build); None is random. tuning: which part
     of it trains (models.tuning).
 
+    start `linear-probe`: the classifier is trained alone before, for start_steps with start_lr and
+    start_batch_size (training.start). trains `classifier`: the run is such a probe.
+
     lr_*: how lr changes, and rho_* how rho does; rho_schedule `lr`: as lr (training.schedules).
     clip_norm: longest final gradient (training.clipping). micro_batches: pieces of a batch
     (training.micro_batches). bn `frozen`: batch norm keeps its running statistics and uses them.
@@ -48,6 +51,11 @@ class Run:
     left_out: str | None = None
     weights: str | None = None
     tuning: Literal["full", "head", "lora"] = "full"
+    start: Literal["model", "linear-probe"] = "model"
+    start_steps: int = 0
+    start_lr: float = 5e-5
+    start_batch_size: int = 32
+    trains: Literal["all", "classifier"] = "all"
     optimizer: str = "adam"
     momentum: float = 0.9
     nesterov: bool = False

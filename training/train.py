@@ -12,17 +12,14 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from models.tuning import plain_state
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation, Score
 from training.run import Run
+from training.start import Start, begin_from, start_of
 from training.trainer import Best, Trainer
 
 __all__ = ["Checkpoint", "Interrupted", "TrainResult", "Trainer", "train"]
-
-
-class Interrupted(Exception):
-    """The run was asked to leave and has saved where it stands."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
     resume: Checkpoint | None = None,
     leaving: Callable[[], bool] = lambda: False,
     *,
+    start: Start | None = None,
     keep: Literal["none", "best", "last"] | int = "none",
     held_out_at: int | None = None,
     prefers: Callable[[Evaluation, Evaluation], bool] | None = None,
@@ -69,30 +67,33 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
     run ends. The held-out domain is scored once at the end, with the best and with the last
     weights, or with the averaged ones, and on the way at the step `held_out_at`. An average that
     more steps would not change ends the run as completed; the evaluation that says so is in the
-    result only, so that nothing stops the run where it stops by itself. `prefers(new, old)`:
-    whether an evaluation takes the place of an earlier one as the one that speaks for the run; by
-    default if it validates better. `keep`: which weights are in the result, those that speak for
-    the run (best), the last, or those of a step that is evaluated after any resume; a run that
-    diverged has none. A fold (Run.left_out) has no best step, and no weights that speak for it.
+    result only, so that nothing stops the run where it stops by itself. `start`: the classifier
+    that the run starts from (training.start); trained first if it is needed and not given, which
+    the result's seconds and passes do not include. `prefers(new, old)`: whether an evaluation takes
+    the place of an earlier one as the one that speaks for the run; by default if it validates
+    better. `keep`: which weights are in the result, those that speak for the run (best), the last,
+    or those of a step that is evaluated after any resume; a run that diverged has none. A fold
+    (Run.left_out) has no best step, and no weights that speak for it.
 
     Raises ValueError as Trainer does, and Interrupted when it leaves.
     """
+    if start is None and resume is None:
+        start = start_of(run, dataset, leaving)
     with backends(run.tf32, run.deterministic):
         trainer = Trainer(run, dataset)
-        if resume is not None:
-            trainer.restore(resume)
-            for evaluation in trainer.evaluations[: -1 if trainer.dead else None]:
-                report(evaluation)
+        _begin(trainer, start, resume, report)
+        if start is not None and not start.finite:
+            return _result(trainer, "the loss of the linear probe stopped being finite")
         kept = None
         while not trainer.over:
-            start = trainer.step - trainer.step % run.evaluate_every
-            end = min(start + run.evaluate_every, run.steps)
+            begin = trainer.step - trainer.step % run.evaluate_every
+            end = min(begin + run.evaluate_every, run.steps)
             if not _train_until(trainer, end, leaving):
                 if save is not None:
                     save(trainer.checkpoint)
                 raise Interrupted(f"asked to leave at step {trainer.step}")
             if not _evaluate(trainer, held_out_at, prefers):
-                between = f"between steps {start} and {end}"
+                between = f"between steps {begin} and {end}"
                 return _result(trainer, f"the loss stopped being finite {between}")
             if trainer.step == keep:
                 kept = _state(trainer)
@@ -101,6 +102,21 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
             if not trainer.dead:
                 report(trainer.evaluations[-1])
         return _result(trainer, keep=keep, kept=kept)
+
+
+def _begin(
+    trainer: Trainer,
+    start: Start | None,
+    resume: Checkpoint | None,
+    report: Callable[[Evaluation], None],
+) -> None:
+    """Puts a trainer at its start, or where the checkpoint was taken and reports what it holds."""
+    if resume is not None:
+        trainer.restore(resume)
+    elif start is not None:
+        begin_from(trainer.model, start)
+    for evaluation in trainer.evaluations[: -1 if trainer.dead else None]:
+        report(evaluation)
 
 
 def _train_until(trainer: Trainer, end: int, leaving: Callable[[], bool]) -> bool:

@@ -67,6 +67,8 @@ class Trainer:
             run.weights,
         )
         tuning.tune(self.model, run.tuning, tuned)
+        if run.trains == "classifier":
+            self.model.featurizer.requires_grad_(False)
         self.frozen = bits(p for p in self.model.parameters() if not p.requires_grad)
         self.model.to(self.device)
         if run.channels_last:

@@ -65,6 +65,7 @@ RHO_FALLS = Condition(
 FEATURES_LEARN = Condition(
     "model.tuning is head, and the features stay as they are", lambda s: s.model.tuning != "head"
 )
+PROBED = Condition("training.start is model", lambda s: s.training.start != "model")
 BATCH_NORM = Condition(
     "{model} has no batch norm", lambda s: has_layer(s.model.name, BatchNormLayer)
 )
@@ -104,6 +105,9 @@ TERMINATOR = Condition("search.terminator is none", lambda s: s.search.terminato
 
 # A key acts if all of its conditions hold; the first that does not is reported.
 CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
+    ("training", "start"): (FEATURES_LEARN,),
+    ("training", "start_steps"): (PROBED,),
+    ("training", "start_lr"): (PROBED,),
     ("training", "momentum"): (SGD,),
     ("training", "nesterov"): (SGD,),
     ("training", "averaging"): (AVERAGING,),
@@ -135,6 +139,7 @@ CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
 # Keys that the conditions read.
 CONDITION_KEYS: tuple[KeyPath, ...] = (
     ("model",),
+    ("training", "start"),
     ("training", "optimizer"),
     ("training", "lr_schedule"),
     ("training", "lr_warmup"),

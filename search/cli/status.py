@@ -15,7 +15,7 @@ from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies
 from search.results.notes import saw_held_out
 from search.run import lease, storage, tables
-from search.run.run_folder import CHECKPOINTS, FOLDS, WEIGHTS, RunFolder
+from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
 from search.study.budgets import WALL_HOURS, Limit
@@ -108,7 +108,7 @@ def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -
 
 
 def _disk_use(folder: RunFolder) -> str:
-    parts = {name: folder.size(name) for name in (CHECKPOINTS, FOLDS, WEIGHTS)}
+    parts = {name: folder.size(name) for name in (CHECKPOINTS, FOLDS, STARTS, WEIGHTS)}
     of_these = ", ".join(f"{name} {decimal(size)}" for name, size in parts.items() if size)
     return f"{decimal(folder.size())} on disk" + (f", of it {of_these}" if of_these else "")
 

@@ -138,7 +138,9 @@ def _weights(
             pass
         except SafetensorError as error:
             print(f"The kept weights are damaged ({error})")
-    repeated = repeat(chosen.trial, dataset, "best" if chosen.trial.averaged else chosen.step)
+    repeated = repeat(
+        folder, chosen.trial, dataset, "best" if chosen.trial.averaged else chosen.step
+    )
     agreement = compare(chosen.trial, repeated.evaluations, repeated.state)
     print("\n".join(["Weights: trained again", *agreement.sentences()]))
     if repeated.weights is None:

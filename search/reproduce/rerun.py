@@ -15,6 +15,8 @@ from search.checks.open_datasets import open_dataset
 from search.errors import SteppeError
 from search.reproduce.differences import changes, compare
 from search.reproduce.recorded_trial import RecordedTrial, ended_run
+from search.run.run_folder import RunFolder
+from search.run.shared_starts import read_start
 from search.screen import console
 from search.sweep.objectives import preference
 from training.evaluation import Evaluation
@@ -54,14 +56,18 @@ def rerun(run: str, name: str) -> bool:
     print(f"{trial.name}: {trial.row['state']}, {trial.settings}")
     for line in changes(ended.folder, trial, dataset):
         print(f"Not as it was: {line}")
-    repeated = repeat(trial, dataset)
+    repeated = repeat(ended.folder, trial, dataset)
     agreement = compare(trial, repeated.evaluations, repeated.state)
     print("\n".join(agreement.sentences()))
     return agreement.agrees
 
 
-def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none") -> Repeated:
+def repeat(
+    folder: RunFolder, trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none"
+) -> Repeated:
     """Trains as the trial did, up to its last step. keep: as of `train`.
+
+    folder: of the run, where the trial's start is, if its classifier was trained alone before.
 
     Raises SteppeError if there is nothing to repeat, or if this machine cannot do it.
     """
@@ -75,6 +81,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
             f"{trial.name} never came to {own} ({trial.row['state']}: {trial.row['reason']})"
         )
     best = trial.row["best_step"]
+    known = read_start(folder, run)
     found: list[Evaluation] = []
 
     def report(evaluation: Evaluation) -> None:
@@ -89,6 +96,7 @@ def repeat(trial: RecordedTrial, dataset: DomainDataset, keep: str | int = "none
                 dataset,
                 report,
                 leaving=advance,
+                start=None if known is None else known[1],
                 keep=keep,  # type: ignore[arg-type]
                 held_out_at=None if best is None or trial.averaged else int(best),
                 prefers=preference(trial.plan.search.objectives),

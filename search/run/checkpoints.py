@@ -60,9 +60,9 @@ class TrialCheckpoints:
         self._newest = name
 
 
-def _progress(checkpoint: Checkpoint) -> tuple[int, int]:
-    """The progress of a checkpoint: the number of its run (folds come first), and its step."""
-    return checkpoint.get("run", 0), checkpoint["step"]
+def _progress(checkpoint: Checkpoint) -> tuple[int, bool, int]:
+    """The number of a checkpoint's run (folds come first), whether it has started, and its step."""
+    return checkpoint.get("run", 0), not checkpoint.get("probing", False), checkpoint["step"]
 
 
 def delete_checkpoints(folder: RunFolder, spec: TrialSpec) -> None:

@@ -24,6 +24,8 @@ from search.study.study import Study
 from training.evaluation import Evaluation, Score
 from training.run import Run
 
+STARTING = ("start", "start_steps", "start_lr", "start_batch_size", "trains")
+
 
 class SharedFolds:
     """The finished folds of the studies that differ only in their held-out domain."""
@@ -90,4 +92,6 @@ def delete_folds(folder: RunFolder, study: Study) -> None:
 def _key(run: Run) -> str:
     """A digest of everything that the fold's numbers depend on; swapping i and j keeps it."""
     values = run.as_dict() | {"held_out": run.unseen, "left_out": None, "root": None}
+    if run.start == "model":  # the digests of earlier versions, which had no other
+        values = {name: value for name, value in values.items() if name not in STARTING}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

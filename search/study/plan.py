@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 from search.space import algorithm_names
+from search.space.published_settings import published
 from search.space.ranges import Range, Value
 from search.study import pruners
 from search.study.folds import makes_folds
@@ -18,6 +19,7 @@ from search.study.study_space import (
     column_types,
     first_settings,
     published_setting,
+    random_weights,
     study_space,
 )
 from search.sweep.model_layers import batch_norm
@@ -34,11 +36,12 @@ from training.run import Run
 class StudyPlan:
     """What one study does.
 
-    sweep: name of its sweep. training: the keys for its dataset, with `averaging`, `bn` and
-    `device` decided. domains: all domains of its dataset, in the dataset's order. space: the range
-    of every hyperparameter. column_types: the type of every hyperparameter of the sweep, each of
-    which has a column in the tables. trials: how many trials it is to have. published: every
-    searched hyperparameter at its published value, or at the nearest one in its range.
+    sweep: name of its sweep. training: the keys for its dataset, with `averaging`, `bn`, `device`,
+    `start_steps` and `start_lr` decided. domains: all domains of its dataset, in the dataset's
+    order. space: the range of every hyperparameter. column_types: the type of every hyperparameter
+    of the sweep, each of which has a column in the tables. trials: how many trials it is to have.
+    published: every searched hyperparameter at its published value, or at the nearest one in its
+    range.
     """
 
     sweep: str
@@ -135,6 +138,7 @@ class TrialSpec:
             hyperparameters=dict(self.values),  # type: ignore[arg-type]
             weights=self.plan.model.weights,
             tuning=self.plan.model.tuning,
+            **self._start,
             optimizer=training.optimizer,
             momentum=training.momentum,
             nesterov=training.nesterov,
@@ -164,6 +168,19 @@ class TrialSpec:
             compile=training.compile,
         )
 
+    @property
+    def _start(self) -> dict[str, Any]:
+        """The fields of the run about where it starts."""
+        training = self.plan.training
+        if training.start == "model":
+            return {}
+        return {
+            "start": training.start,
+            "start_steps": training.start_steps,
+            "start_lr": training.start_lr,
+            "start_batch_size": training.batch_size,
+        }
+
 
 def plans(sweep: Sweep) -> dict[str, StudyPlan]:
     """The plan of each study of a checked sweep, by the study's id, in the order of the file."""
@@ -188,6 +205,8 @@ def _plan(
         "averaging": averaging_of(sweep, study.algorithm),
         "bn": batch_norm(sweep, sweep.training),
         "device": device(sweep),
+        "start_steps": sweep.training.start_steps or sweep.training.steps,
+        "start_lr": sweep.training.start_lr or _usual_lr(sweep),
     }
     return StudyPlan(
         sweep=sweep.name,
@@ -203,6 +222,13 @@ def _plan(
         trials=trials_per_study(sweep.search.trials, space),
         published=published_setting(sweep, study.algorithm),
     )
+
+
+def _usual_lr(sweep: DatasetSweep) -> float:
+    """The published learning rate of ERM, whose default settings DiWA probes with."""
+    value = published((), sweep.dataset.name, random_weights(sweep))["lr"].value
+    assert isinstance(value, float)
+    return value
 
 
 def device(sweep: Sweep) -> str:

@@ -19,12 +19,15 @@ def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     """The range of every hyperparameter of an algorithm in the sweep.
 
     A range of the sweep's space for this algorithm holds over one for all algorithms, and that over
-    the suggested one. The batch size is fixed unless the sweep's space names it.
+    the suggested one. The batch size is fixed unless the sweep's space names it, and SMA starts in
+    the middle of a run that is too short for the suggested start.
     """
     types = hyperparameter_types(sweep, algorithm)
     suggested = suggested_ranges(sweep, algorithm)
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
+    if "sma_start" in space:
+        space["sma_start"] = Fixed(_sma_start(sweep.training.steps))
     given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
@@ -114,6 +117,11 @@ def _parts(sweep: DatasetSweep, algorithm: str) -> tuple[str, ...]:
     """What has hyperparameters besides the training: update, averaging and tuning."""
     update = algorithm_names.parts(algorithm)
     return (*update, averaging_of(sweep, algorithm), sweep.model.tuning)
+
+
+def _sma_start(steps: int) -> int:
+    published = int(averaging.hyperparameters("sma")["sma_start"])
+    return min(published, max(steps // 2, 1))
 
 
 def _typed(range_: Range, type_: type[int] | type[float]) -> Range:

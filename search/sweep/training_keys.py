@@ -25,6 +25,19 @@ class Training(Section):
         description="Pieces that a batch is cut into to save memory. The step stays that of the "
         "whole batch, but batch norm that is not frozen sees one piece at a time.",
     )
+    start: Literal["model", "linear-probe"] = Field(
+        default="model",
+        description="What a study's trials start from: the model as it is, or after its classifier "
+        "was trained alone, once for all of them.",
+    )
+    start_steps: Whole | None = Field(
+        default=None, ge=1, description="Updates of the linear probe; none: as many as `steps`."
+    )
+    start_lr: Real | None = Field(
+        default=None,
+        gt=0,
+        description="Learning rate of the linear probe; none: the published one of the dataset.",
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
     nesterov: bool = Field(default=False, description="Nesterov's form of sgd's momentum.")

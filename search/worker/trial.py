@@ -16,6 +16,7 @@ from search.run import tables
 from search.run.checkpoints import TrialCheckpoints, write_weights
 from search.run.compaction import has_ended
 from search.run.run_folder import RunFolder
+from search.run.shared_starts import read_start, write_start
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
@@ -27,6 +28,7 @@ from search.worker.trial_rows import Progress, evaluation_rows, trial_row
 from training.computation import device_name
 from training.evaluation import Evaluation
 from training.run import Run
+from training.start import Start, linear_probe
 from training.train import Checkpoint, Interrupted, TrainResult, train
 
 
@@ -61,6 +63,7 @@ class Trial:
         self._written = 0  # evaluations up to this step are in the tables
         self._folds = TrialFolds(folder, spec)
         self._current: dict[str, Any] = {}  # which of its runs the trial is at, for checkpoints
+        self._own_starts: dict[int, Start] = {}  # those that it has trained itself, by run
         self._started = time.time()
         self._saved = time.monotonic()
 
@@ -95,12 +98,22 @@ class Trial:
         domains = [domain.name for domain in dataset.domains]
         for number, run in enumerate(folds_of(self._run, domains)):
             if not self._folds.take(run):
-                own = self._begin(number, run, resume)
-                result = train(run, dataset, self._report_fold, self._save, own, self._must_leave)
+                own, start = self._start(number, run, dataset, self._begin(number, run, resume))
+                result = train(
+                    run,
+                    dataset,
+                    self._report_fold,
+                    self._save,
+                    own,
+                    self._must_leave,
+                    start=start,
+                )
                 if result.state == "diverged":
                     reason = f"in the fold without {run.left_out}: {result.reason}"
                     return replace(result, reason=reason, evaluations=())
                 self._folds.add(run, result.evaluations)
+            else:
+                self._known_start(number, run)
             # After a resume from a later run, its rows are in the tables already.
             if resume is None or _run_number(resume) <= number:
                 self._check_not_ended()
@@ -110,7 +123,9 @@ class Trial:
         return None
 
     def _carry_out_own_run(self, dataset: DomainDataset, resume: Checkpoint | None) -> TrainResult:
-        own = self._begin(len(self._folds.ended), self._run, resume)
+        number = len(self._folds.ended)
+        own = self._begin(number, self._run, resume)
+        own, start = self._start(number, self._run, dataset, own)
         if own is not None:
             self._written = max((step for step, *_ in own["evaluations"]), default=0)
         keep, step = self._plan.search.keep_weights, self._folds.best[1]
@@ -121,6 +136,7 @@ class Trial:
             self._save,
             own,
             self._must_leave,
+            start=start,
             keep=keep,
             held_out_at=step,
             prefers=preference(self._plan.search.objectives),
@@ -135,6 +151,32 @@ class Trial:
         ):
             return None
         return resume
+
+    def _start(
+        self, number: int, run: Run, dataset: DomainDataset, own: Checkpoint | None
+    ) -> tuple[Checkpoint | None, Start | None]:
+        """The checkpoint of a run, if the run was past its start, and the start that it needs.
+
+        own: a checkpoint of the run or of its start, which is trained unless a trial has done so.
+        """
+        probing = own is None or own.get("probing", False)
+        start = self._known_start(number, run)
+        if run.start == "linear-probe" and start is None and probing:
+            self._current["probing"] = True
+            trained = linear_probe(run, dataset, self._save, own, self._must_leave)
+            del self._current["probing"]
+            self._own_starts[number] = trained
+            start = write_start(self._folder, run, self._spec.trial, trained)
+        return (None if probing else own), start
+
+    def _known_start(self, number: int, run: Run) -> Start | None:
+        """The start of one of its runs, if a trial has trained it; noted if it was this one."""
+        known = read_start(self._folder, run)
+        if known is None:
+            return None
+        if known[0] == self._spec.trial:
+            self._own_starts[number] = known[1]
+        return known[1]
 
     def _report_fold(self, evaluation: Evaluation) -> None:
         """Reports an evaluation of a fold: its cost, as its score is not known before its end."""
@@ -159,6 +201,7 @@ class Trial:
             tune.report(asdict(progress))
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        self._hang.alive()
         due = time.monotonic() - self._saved >= self._plan.training.checkpoint_seconds
         if due or preempted():
             self._checkpoints.write(checkpoint() | {"started": self._started} | self._current)
@@ -186,7 +229,7 @@ class Trial:
     def _progress(
         self, step: int, seconds: float, passes: float, result: TrainResult | None = None
     ) -> Progress:
-        best = self._best
+        best, starts = self._best, self._own_starts.values()
         if result is not None:  # averaged weights have evaluations that were not reported
             best = next((e for e in result.evaluations[::-1] if e.step == result.best_step), None)
         values = [] if best is None else [objective.value(best) for objective in self._objectives]
@@ -198,8 +241,8 @@ class Trial:
             step=self._folds.steps + step,
             value=value,
             best_step=best_step,
-            seconds=self._folds.seconds + seconds,
-            passes=self._folds.passes + passes,
+            seconds=seconds + self._folds.seconds + sum(own.seconds for own in starts),
+            passes=passes + self._folds.passes + sum(own.passes for own in starts),
             started=self._started,
             node=socket.gethostname(),
             device=device_name(self._run.device),

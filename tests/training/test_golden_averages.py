@@ -1,7 +1,8 @@
-"""Averages along a run against records of EoA's code and of CLIPood's rule."""
+"""Linear probing and averages along a run against records of the codes of DiWA and EoA."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ import models
 from tests.training.golden_case import GoldenNetwork, batches, flat, read, tensor
 from training.averaging import BMA, SMA
 from training.run import Run
+from training.start import Start, begin_from, changed, probe_of
 from training.trainer import Trainer
 
 DIGITS = datasets.load("RotatedDigits")
+RUN = Run("RotatedDigits", None, "mlp", "ERM", "0", 0, 10, 10)
 MOVING = [
     case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average"
 ] + read("averages")["cases"]
+PROBED = [case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "lp_ft"]
 SCALAR = next(
     case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average_scalar"
 )
@@ -29,15 +33,14 @@ def close(actual: Tensor, expected: Tensor) -> None:
 
 
 def golden_trainer(
-    monkeypatch: pytest.MonkeyPatch, problem: dict[str, Any], **fields: Any
+    monkeypatch: pytest.MonkeyPatch, problem: dict[str, Any], after: int = 0, **fields: Any
 ) -> Trainer:
-    """A trainer of ERM on a recorded network, which gets the recorded batches."""
+    """A trainer of ERM on a recorded network, which gets the recorded batches from one on."""
     monkeypatch.setattr(models, "build", lambda *_: GoldenNetwork(problem))
     monkeypatch.setattr(GoldenNetwork, "colours", models.network.IMAGENET, raising=False)
-    run = Run("RotatedDigits", None, "mlp", "ERM", "0", 0, 10, 10, **fields)
-    trainer = Trainer(run, DIGITS)
+    trainer = Trainer(replace(RUN, **fields), DIGITS)
     recorded = list(batches(problem))
-    monkeypatch.setattr(trainer, "batches", lambda step: recorded[step])
+    monkeypatch.setattr(trainer, "batches", lambda step: recorded[step + after])
     trainer.learn()
     return trainer
 
@@ -46,6 +49,37 @@ def values_of(trainer: Trainer) -> Tensor:
     """Weights and running statistics, as one vector."""
     own = [b for b in trainer.model.buffers() if b.is_floating_point()]
     return torch.cat([trainer.weights.flat, *[tensor.reshape(-1) for tensor in own]])
+
+
+@pytest.mark.parametrize("case", PROBED, ids=lambda case: case["case_id"])
+def test_linear_probing_and_fine_tuning_pass_through_the_recorded_weights(monkeypatch, case):
+    problem = read("lp_ft_and_sma")["problems"][case["problem"]]
+    first, then = case["linear_probing"], case["fine_tuning"]
+    run = replace(RUN, start="linear-probe", start_steps=first["steps"], start_lr=first["lr"])
+    probe = probe_of(run)
+    probe = replace(
+        probe,
+        hyperparameters={**probe.hyperparameters, "weight_decay": first["weight_decay"]},
+    )
+    prober = golden_trainer(monkeypatch, problem, **probe.as_dict())
+    losses = [prober.train_one() for _ in range(first["steps"])]
+    assert prober.over
+    tuned = golden_trainer(
+        monkeypatch,
+        problem,
+        after=first["steps"],
+        hyperparameters={name: then[name] for name in ("lr", "weight_decay")},
+    )
+
+    begin_from(tuned.model, Start(changed(prober.model), 0.0, 0.0))
+
+    names = [*tuned.model.names, *tuned.model.statistics]
+    close(values_of(tuned), flat(case["params_after_linear_probing"], names))
+    for step in range(1, then["steps"] + 1):
+        losses.append(tuned.train_one())
+        if str(step) in case["params"]:
+            close(values_of(tuned), flat(case["params"][str(step)], names))
+    close(torch.stack(losses), tensor(case["losses"]))
 
 
 @pytest.mark.parametrize("case", MOVING, ids=lambda case: case["case_id"])

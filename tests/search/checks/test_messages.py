@@ -254,8 +254,8 @@ def test_an_annealing_window_opens_while_the_run_lasts():
     assert line.startswith("search.space.GGA.start may be 100, ")
     early = {**SWEEP, "algorithms": ["GGA"], "training": short, "search": space(start=99)}
     assert checked(early, "x")
-    line = the_problem(algorithms=["SMA"], training={"steps": 99, "evaluate_every": 50})
-    assert line.startswith("search.space.sma_start may be 100, but a run of 99 steps would be over")
+    line = the_problem(algorithms=["SMA"], training=short, search=space(sma_start=101))
+    assert line.startswith("search.space.sma_start may be 101, but a run of 100 steps would be ")
     assert checked({**SWEEP, "algorithms": ["SMA"], "training": short}, "x")
 
 

@@ -29,6 +29,14 @@ from tests.search.refused import SWEEP, space, the_problem
             "training.rho_floor",
             "rho follows lr",
         ),
+        (["ERM"], {"training": {"start_steps": 9}}, "training.start_steps", "training.start is"),
+        (["ERM"], {"training": {"start_lr": 0.1}}, "training.start_lr", "training.start is model"),
+        (
+            ["ERM"],
+            {"training": {"start": "linear-probe"}, "model": {"name": "cnn", "tuning": "head"}},
+            "training.start",
+            "model.tuning is head",
+        ),
         (["ERM"], {"training": {"lr_floor": 0.1}}, "training.lr_floor", "only linear and cosine"),
         (
             ["ERM"],

@@ -47,6 +47,7 @@ def test_a_trial_agrees_to_the_last_bit_and_the_run_stays_as_it_was(folder):
     ("algorithm", "training", "values"),
     [
         ("SAM", {"averaging": "ema"}, {"ema_decay": 0.7}),
+        ("SAM", {"averaging": "sma", "start": "linear-probe", "start_lr": 0.01}, {"sma_start": 5}),
         ("SAM", {"evaluations": "all", "flatness": "sharpness", "lr_schedule": "cosine"}, {}),
     ],
 )

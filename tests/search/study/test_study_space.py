@@ -366,5 +366,6 @@ def test_an_averagings_numbers_are_searched_only_where_it_is_asked_for():
     assert column_types(averaged("swad"))["swad_converge"] is int
     assert column_types(averaged("ema"))["ema_decay"] is float
     assert "ema_decay" not in column_types(averaged("none"))
+    assert study_space(averaged("sma"), "ERM")["sma_start"] == Fixed(100)
     (first,) = first_settings(averaged("swad"), "ERM")
     assert (first["swad_converge"], first["swad_tolerance"], first["swad_ratio"]) == (3, 6, 0.2)

@@ -22,7 +22,9 @@ VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
 NUMBERS = {
     "swad": {"swad_converge": 2, "swad_tolerance": 2, "swad_ratio": 0.3},
     "swa": {"swa_start": 0.5, "swa_every": 1},
+    "sma": {"sma_start": 30},
     "ema": {"ema_decay": 0.5},
+    "bma": {"bma_beta": 0.5},
 }
 
 
@@ -107,6 +109,9 @@ def test_every_key_of_the_training_reaches_the_run_or_the_search():
         "deterministic": True,
         "compile": True,
         "evaluations": "all",
+        "start": "linear-probe",
+        "start_steps": 7,
+        "start_lr": 0.1,
     }
     mine = sweep(**changed)
     (study,) = studies(mine)
