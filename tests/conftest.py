@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -58,3 +59,10 @@ def _freed_memory() -> Iterator[None]:
     yield
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, and played sweeps would spend most of their time on fsync."""
+    with patch.object(os, "fsync", lambda descriptor: None):
+        yield

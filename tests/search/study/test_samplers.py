@@ -98,7 +98,8 @@ def test_every_suggestion_lies_in_its_range_and_has_its_type(sampler, played):
 def test_another_process_that_restarts_before_every_trial_suggests_the_same(played, tmp_path):
     """Python hashes text differently in each process; nothing may hang on that."""
     code = """
-import json, sys
+import json, os, sys
+os.fsync = lambda descriptor: None
 from tests.search.study.test_samplers import SAMPLERS, play_with_restarts, suggested
 found = {s: suggested(play_with_restarts(s, f"{sys.argv[1]}/{s}")) for s in SAMPLERS}
 print(json.dumps(found))
