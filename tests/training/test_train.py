@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from training import trainer as trainer_module
 from training.checkpoint import from_bytes, to_bytes
 from training.evaluation import Evaluation, Part, Score
 from training.run import Run
-from training.train import Checkpoint, Trainer, train
+from training.train import Checkpoint, Trainer, TrainResult, train
 
 DIGITS = datasets.load("RotatedDigits")
 RUN = Run("RotatedDigits", None, "mlp", "ERM", "30", 0, 10, 4, {"lr": 1e-3, "batch_size": 8})
@@ -48,6 +49,35 @@ def scoring(accuracies: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
         return tuple(Score(p.domain.name, p.role, p.split, accuracy, 1.0, 10) for p in parts)
 
     return evaluate
+
+
+class Whole(NamedTuple):
+    """What comes of RUN, undisturbed."""
+
+    result: TrainResult
+    reported: list[Evaluation]
+    saved: list[Checkpoint]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Whole:
+    reported: list[Evaluation] = []
+    saved: list[Checkpoint] = []
+    result = train(RUN, DIGITS, reported.append, lambda checkpoint: saved.append(checkpoint()))
+    return Whole(result, reported, saved)
+
+
+def break_after(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None:
+    """All weights become `value` in the last of so many steps."""
+    real = Trainer.train_one
+
+    def train_one(self: Trainer) -> torch.Tensor:
+        loss = real(self)
+        if self.step == step:
+            self.weights.flat.fill_(value)
+        return loss
+
+    monkeypatch.setattr(Trainer, "train_one", train_one)
 
 
 @pytest.mark.parametrize(
@@ -112,20 +142,9 @@ def test_the_best_steps_held_out_scores_are_those_of_the_best_weights(monkeypatc
     assert result.evaluations[0].scores[-2:] != result.evaluations[-1].scores[-2:]
 
 
-def test_reports_hold_no_held_out_score():
-    reported: list[Evaluation] = []
-
-    train(RUN, DIGITS, reported.append)
-
-    assert [roles(evaluation) for evaluation in reported] == [NEEDED] * 3
-
-
-def test_checkpoints_hold_no_held_out_score():
-    saved: list[Checkpoint] = []
-
-    train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
-
-    scores = [score for _, scores, *_ in saved[-1]["evaluations"] for score in scores]
+def test_reports_and_checkpoints_hold_no_held_out_score(whole):
+    assert [roles(evaluation) for evaluation in whole.reported] == [NEEDED] * 3
+    scores = [score for _, scores, *_ in whole.saved[-1]["evaluations"] for score in scores]
     assert {role for _, role, *_ in scores} == {"source"}
 
 
@@ -143,12 +162,11 @@ def test_every_split_of_every_domain_is_scored_where_all_evaluations_are_asked_f
     assert list(result.evaluations) == reported
 
 
-def test_scores_do_not_depend_on_which_are_asked_for():
-    needed = train(RUN, DIGITS, quiet)
+def test_scores_do_not_depend_on_which_are_asked_for(whole):
     everything = train(replace(RUN, evaluations="all"), DIGITS, quiet)
 
-    assert needed.best_step == everything.best_step
-    for few, many in zip(needed.evaluations, everything.evaluations, strict=True):
+    assert whole.result.best_step == everything.best_step
+    for few, many in zip(whole.result.evaluations, everything.evaluations, strict=True):
         assert set(few.scores) < set(many.scores)
 
 
@@ -168,15 +186,7 @@ def test_a_diverged_run_is_an_outcome(algorithm):
 
 
 def test_a_run_that_diverges_late_keeps_its_best_weights_held_out_scores(monkeypatch):
-    real = Trainer.train_one
-
-    def train_one(self: Trainer) -> torch.Tensor:
-        loss = real(self)
-        if self.step == 7:
-            self.weights.flat.fill_(float("inf"))
-        return loss
-
-    monkeypatch.setattr(Trainer, "train_one", train_one)
+    break_after(monkeypatch, 7, float("inf"))
 
     result = train(RUN, DIGITS, quiet)
 
@@ -187,15 +197,7 @@ def test_a_run_that_diverges_late_keeps_its_best_weights_held_out_scores(monkeyp
 
 
 def test_weights_that_break_in_an_intervals_last_step_count_as_diverged(monkeypatch):
-    real = Trainer.train_one
-
-    def train_one(self: Trainer) -> torch.Tensor:
-        loss = real(self)
-        if self.step == 8:
-            self.weights.flat.fill_(float("nan"))
-        return loss
-
-    monkeypatch.setattr(Trainer, "train_one", train_one)
+    break_after(monkeypatch, 8, float("nan"))
 
     assert train(RUN, DIGITS, quiet).state == "diverged"
 
@@ -211,46 +213,28 @@ def test_runs_in_one_process_do_not_change_each_other():
     assert without_seconds(train(dropout, DIGITS, another_run).evaluations) == alone
 
 
-def test_a_checkpoint_is_not_changed_by_training_on_nor_by_a_run_that_resumes_from_it():
-    saved: list[Checkpoint] = []
-    train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
-    first = saved[0]
+def test_a_checkpoint_is_not_changed_by_training_on_nor_by_a_run_that_resumes_from_it(whole):
+    first = whole.saved[0]
     moments = first["optimizer"]["mean"].clone()
 
-    results = [train(RUN, DIGITS, quiet, resume=first) for _ in range(2)]
+    for _ in range(2):
+        seen: list[int] = []
+        result = train(RUN, DIGITS, lambda e, seen=seen: seen.append(e.step), resume=first)
 
-    whole = train(RUN, DIGITS, quiet)
+        assert without_seconds(result.evaluations) == without_seconds(whole.result.evaluations)
+        assert seen == [4, 8, 10]  # those before the resume are reported again
     assert torch.equal(first["optimizer"]["mean"], moments)
-    for result in results:
-        assert without_seconds(result.evaluations) == without_seconds(whole.evaluations)
 
 
-def test_evaluations_before_a_resume_are_reported_again():
-    saved: list[Checkpoint] = []
-    train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
-    seen: list[int] = []
+def test_a_finished_run_can_be_resumed_for_its_result(whole):
+    again = train(RUN, DIGITS, quiet, resume=whole.saved[-1])
 
-    train(RUN, DIGITS, lambda e: seen.append(e.step), resume=saved[1])
-
-    assert seen == [4, 8, 10]
+    assert again.evaluations == whole.result.evaluations
+    assert again.best_step == whole.result.best_step
 
 
-def test_a_finished_run_can_be_resumed_for_its_result():
-    saved: list[Checkpoint] = []
-    whole = train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
-
-    again = train(RUN, DIGITS, quiet, resume=saved[-1])
-
-    assert again.evaluations == whole.evaluations
-    assert again.best_step == whole.best_step
-
-
-def test_time_spent_before_a_resume_counts():
-    saved: list[Checkpoint] = []
-    train(RUN, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
-    saved[0]["seconds"] = 1000.0
-
-    result = train(RUN, DIGITS, quiet, resume=saved[0])
+def test_time_spent_before_a_resume_counts(whole):
+    result = train(RUN, DIGITS, quiet, resume={**whole.saved[0], "seconds": 1000.0})
 
     assert 1000 < result.seconds < 1100
     assert result.evaluations[-1].seconds == result.seconds
@@ -299,11 +283,6 @@ def test_the_split_of_a_domain_does_not_depend_on_which_is_held_out():
         return [part.indices.tolist() for part in trainer.parts]
 
     assert indices("0") == indices("75")
-
-
-def test_a_hyperparameter_that_nothing_has_is_refused():
-    with pytest.raises(ValueError, match="ERM has no hyperparameter 'rho'"):
-        train(replace(RUN, hyperparameters={"rho": 0.1}), DIGITS, quiet)
 
 
 def test_an_unknown_held_out_domain_is_refused():
