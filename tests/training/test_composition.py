@@ -1,3 +1,5 @@
+"""What becomes of parts together; tests/contract/test_every_pair.py tries all pairs by name."""
+
 from __future__ import annotations
 
 import re
@@ -8,14 +10,11 @@ import pytest
 from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.asam import ASAM, ElementwiseASAM
 from training.algorithms.disam import DISAM
-from training.algorithms.fish import Fish
 from training.algorithms.fsam import FSAM
-from training.algorithms.gam import GAM
 from training.algorithms.gga import GGA, GGAL
 from training.algorithms.groupdro import GroupDRO
 from training.algorithms.gsam import GSAM
 from training.algorithms.irm import IRM
-from training.algorithms.mixup import Mixup
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
@@ -47,29 +46,6 @@ def test_two_parts_that_own_one_slot_are_refused_by_name(parts, reason):
 def test_a_part_that_shapes_an_ascent_which_none_makes_is_refused_by_name(part):
     with pytest.raises(ValueError, match=f"{type(part).__name__} shapes an ascent that no part"):
         compose([part, GGA()])
-
-
-@pytest.mark.parametrize("part", [SAM(), ASAM(), DISAM(), VaSSO()], ids=repr)
-def test_climbs_of_its_own_cannot_be_shaped(part):
-    with pytest.raises(ValueError, match=f"GAM makes climbs of its own, .* {type(part).__name__}"):
-        compose([GAM(), part])
-
-
-@pytest.mark.parametrize("part", [CORAL(), GroupDRO(), IRM()], ids=repr)
-def test_mixed_samples_have_no_domain_to_look_at(part):
-    with pytest.raises(ValueError, match=f"Mixup mixes samples .* {type(part).__name__} must tell"):
-        compose([part, Mixup()])
-
-
-@pytest.mark.parametrize("part", [VREx(), GroupDRO(), Mixup(), GGAL()], ids=repr)
-def test_a_walk_has_one_domain_at_a_time(part):
-    with pytest.raises(ValueError, match=f"Fish sees one domain .* {type(part).__name__} needs"):
-        compose([Fish(), part])
-
-
-@pytest.mark.parametrize("part", [SAM(), GAM(), GGA(), IRM()], ids=repr)
-def test_a_walk_takes_what_needs_no_second_domain(part):
-    assert compose([Fish(), part]).walk is not None
 
 
 def test_parts_are_called_what_the_caller_calls_them():

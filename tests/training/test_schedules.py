@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.schedules import CONSTANT, Schedule
+from training.schedules import Schedule
 
 
 def written_out(shape: str, step: int, steps: int, warmup: int, low: float, high: float) -> float:
@@ -70,10 +70,6 @@ def test_a_warm_up_comes_before_the_drops():
 def test_drops_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="0 <= drop <= 1 and 0 < drop_at < 1 must hold"):
         Schedule("step", 10, **wrong)
-
-
-def test_constant_is_one_at_every_step():
-    assert [CONSTANT(step) for step in (0, 1, 10**6)] == [1, 1, 1]
 
 
 def test_an_unknown_shape_is_refused_with_the_known_ones():
