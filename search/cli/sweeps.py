@@ -80,5 +80,6 @@ def _finish(location: str, complete: bool) -> None:
     failed = int(states.get("failed", 0))
     print(f"\nTables: {uri}/trials, {uri}/evaluations, {uri}/selection.parquet")
     if failed:
-        print(f"{failed} trials failed; why: pandas.read_parquet('{uri}/trials').reason")
+        plural = "s" * (failed != 1)
+        print(f"{failed} trial{plural} failed; why: pandas.read_parquet('{uri}/trials').reason")
         raise typer.Exit(TRIALS_FAILED)

@@ -169,10 +169,12 @@ def _check(address: str) -> None:
             f"--address {address} is for Ray's client, which cannot drive a sweep; run this on a "
             "node of the cluster with --address auto"
         )
-    host, colon, port = address.rpartition(":")
-    if not colon:
+    if address in ("auto", "local"):
         return
+    host, _, port = address.rpartition(":")
     try:
+        if not host:
+            raise ValueError("it is neither HOST:PORT nor auto")
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
         raise _no_answer(address, error) from None

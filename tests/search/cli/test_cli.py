@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import datasets
 from search.results.selection import METHODS
 from search.run import manifest
 from search.run.run_folder import RunFolder
-from tests.search.command import CHECKOUT, command, steppe, write_yaml
+from tests.search.command import steppe, write_yaml
 from tests.search.play import play, small_sweep
 from training.algorithms import PARTS
 
@@ -247,8 +246,7 @@ def test_a_cluster_that_does_not_answer_is_named_with_the_way_out(
     address, file, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    ask = in_its_own_process if address == "nonsense" else refuse  # that one Ray looks for
-    message = ask("launch", file, "--output", tmp_path / "run", "--address", address)
+    message = refuse("launch", file, "--output", tmp_path / "run", "--address", address)
     assert message.startswith(f"no Ray cluster answers at --address {address}: ")
     assert "leave --address out to run on this machine" in message
     assert content(tmp_path / "run") == {}
@@ -262,18 +260,6 @@ def test_rays_client_is_refused_with_the_way_out(file, tmp_path, monkeypatch):
         f"--address {address} is for Ray's client, which cannot drive a sweep"
     )
     assert "run this on a node of the cluster with --address auto" in message
-
-
-def in_its_own_process(*arguments: object) -> str:
-    """The message of a refused command where no Ray is initialized."""
-    given = command(*arguments)
-    done = subprocess.run(
-        given.arguments, cwd=CHECKOUT, env=given.environment, capture_output=True, text=True,
-        timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    return line.removeprefix("error: ")
 
 
 # The lists.
