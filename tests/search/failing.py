@@ -16,7 +16,7 @@ from search.study.plan import StudyPlan
 from search.worker import trial
 
 REPORT = tune.report
-FINE, ALWAYS_FAILS, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES, TOO_BIG = range(6)
+FINE, FAILS_ONCE, DIES_AFTER_ITS_ROW, DIVERGES, TOO_BIG = range(5)
 
 HOG: list[np.ndarray] = []
 
@@ -33,7 +33,7 @@ def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: Ru
     place = Path(f"{folder.root}-attempts")
     place.mkdir(exist_ok=True)
     (place / f"{number}.{os.getpid()}").touch()
-    if number == ALWAYS_FAILS or (number == FAILS_ONCE and first):
+    if number == FAILS_ONCE and first:
         raise RuntimeError(f"the images of trial {number}\nare gone")
     if number == DIES_AFTER_ITS_ROW and first:
         trial.tune.report = _die_at_the_end

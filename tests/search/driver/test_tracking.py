@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import struct
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +20,7 @@ from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.worker.trial import config_of
-from tests.search.command import steppe, write_yaml
+from tests.search.event_files import objectives
 from tests.search.play import said, small_sweep
 
 VALUES = {"lr": 1e-3, "batch_size": 8}
@@ -135,23 +133,6 @@ def test_a_tracker_that_hangs_is_not_waited_for(folder, caplog, monkeypatch):
     released.set()
 
 
-def events(file: Path) -> Iterator[tuple[int, str, float]]:
-    """(step, tag, value) of an event file of TensorBoard."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    content, at = file.read_bytes(), 0
-    while at < len(content):
-        (size,) = struct.unpack("<Q", content[at : at + 8])
-        event = Event.FromString(content[at + 12 : at + 12 + size])
-        yield from ((event.step, v.tag, round(v.simple_value, 6)) for v in event.summary.value)
-        at += 16 + size
-
-
-def objectives(place: Path) -> list[tuple[int, float]]:
-    found = [event for file in sorted(place.iterdir()) for event in events(file)]
-    return [(step, value) for step, tag, value in found if tag == "ray/tune/objective"]
-
-
 def test_tensorboard_has_a_folder_for_each_trial_and_a_resume_doubles_nothing(folder):
     one = sweep("tensorboard")
     own = trackers.trackers(one.track, one.name, folder)
@@ -251,17 +232,3 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch):
     ):
         trackers.require(("wandb",))
     trackers.require(())
-
-
-@pytest.mark.slow
-def test_a_sweep_that_is_tracked_ends_as_ever(two_cpus, tmp_path):
-    data = sweep("tensorboard").model_dump(mode="json")
-    data["search"]["trials"] = 2
-    data["training"] |= {"steps": 20, "evaluate_every": 10}
-    done = steppe("launch", write_yaml(tmp_path / "s.yaml", data), "--output", tmp_path / "run")
-    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
-    assert f"Tracked: tensorboard --logdir {tmp_path}/run/tensorboard" in done.stdout
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
-    for place in (tmp_path / "run" / "tensorboard").iterdir():
-        assert [step for step, _ in objectives(place)] == [10, 20]
-    assert not (tmp_path / "run" / "driver.log").exists()

@@ -33,37 +33,48 @@ def test_a_trial_that_holds_more_than_it_may_fails_with_a_sentence(monkeypatch):
     limit.check()  # it looks twice a second, not at every step
 
 
-def hang(seconds: float, signs: int) -> subprocess.CompletedProcess[str]:
-    """A process that gives signs of life for a while, then holds Python's lock and never ends.
+SECONDS = 2
 
-    Once it rests for longer than it may be silent.
+
+@pytest.fixture(scope="module")
+def ended() -> dict[int, tuple[int, str, str]]:
+    """Two processes at once that give 3 and 5 signs of life; code, output and errors of each.
+
+    After 3 one holds Python's lock and never ends. Once each rests for longer than it may be
+    silent.
     """
     code = f"""
-import re, time
+import re, sys, time
 from search.worker.limits import HangLimit
-limit = HangLimit({seconds})
+limit, signs = HangLimit({SECONDS}), int(sys.argv[1])
 with limit.watching():
-    for sign in range({signs}):
-        time.sleep({seconds} / 3)
+    for sign in range(signs):
+        time.sleep({SECONDS} / 3)
         with limit.suspended():
             print("alive", flush=True)
-            time.sleep(1.2 * {seconds} if sign == 0 else 0)
-    if {signs} < 4:
+            time.sleep(1.2 * {SECONDS} if sign == 0 else 0)
+    if signs < 4:
         re.match("(a+)+b", "a" * 64)
 """
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=600
-    )
+    begun = {
+        signs: subprocess.Popen(
+            [sys.executable, "-c", code, str(signs)],
+            cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for signs in (3, 5)
+    }  # fmt: skip
+    said = {signs: process.communicate(timeout=600) for signs, process in begun.items()}
+    return {signs: (process.returncode, *said[signs]) for signs, process in begun.items()}
 
 
-def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended():
-    done = hang(2, signs=3)
-    assert done.returncode == 1
-    assert done.stdout.count("alive") == 3
-    assert "Timeout" in done.stderr
-    assert "re.match" in done.stderr or "File" in done.stderr  # where it hung
+def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended(ended):
+    code, output, errors = ended[3]
+    assert code == 1
+    assert output.count("alive") == 3
+    assert "Timeout" in errors
+    assert "re.match" in errors or "File" in errors  # where it hung
 
 
-def test_one_that_shows_signs_of_life_is_not():
-    done = hang(2, signs=5)
-    assert (done.returncode, done.stdout.count("alive")) == (0, 5)
+def test_one_that_shows_signs_of_life_is_not(ended):
+    code, output, _ = ended[5]
+    assert (code, output.count("alive")) == (0, 5)
