@@ -30,7 +30,7 @@ from training.checkpoint import from_bytes
 pytestmark = pytest.mark.slow
 
 PATIENCE = 300.0  # seconds; a busy machine takes its time
-TRIALS, STEPS = 3, 1200  # of each of two studies: enough to do until all has happened
+TRIALS, STEPS = 2, 1200  # of each of two studies: enough to do until all has happened
 STORE = "the store goes away"
 FAULTS = ["asked worker", "asked node", "worker", "node", STORE, "driver", "cluster"]
 
