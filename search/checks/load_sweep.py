@@ -14,7 +14,7 @@ from search import yaml_file
 from search.checks.check_sweep import check
 from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
-from search.run.manifest import in_earlier_run
+from search.run.manifest import in_earlier_run, searches_as_before
 from search.run.run_folder import SWEEP, RunFolder
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
@@ -61,12 +61,12 @@ def sweep_of(folder: RunFolder) -> Sweep:
     sweep = checked(
         yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader), source
     )
-    return named_as_in(folder, sweep)
+    return as_in(folder, sweep)
 
 
-def named_as_in(folder: RunFolder, sweep: Sweep) -> Sweep:
-    """The sweep, its studies named as the run of this folder names them."""
-    return sweep.of_earlier_run() if in_earlier_run(folder) else sweep
+def as_in(folder: RunFolder, sweep: Sweep) -> Sweep:
+    """The sweep, its studies named and searched as those of the run in this folder."""
+    return sweep.of_earlier_run(in_earlier_run(folder), searches_as_before(folder))
 
 
 def _nothing(value: Any, key: str) -> Any:

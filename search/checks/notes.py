@@ -17,6 +17,7 @@ from search.study.study_space import (
     random_weights,
     study_space,
     suggested_ranges,
+    wanted_first,
 )
 from search.sweep.config_errors import dotted
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
@@ -36,12 +37,13 @@ def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
     pairs = zip(parts.values(), found, strict=True)
     said = [note for one, dataset in pairs for note in _images(sweep, one, dataset)]
     said += dict.fromkeys(line for one in parts.values() for line in _ranges(one))
+    said += [_first_trials(one) for one in parts.values() if one.search.sampler != "grid"]
     return [*said, *(f"Note: {line}" for line in unpublished(sweep))]
 
 
 def unpublished(sweep: Sweep) -> list[str]:
-    """Ranges that come from elsewhere or leave out a published value."""
-    return [*_borrowed_ranges(sweep), *_not_as_published(sweep)]
+    """Ranges that come from elsewhere or leave out a value of the first trials."""
+    return [*_borrowed_ranges(sweep), *_left_out(sweep)]
 
 
 def _images(sweep: Sweep, one: DatasetSweep, dataset: DomainDataset) -> Iterator[str]:
@@ -77,6 +79,24 @@ def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
             source = f"suggested: {suggested_ranges(one, algorithm)[name].source}"
         by_source.setdefault(source, []).append(f"{name} {text(space[name])}")
     return "; ".join(f"{', '.join(ranges)} ({source})" for source, ranges in by_source.items())
+
+
+def _first_trials(one: DatasetSweep) -> str:
+    """For which algorithms a setting is published on the dataset, and how the others begin."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for algorithm in one.algorithms:
+        values = published_values(one, algorithm).values()
+        names[all(value.default for value in values)].append(algorithm)
+    kinds = [
+        f"the setting published for {one.dataset.name} ({', '.join(names[False])})",
+        f"a default setting, as none is published ({', '.join(names[True])})",
+    ]
+    first = " or ".join(
+        kind for kind, own in zip(kinds, (names[False], names[True]), strict=True) if own
+    )
+    count = len(wanted_first(one, one.algorithms[0]))
+    also = f"; each study tries the training values of all, {count} settings" * (count > 1)
+    return f"First trials on {one.dataset.name}: {first}{also}"
 
 
 def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
@@ -120,45 +140,48 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
 
 
 class Miss(NamedTuple):
-    """A published value that a range leaves out."""
+    """A value of a first trial that a range leaves out."""
 
     name: str
-    published: Value
+    value: Value
     range: Range
     key: str
 
 
-def _not_as_published(sweep: Sweep) -> Iterator[str]:
-    """A sentence for each published value that its range leaves out."""
-    missed: dict[Miss, tuple[dict[str, None], dict[str, None]]] = {}
+def _left_out(sweep: Sweep) -> Iterator[str]:
+    """A sentence for each value of first trials that its range leaves out."""
+    missed: dict[Miss, tuple[str, dict[str, None], dict[str, None]]] = {}
     for dataset, one in by_dataset(sweep).items():
         for algorithm in sweep.algorithms:
-            for miss in _misses(one, algorithm):
-                algorithms, on = missed.setdefault(miss, ({}, {}))
+            for miss, source in _misses(one, algorithm):
+                _, algorithms, on = missed.setdefault(miss, (source, {}, {}))
                 algorithms[algorithm], on[dataset] = None, None
-    for miss, (algorithms, on) in missed.items():
-        yield _sentence(miss, list(algorithms), list(on) if sweep.datasets else [])
+    for miss, (source, algorithms, on) in missed.items():
+        yield _sentence(miss, source, list(algorithms), list(on) if sweep.datasets else [])
 
 
-def _misses(one: DatasetSweep, algorithm: str) -> Iterator[Miss]:
-    reported = published_values(one, algorithm)
-    for name, range_ in study_space(one, algorithm).items():
-        if name in reported and nearest_value(range_, reported[name].value) != reported[name].value:
-            yield Miss(name, reported[name].value, range_, dotted(range_key(one, algorithm, name)))
+def _misses(one: DatasetSweep, algorithm: str) -> Iterator[tuple[Miss, str]]:
+    space = study_space(one, algorithm)
+    for setting in wanted_first(one, algorithm):
+        for name, range_ in space.items():
+            if name in setting:
+                value, key = setting[name].value, dotted(range_key(one, algorithm, name))
+                if nearest_value(range_, value) != value:
+                    yield Miss(name, value, range_, key), setting[name].source
 
 
-def _sentence(miss: Miss, algorithms: list[str], on: list[str]) -> str:
-    value, range_ = miss.published, miss.range
+def _sentence(miss: Miss, source: str, algorithms: list[str], on: list[str]) -> str:
+    value, range_ = miss.value, miss.range
     shown, tried = show_value(value), show_value(nearest_value(range_, value))
     whose = ", ".join(algorithms) + (f" on {', '.join(on)}" if on else "")
-    told = f"{miss.name} is published as {shown} for {whose}"
+    told = f"{miss.name} {shown} ({source}) would be in the first trials of {whose}"
     if miss.key == "training.batch_size":
-        return f"{told}, but is {tried}; training.batch_size: {shown} would be as published."
+        return f"{told}, but is {tried}; write training.batch_size: {shown} for that."
     wider = _written(widened(range_, value))
     if isinstance(range_, Fixed):
         return f"{told}, but {miss.key} fixes it at {tried}; {wider} would hold both."
     return (
-        f"{told}, which {miss.key} ({text(range_)}) leaves out, so each study begins with {tried}; "
+        f"{told}, but {miss.key} ({text(range_)}) leaves it out, so they have {tried}; "
         f"{wider} would hold it."
     )
 

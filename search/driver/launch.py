@@ -15,7 +15,7 @@ import optuna
 from datasets.domain_dataset import DomainDataset
 from search.checks.check_data import check_batches, check_data
 from search.checks.check_training import check_device, try_model
-from search.checks.load_sweep import named_as_in, sweep_of
+from search.checks.load_sweep import as_in, sweep_of
 from search.checks.notes import notes
 from search.checks.open_datasets import open_datasets
 from search.driver import live_view, warm_start
@@ -77,7 +77,7 @@ def launch(
         recorded = sweep_of(folder)
     _check_same(sweep, recorded, folder)
     refuse = partial(_refuse, source or folder.path(SWEEP), overridden)
-    prepared = _prepare(named_as_in(folder, sweep), folder, refuse)
+    prepared = _prepare(as_in(folder, sweep), folder, refuse)
     sweep = prepared.sweep
     # ray is imported late, so that errors of the user are reported at once.
     prepare_environment(local=address is None)

@@ -17,7 +17,6 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from datasets.randomness import seed_hash
 from search.driver.study_record import StudyRecord
 from search.space.ranges import Value, grid_points
 from search.study import samplers
@@ -38,8 +37,8 @@ def queue_first(
 ) -> None:
     """Queues what a study tries first, as far as it is not queued yet, before its first trial.
 
-    That is the published setting, those of `earlier` runs, and the sweep's. A grid queues all of
-    its points, the published setting first. The study of a later seed queues its promoted settings.
+    That is what the plan begins with, those of `earlier` runs, and the sweep's. A grid queues all
+    of its points, those first. The study of a later seed queues its promoted settings.
     """
     plan = record.plan
     if record.previous is not None:
@@ -49,9 +48,10 @@ def queue_first(
     if any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
         return  # it has begun, maybe with what an earlier version of Steppe queued
     if plan.search.sampler == "grid":
-        seed = seed_hash(plan.search.seed, record.study.id)
-        drawn = samplers.shuffled(grid_points(plan.space), seed)
-        settings = sorted(drawn, key=lambda point: point != plan.published)[: record.max_trials]
+        drawn = samplers.shuffled(grid_points(plan.space), samplers.study_seed(plan))
+        first = [*plan.begins_with]
+        drawn.sort(key=lambda point: first.index(point) if point in first else len(first))
+        settings = drawn[: record.max_trials]
     else:
         settings = plan.first_settings(earlier)
     for setting in settings:

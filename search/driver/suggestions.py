@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import optuna
 from optuna.study import StudyDirection
 
-from datasets.randomness import seed_hash
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import queue_first, queue_shared
 from search.driver.study_record import Running, StudyRecord
@@ -82,17 +81,15 @@ class Suggestions:
         return running
 
     def _values(self, record: StudyRecord, trial: optuna.Trial) -> dict[str, Value]:
-        search, space, study_id = record.plan.search, record.plan.space, record.study.id
-        seed = seed_hash(search.seed, study_id, trial.number)
-        trial.study.sampler = samplers.build(
-            search.sampler, seed, seed_hash(search.seed, study_id), search.trials, space
-        )
+        plan, space = record.plan, record.plan.space
+        trial.study.sampler = samplers.build(plan.search.sampler, plan, trial.number)
         try:
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}
         except OSError:
             raise
         except Exception:
             # A model that cannot be fitted must not end a sweep of days.
-            log.exception("sampler %s failed in %s; drawing at random", search.sampler, study_id)
-            trial.study.sampler = samplers.build("random", seed, seed, search.trials, space)
+            name = plan.search.sampler
+            log.exception("sampler %s failed in %s; drawing at random", name, record.study.id)
+            trial.study.sampler = samplers.build("random", plan, trial.number)
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-STUDY_NAMES = "study_names"  # how studies are named; runs of earlier commits lack the key
+# How studies are named, and how they are searched; runs of earlier commits lack the keys.
+STUDY_NAMES, SEARCH_RULES = "study_names", "search_rules"
 
 PACKAGES = (
     "numba",
@@ -60,7 +61,7 @@ def record(
         before = _read(folder)
         known = {dataset.name: dataset.fingerprint for dataset in datasets}
         if before is None:
-            before = {STUDY_NAMES: 2, "sessions": []}
+            before = {STUDY_NAMES: 2, SEARCH_RULES: 2, "sessions": []}
         else:
             known = {name: str(before["datasets"][name]) for name in known}
         sessions = [*before["sessions"], session()]
@@ -72,8 +73,8 @@ def record(
         ) from error
     _check_same(folder, datasets, known, weights, weights_before)
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
-    names = {key: before[key] for key in (STUDY_NAMES,) if key in before}
-    manifest = {**names, "datasets": known, "sessions": sessions}
+    rules = {key: before[key] for key in (STUDY_NAMES, SEARCH_RULES) if key in before}
+    manifest = {**rules, "datasets": known, "sessions": sessions}
     if saw_held_out:
         manifest["saw_held_out"] = list(saw_held_out)
     if weights is not None:
@@ -106,9 +107,18 @@ def _check_same(
 
 def in_earlier_run(folder: RunFolder) -> bool:
     """Whether the run was begun when studies with different names could share a file name."""
+    return _lacks(folder, STUDY_NAMES)
+
+
+def searches_as_before(folder: RunFolder) -> bool:
+    """Whether the run was begun when each study drew settings of its own (see StudyPlan)."""
+    return _lacks(folder, SEARCH_RULES)
+
+
+def _lacks(folder: RunFolder, key: str) -> bool:
     try:
         manifest = _read(folder)
-        return manifest is not None and STUDY_NAMES not in manifest
+        return manifest is not None and key not in manifest
     except (ValueError, TypeError):
         return False  # damaged, which is reported elsewhere
 

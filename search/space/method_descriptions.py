@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from search.space import algorithm_names
 from search.space.algorithm_names import AVERAGES
 from search.space.published_settings import ANY, PUBLISHED, Published, published
-from search.space.ranges import show_number, show_value, text
+from search.space.ranges import extremes, show_number, show_value, text
 from search.space.suggested_ranges import (
     CLIPOOD,
     DENSE,
@@ -120,19 +120,27 @@ def card(part: str) -> str:
 
 
 def _published(part: str) -> list[str]:
-    """A row for the default and each dataset that a paper or released code has a setting for."""
+    """A row for the default and each dataset that has a setting of its own."""
     parts = _parts(part)
     values: dict[str, dict[str, Published]] = {}
     known = {data for name in (TRAINING, *parts) for data in PUBLISHED[name]} - {ANY}
     for data in (ANY, *sorted(known)):
         values[data] = published(parts, data)
     names = [n for n in (*TRAINING_HYPERPARAMETERS, *defaults(part)) if n in values[ANY]]
-    lines = ["Published settings, the first trial of a study:", ""]
+    lines = [
+        "Default, and settings published for a dataset. A study begins with its own row, then "
+        "tries the training values of other algorithms on its dataset:",
+        "",
+    ]
     lines += [f"| | {' | '.join(f'`{name}`' for name in names)} |", "|---" * (len(names) + 1) + "|"]
     for data, found in values.items():
-        lines.append(f"| {data} | {' | '.join(show_value(found[n].value) for n in names)} |")
+        default = all(found[name].default for name in names)
+        row = "default" if data == ANY else f"{data}, {'default' if default else 'published'}"
+        lines.append(f"| {row} | {' | '.join(show_value(found[n].value) for n in names)} |")
     sources = dict.fromkeys(found[name].source for found in values.values() for name in names)
-    return [*lines, "", f"From: {'; '.join(sources)}.", ""]
+    low = extremes(RANGES[TRAINING]["weight_decay"].range)[0]
+    zero = f"A weight decay of 0 is tried as {show_value(low)}, the low end of its range."
+    return [*lines, "", f"From: {'; '.join(sources)}. {zero}", ""]
 
 
 def _parts(algorithm: str) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""The settings that papers and released codes report; each study tries them first."""
+"""The settings that papers and released codes report, and defaults; studies try them first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.space import suggested_ranges
 from search.space.ranges import Value
@@ -36,10 +36,14 @@ GGA = "commands in the README of the released code of GGA (Ballas & Diou 2025, a
 
 @dataclass(frozen=True)
 class Published:
-    """A published value and its source."""
+    """A value and its source.
+
+    default: whether it is a default, of whatever dataset; otherwise it was chosen for the dataset.
+    """
 
     value: Value
     source: str
+    default: bool = True
 
 
 def _all(source: str, **values: Value) -> dict[str, Published]:
@@ -152,14 +156,17 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
 def published(
     parts: Iterable[str], dataset: str = ANY, fresh: bool = False
 ) -> dict[str, Published]:
-    """The published values of the training and of these parts on a dataset, by hyperparameter.
+    """The values of the training and of these parts on a dataset, by hyperparameter.
 
     parts: keys of `PUBLISHED`; names without an entry have no hyperparameter. A dataset without a
-    value of its own has that of ANY. fresh: of a network that starts from random weights.
+    published value has the default, that of ANY; those of DomainBed's training are all defaults.
+    fresh: of a network that starts from random weights.
     """
     wanted = {TRAINING, *parts, *([RANDOM_WEIGHTS] if fresh else [])}
     values: dict[str, Published] = {}
     for part, by_dataset in PUBLISHED.items():
         if part in wanted:
-            values |= by_dataset[ANY] | by_dataset.get(dataset, {})
+            values |= by_dataset[ANY]
+            for name, own in by_dataset.get(dataset, {}).items():
+                values[name] = replace(own, default=part == TRAINING)
     return values

@@ -42,6 +42,18 @@ def _log(low: float, high: float, source: str) -> Suggestion:
     return Suggestion(Interval(low, high, log=True), source)
 
 
+# One range for all that climb to the same kind of ball, so that none has more hopeless draws.
+RADIUS = _log(
+    0.01,
+    0.2,
+    "one for SAM's family, from its smallest published radius (arXiv 2405.18861, TerraIncognita; "
+    "the released choice of MIRO and SAGM) to its largest (arXiv 2303.03108 and 2403.12350)",
+)
+STRETCHED_RADIUS = _log(
+    0.1, 2, "ten times SAM's (arXiv 2102.11600); the example of davda54/sam has 2"
+)
+
+
 # By what has the hyperparameter: the training of every trial, the training of a network that starts
 # from random weights, a part of an algorithm, an averaging, a tuning. If a trial has the same
 # hyperparameter twice, the later entry holds: ASAM's radius over SAM's, as ASAM shapes the ball.
@@ -64,19 +76,15 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         ),
     },
     "SAM": {
-        "rho": _log(
-            0.005,
-            0.5,
-            "around the released choice {0.01, 0.02, 0.05, 0.1} (MIRO, SAGM); ResNet-50 trains up "
-            "to 0.09 on PACS, 0.06 on OfficeHome (DISAM, arXiv 2405.18861, figure 3)",
-        ),
+        "rho": RADIUS,
     },
     "GSAM": {
-        "rho": _log(0.005, 0.3, "around 0.02 to 0.04 of arXiv 2203.08065, table 4 (ResNet-50)"),
-        "alpha": _log(1e-3, 0.7, "0.01 to 1 in arXiv 2203.08065, table 4; 0.001 in GGA's registry"),
+        "rho": RADIUS,
+        # Not SAGM's alpha: a share of a part of the gradient.
+        "alpha": _log(1e-4, 1, "0.01 to 1 in arXiv 2203.08065, table 4; 0.001 in GGA's registry"),
     },
     "SAGM": {
-        "rho": _log(0.01, 0.3, "around 0.05 of the released code (arXiv 2303.10353)"),
+        "rho": RADIUS,
         "alpha": _log(
             1e-4,
             1e-1,
@@ -85,37 +93,37 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         ),
     },
     "GAM": {
-        "rho": _log(0.02, 0.5, "around 0.2, set for CIFAR in the released code (arXiv 2303.03108)"),
-        "grad_rho": _log(0.002, 0.05, "around 0.02, as rho; below it, as it replaces a limit"),
-        "gam_gamma": _log(0.003, 0.3, "around 0.03, as rho"),
-        "beta_1": Suggestion(Fixed(1.0), "fixed at 1, as rho; the scale of the gradient"),
-        "beta_2": Suggestion(Fixed(1.0), "fixed at -1, as rho, and used without its sign"),
-        "beta_3": Suggestion(Fixed(1.0), "fixed at 1, as rho"),
+        "rho": RADIUS,
+        "grad_rho": _log(
+            0.002, 0.05, "around 0.02, set for CIFAR in the released code (arXiv 2303.03108)"
+        ),
+        "gam_gamma": _log(0.003, 0.3, "around 0.03, as grad_rho"),
+        "beta_1": Suggestion(Fixed(1.0), "fixed at 1, as grad_rho; the scale of the gradient"),
+        "beta_2": Suggestion(Fixed(1.0), "fixed at -1, as grad_rho, and used without its sign"),
+        "beta_3": Suggestion(Fixed(1.0), "fixed at 1, as grad_rho"),
     },
     "DISAM": {
-        "rho": _log(0.01, 0.3, "trains up to 0.2 on PACS (arXiv 2405.18861, figure 3)"),
+        "rho": RADIUS,
         "lambda": _log(0.01, 2, "stable from 0.1 to 0.7 (arXiv 2405.18861)"),
     },
     "VaSSO": {
-        "rho": _log(0.01, 0.5, "around 0.1 in the README of the released code (arXiv 2309.15639)"),
+        "rho": RADIUS,
         "theta": Suggestion(
             Interval(0.1, 0.95), "up to 0.9, the released code's default, in arXiv 2309.15639"
         ),
     },
     "F-SAM": {
-        "rho": _log(0.01, 0.5, "around 0.2, the released command for CIFAR (arXiv 2403.12350)"),
+        "rho": RADIUS,
         "sigma": Suggestion(Fixed(1.0), "fixed in arXiv 2403.12350; or uniform 0 .. 1"),
         "fsam_lambda": Suggestion(
             Interval(0.5, 0.99), "0.6 in the released command, 0.9 and 0.95 elsewhere in that code"
         ),
     },
     "ASAM": {
-        "rho": _log(0.05, 5, "ten times SAM's radius (arXiv 2102.11600)"),
+        "rho": STRETCHED_RADIUS,
         "eta": Suggestion(Fixed(0.01), "fixed in arXiv 2102.11600; or log 0.001 .. 0.1"),
     },
-    "ASAM-elementwise": {
-        "rho": _log(0.05, 5, "ten times SAM's radius; 2 in the example of davda54/sam"),
-    },
+    "ASAM-elementwise": {"rho": STRETCHED_RADIUS},
     "GGA": {
         "neighborhood": _log(1e-7, 1e-3, f"around the published 1e-6 and 1e-5 ({GGA_PAPER})"),
         "search_steps": Suggestion(

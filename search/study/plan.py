@@ -16,9 +16,9 @@ from search.study.folds import makes_folds
 from search.study.study import Study, studies, trials_per_study
 from search.study.study_space import (
     averaging_of,
+    begins_with,
     column_types,
     first_settings,
-    published_setting,
     random_weights,
     study_space,
 )
@@ -40,8 +40,9 @@ class StudyPlan:
     `start_steps` and `start_lr` decided. domains: all domains of its dataset, in the dataset's
     order. space: the range of every hyperparameter. column_types: the type of every hyperparameter
     of the sweep, each of which has a column in the tables. trials: how many trials it is to have.
-    published: every searched hyperparameter at its published value, or at the nearest one in its
-    range.
+    begins_with: the settings that it tries first (study_space.begins_with). as_before: whether it
+    begins, draws and stops trials as the runs of earlier commits: with the first of these settings
+    alone, with draws of its own, and with the margins of validation noise.
     """
 
     sweep: str
@@ -55,7 +56,8 @@ class StudyPlan:
     space: Mapping[str, Range]
     column_types: Mapping[str, type[int] | type[float]]
     trials: int
-    published: Mapping[str, Value]
+    begins_with: Sequence[Mapping[str, Value]]
+    as_before: bool
 
     @property
     def makes_folds(self) -> bool:
@@ -92,10 +94,10 @@ class StudyPlan:
         return {"sweep": self.sweep, "study": self.study.id, **self.study.columns}
 
     def first_settings(self, earlier: Sequence[Mapping[str, Value]] = ()) -> list[dict[str, Value]]:
-        """What it tries first: the published setting, those of earlier runs, those of the sweep."""
+        """What it tries first: what it begins with, those of earlier runs, those of the sweep."""
         if self.search.sampler == "grid":  # tries every point anyway
             return []
-        return first_settings(self.space, self.published, [*earlier, *self.search.first_trials])
+        return first_settings(self.space, self.begins_with, [*earlier, *self.search.first_trials])
 
     def trial(self, number: int, values: Mapping[str, Value]) -> TrialSpec:
         """The trial of this number, with these hyperparameters."""
@@ -192,15 +194,19 @@ def plans(sweep: Sweep) -> dict[str, StudyPlan]:
     for study in studies(sweep):
         key = study.dataset, study.algorithm
         if key not in shared:
-            shared[key] = _plan(over[study.dataset], study, types)
+            shared[key] = _plan(over[study.dataset], study, types, sweep.searches_as_before)
         found[study.id] = replace(shared[key], study=study)
     return found
 
 
 def _plan(
-    sweep: DatasetSweep, study: Study, types: Mapping[str, type[int] | type[float]]
+    sweep: DatasetSweep,
+    study: Study,
+    types: Mapping[str, type[int] | type[float]],
+    as_before: bool,
 ) -> StudyPlan:
     space = study_space(sweep, study.algorithm)
+    begin = begins_with(sweep, study.algorithm)
     decided = {
         "averaging": averaging_of(sweep, study.algorithm),
         "bn": batch_norm(sweep, sweep.training),
@@ -220,7 +226,8 @@ def _plan(
         space=space,
         column_types=types,
         trials=trials_per_study(sweep.search.trials, space),
-        published=published_setting(sweep, study.algorithm),
+        begins_with=begin[:1] if as_before else begin,
+        as_before=as_before,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import optuna
@@ -25,57 +27,113 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from datasets.randomness import seed_hash
 from search.space.ranges import Choice, Fixed, Interval, Range, Value
+from search.study.plan import StudyPlan
 
 MAX_REDRAWS = 100  # a space of single values may have no other setting left
 
 T = TypeVar("T")
 
 
-# (seed of this suggestion, seed of the study, its trials) -> sampler
-SAMPLERS: dict[str, Callable[[int, int, int], BaseSampler]] = {
+@dataclass(frozen=True)
+class Draws:
+    """Where a sampler has its random numbers from, for one suggestion.
+
+    seed: of this suggestion. study_seed: of all suggestions of the study. trials: how many the
+    study has. at_random: makes a sampler that knows no history; `redraw` counts from 1 where the
+    first draw of a trial repeats an earlier setting.
+    """
+
+    seed: int
+    study_seed: int
+    trials: int
+    at_random: Callable[[int], BaseSampler]
+
+
+def _tpe(draws: Draws) -> BaseSampler:
     # With fewer random trials it settles too early (benchmarks/search_efficiency.py).
-    "tpe": lambda seed, study_seed, trials: TPESampler(
-        seed=seed, n_startup_trials=startup_trials(trials, one_in=2)
-    ),
-    # These two learn from completed trials and count these only, not pruned ones.
-    "gp": lambda seed, study_seed, trials: GPSampler(
-        seed=seed, n_startup_trials=startup_trials(trials)
-    ),
-    "cmaes": lambda seed, study_seed, trials: CmaEsSampler(
-        seed=seed, n_startup_trials=startup_trials(trials), warn_independent_sampling=False
-    ),
+    startup = startup_trials(draws.trials, one_in=2)
+    return _starting(TPESampler(seed=draws.seed, n_startup_trials=startup), draws)
+
+
+def _nsgaii(draws: Draws) -> BaseSampler:
     # Its first generation is drawn at random.
-    "nsgaii": lambda seed, study_seed, trials: NSGAIISampler(
-        seed=seed, population_size=startup_trials(trials)
+    population = startup_trials(draws.trials)
+    return _starting(NSGAIISampler(seed=draws.seed, population_size=population), draws)
+
+
+def _starting(sampler: TPESampler | NSGAIISampler, draws: Draws) -> BaseSampler:
+    """The sampler, which draws its random trials from these."""
+    # Unlike the others, these two have no argument for it.
+    sampler._random_sampler = draws.at_random(0)  # type: ignore[assignment]
+    return sampler
+
+
+SAMPLERS: dict[str, Callable[[Draws], BaseSampler]] = {
+    "tpe": _tpe,
+    # These two learn from completed trials and count these only, not pruned ones.
+    "gp": lambda draws: GPSampler(
+        seed=draws.seed,
+        n_startup_trials=startup_trials(draws.trials),
+        independent_sampler=draws.at_random(0),
     ),
-    "random": lambda seed, study_seed, trials: RandomSampler(seed=seed),
+    "cmaes": lambda draws: CmaEsSampler(
+        seed=draws.seed,
+        n_startup_trials=startup_trials(draws.trials),
+        independent_sampler=draws.at_random(0),
+        warn_independent_sampling=False,
+    ),
+    "nsgaii": _nsgaii,
+    "random": lambda draws: draws.at_random(0),
     # A sequence is one sequence only under one seed.
-    "qmc": lambda seed, study_seed, trials: QMCSampler(
-        seed=study_seed,
+    "qmc": lambda draws: QMCSampler(
+        seed=draws.study_seed,
         scramble=True,
-        independent_sampler=RandomSampler(seed=seed),
+        independent_sampler=draws.at_random(0),
         warn_independent_sampling=False,
     ),
     # The grid's points are queued when the study is made; nothing is left to sample.
-    "grid": lambda seed, study_seed, trials: RandomSampler(seed=seed),
+    "grid": lambda draws: draws.at_random(0),
 }
 ONE_OBJECTIVE = ("cmaes",)  # these take no more
 
 
-def build(
-    name: str, seed: int, study_seed: int, trials: int, space: Mapping[str, Range]
-) -> BaseSampler:
-    """A sampler for one suggestion in a study with this number of trials.
+def build(name: str, plan: StudyPlan, number: int) -> BaseSampler:
+    """A sampler for the trial of this number in the study of the plan.
 
-    seed: of this suggestion. study_seed: of the study. A new sampler for each suggestion makes
-    what a study suggests depend on its history alone, not on restarts of the driver. Raises
-    KeyError for an unknown name.
+    A new sampler for each suggestion makes what a study suggests depend on its history alone, not
+    on restarts of the driver. Raises KeyError for an unknown name.
     """
-    searched = {k: distribution(r) for k, r in space.items() if not isinstance(r, Fixed)}
+    searched = {k: distribution(r) for k, r in plan.space.items() if not isinstance(r, Fixed)}
+    draws = _draws(plan, number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return DistinctSampler(SAMPLERS[name](seed, study_seed, trials), searched, seed)
+        return DistinctSampler(SAMPLERS[name](draws), searched, draws.at_random)
+
+
+def study_seed(plan: StudyPlan) -> int:
+    """The seed of all suggestions of a study, the same for all studies of a sweep."""
+    return seed_hash(plan.search.seed, *([plan.study.id] if plan.as_before else []))
+
+
+def _draws(plan: StudyPlan, number: int) -> Draws:
+    seed, trials = plan.search.seed, plan.search.trials
+    if plan.as_before:
+        own = seed_hash(seed, plan.study.id, number)
+        again = RandomSampler(seed=own)
+        return Draws(
+            own,
+            study_seed(plan),
+            trials,
+            lambda redraw: again if redraw else RandomSampler(seed=own),
+        )
+    return Draws(
+        seed_hash(seed, number),
+        study_seed(plan),
+        trials,
+        lambda redraw: SharedDraws(seed, redraw),
+    )
 
 
 def startup_trials(trials: int, one_in: int = 4) -> int:
@@ -112,19 +170,73 @@ def distribution(range_: Interval | Choice) -> BaseDistribution:
             return CategoricalDistribution(values)
 
 
+class SharedDraws(BaseSampler):
+    """Draws each hyperparameter by (seed, trial number, name) alone.
+
+    The trials of one number have the same values in all studies whose ranges are the same: of all
+    algorithms, datasets, held-out domains and seeds. Ranges that differ have the same quantile. So
+    algorithms do not differ by the luck of their draws. DomainBed draws by (setting, seed, name).
+    """
+
+    def __init__(self, seed: int, redraw: int = 0) -> None:
+        self._key = (seed, redraw) if redraw else (seed,)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is drawn jointly."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The quantile of the distribution that belongs to the trial's number and the name."""
+        unit = (seed_hash(*self._key, trial.number, param_name) + 0.5) / 2**31
+        match param_distribution:
+            case CategoricalDistribution(choices=choices):
+                return choices[int(unit * len(choices))]
+            case FloatDistribution(low=low, high=high, log=log):
+                return min(max(_between(low, high, unit, log), low), high)
+            case IntDistribution(low=low, high=high, log=log):
+                value = round(_between(low - 0.5, high + 0.5, unit, log))
+                return min(max(value, low), high)
+        raise TypeError(f"no draw from a {type(param_distribution).__name__}")
+
+
+def _between(low: float, high: float, unit: float, log: bool) -> float:
+    return (
+        math.exp(_between(math.log(low), math.log(high), unit, False))
+        if log
+        else (low + (high - low) * unit)
+    )
+
+
 class DistinctSampler(BaseSampler):
     """Another sampler, but a setting that its study has had is drawn again at random.
 
     The same setting with the same seed gives the same run, which tells nothing new. space: all
-    hyperparameters that are searched, in the order in which they are drawn.
+    hyperparameters that are searched, in the order in which they are drawn. at_random: as in Draws.
     """
 
     def __init__(
-        self, sampler: BaseSampler, space: Mapping[str, BaseDistribution], seed: int
+        self,
+        sampler: BaseSampler,
+        space: Mapping[str, BaseDistribution],
+        at_random: Callable[[int], BaseSampler],
     ) -> None:
         self._sampler = sampler
         self._space = dict(space)
-        self._random = RandomSampler(seed=seed)
+        self._at_random = at_random
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -145,10 +257,10 @@ class DistinctSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False)
             if other.number != trial.number and other.state != TrialState.WAITING
         ]
-        for _ in range(MAX_REDRAWS):
+        for redraw in range(1, MAX_REDRAWS + 1):
             if drawn not in earlier:
                 break
-            drawn = self._whole(self._random, study, trial, queued)
+            drawn = self._whole(self._at_random(redraw), study, trial, queued)
         return drawn
 
     def sample_independent(

@@ -12,7 +12,7 @@ from search.space.suggested_ranges import Suggestion, suggestions
 from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
 from training import averaging
-from training.algorithms import hyperparameters
+from training.algorithms import PARTS, hyperparameters
 
 
 def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
@@ -77,15 +77,15 @@ def given_ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
 
 def first_settings(
     space: Mapping[str, Range],
-    published: Mapping[str, Value],
+    begin: Sequence[Mapping[str, Value]],
     others: Sequence[Mapping[str, Value]],
 ) -> list[dict[str, Value]]:
-    """What a study tries first: the published setting, then the others, each once.
+    """What a study tries first: those that it begins with, then the others, each once.
 
     Values of the others that are fixed, not in the space or outside its ranges are left out; the
     sampler draws these.
     """
-    settings = [dict(published)] if published else []
+    settings = [dict(setting) for setting in begin if setting]
     for wanted in others:
         setting: dict[str, Value] = {}
         for name, range_ in space.items():
@@ -98,19 +98,50 @@ def first_settings(
     return settings
 
 
-def published_setting(sweep: DatasetSweep, algorithm: str) -> dict[str, Value]:
-    """The published value of every searched hyperparameter, or the nearest one in its range."""
-    values = published_values(sweep, algorithm)
-    return {
-        name: nearest_value(range_, values[name].value)
-        for name, range_ in study_space(sweep, algorithm).items()
-        if name in values and not isinstance(range_, Fixed)
-    }
+def begins_with(sweep: DatasetSweep, algorithm: str) -> list[dict[str, Value]]:
+    """The settings that the algorithm's studies begin with, each value in its range.
+
+    Every searched hyperparameter has the value that `wanted_first` has, or the nearest one.
+    """
+    space = study_space(sweep, algorithm)
+    settings: list[dict[str, Value]] = []
+    for values in wanted_first(sweep, algorithm):
+        setting = {
+            name: nearest_value(range_, values[name].value)
+            for name, range_ in space.items()
+            if name in values and not isinstance(range_, Fixed)
+        }
+        if setting not in settings:
+            settings.append(setting)
+    return settings
+
+
+def wanted_first(sweep: DatasetSweep, algorithm: str) -> list[dict[str, Published]]:
+    """The algorithm's own setting on the dataset, published or default, and variants of it.
+
+    A variant has the training's values of another algorithm there, so that no algorithm is tried
+    with values tuned for the dataset while another is not: all algorithms begin with the same
+    values of lr, weight decay, dropout and batch size, their own first.
+    """
+    own = published_values(sweep, algorithm)
+    settings = [own]
+    known = [_values(own)]
+    for other in ("ERM", *PARTS):
+        theirs = published((other, sweep.model.tuning), sweep.dataset.name, random_weights(sweep))
+        variant = own | {name: theirs[name] for name in suggestions(())}
+        if _values(variant) not in known:
+            settings.append(variant)
+            known.append(_values(variant))
+    return settings
 
 
 def published_values(sweep: DatasetSweep, algorithm: str) -> dict[str, Published]:
-    """The published value of each hyperparameter of an algorithm in the sweep."""
+    """The published or default value of each hyperparameter of an algorithm in the sweep."""
     return published(_parts(sweep, algorithm), sweep.dataset.name, random_weights(sweep))
+
+
+def _values(setting: Mapping[str, Published]) -> dict[str, Value]:
+    return {name: entry.value for name, entry in setting.items()}
 
 
 def _parts(sweep: DatasetSweep, algorithm: str) -> tuple[str, ...]:

@@ -99,17 +99,23 @@ class Sweep(Section):
         default=(), description="Who else is told of trials while they run; one, or a list."
     )
 
-    _earlier: bool = PrivateAttr(default=False)
+    _earlier_names: bool = PrivateAttr(default=False)
+    _earlier_search: bool = PrivateAttr(default=False)
 
     @property
     def in_earlier_run(self) -> bool:
         """Whether its studies are named as in runs of earlier commits (see Study.id)."""
-        return self._earlier
+        return self._earlier_names
 
-    def of_earlier_run(self) -> Sweep:
-        """The same sweep, its studies named as in runs of earlier commits."""
+    @property
+    def searches_as_before(self) -> bool:
+        """Whether it queues, draws and stops trials as runs of earlier commits (see StudyPlan)."""
+        return self._earlier_search
+
+    def of_earlier_run(self, names: bool = True, search: bool = True) -> Sweep:
+        """The same sweep, its studies named, or searched, as in runs of earlier commits."""
         sweep = self.model_copy()
-        sweep._earlier = True
+        sweep._earlier_names, sweep._earlier_search = names, search
         return sweep
 
 

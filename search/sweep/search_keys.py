@@ -62,7 +62,9 @@ class WarmStart(Section):
         min_length=1, description="Folders or URIs of runs.", examples=[["runs/first"]]
     )
     settings: Whole = Field(
-        default=3, ge=1, description="Settings that each study takes, besides the published one."
+        default=3,
+        ge=1,
+        description="Settings that each study takes, besides default and published ones.",
     )
     held_out: Literal["same", "any"] = Field(
         default="same",
@@ -201,11 +203,11 @@ class Search(Section):
         "What is left out keeps its suggested range.",
     )
     first_trials: tuple[dict[str, WrittenValue], ...] = Field(
-        default=(), description="Settings tried first, after the published one."
+        default=(), description="Settings tried first, after the default and published ones."
     )
     warm_start: WarmStart | None = Field(
         default=None,
-        description="Earlier runs whose best settings are tried after the published one.",
+        description="Earlier runs whose best settings are tried after the default and published ones.",
         examples=["runs/first"],
     )
     share: Literal["none", "seeds", "domains"] = Field(

@@ -42,7 +42,7 @@ def said(dataset: DomainDataset, **changes: Any) -> list[str]:
     ],
 )
 def test_images_unlike_photographs_get_a_warning_with_the_way_out(original, grey, stored, words):
-    shown, warning, ranges = said(folders(original, grey, stored))
+    shown, warning, ranges, _ = said(folders(original, grey, stored))
     assert f"3 x {stored} x {stored}; augmentation: random crops" in shown
     assert "ImageNet's mean" in shown
     assert warning.startswith("Warning: ")
@@ -51,17 +51,18 @@ def test_images_unlike_photographs_get_a_warning_with_the_way_out(original, grey
 
 
 def test_photographs_and_digits_get_none():
-    assert len(said(folders(500, grey=False))) == 2
-    shown, _ = said(load("RotatedDigits"))
+    assert len(said(folders(500, grey=False))) == 3
+    shown, _, first = said(load("RotatedDigits"))
     assert "1 x 8 x 8, shown as stored" in shown
     assert "not normalised" in shown
+    assert first.startswith("First trials on RotatedDigits: a default setting")
 
 
 def test_ranges_say_whose_they_are():
     space = {"lr": {"log_uniform": [0.001, 0.01]}, "SAM": {"lr": 0.5}}
-    _, others, sams, published = said(load("RotatedDigits"), search={"space": space})
+    _, others, sams, _, left_out = said(load("RotatedDigits"), search={"space": space})
     assert others.startswith("Ranges of ERM, SAGM, DISAM: lr log 0.001 .. 0.01 (the sweep's); ")
     assert "weight_decay" in others
     assert "(suggested: " in others
     assert sams.startswith("Ranges of SAM: lr 0.5 (the sweep's)")
-    assert published.startswith("Note: lr is published as ")
+    assert left_out.startswith("Note: lr 0.001 (DomainBed's defaults")

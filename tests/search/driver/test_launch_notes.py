@@ -28,6 +28,6 @@ def test_a_launch_says_what_is_not_as_published_and_a_resume_does_not(
     with pytest.raises(SteppeError, match="nothing is to start"):
         launch.launch(sweep, folder)
 
-    assert "Note: lr is published as 0.001" in told
+    assert "Note: lr 0.001 (DomainBed's defaults" in told
     assert "{log_uniform: [0.001, 0.1]}" in told
     assert "Note" not in capsys.readouterr().out

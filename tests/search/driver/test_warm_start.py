@@ -21,11 +21,12 @@ def study(seed=0, held_out="0", algorithm="SAGM"):
     return f"RotatedDigits.mlp.{algorithm}.{held_out}.{seed}"
 
 
-def earlier(place, objectives, search=None, states=None, **changes):
+def earlier(place, objectives, search=None, states=None, draws_of_its_own=False, **changes):
     """A run whose trials, in every study, are worth `objectives` of their study and number."""
     trials = 4
     given = {"trials": trials, "space": SPACE, **(search or {})}
     sweep = small_sweep(name="earlier", search=given, **changes)
+    sweep = sweep.of_earlier_run(names=False, search=draws_of_its_own)
     folder = RunFolder(place)
     ledger = open_ledger(sweep, folder)
     folder.write_bytes(SWEEP, as_yaml(sweep).encode())
@@ -87,12 +88,16 @@ def test_those_that_did_not_complete_and_the_published_one_are_passed_over(tmp_p
 
 
 def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_best(tmp_path):
-    """Seed 1 has easier splits: by their objectives alone, all of its settings would be ahead."""
+    """Seed 1 has easier splits: by their objectives alone, all of its settings would be ahead.
+
+    Each seed draws settings of its own, as in a run of an earlier commit.
+    """
     run = earlier(
         tmp_path / "earlier",
         lambda study, number: 0.5 * study.seed + (0.0, 0.125, 0.375, 0.25)[number],
         seeds=[0, 1],
         held_out=["0", "75"],
+        draws_of_its_own=True,
     )
     sweep = later(run, changes={"held_out": ["0", "15"]})
     found = warm_start.find(plans(sweep))

@@ -1,23 +1,32 @@
 import json
 import logging
+import math
+import statistics
 import subprocess
 import sys
+from collections import Counter, namedtuple
 from pathlib import Path
 from typing import get_args
 
+import optuna
 import pytest
 from optuna.samplers import TPESampler
 
 import search
+from search.checks.load_sweep import sweep_of as sweep_of_run
+from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.space.ranges import contains
 from search.study import samplers
+from search.study.plan import plans
+from search.study.samplers import SharedDraws
 from search.study.study_space import study_space
 from search.sweep.search_keys import Search
 from tests.search.play import open_ledger, play, quality, small_sweep
 
 CHECKOUT = Path(search.__file__).parent.parent
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
+EARLIER = CHECKOUT / "tests" / "search" / "earlier_run"
 MODELLED = [name for name in SAMPLERS if name != "grid"]
 
 # An interval of each kind, choices of both types and a constant.
@@ -142,17 +151,84 @@ def test_of_single_values_no_setting_comes_twice(sampler, tmp_path):
     assert len({json.dumps(v) for v in values}) == 12
 
 
-def test_studies_and_seeds_differ_in_what_they_draw(tmp_path):
-    sweep = sweep_of("random", held_out=["0", "75"], seeds=[0, 1])
-    ledger = open_ledger(sweep, RunFolder(tmp_path / "a"))
-    found = [ledger.next() for _ in range(8)]
-    reseeded = sweep_of("random", held_out=["0", "75"], seeds=[0, 1], search={"seed": 1})
-    ledger = open_ledger(reseeded, RunFolder(tmp_path / "b"))
-    found += [ledger.next() for _ in range(8)]
-    assert len({a.study.id for a in found[:4]}) == 4
-    # The published lr is outside of the range: all begin with the nearest that is in it.
-    assert len({a.values["lr"] for a in found if a.number == 0}) == 1
-    assert len({a.values["lr"] for a in found if a.number == 1}) == 8
+RANDOM_PHASE = [name for name in MODELLED if name != "qmc"]
+
+
+def drawn(plan, count=4):
+    """The first suggestions of a study's sampler, without those that are queued."""
+    study, found = optuna.create_study(), []
+    for number in range(count):
+        trial = study.ask()
+        study.sampler = samplers.build(plan.search.sampler, plan, number)
+        found.append({name: samplers.suggest(trial, name, r) for name, r in plan.space.items()})
+        study.tell(trial, 0.5)
+    return found
+
+
+@pytest.mark.parametrize("sampler", RANDOM_PHASE)
+def test_all_algorithms_held_out_domains_and_seeds_draw_the_same_at_random(sampler):
+    space = {**SPACE, "alpha": {"uniform": [0.1, 0.2]}, "SAGM": {"lr": {"log_uniform": [1e-3, 1]}}}
+    names = ["ERM", "SAM", "GGA+SAM", "SAGM"]
+    search = {"sampler": sampler, "trials": 8, "space": space}
+    sweep = small_sweep(algorithms=names, held_out=["0", "75"], seeds=[0, 1], search=search)
+    found = {}
+    for plan in plans(sweep).values():
+        found.setdefault(plan.study.algorithm, []).append(drawn(plan))
+    assert all(those == [those[0]] * 4 for those in found.values())
+    for erm, sam, gga, sagm in zip(*(found[name][0] for name in names), strict=True):
+        assert erm.items() <= sam.items()
+        assert sam.items() <= gga.items()
+        # Another range is drawn at the same quantile: here from 1e-3 to 1, not 1e-4 to 1e-2.
+        assert math.log10(sagm["lr"]) + 3 == pytest.approx(1.5 * (math.log10(sam["lr"]) + 4))
+        assert all(sagm[name] == sam[name] for name in sam if name != "lr")
+    assert len({values["lr"] for values in found["ERM"][0]}) == 4
+    other, *_ = plans(small_sweep(algorithms=names, search={**search, "seed": 1})).values()
+    assert drawn(other)[0]["lr"] != found["ERM"][0][0]["lr"]
+
+
+def test_draws_are_spread_over_their_ranges():
+    """A thousand trials: each tenth of an interval, and each value of a choice, about as often."""
+    (plan,) = plans(sweep_of("random")).values()
+    space = {name: samplers.distribution(r) for name, r in plan.space.items() if name in SPACED}
+    draws = [
+        {k: SharedDraws(0).sample_independent(None, At(n), k, d) for k, d in space.items()}
+        for n in range(1000)
+    ]
+    for name in ("lr", "rho", "weight_decay"):
+        low, high, log = space[name].low, space[name].high, space[name].log
+        scale = math.log if log else float
+        where = [(scale(d[name]) - scale(low)) / (scale(high) - scale(low)) for d in draws]
+        counts = Counter(int(10 * unit) for unit in where)
+        assert all(60 < counts[tenth] < 140 for tenth in range(10))
+    assert all(250 < count < 420 for count in Counter(d["dropout"] for d in draws).values())
+    assert {d["search_steps"] for d in draws} == set(range(2, 10))
+    # Names are drawn apart from each other.
+    assert abs(statistics.correlation(*([d[k] for d in draws] for k in ("lr", "rho")))) < 0.1
+
+
+SPACED = ("lr", "rho", "weight_decay", "dropout", "search_steps")
+At = namedtuple("At", ["number"])
+
+
+def test_a_run_of_an_earlier_commit_draws_as_it_did(tmp_path):
+    """What its studies tried is in its table of trials."""
+    earlier = RunFolder(str(EARLIER / "undisturbed"))
+    tried = tables.read_trials(earlier).set_index("trial")
+    sweep = sweep_of_run(earlier)
+    assert sweep.searches_as_before
+    specs = play(sweep, RunFolder(tmp_path), len(tried))
+    for spec in specs:
+        # Its commit also drew what was published outside of a range, for trial 0.
+        for name, value in spec.values.items() if spec.number else ():
+            assert tried[f"hp_{name}"][spec.trial] == value
+    assert not sweep_of("random").searches_as_before
+
+
+def test_a_run_says_by_which_rules_it_searches(tmp_path):
+    folder = RunFolder.create(str(tmp_path / "new"))
+    manifest.record(folder, [])
+    assert not manifest.searches_as_before(folder)
+    assert manifest.searches_as_before(RunFolder(str(EARLIER / "finished")))
 
 
 def test_a_grid_visits_each_point_once_in_an_order_that_is_spread_out(tmp_path):
