@@ -207,7 +207,7 @@ class Search(Section):
     )
     warm_start: WarmStart | None = Field(
         default=None,
-        description="Earlier runs whose best settings are tried after the default and published ones.",
+        description="Earlier runs whose best settings are tried after default and published ones.",
         examples=["runs/first"],
     )
     share: Literal["none", "seeds", "domains"] = Field(
