@@ -34,6 +34,8 @@ class Pruning:
                     int(plan.total_steps * plan.resource_per_step),
                     int(plan.grace_steps * plan.resource_per_step),
                     plan.search.reduction_factor,
+                    folds=plan.makes_folds,
+                    as_before=plan.as_before,
                 )
 
     def pruner(self, record: StudyRecord) -> BasePruner:

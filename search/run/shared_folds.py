@@ -2,8 +2,8 @@
 
 The fold without domains i and j belongs to a trial of i's study and to a trial of j's study with
 the same setting and seed; first trials, random settings and grid points occur in both. The trial
-that needs it second reads the scores of the first. If both train it at the same time, they get the same numbers.
-A trial that was killed finds its own folds here.
+that needs it second reads the scores of the first. If both train it at the same time, they get the
+same numbers. A trial that was killed finds its own folds here.
 
 The folds of a dataset, model, algorithm and seed are deleted when all of their studies have ended.
 """

@@ -102,8 +102,17 @@ def test_the_median_goes_by_the_newest_value_and_not_by_the_best_which_is_of_eas
     assert ledger.report(trial, after(2, 0.2))
 
 
-def test_a_fold_that_is_behind_by_less_than_its_noise_stops_nothing(folder):
+def test_trials_are_compared_after_each_fold(folder):
     ledger = open_ledger(sweep(scheduler="asha"), folder)
+    good, close = ledger.next(), ledger.next()
+    for folds in (1, 2):
+        assert not ledger.report(good, after(folds, 0.61))
+    assert not ledger.report(close, after(1, 0.6))  # within the margin
+    assert ledger.report(close, after(2, 0.5))
+
+
+def test_in_an_earlier_run_they_are_compared_after_some_by_the_noise_of_their_images(folder):
+    ledger = open_ledger(sweep(scheduler="asha").of_earlier_run(), folder)
     good, close = ledger.next(), ledger.next()
     assert not ledger.report(good, replace(after(1, 0.61), images=100))
     assert not ledger.report(close, replace(after(1, 0.6), images=100))

@@ -16,6 +16,11 @@ LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}}
 NINE = {"trials": 10, "sampler": "random", "space": {**LR, "weight_decay": 0, "dropout": 0}}
 
 
+def siblings(**changes):
+    """Their draws differ, as in a run of an earlier commit, so that they have news to tell."""
+    return small_sweep(seeds=[0, 1], **changes).of_earlier_run(names=False)
+
+
 def values(spec):
     """Seed 0 finds what is good elsewhere, too; domain 75 does better than domain 0."""
     bonus = 0.2 * (spec.study.held_out == "75") + 0.1 * spec.study.seed
@@ -23,7 +28,7 @@ def values(spec):
 
 
 def played(folder, **search):
-    sweep = small_sweep(seeds=[0, 1], held_out=["0", "75"], search={**NINE, **search})
+    sweep = siblings(held_out=["0", "75"], search={**NINE, **search})
     ledger = open_ledger(sweep, folder)
     while (spec := ledger.next()) is not None:
         finish(ledger, folder, spec, values(spec))
@@ -62,7 +67,7 @@ def test_a_study_tries_the_best_of_its_siblings_early_and_few(folder, kind):
 
 
 def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(folder):
-    sweep = small_sweep(algorithms=["SAM", "ASAM"], seeds=[0, 1], search={**NINE, "share": "seeds"})
+    sweep = siblings(algorithms=["SAM", "ASAM"], search={**NINE, "share": "seeds"})
     ledger = open_ledger(sweep, folder)
     handed = [ledger.next() for _ in range(12)]
     for spec in handed[:8]:  # two of each study: not enough to tell the good from the lucky
@@ -82,7 +87,7 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
 def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, monkeypatch):
     """Every trial by a driver of its own, the first of them killed between offer and question."""
     search = {**NINE, "share": "seeds"}
-    sweep = small_sweep(seeds=[0, 1], search=search)
+    sweep = siblings(search=search)
     ask, died = queued_settings.queue_shared, []
 
     def dying(record, *rest):

@@ -9,7 +9,7 @@ from search.run.run_folder import RunFolder
 from search.study import pruners
 from search.study.plan import plans
 from search.sweep.search_keys import Search
-from tests.search.play import carry_out, open_ledger, said, small_sweep, stored
+from tests.search.play import carry_out, open_ledger, said, small_sweep, stored, write_row
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)
 PRUNING = [name for name in SCHEDULERS if name != "none"]
@@ -134,19 +134,66 @@ def test_a_grace_in_the_sweep_file_holds_over_the_default():
     assert plan.grace_steps == 35
 
 
-def test_asha_stops_nobody_that_is_behind_by_no_more_than_the_noise_of_its_images(tmp_path):
+def completed(ledger, folder, at_rung, end):
+    """A trial that had these values at its first rung and at its end."""
+    spec = ledger.next()
+    assert not ledger.report(spec, said(10, at_rung))
+    last = said(90, end, "completed")
+    ledger.report(spec, last)
+    write_row(folder, spec, last)
+    ledger.finish(spec, last)
+
+
+@pytest.mark.parametrize(
+    ("gains", "behind", "stopped"),
+    [
+        ([0.1, 0.1], 0.04, False),  # 0.05 until three have completed
+        ([0.1, 0.1], 0.06, True),
+        ([0.1, 0.1, 0.1], 0.01, True),  # all gained the same, so none overtakes another
+        ([0.0, 0.1, 0.2], 0.19, False),  # twice their standard deviation of 0.1
+        ([0.0, 0.1, 0.2], 0.21, True),
+    ],
+)
+@pytest.mark.parametrize("images", [100, 10_000])
+def test_asha_leaves_room_for_what_completed_trials_gained_after_the_rung(
+    gains, behind, stopped, images, tmp_path
+):
+    folder = RunFolder(tmp_path)
+    ledger = open_ledger(sweep_of("asha", trials=6), folder)
+    for gain in gains:
+        completed(ledger, folder, 0.6, 0.6 + gain)
+    report = replace(said(10, 0.6 - behind), images=images)
+    assert ledger.report(ledger.next(), report) == stopped
+
+
+def test_asha_of_an_earlier_run_keeps_the_noise_of_its_images_as_its_margin(tmp_path):
     """0.80 of 300 images is known to 0.023, the difference of two such to 0.033: twice 0.066."""
-    for images, value, stopped in (
-        (300, 0.74, False),
-        (300, 0.72, True),
-        (30_000, 0.74, True),
-        (0, 0.799, True),
-    ):
+    for images, value, stopped in ((300, 0.74, False), (300, 0.72, True), (30_000, 0.74, True)):
         folder = RunFolder(tmp_path / f"{images}-{value}")
-        ledger = open_ledger(sweep_of("asha", trials=2), folder)
+        ledger = open_ledger(sweep_of("asha", trials=2).of_earlier_run(), folder)
         for quality in (0.8, value):
             decision = ledger.report(ledger.next(), replace(said(10, quality), images=images))
         assert decision == stopped
+
+
+def test_rungs_are_after_each_fold():
+    folds = pruners.RungPruner(400, 100, 3, folds=True)
+    assert [rung for rung, _ in folds._rungs] == [100, 200, 300]
+
+
+def test_a_trial_is_compared_at_no_rung_that_it_jumped_over(tmp_path):
+    """As GGA's do with compare_at: passes, whose window is one step of many passes."""
+    search = {"grace_steps": 10, "compare_at": "passes", "trials": 4}
+    ledger = open_ledger(sweep_of("asha", search=search), RunFolder(tmp_path))
+    ordinary, jumping = ledger.next(), ledger.next()
+    for step in (5, 10, 20, 30, 60):
+        ledger.report(ordinary, replace(said(step, 0.3 + step / 1000), passes=2 * step))
+    # From before the first rung to after the second: of 130 passes, at the rung of 60.
+    assert not ledger.report(jumping, replace(said(5, 0.1), passes=10))
+    assert ledger.report(jumping, replace(said(15, 0.2), passes=130))
+    beyond = ledger.next()
+    assert not ledger.report(beyond, replace(said(5, 0.1), passes=10))
+    assert not ledger.report(beyond, replace(said(15, 0.2), passes=2000))
 
 
 def test_asha_decides_once_at_each_rung(tmp_path):
