@@ -12,7 +12,7 @@ from tests.search.play import (
     stored,
 )
 
-LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}}
+LR = {"lr": {"log_uniform": [1e-5, 3.2e-4]}, "rho": {"log_uniform": [0.01, 0.3]}}
 NINE = {"trials": 10, "sampler": "random", "space": {**LR, "weight_decay": 0, "dropout": 0}}
 
 
