@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from benchmarks.learning_curves import Curve, Curves
 from search.driver.ledger import Ledger
@@ -56,12 +56,11 @@ class Played:
         return self.passes[first] if first < len(curve) else None
 
 
-def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = True) -> Played:
+def play(sweep: Sweep, curves: Curves, most: float | None = None) -> Played:
     """Searches the sweep's one study, with its ledger.
 
     As on Ray, a trial reports its best value so far at each evaluation and is stopped when the
-    ledger says so. most: passes after which the search ends. noise: whether trials say on how many
-    images they are measured.
+    ledger says so. most: passes after which the search ends.
     """
     played = Played()
     with tempfile.TemporaryDirectory() as scratch:
@@ -73,8 +72,6 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None, noise: bool = 
             if spec is None:
                 break
             curve = curves.of(spec.run)
-            if not noise:
-                curve = replace(curve, images=0)
             best, stopped = -1.0, False
             for at, validation in enumerate(curve.validation):
                 if validation > best and not curve.diverged:

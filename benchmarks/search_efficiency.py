@@ -2,8 +2,8 @@
 
 The protocol tries 20 settings, its default and 19 drawn at random, each at full length, and chooses
 among all their evaluations: here `random/none`. The others are named by Steppe's sampler and
-scheduler; `tpe/asha x3` has three times the trials and ends where the protocol does; the asha of
-`tpe/asha plain` takes no account of noise. Samplers, pruners, storage and tables are those of a
+scheduler; `tpe/asha x3` has three times the trials and ends where the protocol does. What another
+margin of asha does: benchmarks.rung_margins. Samplers, pruners, storage and tables are those of a
 sweep. Only Ray is left out: trials are trained in this process, one at a time. What is spent is
 counted in passes (training.passes), so that it does not hang on the machine, without evaluations.
 
@@ -106,8 +106,7 @@ def compare(
     played: dict[str, Played] = {}
     for search in (PROTOCOL, *(name for name in searches if name != PROTOCOL)):
         most = played[PROTOCOL].spent if " x" in search else None
-        noise = not search.endswith(" plain")
-        played[search] = play(sweep_of(setup, *study, search), curves, most, noise)
+        played[search] = play(sweep_of(setup, *study, search), curves, most)
     (plan,) = plans(sweep_of(setup, *study, PROTOCOL)).values()
     run = plan.trial(0, {}).run
     return Compared(*study, curves.best(run), played)
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument(
         "--searches",
         nargs="+",
-        default=[*SEARCHES, "random/asha plain", f"{DEFAULT} plain", f"{DEFAULT} x3"],
+        default=[*SEARCHES, f"{DEFAULT} x3"],
     )
     for name, value in asdict(Setup()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

@@ -38,6 +38,7 @@ from search.results.loading import (
     read_run,
 )
 from search.results.summaries import BY, Summary, summarize
+from search.results.winners import about_winners
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.space.ranges import show_number
@@ -157,11 +158,17 @@ def summary(
     """
     if by not in BY:
         raise SteppeError(f"results are not listed by {by!r}: {way_out(by, BY)}")
-    found = summarize(_select(results, [results.method] if methods is None else methods), by)
+    chosen = _select(results, [results.method] if methods is None else methods)
+    found = summarize(chosen, by)
+    sweeps = {run.sweep_name: run.sweep for run in results.runs.values()}
     noted = tuple(
         replace(
             table,
-            notes=(*table.notes, *about_runs(results, (c.dataset for c in table.columns))),
+            notes=(
+                *table.notes,
+                *about_winners(table, chosen, sweeps),
+                *about_runs(results, (c.dataset for c in table.columns)),
+            ),
         )
         for table in found.tables
     )
@@ -180,6 +187,8 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
         )
     datasets = dict.fromkeys(datasets)
     count = sum(study["dataset"] in datasets for study in results.studies)
+    by_average = results.evaluations["weights"] == "average"
+    averaged = set(results.evaluations.loc[by_average, "study"])
     going_on = 0
     for run in results.runs.values():
         own = results.trials[results.trials["sweep"] == run.sweep_name]
@@ -187,6 +196,7 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
         if not here:
             continue
         found += notes.about_search(run, own)
+        found += notes.about_pruning(run, here, averaged)
         found += notes.about_ending(run, here, own)
         if not any(limit.reached for limit in run.budget):
             going_on += sum(study["study"] in run.unfinished for study in here)

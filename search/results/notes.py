@@ -86,6 +86,24 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
     return [f"{run.name}: {note}" for note in notes]
 
 
+def about_pruning(
+    run: LoadedRun, studies: Iterable[Mapping[str, Any]], averaged: Container[str]
+) -> list[str]:
+    """The note below every table of a run whose averaged trials were stopped by their iterates.
+
+    studies: the study columns of the table. averaged: names of studies with averaged weights.
+    """
+    if run.sweep.search.scheduler == "none":
+        return []
+    names = dict.fromkeys(s["algorithm"] for s in studies if s["study"] in averaged)
+    if not names:
+        return []
+    return [
+        f"{run.name}: {run.sweep.search.scheduler} compared the iterates of {', '.join(names)}, "
+        "not the averages that are the results"
+    ]
+
+
 def about_ending(
     run: LoadedRun, studies: Iterable[Mapping[str, Any]], trials: pd.DataFrame
 ) -> list[str]:

@@ -11,6 +11,7 @@ import datasets
 from benchmarks.learning_curves import Curves
 from benchmarks.played_search import Played, play
 from benchmarks.regret_figure import regret_figure
+from benchmarks.rung_margins import Recorded, margins, replay
 from benchmarks.search_efficiency import (
     DATASET,
     DEFAULT,
@@ -63,12 +64,26 @@ def test_a_search_that_stops_trials_spends_less_and_says_what_it_missed(curves):
     )
 
 
-def test_without_its_noise_asha_stops_more(curves):
-    setup = replace(SETUP, trials=12)
-    with_noise, plain = (
-        play(sweep_of(setup, *STUDY, "random/asha"), curves, noise=noise) for noise in (True, False)
-    )
-    assert plain.stopped > with_noise.stopped
+def curve(*validation):
+    steps = range(30, 301, 30)
+    return Recorded(steps, [2.0 * step for step in steps], validation, {"300": validation})
+
+
+def test_a_winner_that_rises_late_is_stopped_unless_gains_have_shown_that_some_do():
+    """Of five trials the third was late too, so that the fifth is let go on and wins."""
+    early = curve(*[0.6] * 2, *[0.7] * 8)
+    late = curve(*[0.56] * 2, *[0.79] * 8)
+    last = curve(*[0.5] * 2, *[0.8] * 8)
+    found = {
+        name: replay([early, early, late, early, last], 300, *make(300), slots=1)
+        for name, make in margins(300, 30).items()
+    }
+    assert not found["none"].kept
+    assert not found["2 standard errors"].kept
+    assert found["observed gains"].kept
+    assert found["observed gains"].regret == 0
+    assert found["none"].regret == pytest.approx(10)
+    assert found["none"].spent < found["observed gains"].spent < 1
 
 
 def test_a_longer_search_ends_where_the_protocol_does(curves):

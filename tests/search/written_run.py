@@ -43,6 +43,11 @@ def sweep(**changes: Any) -> dict[str, Any]:
     return data
 
 
+def without_winners(notes: Sequence[str]) -> tuple[str, ...]:
+    """The notes of a table that say nothing of where its winners lie."""
+    return tuple(note for note in notes if not note.startswith("winners "))
+
+
 def noisy(algorithm: str, held_out: str, seed: int, number: int, step: int) -> tuple[float, float]:
     """SAGM is the best and ERM the worst, by more than the noise; later steps are better."""
     key = [ord(letter) for letter in algorithm + held_out]

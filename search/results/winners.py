@@ -1,0 +1,75 @@
+"""Where the winners of a table lie: in first trials, or at the edges of what was searched."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import pandas as pd
+
+from search.results.summaries import ResultTable
+from search.space.ranges import Interval, Range, Value
+from search.sweep.schema import Sweep
+
+EDGE = 0.05  # of a range's width, half of it at either end
+
+
+def about_winners(
+    table: ResultTable, selection: pd.DataFrame, sweeps: Mapping[str, Sweep]
+) -> list[str]:
+    """Notes below a table: how many winners were first trials, and how many lie at an edge.
+
+    A first trial has its algorithm's published or default setting. selection: the rows that the
+    table was made from are among them. sweeps: by name, with all ranges written out. A weight decay
+    at the low end of a logarithmic range stands for 0 and is at no edge.
+    """
+    won = _of_table(table, selection)
+    first, edges = Counter[str](), Counter[tuple[str, str]]()
+    for row in won.to_dict("records"):
+        algorithm = str(row["algorithm"])
+        first[algorithm] += row["number"] == 0
+        for name, range_ in _ranges(sweeps[row["sweep"]], algorithm).items():
+            value = row.get(f"hp_{name}")
+            if value is not None and not pd.isna(value) and _at_edge(name, range_, value):
+                edges[algorithm, name] += 1
+    of = won["algorithm"].astype(str).value_counts().to_dict()
+    counts = [f"{name} {count} of {of[name]}" for name, count in first.items() if count]
+    ends = [f"{of_} {name} {count} of {of[of_]}" for (of_, name), count in edges.items()]
+    notes = []
+    if counts:
+        notes.append(
+            "winners that were the first trial, with the published or default setting: "
+            + ", ".join(counts)
+        )
+    if ends:
+        chance = f"where chance puts one in {round(1 / EDGE)}"
+        notes.append(f"winners in the outer {EDGE:.0%} of a range, {chance}: {', '.join(ends)}")
+    return notes
+
+
+def _of_table(table: ResultTable, selection: pd.DataFrame) -> pd.DataFrame:
+    """The winners of a table by one method; none for a table of several."""
+    methods = {column.method for column in table.columns}
+    datasets = {column.dataset for column in table.columns}
+    return selection[
+        selection["trial"].notna()
+        & (selection["model"] == table.model)
+        & selection["dataset"].isin(datasets)
+        & (selection["method"].isin(methods) & (len(methods) == 1))
+    ]
+
+
+def _ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
+    entries = sweep.search.space
+    own = entries.get(algorithm)
+    general = {name: entry for name, entry in entries.items() if not isinstance(entry, dict)}
+    return general | own if isinstance(own, dict) else general
+
+
+def _at_edge(name: str, range_: Range, value: Value) -> bool:
+    if not isinstance(range_, Interval) or (name == "weight_decay" and value == range_.low):
+        return False
+    scale = math.log if range_.log else float
+    low, high = scale(range_.low), scale(range_.high)
+    return abs((scale(float(value)) - low) / (high - low) - 0.5) > 0.5 - EDGE / 2

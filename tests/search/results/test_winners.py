@@ -1,0 +1,33 @@
+"""Where winners lie is said below each table."""
+
+import pytest
+
+from search import results
+from tests.search import written_run
+
+
+def notes_of(place, rho):
+    """Of a run in which trial 0 is the best of ERM and trial 3 of SAM, at this end of its range."""
+
+    def accuracy(algorithm, held_out, seed, number, step):
+        best = number == (0 if algorithm == "ERM" else 3)
+        return 0.9 * best, 0.5
+
+    data = written_run.sweep(algorithms=["ERM", "SAM"])
+    data["search"]["space"]["SAM"]["rho"] = rho
+    folder = written_run.write(place / "run", data, accuracy)
+    found = results.summary(results.load(folder.uri), methods=["training-domain"]).tables[0]
+    return [note for note in found.notes if note.startswith("winners ")]
+
+
+def test_winners_that_were_first_trials_are_counted(tmp_path):
+    first, *_ = notes_of(tmp_path, {"uniform": [0, 1]})
+    assert "first trial" in first
+    assert first.endswith(": ERM 12 of 12")
+
+
+@pytest.mark.parametrize(("high", "edge"), [(0.151, True), (0.4, False)])
+def test_winners_at_the_edge_of_a_range_are_counted_by_hyperparameter(high, edge, tmp_path):
+    """Trial 3 has a rho of 0.15."""
+    _, *edges = notes_of(tmp_path, {"uniform": [0, high]})
+    assert ("SAM rho 12 of 12" in "".join(edges)) == edge
