@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.evaluation import Part, Score, batch_size_for, chunks
+from training.evaluation import Part, Score, batch_size_for, calibration_error, chunks
 
 State = Mapping[str, Tensor]
 
@@ -142,6 +142,7 @@ def ensemble_scores(
     sizes = [len(part.indices) for part in parts]
     losses = torch.split(F.cross_entropy(total / members, labels, reduction="none"), sizes)
     hits = torch.split(total.argmax(1) == labels, sizes)
+    confidences = torch.split((total / members).softmax(1).amax(1), sizes)
     return tuple(
         Score(
             part.domain.name,
@@ -150,8 +151,11 @@ def ensemble_scores(
             int(hit.sum()) / size,
             float(loss.sum()) / size,
             size,
+            ece=calibration_error(confidence.double(), hit),
         )
-        for part, size, hit, loss in zip(parts, sizes, hits, losses, strict=True)
+        for part, size, hit, loss, confidence in zip(
+            parts, sizes, hits, losses, confidences, strict=True
+        )
     )
 
 

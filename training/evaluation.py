@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ Role = Literal["source", "held_out", "left_out"]
 SplitName = Literal["in", "out"]
 # Those that training has come to, or an average of those that it passed through.
 WhichWeights = Literal["iterate", "average"]
+BINS = 15  # of the calibration error, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Part:
 class Score:
     """What a model makes of one split of one domain. accuracy in [0, 1], loss a mean in nats.
 
-    sharpness, curvature: see training.flatness; None where they were not measured.
+    sharpness, curvature: see training.flatness; None where they were not measured. ece: see
+    `calibration_error`; None in what earlier commits wrote.
     """
 
     domain: str
@@ -49,6 +52,7 @@ class Score:
     count: int
     sharpness: float | None = None
     curvature: float | None = None
+    ece: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,18 +130,20 @@ def evaluate(
         batch_size = batch_size_for(parts)
     was_training = model.training
     model.eval()
-    losses, hits = [], []
+    losses, hits, confidences = [], [], []
     try:
         with torch.inference_mode():
             for x, y in chunks(parts, device, batch_size):
                 logits = model(x)
                 losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
                 hits.append(logits.argmax(1) == y)
+                confidences.append(logits.float().softmax(1).amax(1))
     finally:
         model.train(was_training)
     sizes = [len(part.indices) for part in parts]
     loss_of = torch.split(torch.cat(losses).cpu().double(), sizes)
     hits_of = torch.split(torch.cat(hits).cpu(), sizes)
+    confidence_of = torch.split(torch.cat(confidences).cpu().double(), sizes)
     return tuple(
         Score(
             part.domain.name,
@@ -146,9 +152,26 @@ def evaluate(
             int(hit.sum()) / size,
             float(loss.sum()) / size,
             size,
+            ece=calibration_error(confidence, hit),
         )
-        for part, size, loss, hit in zip(parts, sizes, loss_of, hits_of, strict=True)
+        for part, size, loss, hit, confidence in zip(
+            parts, sizes, loss_of, hits_of, confidence_of, strict=True
+        )
     )
+
+
+def calibration_error(confidence: Tensor, hit: Tensor) -> float:
+    """Expected calibration error: by how much confidence and accuracy differ, in [0, 1].
+
+    ECE = sum over 15 bins of equal width of (n_b / n) |accuracy_b - mean confidence_b|; NaN where
+    a confidence is. confidence: float64 [n], the probability of the likeliest class. hit: bool [n].
+    Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), equation 3.
+    """
+    if not confidence.isfinite().all():
+        return math.nan
+    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1  # (0, 1/15], ...
+    gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, hit.double() - confidence)
+    return float(gaps.abs().sum()) / len(confidence)
 
 
 def batch_size_for(parts: Sequence[Part]) -> int:

@@ -116,6 +116,7 @@ def _fewer(rows: pd.DataFrame, selected: set[str]) -> pd.DataFrame:
 class ValidationQuality:
     """How well validation ranks the trials of studies of one held-out domain, and what that costs.
 
+    trials: those that are compared, of `asked` ones. at: the steps at which they are, as text.
     correlation: Spearman's of validation and held-out accuracy, mean over `studies`; None if no
     study can have one. lost: held-out accuracy of the best completed trial less that of the
     selected one, mean over the studies with several trials, a fraction; None without any.
@@ -124,6 +125,8 @@ class ValidationQuality:
     dataset: str
     held_out: str
     trials: int
+    asked: int
+    at: str
     studies: int
     correlation: float | None
     lost: float | None
@@ -131,27 +134,38 @@ class ValidationQuality:
 
 def validation_quality(run: ReportedRun) -> list[ValidationQuality]:
     """How well validation chose, for each held-out domain."""
-    scores = _measured(run.scores)
+    done = _measured(run.scores).groupby("study", observed=True)["accuracy"].agg(["max", "size"])
     chosen = run.winners.set_index("study")["accuracy"].dropna()
     rows = []
-    for (dataset, domain), group in scores.groupby(
+    for (dataset, domain), group in run.comparable.groupby(
         ["dataset", "held_out"], sort=False, observed=True
     ):
         studies = {str(study): trials for study, trials in group.groupby("study", observed=True)}
         found, count = _mean_correlation(list(studies.values()), "validation")
         lost = [
-            float(trials["accuracy"].max() - chosen[study])
-            for study, trials in studies.items()
-            if len(trials) > 1 and study in chosen.index
+            float(done["max"][study] - chosen[study])
+            for study in studies
+            if study in chosen.index and done["size"].get(study, 0) > 1
         ]
+        asked = sum(int(trials["of"].iloc[0]) for trials in studies.values())
         mean = float(np.mean(lost)) if lost else None
-        rows.append(ValidationQuality(str(dataset), str(domain), len(group), count, found, mean))
+        where = (str(dataset), str(domain), len(group), asked, _steps(group["at"]))
+        rows.append(ValidationQuality(*where, count, found, mean))
     return rows
+
+
+def _steps(at: pd.Series) -> str:
+    """The common steps of studies, as text; empty where trials are taken at selected ones."""
+    steps = sorted(set(at.dropna().astype(int)))
+    if not steps:
+        return ""
+    listed = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    return f"{listed}, or selected" if at.isna().any() else listed
 
 
 def validation_figure(run: ReportedRun, rows: list[ValidationQuality]) -> Figure | None:
     """Validation against held-out accuracy, a panel per held-out domain; None without any."""
-    scores = _measured(run.scores)
+    scores = run.comparable
     if scores.empty:
         return None
     drawings = {}
@@ -168,8 +182,8 @@ def validation_figure(run: ReportedRun, rows: list[ValidationQuality]) -> Figure
     return Figure(
         "validation",
         "Validation against held-out accuracy",
-        "A point is a completed trial at its selected step; a star is the selected trial of a "
-        "study. Where the points rise from left to right, source validation chooses well. The rank "
+        "A point is a trial of the table above; a star is the selected trial of a study. Where the "
+        "points rise from left to right, source validation chooses well. The rank "
         "correlation is the mean over the studies of that held-out domain.",
         drawings,
         crowded(scores),

@@ -101,6 +101,11 @@ class ReportedRun:
         """Its completed trials with their scores, see `scored`."""
         return scored(self.trials, self.evaluations)
 
+    @cached_property
+    def comparable(self) -> pd.DataFrame:
+        """The trials by which validation is judged, see `alike`."""
+        return alike(self.trials, self.evaluations, self.scores)
+
 
 def read(location: str) -> ReportedRun:
     """A run as it stands, complete or not.
@@ -167,6 +172,53 @@ def scored(trials: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
     done["below"] = _below_best(done, "validation")
     done["accuracy_below"] = _below_best(done, "accuracy")
     return done
+
+
+def alike(trials: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Trials of each study with validation and held-out accuracy that may be compared.
+
+    Where trials were pruned, those that completed are the best by validation, among which it can
+    say little. If the pruned ones were scored on the held-out domain too, all trials of the study
+    are compared, as iterates, at the highest step that nine in ten of them reached. Else only the
+    completed ones are, at their selected steps, as in a study without pruning.
+
+    scores: see `scored`. Columns: those of trials, validation, accuracy, `at`, the common step (NaN
+    at selected steps), and `of`, the number of the study's trials.
+    """
+    of = trials["study"].astype(object).value_counts()
+    pruned = trials[trials["state"] == "pruned"]
+    rows = evaluations[evaluations["study"].isin(pruned["study"].unique())]
+    if "weights" in rows:
+        rows = rows[rows["weights"] != "average"]
+    rows = rows.astype({"trial": object, "study": object})
+    keys = ["study", "trial", "step"]
+    source = rows[(rows["role"] == "source") & (rows["split"] == "out")]
+    held_out = rows[(rows["role"] == "held_out") & (rows["split"] == "in")]
+    both = pd.concat(
+        [
+            source.groupby(keys)["accuracy"].mean().rename("validation"),
+            held_out.groupby(keys)["accuracy"].mean().rename("accuracy"),
+        ],
+        axis=1,
+        join="inner",
+    ).dropna()
+    both = both.reset_index()
+    whole = both[both["trial"].isin(pruned["trial"].astype(object))]["study"].unique()
+    both = both[both["study"].isin(whole)]
+    reached = both.groupby(["study", "step"])["trial"].nunique().rename("reached").reset_index()
+    most = reached.groupby("study")["reached"].transform("max")
+    enough = reached[reached["reached"] >= 0.9 * most]
+    at = enough.groupby("study")["step"].max()
+    both = both[both["step"] == both["study"].map(at)].set_index("trial")
+    names = trials["trial"].astype(object)
+    common = trials[names.isin(both.index)].copy()
+    for column, values in (("validation", both["validation"]), ("accuracy", both["accuracy"])):
+        common[column] = common["trial"].astype(object).map(values).astype(float)
+    common["at"] = common["study"].astype(object).map(at).astype(float)
+    selected = scores[~scores["study"].isin(whole)].assign(at=float("nan"))
+    found = pd.concat([selected[common.columns], common]) if len(common) else selected
+    found = found[found["validation"].notna() & found["accuracy"].notna()].sort_index()
+    return found.assign(of=found["study"].astype(object).map(of))
 
 
 def averaged_first(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from training.computation import device_name
 from training.evaluation import Evaluation
 
 KEYS = ("step", "weights", "domain", "split")  # of a row of `evaluations`
-NUMBERS = ("accuracy", "loss", "sharpness", "curvature")
+NUMBERS = ("accuracy", "loss", "sharpness", "curvature", "ece")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def compare(
         average = ", average" if weights == "average" else ""
         where = f"step {step}{average}, domain {domain}, {split} split"
         for number in NUMBERS:
-            old, new = _number(row[number]), _number(here.get(place, {}).get(number))
+            old, new = _number(row.get(number)), _number(here.get(place, {}).get(number))
             count += old is not None
             if old is not None and old != new:
                 found.append(Difference(where, number, old, new))

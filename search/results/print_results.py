@@ -72,7 +72,9 @@ def print_importance(runs: Sequence[str], format_: str) -> None:
             texts((name, f"{100 * share:.0f} %"))
             for name, share in zip(group["hyperparameter"], group["importance"], strict=True)
         )
-        note = f"from {group['trials'].iloc[0]} trials of {group['studies'].iloc[0]} studies"
+        note = (
+            f"from {group['trials'].iloc[0]} completed trials of {group['studies'].iloc[0]} studies"
+        )
         notes = (note, *_not_honest(_run_of(found, str(key[0]))))
         grids.append(Grid(", ".join(map(str, key)), ("", "importance"), rows, notes=notes))
     FORMATS[format_](Document(tuple(grids), {"importance": frame}), sys.stdout)

@@ -55,6 +55,7 @@ _EVALUATION_FIELDS = [
     pa.field("count", pa.int64(), nullable=False),  # images
     pa.field("sharpness", pa.float64()),  # null unless the sweep measures flatness
     pa.field("curvature", pa.float64()),
+    pa.field("ece", pa.float64()),  # expected calibration error; null in tables of earlier commits
     pa.field("seconds", pa.float64()),
     pa.field("passes", pa.float64()),
 ]

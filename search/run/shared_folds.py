@@ -44,7 +44,11 @@ class SharedFolds:
         evaluations: dict[int, Evaluation] = {}
         for row in rows:
             score = Score(
-                row["domain"], "left_out", "in", row["accuracy"], row["loss"], row["count"]
+                row["domain"],
+                "left_out",
+                "in",
+                *(row[name] for name in ("accuracy", "loss", "count")),
+                ece=row.get("ece"),  # earlier commits did not measure it
             )
             known = evaluations.get(row["step"])
             evaluations[row["step"]] = Evaluation(
@@ -65,6 +69,7 @@ class SharedFolds:
                 "accuracy": score.accuracy,
                 "loss": score.loss,
                 "count": score.count,
+                "ece": score.ece,
                 "seconds": evaluation.seconds,
                 "passes": evaluation.passes,
             }

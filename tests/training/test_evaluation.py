@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from datasets.domain_dataset import Domain
-from training.evaluation import Evaluation, Part, Score, evaluate
+from training.evaluation import Evaluation, Part, Score, calibration_error, evaluate
 
 CPU = torch.device("cpu")
 
@@ -112,3 +112,13 @@ def test_validation_is_the_unweighted_mean_of_the_source_domains_out_splits():
     )
 
     assert Evaluation(1, scores, 0.0).validation == 0.75
+
+
+def test_the_calibration_error_is_the_mean_gap_of_bins_by_their_images():
+    # Two bins, (0.8, 0.867] and (0.933, 1]: |1/2 - 0.85| of two images, |1 - 0.95| of one.
+    confidence = torch.tensor([0.84, 0.86, 0.95], dtype=torch.float64)
+    found = calibration_error(confidence, torch.tensor([True, False, True]))
+    assert found == pytest.approx((2 * 0.35 + 0.05) / 3)
+    certain = torch.ones(4, dtype=torch.float64)
+    assert calibration_error(certain, torch.tensor([True, True, False, False])) == 0.5
+    assert np.isnan(calibration_error(certain * torch.nan, certain > 0))

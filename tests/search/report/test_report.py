@@ -11,9 +11,10 @@ import pytest
 
 from search import results
 from search.report.page import page
-from search.report.reported_run import ReportedRun, read, scored
+from search.report.reported_run import ReportedRun, alike, read, scored
 from search.run.run_folder import RunFolder
 from search.sweep.schema import DatasetOverrides
+from tests.search import written_run
 from tests.search.command import steppe
 from tests.search.report.document import Page
 from tests.search.report.played_run import begin, play, several
@@ -120,7 +121,7 @@ def test_the_price_of_choosing_by_validation_is_told(run, shown):
     domains = chosen["held_out"].reindex(best.index)
     _, *rows = shown.tables["Source validation as a guide to the held-out domain"]
     for row in rows:
-        assert row[4] == f"{100 * lost[domains == row[1]].mean():.1f}"
+        assert row[5] == f"{100 * lost[domains == row[1]].mean():.1f}"
 
 
 def test_failures_are_counted_with_their_reasons_and_no_markup_of_theirs_acts(run, shown):
@@ -258,3 +259,28 @@ def test_an_average_speaks_for_its_trial_in_place_of_the_iterate_of_that_step(ru
     both = pd.concat([average, run.evaluations.astype({"weights": object})], ignore_index=True)
     found = scored(run.trials, both).set_index("trial")
     assert found.loc[winner, "accuracy"] == 0.123
+
+
+def test_validation_is_judged_over_all_trials_where_pruned_ones_were_scored_too(tmp_path):
+    def order(algorithm, held_out, seed, number, step):
+        # By the held-out domain the better half is in reverse, all together are in order.
+        return 0.5 + 0.05 * number + step / 1000, 0.4 + 0.05 * (number, 5 - number)[number > 1]
+
+    def state(algorithm, held_out, seed, number):
+        return "completed" if number > 1 else "pruned"
+
+    data = written_run.sweep(algorithms=["SAM"], held_out=["photo"], seeds=[0])
+    found = results.load(written_run.write(tmp_path / "run", data, order, 4, state).uri)
+    early = found.trials["state"] == "pruned"
+    late = found.evaluations["trial"].isin(found.trials.loc[early, "trial"])
+    evaluations = found.evaluations[~late | (found.evaluations["step"] <= 100)]
+    done = scored(found.trials, evaluations)
+    compared = alike(found.trials, evaluations, done)
+    assert (len(compared), set(compared["at"]), set(compared["of"])) == (4, {100}, {4})
+    assert compared["validation"].is_monotonic_increasing
+    # Without their held-out scores only the survivors are left, as many of 4 as there are.
+    again = evaluations["trial"].isin(found.trials.loc[early, "trial"])
+    fewer = evaluations[~(again & (evaluations["role"] == "held_out"))]
+    left = alike(found.trials, fewer, scored(found.trials, fewer))
+    assert (list(left["number"]), set(left["of"])) == ([2, 3], {4})
+    assert left["at"].isna().all()

@@ -65,7 +65,7 @@ def test_the_columns_of_the_tables():
     )
     assert " ".join(evaluations_schema().names) == (
         "sweep study trial step weights fold domain role split accuracy loss count "
-        "sharpness curvature seconds passes"
+        "sharpness curvature ece seconds passes"
     )
     assert " ".join(selection_schema({"rho": float}).names) == (
         f"{study} method trial number step validation accuracy accuracy_all reason candidates ties "
@@ -131,7 +131,7 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["sweep", "study", "trial", "weights", "fold"], "category"),
         **dict.fromkeys(["domain", "role", "split"], "category"),
         **dict.fromkeys(["step", "count"], "int64"),
-        **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature"], "float64"),
+        **dict.fromkeys(["accuracy", "loss", "sharpness", "curvature", "ece"], "float64"),
         **dict.fromkeys(["seconds", "passes"], "float64"),
     }
 

@@ -39,7 +39,7 @@ STUDY = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
 TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective",
          "objective_2", "seconds", "passes", "started", "finished", "node", "device"]  # fmt: skip
 EVALUATION = ["sweep", "study", "trial", "step", "weights", "fold", "domain", "role",
-              "split", "accuracy", "loss", "count", "sharpness", "curvature", "seconds",
+              "split", "accuracy", "loss", "count", "sharpness", "curvature", "ece", "seconds",
               "passes"]  # fmt: skip
 CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason",
           "candidates", "ties", "failed"]  # fmt: skip
