@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 import datasets
+import models
 from models.torch_private import BatchNorm as BatchNormLayer
 from search.space import algorithm_names
 from search.study.folds import makes_folds
@@ -17,6 +18,7 @@ from search.sweep.fields import Section
 from search.sweep.model_layers import batch_norm, has_layer
 from search.sweep.objectives import oracles
 from search.sweep.per_dataset import DatasetSweep
+from search.sweep.schema import Model
 from training.algorithms import hyperparameters
 
 
@@ -85,8 +87,19 @@ NO_FOLDS = Condition(
     "leave-one-domain-out stops trials after a fold, the first or a later one",
     lambda s: not makes_folds(s.search),
 )
+
+
+def _from_file(model: Model) -> bool:
+    """Whether the model starts from a file of weights, which may have seen a held-out domain."""
+    try:
+        return model.weights is not None and model.weights not in models.published(model.name)
+    except (ValueError, ModuleNotFoundError):
+        return True  # another check reports it
+
+
 ORACLE = Condition(
-    "the objective does not see the held-out domain", lambda s: bool(oracles(s.search.objectives))
+    "the objective does not see the held-out domain, and model.weights is no file",
+    lambda s: bool(oracles(s.search.objectives)) or _from_file(s.model),
 )
 NO_GRID = Condition("a grid visits all its points", lambda s: s.search.sampler != "grid")
 SEVERAL_SEEDS = Condition("there is one seed", lambda s: len(s.seeds) > 1)

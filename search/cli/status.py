@@ -14,7 +14,7 @@ from search.driver.queued_settings import PROMOTED
 from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies
 from search.results.notes import saw_held_out
-from search.run import lease, storage, tables
+from search.run import lease, manifest, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
@@ -46,8 +46,9 @@ def print_status(run: str) -> None:
         study.running if name in closed else study.trials - study.count
         for name, study in progress.items()
     )
+    shaped = [*saw_held_out(sweep.search), *manifest.weights_origin(folder)[0]]
     lines = [f"{ended} of {asked} trials ended, in {folder.uri}"]
-    lines += [f"not the honest protocol, {why}" for why in saw_held_out(sweep.search)]
+    lines += [f"not the honest protocol, {why}" for why in shaped]
     if stopped:
         lines.append(f"studies stopped, as they no longer improved: {stopped}")
     lines += [str(limit) for limit in limits]

@@ -18,7 +18,7 @@ from search.checks.check_training import check_device, try_model
 from search.checks.load_sweep import as_in, sweep_of
 from search.checks.notes import notes
 from search.checks.open_datasets import open_datasets
-from search.driver import live_view, warm_start
+from search.driver import live_view, warm_start, weights_origin
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.trackers import require, trackers
@@ -52,6 +52,8 @@ class _Prepared:
     datasets: Sequence[DomainDataset]
     weights: Taken | None
     warm_start: Mapping[str, Any] | None
+    weights_saw: Sequence[str]
+    weights_known: bool
 
 
 def launch(
@@ -131,10 +133,28 @@ def _prepare(
     if new:
         refuse(check_data(sweep, planned, found))
     taken = try_model(sweep.model, found)
+    origin = weights_origin.origin(sweep.model.name, sweep.model.weights)
+    held_out: dict[str, dict[str, None]] = {}
+    for plan in planned.values():
+        held_out.setdefault(plan.study.dataset, {})[plan.study.held_out] = None
+    saw = [
+        why
+        for dataset in found
+        for why in weights_origin.seen(
+            origin, sweep.model.weights, dataset, [*held_out[dataset.name]]
+        )
+    ]
+    if saw and new and not sweep.search.allow_oracle:
+        raise SteppeError(
+            f"{saw[0]}: no domain generalization is measured so; hold out the domain that the "
+            "weights have not seen, choose other weights, or set search.allow_oracle: true, and "
+            "every table says so"
+        )
     if new:
         for note in notes(sweep, found):
             print(note, flush=True)
-    return _Prepared(sweep, planned, found, taken, begin_with)
+    known = weights_origin.known_in_full(origin, found)
+    return _Prepared(sweep, planned, found, taken, begin_with, saw, known)
 
 
 def _record_start(prepared: _Prepared, folder: RunFolder, recorded: Sweep | None) -> None:
@@ -143,7 +163,14 @@ def _record_start(prepared: _Prepared, folder: RunFolder, recorded: Sweep | None
     if recorded is None or differ(sweep, recorded):
         folder.write_bytes(SWEEP, as_yaml(sweep).encode())
     warm_start.record(folder, prepared.warm_start)
-    manifest.record(folder, prepared.datasets, saw_held_out(sweep.search), prepared.weights)
+    manifest.record(
+        folder,
+        prepared.datasets,
+        saw_held_out(sweep.search),
+        prepared.weights,
+        prepared.weights_saw,
+        prepared.weights_known,
+    )
     if prepared.weights is not None:
         print(f"Weights: {prepared.weights}", flush=True)
     # A damaged table had better be found now than after the last trial.

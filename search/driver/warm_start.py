@@ -19,7 +19,7 @@ import pandas as pd
 from search.errors import SteppeError
 from search.results.loading import read_sweep
 from search.results.notes import saw_held_out
-from search.run import tables
+from search.run import manifest, tables
 from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text, value_in
 from search.study.plan import StudyPlan
@@ -129,7 +129,7 @@ def _read(run: str, objectives: Sequence[str], asked: WarmStart) -> pd.DataFrame
             f"search.warm_start: {run} maximized {' and '.join(theirs)}, and this sweep maximizes "
             f"{' and '.join(ours)}; name a run with the same search.objective"
         )
-    shaped = saw_held_out(sweep.search)
+    shaped = [*saw_held_out(sweep.search), *manifest.weights_origin(folder)[0]]
     if shaped and asked.held_out == "same":
         raise SteppeError(
             f"search.warm_start: the settings of {run} were shaped by labels of its held-out "

@@ -51,7 +51,7 @@ def page(run: ReportedRun) -> str:
         run=run,
         ended=len(run.trials),
         main_method=run.method,
-        saw_held_out=saw_held_out(run.sweep.search),
+        saw_held_out=[*saw_held_out(run.sweep.search), *run.loaded.weights_saw],
         answers=answers(tables, run.main),
         settings=settings(run.winners, run.trials),
         methods=methods,

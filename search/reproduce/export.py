@@ -21,12 +21,14 @@ from datasets.views import as_stored
 from models import exported
 from models.exported import Exported, Images
 from search.checks.open_datasets import open_dataset
+from search.driver.weights_origin import origin
 from search.errors import SteppeError
 from search.reproduce import predictions
 from search.reproduce.differences import changes, compare
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.rerun import repeat
 from search.results.loading import DEFAULT_METHOD, main_method
+from search.results.notes import saw_held_out
 from search.results.selection import rule_of, select
 from search.run import manifest
 from search.run.checkpoints import read_weights
@@ -86,7 +88,7 @@ def export(
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=place.parent) as aside:
-            same = _write(Path(aside), chosen, dataset, state, predicted)
+            same = _write(Path(aside), ended.folder, chosen, dataset, state, predicted)
             _move(Path(aside), place)
     except OSError as error:
         raise SteppeError(
@@ -162,6 +164,7 @@ def _kept(chosen: Selected) -> bool:
 
 def _write(
     folder: Path,
+    run_folder: RunFolder,
     chosen: Selected,
     dataset: DomainDataset,
     state: Mapping[str, Tensor],
@@ -193,7 +196,7 @@ def _write(
         dataset.classes,
         images,
         state,
-        about=_about(chosen, dataset),
+        about=_about(run_folder, chosen, dataset),
     )
     model = exported.load_exported(folder).to(device)
     if run.channels_last:
@@ -235,11 +238,13 @@ def _device(name: str) -> torch.device:
         return torch.device("cpu")
 
 
-def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
+def _about(folder: RunFolder, chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
     """Where the model comes from, for its card."""
     trial = chosen.trial
     study = trial.spec.study
     numbers = ("domain", "role", "split", "accuracy", "loss", "count")
+    began_with, known = manifest.weights_origin(folder)
+    before = origin(trial.spec.run.model, trial.spec.run.weights)
     return {
         "trained": {
             "trial": trial.name,
@@ -250,7 +255,10 @@ def _about(chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:
             "step": chosen.step,
             "weights": chosen.weights,
             "hyperparameters": dict(trial.spec.values),
+            "shaped": [*saw_held_out(trial.plan.search), *began_with],
         },
+        "earlier": [dict(each) for each in before.trained],
+        "earlier_known": before.known and known,
         "scores": [{name: row[name] for name in numbers} for row in chosen.rows],
         "versions": manifest.versions(),
     }

@@ -29,6 +29,12 @@ def about_methods(methods: Sequence[str]) -> tuple[str, ...]:
         notes.append(
             f"{' and '.join(peeking)} {looks} at the held-out domain: an upper bound, no result"
         )
+    once = [method for method in methods if method.endswith(PER_DATASET)]
+    if once:
+        notes.append(
+            f"{' and '.join(once)}: the setting of all studies was chosen with validation in each, "
+            "so also where a domain that another holds out was trained and validated on"
+        )
     if len(methods) > 1 and any(method.endswith(PER_DATASET) for method in methods):
         notes.append(
             f"{PER_DATASET.removeprefix('-')}: one setting for all held-out domains and seeds; "
@@ -70,7 +76,13 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
     other or to earlier runs. `trials`: those of the run.
     """
     search = run.sweep.search
-    notes = [f"not the honest protocol, {why}" for why in saw_held_out(search)]
+    shaped = [*saw_held_out(search), *run.weights_saw]
+    notes = [f"not the honest protocol, {why}" for why in shaped]
+    if not run.weights_known:
+        notes.append(
+            f"what {run.sweep.model.weights} was trained on is not known here; if a held-out "
+            "domain was among it, these numbers are no results"
+        )
     if search.warm_start is not None:
         earlier = ", ".join(search.warm_start.runs)
         notes.append(f"began with settings of {earlier}, whose cost is not counted here")

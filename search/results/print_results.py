@@ -122,4 +122,5 @@ def _run_of(found: results.Results, sweep: str) -> LoadedRun:
 
 def _not_honest(run: LoadedRun) -> list[str]:
     """The notes of a table over the run if its search saw held-out domains."""
-    return [f"not the honest protocol, {why}" for why in saw_held_out(run.sweep.search)]
+    shaped = [*saw_held_out(run.sweep.search), *run.weights_saw]
+    return [f"not the honest protocol, {why}" for why in shaped]

@@ -49,12 +49,15 @@ def record(
     datasets: Sequence[DomainDataset],
     saw_held_out: Sequence[str] = (),
     taken: Taken | None = None,
+    weights_saw: Sequence[str] = (),
+    weights_known: bool = True,
 ) -> None:
     """Writes the manifest; on a resume, adds a session to it.
 
     saw_held_out: why settings of the run were shaped by labels of its held-out domains. taken: what
-    its model takes from a file of weights. Raises SteppeError if the manifest is damaged, or if the
-    run was made with other data or weights under the same name.
+    its model takes from a file of weights. weights_saw: why that file saw a held-out domain.
+    weights_known: whether all that it was trained on is known. Raises SteppeError if the manifest
+    is damaged, or if the run was made with other data or weights under the same name.
     """
     weights = None if taken is None else _weights(taken)
     try:
@@ -75,10 +78,15 @@ def record(
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
     rules = {key: before[key] for key in (STUDY_NAMES, SEARCH_RULES) if key in before}
     manifest = {**rules, "datasets": known, "sessions": sessions}
-    if saw_held_out:
-        manifest["saw_held_out"] = list(saw_held_out)
     if weights is not None:
-        manifest["weights"] = weights
+        # As it was found at the launch: the files that say it may have gone since.
+        first = {"saw_held_out": list(weights_saw), "origin_known": weights_known}
+        manifest["weights"] = weights | {
+            key: (weights_before or first).get(key, value) for key, value in first.items()
+        }
+        weights_saw = manifest["weights"]["saw_held_out"]
+    if saw_held_out or weights_saw:
+        manifest["saw_held_out"] = [*saw_held_out, *weights_saw]
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())
 
 
@@ -132,6 +140,17 @@ def weights_digest(folder: RunFolder) -> str | None:
     """The sha256 of the weights file that the run was made with; None without one."""
     weights = (_read(folder) or {}).get("weights")
     return None if weights is None else str(weights["sha256"])
+
+
+def weights_origin(folder: RunFolder) -> tuple[list[str], bool]:
+    """Why the run's file of weights saw a held-out domain, and whether its origin is known.
+
+    Empty and True without a file.
+    """
+    weights = (_read(folder) or {}).get("weights")
+    if weights is None:
+        return [], True
+    return list(weights.get("saw_held_out", [])), bool(weights.get("origin_known", False))
 
 
 def packages(folder: RunFolder) -> dict[str, str]:

@@ -47,7 +47,9 @@ class SharedFolds:
                 row["domain"],
                 "left_out",
                 "in",
-                *(row[name] for name in ("accuracy", "loss", "count")),
+                row["accuracy"],
+                row["loss"],
+                row["count"],
                 ece=row.get("ece"),  # earlier commits did not measure it
             )
             known = evaluations.get(row["step"])

@@ -154,7 +154,8 @@ class Search(Section):
     )
     allow_oracle: bool = Field(
         default=False,
-        description="Whether the objective may see the held-out domain; every table then says so.",
+        description="Whether the objective or the initial weights may have seen the held-out "
+        "domain; every table then says so.",
     )
     compare_at: Literal["steps", "passes"] = Field(
         default="steps",

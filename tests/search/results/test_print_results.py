@@ -128,7 +128,7 @@ def test_the_comparison_has_differences_and_ranks(run):
 def test_importance_is_printed_for_every_algorithm(run):
     text = printed("importance", run)
     assert "written, PACS, resnet50, SAGM" in text
-    assert "from 24 trials of 6 studies" in text
+    assert "from 24 completed trials of 6 studies" in text
     assert {row["algorithm"] for row in rows(printed("importance", run, "--format", "csv"))} == {
         "ERM",
         "SAM",
