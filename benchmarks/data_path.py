@@ -43,7 +43,8 @@ from datasets.views import Block, Job, View
 DOMAIN, CLASSES = "photographs", ("china", "flower")
 BATCH = 32
 CASES = {"227": (227, 227), "500x375": (500, 375)}  # width and height of the JPEGs
-SIZES = {"227": (224, 227), "500x375": (224,)}  # sides of the stored images
+# Sides of the squares, and of what crops are cut from (0: the squares).
+STORED = {"224": (224, 0), "224-512": (224, 512)}
 
 NORMALISED = (transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.deviation))
 TRAINING = transforms.Compose(
@@ -71,7 +72,7 @@ class Row:
     """
 
     jpegs: str
-    stored: int | None
+    stored: str | None
     name: str
     milliseconds: float
     to_loader: float
@@ -84,7 +85,7 @@ class Built:
     """A cache: CPU milliseconds and bytes per image."""
 
     jpegs: str
-    stored: int
+    stored: str
     milliseconds: float
     bytes: float
 
@@ -182,10 +183,10 @@ def measure(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[f
     return {name: values[1:] for name, values in taken.items()}
 
 
-def load(root: Path, size: int) -> tuple[Domain, float]:
+def load(root: Path, size: int, originals: int) -> tuple[Domain, float]:
     """The images as stored, and the CPU seconds that it took to decode and store them."""
     began = process_time()
-    dataset = datasets.load("ImageFolders", root, size=size)
+    dataset = datasets.load("ImageFolders", root, size=size, originals=originals)
     return dataset.domains[0], process_time() - began
 
 
@@ -196,9 +197,10 @@ def compare(
     root = write_jpegs(folder / case, CASES[case], images)
     jpegs = root / DOMAIN
     stored, built = {}, []
-    for size in SIZES[case]:
-        stored[size], seconds = load(root, size)
-        pixels = stored[size].images.nbytes / images
+    for size, sides in STORED.items():
+        stored[size], seconds = load(root, *sides)
+        kept = stored[size].originals
+        pixels = (stored[size].images.nbytes + (0 if kept is None else kept.pixels.nbytes)) / images
         built.append(Built(case, size, 1000 * seconds / images, pixels))
     train: dict[str, Contestant] = {
         "loader": incumbent(jpegs, TRAINING, 1, batches),
@@ -213,7 +215,7 @@ def compare(
         exact, device, none = (view(name, IMAGENET) for name in ("exact", "device", "none"))
         train[f"exact {size}"] = ours(domain, exact, batches)
         train[f"device, host work {size}"] = ours(domain, on_host_only(device), 10 * batches)
-        if size == IMAGENET.size:
+        if size == "224":
             train[f"floor: gather, normalise {size}"] = ours(domain, none, batches)
         test[f"evaluation {size}"] = ours(domain, none, batches)
         found = pixel_differences.to_jpegs(root, domain)
@@ -234,11 +236,11 @@ def _rows(
     rows = []
     for name, values in taken.items():
         words, _, size = name.rpartition(" ")
-        ours = size.isdigit()
+        ours = size in STORED
         rows.append(
             Row(
                 case,
-                int(size) if ours else None,
+                size if ours else None,
                 words if ours else f"{of}: {name}",
                 statistics.median(values),
                 ratio(taken["loader"], values),
@@ -262,7 +264,7 @@ def table(rows: list[Row], built: list[Built]) -> str:
         lines.append(
             (
                 row.jpegs,
-                str(row.stored or ""),
+                row.stored or "",
                 row.name,
                 f"{row.milliseconds:.3f}",
                 f"{row.to_loader:.1f}",

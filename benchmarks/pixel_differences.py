@@ -36,8 +36,7 @@ def to_jpegs(root: Path, domain: Domain) -> Differences:
     files = sorted(root.rglob("*.jpg"))[:MOST]
     jpegs = [Image.open(file).convert("RGB") for file in files]
     blocks = [Block(domain, np.arange(len(files)))]
-    _, height, width, _ = domain.images.shape
-    draws = draw(0, 0, blocks[0].sizes, width, height)
+    draws = draw(0, 0, blocks[0].sizes, blocks[0].sizes)
     words = units(0, AUGMENTATION, 0, len(files) * (UNITS + 10)).reshape(len(files), -1)
     crops = random_crops(words[:, :UNITS], blocks[0].sizes)
     trained = [transformed(jpegs[k], draws, k, crops[k]) for k in range(len(jpegs))]

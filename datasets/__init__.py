@@ -55,6 +55,8 @@ def load(
     allow: Iterable[str] = (),
     recheck: bool = True,
     progress: Progress | None = None,
+    *,
+    originals: int = 0,
 ) -> DomainDataset:
     """The dataset, read from the folder `root`; a bundled dataset needs no root and ignores it.
 
@@ -68,13 +70,15 @@ def load(
     recheck: compare each file's size and time with what the cache was built from; False
     looks at the folders' times only, and is for workers whose driver has done it.
     progress: called with (images done, images in all) while a cache is built.
+    originals: 0, or the shorter side in pixels of the images that are kept beside the squares, for
+    training crops: larger ones are reduced to it, others are kept as they are.
 
     Raises ValueError: no dataset has this name, a size that it cannot have, or an unknown kind.
     Raises FileNotFoundError: the dataset is not in `root`.
     Raises DatasetError: (a ValueError) what is there is not as it should be, or no cache can be
     made.
     """
-    return _entry(name).load(_path(root), _reading(name, size, allow, recheck, progress))
+    return _entry(name).load(_path(root), _reading(name, size, allow, recheck, progress, originals))
 
 
 def prepare(
@@ -83,24 +87,36 @@ def prepare(
     size: int | None = None,
     allow: Iterable[str] = (),
     progress: Progress | None = None,
+    *,
+    originals: int = 0,
 ) -> Path | None:
     """The folder of the dataset's cache, built if need be; None if it has none.
 
     Arguments and errors as of `load`; but of images that cannot be read only `load` tells.
     """
     cache = _entry(name).cache
-    reading = _reading(name, size, allow, True, progress)
+    reading = _reading(name, size, allow, True, progress, originals)
     return None if cache is None else cache(_path(root), reading)
 
 
 def _reading(
-    name: str, size: int | None, allow: Iterable[str], recheck: bool, progress: Progress | None
+    name: str,
+    size: int | None,
+    allow: Iterable[str],
+    recheck: bool,
+    progress: Progress | None,
+    originals: int,
 ) -> Reading:
+    if originals < 0 or (originals and not _entry(name).resizes):
+        raise ValueError(
+            f"dataset.originals of {name} is {originals}, but must be "
+            f"{'at least 0' if _entry(name).resizes else 'left out: it has no files of images'}"
+        )
     if size is not None and not _entry(name).resizes:
         raise ValueError(f"the images of {name} have one size: leave dataset.size out")
     if size is not None and size < 1:
         raise ValueError(f"dataset.size must be at least 1, but got {size}")
-    return Reading(size, check_kinds(allow), recheck, progress)
+    return Reading(size, check_kinds(allow), recheck, progress, originals)
 
 
 def _path(root: str | Path | None) -> Path | None:

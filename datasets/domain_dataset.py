@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,24 @@ class DatasetError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class Originals:
+    """Images of different sizes, from which training crops are cut.
+
+    pixels: uint8 [bytes], image after image, each [h, w, 3]; may be a memory map.
+    sizes: int64 [n, 2], width and height of each image.
+    """
+
+    pixels: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where in `pixels` each image begins, int64 [n]."""
+        ends = np.cumsum(3 * self.sizes.prod(axis=1), dtype=np.int64)
+        return np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(self.sizes)]
+
+
+@dataclass(frozen=True, eq=False)
 class Domain:
     """One data source.
 
@@ -26,6 +45,7 @@ class Domain:
     labels: int64 [n].
     sizes: int64 [n, 2], width and height in pixels of each image before it was brought to
     W x H; None where nothing was. Training crops keep the original proportions.
+    originals: the same images, from which training crops are cut; None: they are cut from `images`.
 
     Raises ValueError: an array has another type or shape, their lengths differ, or the images do
     not lie row after row in memory (a batch of a transposed view would copy the view).
@@ -35,6 +55,7 @@ class Domain:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     sizes: NDArray[np.int64] | None = None
+    originals: Originals | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -56,6 +77,15 @@ class Domain:
             raise ValueError(
                 f"sizes of domain {self.name!r} must be int64 [{len(self.images)}, 2], width "
                 f"and height of each image, but got {sizes.dtype} {list(sizes.shape)}"
+            )
+        kept = self.originals
+        if kept is not None and (
+            kept.sizes.shape != (len(self.images), 2)
+            or kept.pixels.shape != (3 * int(kept.sizes.prod(axis=1).sum()),)
+        ):
+            raise ValueError(
+                f"originals of domain {self.name!r} must be {len(self.images)} images, but there "
+                f"are {len(kept.sizes)} sizes and {list(kept.pixels.shape)} bytes"
             )
 
     def __len__(self) -> int:
@@ -127,8 +157,9 @@ def fingerprint(
     classes: Sequence[str],
     domains: Sequence[Domain],
     pixels: Sequence[Iterable[bytes]] | None = None,
+    originals: Sequence[Iterable[bytes]] | None = None,
 ) -> str:
-    """sha256 (hex) over class names, domain names, pixels, labels and original sizes.
+    """sha256 (hex) over class names, domain names, pixels, labels, original sizes and originals.
 
     Two runs are comparable only if they saw the same images in the same order, whatever the
     files they came from. Shapes are hashed too, so no two datasets share one stream of bytes.
@@ -136,6 +167,7 @@ def fingerprint(
     classes: class names.
     domains: every pixel of them is read, unless `pixels` is given.
     pixels: for each domain the sha256 of each image's pixels, where they are known.
+    originals: the same of the originals, if the domains have them.
     """
     digest = hashlib.sha256(repr(tuple(classes)).encode())
     for i, domain in enumerate(domains):
@@ -148,4 +180,8 @@ def fingerprint(
         digest.update(domain.labels.astype("<i8").tobytes())
         if domain.sizes is not None:
             digest.update(domain.sizes.astype("<i8").tobytes())
+        if originals is not None:
+            digest.update(b"originals")
+            for image in originals[i]:
+                digest.update(image)
     return digest.hexdigest()

@@ -37,12 +37,15 @@ class Reading:
     recheck: whether each file's size and time are compared with what the cache was built
     from. A worker, whose driver has done that, looks only at the folders' times.
     progress: is told how far the building of a cache is.
+    originals: shorter side in pixels to which the images that training crops are cut from are
+    reduced if theirs is longer; 0: crops are cut from the squares.
     """
 
     size: int | None = None
     allow: frozenset[str] = frozenset()
     recheck: bool = True
     progress: Progress | None = None
+    originals: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Entry:
     cache: the folder of its decoded images, built if need be; None: it needs no cache.
     look: the description of what is in a root; None: the same for every root.
     needs_root: whether there is nothing to load without a root.
-    resizes: whether `Reading.size` means something.
+    resizes: whether `Reading.size` and `Reading.originals` mean something.
     """
 
     description: Description

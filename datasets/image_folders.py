@@ -25,6 +25,7 @@ from datasets.spelling import is_utf8, shown
 log = logging.getLogger("steppe")
 
 DEFAULT_SIZE = 224
+DEFAULT_ORIGINALS = 512
 # To be raised when the same files give another cache. 2: deep grey is scaled, not clipped.
 FORMAT = 2
 MOST_NAMED = 5
@@ -157,7 +158,7 @@ class ImageFolders:
         """The cache's folder, and notes on the files if they were looked at again."""
         folder = self.locate(root)
         size = reading.size or DEFAULT_SIZE
-        homes = self._homes(folder, size)
+        homes = self._homes(folder, size, reading.originals)
         domains = self._domains(folder)
         known = [version for version in _versions(homes) if version.name.startswith(f"{FORMAT}-")]
         if not reading.recheck:
@@ -182,19 +183,28 @@ class ImageFolders:
         version = versions.build(
             versions.writable(homes),
             key,
-            lambda partial: fill(partial, tree, self.name, size, reading.progress, published),
+            lambda partial: fill(
+                partial,
+                tree,
+                self.name,
+                size,
+                reading.progress,
+                published,
+                originals=reading.originals,
+            ),
         )
         return version, notes
 
     def _domains(self, folder: Path) -> tuple[str, ...]:
         return found_domains(folder) if self.benchmark is None else self.benchmark.domains
 
-    def _homes(self, folder: Path, size: int) -> tuple[Path, ...]:
+    def _homes(self, folder: Path, size: int, originals: int) -> tuple[Path, ...]:
         # Never among a benchmark's domains, where other tools take every folder for one.
         beside = folder if self.benchmark is None else folder.parent
         same = self.benchmark is not None and folder.name == self.benchmark.folder
         name = self.name if same else f"{self.name}-{contents.file_stem(folder.name)}"
-        return versions.homes(beside, folder, f"{name}-{size}")
+        made = f"{size}-{originals}" if originals else str(size)
+        return versions.homes(beside, folder, f"{name}-{made}")
 
     def _notes(self, tree: ImageTree) -> tuple[str, ...]:
         notes = []

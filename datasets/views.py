@@ -29,7 +29,34 @@ class Block:
         """Original width and height of each sample, int64 [n, 2]."""
         if self.domain.sizes is not None:
             return self.domain.sizes[self.rows]
-        return np.tile(self.domain.images.shape[2:0:-1], (len(self), 1))
+        return self.squares().sizes
+
+    def squares(self) -> Pictures:
+        """The images that are all of one size."""
+        images = self.domain.images
+        _, height, width, channels = images.shape
+        starts = self.rows * (height * width * channels)
+        return Pictures(images.reshape(-1), starts, np.tile([width, height], (len(self), 1)))
+
+    def crop_sources(self) -> Pictures:
+        """The images that training crops are cut from."""
+        kept = self.domain.originals
+        if kept is None:
+            return self.squares()
+        return Pictures(kept.pixels, kept.starts[self.rows], kept.sizes[self.rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images of any sizes in one piece of memory.
+
+    pixels: uint8 [bytes]. starts: int64 [n], where in it each image begins. sizes: int64 [n, 2],
+    width and height of each.
+    """
+
+    pixels: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,13 +47,13 @@ def middle_crops(sizes: Integers) -> Integers:
     return np.stack([left, top, crop_width, crop_height], axis=1)
 
 
-def to_stored(crops: Integers, sizes: Integers, width: int, height: int) -> Integers:
-    """The same crops of images that were brought from `sizes` to width x height; a pixel or more.
+def to_stored(crops: Integers, sizes: Integers, stored: Integers) -> Integers:
+    """The same crops of images that were brought from `sizes` to `stored`; a pixel or more.
 
-    Edges are rounded to whole pixels.
+    Edges are rounded to whole pixels. stored: width and height of each image [N, 2], or of all [2].
     """
-    scale = np.array([width, height]) / sizes
+    scale = stored / sizes
     begin = np.rint(crops[:, :2] * scale).astype(np.int64)
-    begin = np.minimum(begin, np.array([width, height]) - 1)
+    begin = np.minimum(begin, stored - 1)
     end = np.rint((crops[:, :2] + crops[:, 2:]) * scale).astype(np.int64)
     return np.concatenate([begin, np.maximum(end - begin, 1)], axis=1)

@@ -52,19 +52,19 @@ class Draws:
         )
 
 
-def draw(seed: int, step: int, sizes: NDArray[np.int64], width: int, height: int) -> Draws:
+def draw(seed: int, step: int, sizes: NDArray[np.int64], stored: NDArray[np.int64]) -> Draws:
     """The draws of a step, the same whenever they are asked for.
 
     seed, step: see `datasets.randomness`.
     sizes: int64 [N, 2], original width and height of each sample: crops keep proportions.
-    width, height: of the stored images.
+    stored: int64 [N, 2], or [2] for all, width and height of the images that crops are cut from.
     """
     u = units(seed, AUGMENTATION, step, len(sizes) * (UNITS + 10)).reshape(len(sizes), -1)
     crop, order, factor = u[:, :UNITS], u[:, UNITS : UNITS + 4], u[:, UNITS + 4 : UNITS + 8]
     factors = 1 + JITTER * (2 * factor - 1)
     factors[:, HUE] -= 1
     return Draws(
-        boxes=to_stored(random_crops(crop, sizes), sizes, width, height),
+        boxes=to_stored(random_crops(crop, sizes), sizes, stored),
         flips=u[:, -2] < 0.5,
         orders=order.argsort(axis=1),
         factors=factors,
@@ -73,7 +73,7 @@ def draw(seed: int, step: int, sizes: NDArray[np.int64], width: int, height: int
 
 
 def nothing(count: int, width: int, height: int) -> Draws:
-    """Whole images as they are, as for evaluation."""
+    """Whole images of width x height, as they are, as for evaluation."""
     return Draws(
         boxes=np.tile([0, 0, width, height], (count, 1)),
         flips=np.zeros(count, np.bool_),

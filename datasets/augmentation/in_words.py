@@ -26,8 +26,20 @@ def in_words(dataset: DomainDataset, augmentation: str, format: InputFormat | No
     stored = f"{channels} x {height} x {width}"
     if dataset.domains[0].sizes is None:
         return f"{stored}, shown as stored: no augmentation, values / 255, not normalised"
-    changes = "none" if augmentation == "none" else AUGMENTED
+    changes = "none" if augmentation == "none" else f"{AUGMENTED}{_cut_from(dataset)}"
     return f"{stored}; augmentation: {changes}; normalisation: {_normalisation(format)}"
+
+
+def _cut_from(dataset: DomainDataset) -> str:
+    kept = [domain.originals for domain in dataset.domains]
+    if any(one is None for one in kept):
+        return f", cut from images already resized to {dataset.image_shape[1]} pixels"
+    whole = all(
+        np.array_equal(domain.sizes, one.sizes)
+        for domain, one in zip(dataset.domains, kept, strict=True)
+        if one is not None and domain.sizes is not None
+    )
+    return ", cut from the originals" + ("" if whole else ", of which larger ones are reduced")
 
 
 def _normalisation(format: InputFormat | None) -> str:

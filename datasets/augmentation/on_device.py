@@ -7,16 +7,19 @@ value there: shapes depend on the number of samples alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.augmentation.draws import CONTRAST, HUE, SATURATION, Draws, draw
 from datasets.augmentation.on_host import coloured_shape
 from datasets.input_format import InputFormat
-from datasets.views import Block, Job, gather, host_buffer
+from datasets.views import Block, Gathering, Job, Pictures, gather, host_buffer
 
 
 class OnDevice:
@@ -33,9 +36,16 @@ class OnDevice:
     def __call__(self, blocks: Sequence[Block], seed: int, step: int, device: torch.device) -> Job:
         """The augmented images of the blocks, float32 [N, 3, size, size]."""
         height, width = coloured_shape(blocks)
-        gathering = gather(blocks, device)
         sizes = np.concatenate([block.sizes for block in blocks])
-        packed = pack(draw(seed, step, sizes, width, height), device)
+        if any(block.domain.originals is not None for block in blocks):
+            pictures = [block.crop_sources() for block in blocks]
+            draws = draw(seed, step, sizes, np.concatenate([one.sizes for one in pictures]))
+            gathering = gather_crops(pictures, draws.boxes, device)
+            # The crops alone are moved, each to the corner.
+            packed = pack(replace(draws, boxes=draws.boxes * np.array([0, 0, 1, 1])), device)
+        else:
+            gathering = gather(blocks, device)
+            packed = pack(draw(seed, step, sizes, np.array([width, height])), device)
 
         def finish() -> Tensor:
             x = augment(
@@ -46,6 +56,29 @@ class OnDevice:
             return self._format.normalise(x)
 
         return Job(gathering.tasks, finish)
+
+
+def gather_crops(
+    pictures: Sequence[Pictures], boxes: NDArray[np.int64], device: torch.device
+) -> Gathering:
+    """The crops alone, each in the upper left corner of a frame that takes the largest."""
+    width, height = boxes[:, 2:].max(axis=0).tolist()
+    pixels = host_buffer((len(boxes), height, width, 3), torch.uint8, device)
+    out, tasks, first = pixels.numpy(), list[Callable[[], None]](), 0
+    for one in pictures:
+        part = slice(first, first + len(one.starts))
+        tasks.append(partial(_crop, one, boxes[part], out[part]))
+        first = part.stop
+    return Gathering(pixels, tasks)
+
+
+def _crop(pictures: Pictures, boxes: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    pixels = pictures.pixels.view(np.ndarray)
+    places = zip(pictures.starts.tolist(), pictures.sizes.tolist(), boxes.tolist(), strict=True)
+    for target, (start, (wide, high), (left, top, width, height)) in zip(out, places, strict=True):
+        image = pixels[start : start + 3 * wide * high].reshape(high, 3 * wide)
+        lines = target.reshape(len(target), -1)[:height, : 3 * width]
+        lines[:] = image[top : top + height, 3 * left : 3 * (left + width)]
 
 
 # Hue is turned once; up to three blends come before it and up to three after. Where a sample has

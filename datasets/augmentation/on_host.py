@@ -13,7 +13,7 @@ from torch import Tensor
 from datasets.augmentation.buffers import Buffers
 from datasets.augmentation.draws import Draws, draw, nothing
 from datasets.input_format import InputFormat
-from datasets.views import Block, Job, host_buffer
+from datasets.views import Block, Job, Pictures, host_buffer
 
 PIECE = 16  # samples that one task renders
 
@@ -53,19 +53,19 @@ class OnHost:
         )
         out, table = pixels.numpy(), self._normalised if on_cpu else self._same
         if self._augmented:
+            pictures = [block.crop_sources() for block in blocks]
             sizes = np.concatenate([block.sizes for block in blocks])
-            draws = draw(seed, step, sizes, width, height)
+            draws = draw(seed, step, sizes, np.concatenate([one.sizes for one in pictures]))
         else:
+            pictures = [block.squares() for block in blocks]
             draws = nothing(count, width, height)
         tasks: list[Callable[[], None]] = []
         first = 0
-        for block in blocks:
+        for block, of_block in zip(blocks, pictures, strict=True):
             for start in range(0, len(block), PIECE):
-                rows = block.rows[start : start + PIECE]
-                part = slice(first + start, first + start + len(rows))
-                tasks.append(
-                    partial(self._fill, block.domain.images, rows, draws[part], table, out[part])
-                )
+                piece = slice(start, min(start + PIECE, len(block)))
+                part = slice(first + start, first + piece.stop)
+                tasks.append(partial(self._fill, of_block, piece, draws[part], table, out[part]))
             first += len(block)
 
         def finish() -> Tensor:
@@ -76,18 +76,19 @@ class OnHost:
 
     def _fill(
         self,
-        images: NDArray[np.uint8],
-        rows: NDArray[np.int64],
+        pictures: Pictures,
+        piece: slice,
         draws: Draws,
         table: NDArray[np.float32] | NDArray[np.uint8],
         out: NDArray[np.float32] | NDArray[np.uint8],
     ) -> None:
         # A view of its own, read-only: memory maps and arrays then share one compiled function.
-        images = images.view(np.ndarray)
-        images.flags.writeable = False
+        pixels = pictures.pixels.view(np.ndarray)
+        pixels.flags.writeable = False
         self._render(
-            images,
-            rows,
+            pixels,
+            pictures.starts[piece],
+            pictures.sizes[piece],
             draws.boxes,
             draws.flips,
             draws.orders,

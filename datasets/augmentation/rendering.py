@@ -26,8 +26,9 @@ HALF = i32(1 << (BITS - 1))
 
 @compiled
 def render(  # noqa: C901, PLR0913, PLR0917 - numba compiles plain loops over plain arrays
-    images: NDArray[np.uint8],
-    rows: NDArray[np.int64],
+    pixels: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
     boxes: NDArray[np.int64],
     flips: NDArray[np.bool_],
     orders: NDArray[np.int64],
@@ -36,16 +37,19 @@ def render(  # noqa: C901, PLR0913, PLR0917 - numba compiles plain loops over pl
     table: NDArray[Any],
     out: NDArray[Any],
 ) -> None:
-    """Images [n, H, W, 3], those of `rows` [N], into out [N, size, size, 3].
+    """Images of any sizes into out [N, size, size, 3].
 
+    pixels: bytes that hold the images. starts [N]: where in them each image begins. sizes [N, 2]:
+    its width and height.
     boxes, flips, orders, factors and grays are those of `datasets.augmentation.draws.Draws`;
     table [3, 256] says for each channel what its 8-bit values become in `out`.
     """
     size = out.shape[1]
     planes = np.empty((3, size, size), np.uint8)
     flat = planes.reshape(3, -1)
-    for n in range(len(rows)):
-        image = images[rows[n]]
+    for n in range(len(starts)):
+        begin, wide, high = starts[n], sizes[n, 0], sizes[n, 1]
+        image = pixels[begin : begin + 3 * wide * high].reshape(high, wide, 3)
         left, top, width, height = boxes[n]
         plain = width == size and height == size and not flips[n] and not grays[n]
         if plain and orders.shape[1] == 0:

@@ -4,6 +4,8 @@ facts.json              classes, domains, fingerprint, findings: see `Facts`
 DOMAIN.images.npy       uint8 [n, H, W, C]
 DOMAIN.labels.npy       int64 [n]
 DOMAIN.sizes.npy        int64 [n, 2], original width and height; only if images were resized
+DOMAIN.originals.bin    uint8, the images that training crops are cut from, [h, w, 3] each, one
+                        after another; only if the cache was asked for them
 DOMAIN.files.jsonl      the index, a line per file: see `datasets.cache.decode.Row`
 
 DOMAIN is the domain's name; where that is very long, its beginning and a hash.
@@ -23,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.cache.decode import Row
-from datasets.domain_dataset import DatasetError, Domain, DomainDataset
+from datasets.cache.originals import kept_sizes
+from datasets.domain_dataset import DatasetError, Domain, DomainDataset, Originals
 from datasets.findings import Finding, accepted, refuse
 
 FACTS = "facts.json"
@@ -42,6 +45,7 @@ class Facts:
     or not.
     folders: time (ns) of each folder of the source.
     notes: what was done to the images beyond the usual, a sentence each.
+    originals: shorter side that larger originals were reduced to; 0: none are kept.
     """
 
     dataset: str
@@ -52,11 +56,17 @@ class Facts:
     findings: tuple[Finding, ...]
     folders: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    originals: int = 0
 
 
 def images_file(folder: Path, domain: str) -> Path:
     """The decoded images of a domain."""
     return folder / f"{file_stem(domain)}.images.npy"
+
+
+def originals_file(folder: Path, domain: str) -> Path:
+    """The images of a domain that training crops are cut from."""
+    return folder / f"{file_stem(domain)}.originals.bin"
 
 
 def index_file(folder: Path, domain: str) -> Path:
@@ -100,6 +110,7 @@ def read_facts(folder: Path) -> Facts:
             findings=tuple(Finding(*finding) for finding in raw["findings"]),
             folders=raw["folders"],
             notes=tuple(raw.get("notes", ())),
+            originals=raw.get("originals", 0),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
@@ -112,18 +123,28 @@ def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
     """
     facts = read_facts(folder)
     refuse(facts.findings, allow, facts.dataset, Path(facts.root))
-    domains = tuple(read_domain(folder, name) for name in facts.domains)
+    domains = tuple(read_domain(folder, name, facts.originals) for name in facts.domains)
     notes = facts.notes + accepted(facts.findings)
     return DomainDataset(facts.dataset, domains, facts.classes, facts.fingerprint, notes)
 
 
-def read_domain(folder: Path, name: str) -> Domain:
-    """Raises DatasetError if a file is missing or shorter than it says."""
+def read_domain(folder: Path, name: str, originals: int = 0) -> Domain:
+    """A domain of a version whose larger originals were reduced to a shorter side of `originals`.
+
+    Raises DatasetError if a file is missing or shorter than it says.
+    """
     try:
         images = np.load(images_file(folder, name), mmap_mode="r")
         labels = np.load(folder / f"{file_stem(name)}.labels.npy")
         sizes = folder / f"{file_stem(name)}.sizes.npy"
-        domain = Domain(name, images, labels, np.load(sizes) if sizes.exists() else None)
+        own = np.load(sizes) if sizes.exists() else None
+        kept = None
+        if originals and own is not None:
+            path = originals_file(folder, name)
+            empty = not path.stat().st_size  # which cannot be mapped
+            pixels = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "r")
+            kept = Originals(pixels, kept_sizes(own, originals))
+        domain = Domain(name, images, labels, own, kept)
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from error
     for array in (domain.labels, domain.sizes):

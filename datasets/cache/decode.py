@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from datasets import image_tree
+from datasets.cache.originals import REDUCED_BY, kept_size
 from datasets.domain_dataset import DatasetError
 
 FULL = 65535
@@ -105,6 +106,7 @@ class Row(NamedTuple):
     reason: why it is not whole.
     peak: the largest value, of 65,535, of a grey image deeper than 8 bits; -1 for others.
     frames: the number of images in the file, of which the first is used.
+    original: sha256 of the pixels that training crops are cut from (hex), if they are kept.
     """
 
     file: str
@@ -118,10 +120,15 @@ class Row(NamedTuple):
     reason: str
     peak: int = -1
     frames: int = 1
+    original: str = ""
 
 
-def decode(path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8]) -> Row:
-    """Writes an image into `out`, uint8 [S, S, 3], and says what was found.
+def decode(
+    path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8], originals: int = 0
+) -> tuple[Row, NDArray[np.uint8] | None]:
+    """Writes an image into `out`, uint8 [S, S, 3]; gives what was found, and its original.
+
+    originals: the shorter side that larger originals are reduced to; 0: none is kept.
 
     Like torchvision's pil_loader and Resize((S, S)): converted to RGB, not turned as EXIF asks,
     brought to S x S by Pillow's bilinear filter unless it has that size. Other than there, grey
@@ -132,28 +139,31 @@ def decode(path: Path, file: image_tree.ImageFile, out: NDArray[np.uint8]) -> Ro
     """
     try:
         if file.bytes < 0 and path.exists():
-            return Row(*file[:1], UNREADABLE, 0, 0, *file[1:], "", "", "no ordinary file")
+            return Row(*file[:1], UNREADABLE, 0, 0, *file[1:], "", "", "no ordinary file"), None
         data = path.read_bytes()
         modified = path.stat().st_mtime_ns
     except OSError as error:
-        return Row(*file[:1], UNREADABLE, 0, 0, *file[1:], "", "", error.strerror or str(error))
+        return Row(
+            *file[:1], UNREADABLE, 0, 0, *file[1:], "", "", error.strerror or str(error)
+        ), None
     if (len(data), modified) != (file.bytes, file.modified):
         raise DatasetError(f"{path} changed while the cache was built from it; run again")
     sha256 = hashlib.sha256(data).hexdigest()
     known = (file.bytes, file.modified, sha256)
     try:
-        width, height, peak, frames = _pixels(data, out)
+        width, height, peak, frames, original = _pixels(data, out, originals)
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        return Row(file.path, UNREADABLE, 0, 0, *known, "", _unidentified(data))
+        return Row(file.path, UNREADABLE, 0, 0, *known, "", _unidentified(data)), None
     except UnknownRangeError as error:
-        return Row(file.path, UNREADABLE, 0, 0, *known, "", str(error))
+        return Row(file.path, UNREADABLE, 0, 0, *known, "", str(error)), None
     except Exception as error:  # Pillow's readers raise all kinds on damaged files
         state = TRUNCATED if not ImageFile.LOAD_TRUNCATED_IMAGES else UNREADABLE
-        return Row(file.path, state, 0, 0, *known, "", str(error) or type(error).__name__)
+        return Row(file.path, state, 0, 0, *known, "", str(error) or type(error).__name__), None
     pixels = hashlib.sha256(out.data).hexdigest()
-    return Row(file.path, WHOLE, width, height, *known, pixels, "", peak, frames)
+    kept = "" if original is None else hashlib.sha256(original.data).hexdigest()
+    return Row(file.path, WHOLE, width, height, *known, pixels, "", peak, frames, kept), original
 
 
 @contextmanager
@@ -170,8 +180,10 @@ def tolerant() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _pixels(data: bytes, out: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Fills `out`, and returns the image's own width and height, its peak and its frames."""
+def _pixels(
+    data: bytes, out: NDArray[np.uint8], originals: int
+) -> tuple[int, int, int, int, NDArray[np.uint8] | None]:
+    """Fills `out`; returns the image's own width and height, its peak, frames and original."""
     size = (out.shape[1], out.shape[0])
     with Image.open(io.BytesIO(data)) as image:
         rgb, peak = to_rgb(image)
@@ -180,10 +192,14 @@ def _pixels(data: bytes, out: NDArray[np.uint8]) -> tuple[int, int, int, int]:
         if image.format in ("TIFF", "PNG", "WEBP", "GIF"):  # others hold previews beside the image
             with suppress(Exception):  # what comes after the first does not matter
                 frames = getattr(image, "n_frames", 1)
+    original = None
+    if originals:
+        kept = kept_size(*own, originals)
+        original = np.asarray(rgb if kept == own else rgb.resize(kept, REDUCED_BY))
     if own != size:
         rgb = rgb.resize(size, Image.Resampling.BILINEAR)
     out[:] = np.asarray(rgb)
-    return *own, peak, frames
+    return *own, peak, frames, original
 
 
 def _unidentified(data: bytes) -> str:

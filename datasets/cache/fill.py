@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from datasets.cache.contents import (
     Facts,
     images_file,
     index_file,
+    originals_file,
     read_domain,
     read_index,
     write_array,
@@ -32,7 +32,8 @@ from datasets.cache.contents import (
 )
 from datasets.cache.decode import TRUNCATED, UNREADABLE, Row, decode, tolerant
 from datasets.cache.inspection import Inspection
-from datasets.cache.versions import no_room
+from datasets.cache.originals import expected_bytes, kept_bytes
+from datasets.cache.versions import check_room
 from datasets.domain_dataset import fingerprint
 from datasets.entry import Progress
 from datasets.findings import Finding
@@ -40,6 +41,13 @@ from datasets.image_tree import DomainTree, ImageFile, ImageTree
 from datasets.spelling import shown
 
 BLOCK = 128  # images decoded, then written at once
+
+# A block of files, its pixels, and what is found in each.
+_Begun = tuple[
+    Sequence[ImageFile],
+    NDArray[np.uint8],
+    list[Future[tuple[Row, NDArray[np.uint8] | None]]],
+]
 
 
 def fill(
@@ -49,6 +57,8 @@ def fill(
     size: int,
     progress: Progress | None = None,
     published: bool = False,
+    *,
+    originals: int = 0,
 ) -> None:
     """Makes `folder` a whole version: all images of `tree` as uint8 [n, size, size, 3].
 
@@ -59,79 +69,102 @@ def fill(
     progress: is told how far it is.
     published: whether the images are a benchmark's as published, whose own duplicates are
     no finding but a note.
+    originals: also keeps the images that training crops are cut from, and reduces those whose
+    shorter side is longer; 0: keeps none.
 
     Raises DatasetError: the disk has too little room, or a file changed meanwhile.
     Raises OSError: the disk is full, with errno ENOSPC or EDQUOT.
     """
-    _check_room(folder, tree, size)
+    check_room(folder, tree.count * size**2 * 3 + expected_bytes(tree, originals))
     count = _Count(progress, tree.count)
     pool = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is a finding
             for domain in tree.domains:
-                _fill_domain(folder, tree.root / domain.name, domain, size, pool, count)
+                _fill_domain(
+                    folder, tree.root / domain.name, domain, (size, originals), pool, count
+                )
     finally:
         pool.shutdown(cancel_futures=True)
-    _finish(folder, tree, name, published)
+    _finish(folder, tree, name, published, originals)
 
 
 def _fill_domain(
     folder: Path,
     root: Path,
     domain: DomainTree,
-    size: int,
+    sides: tuple[int, int],
     pool: ThreadPoolExecutor,
     count: _Count,
 ) -> None:
+    size, side = sides
+    originals = originals_file(folder, domain.name)
+    originals.touch()
     images, index = images_file(folder, domain.name), index_file(folder, domain.name)
     if not images.exists() or images.stat().st_size < _offset(0, size):
         images.write_bytes(_header(len(domain.files), size))
-    done = _resumable(folder, domain, size, pool)
+    done = _resumable(folder, domain, size, side, pool)
     count(len(done))
     kept = sum(row.state != UNREADABLE for row in done)
     index.write_text("".join(_line(row) for row in done))
-    with images.open("r+b") as pixels, index.open("a") as lines:
+    with (
+        images.open("r+b") as pixels,
+        originals.open("r+b") as crops,
+        index.open("a") as lines,
+    ):
+        crops.truncate(sum(kept_bytes(row.width, row.height, side) for row in done))
+        crops.seek(0, os.SEEK_END)
         pixels.truncate(_offset(kept, size))
         pixels.seek(0, os.SEEK_END)
-        for rows, block in _decoded(root, domain.files[len(done) :], size, pool):
+        for rows, block, kept_originals in _decoded(root, domain.files[len(done) :], sides, pool):
             readable = [row.state != UNREADABLE for row in rows]
             _write(pixels, block if all(readable) else block[readable])
+            if kept_originals:
+                _write(crops, np.concatenate([one.reshape(-1) for one in kept_originals]))
             lines.write("".join(_line(row) for row in rows))
             lines.flush()
             kept += sum(readable)
             count(len(rows))
         pixels.seek(0)
         pixels.write(_header(kept, size))
-        for file in (pixels, lines):
+        for file in (pixels, crops, lines):
             file.flush()
             os.fsync(file.fileno())
+    if not side:
+        originals.unlink()
 
 
 def _decoded(
-    root: Path, files: Sequence[ImageFile], size: int, pool: ThreadPoolExecutor
-) -> Iterator[tuple[list[Row], NDArray[np.uint8]]]:
-    """Rows and pixels of each block in order; the next one is decoded while one is written."""
-    begun: deque[tuple[Sequence[ImageFile], NDArray[np.uint8], list[Future[Row]]]] = deque()
-    for start in range(0, len(files), BLOCK):
-        block = files[start : start + BLOCK]
+    root: Path, files: Sequence[ImageFile], sides: tuple[int, int], pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Row], NDArray[np.uint8], list[NDArray[np.uint8]]]]:
+    """Rows, pixels and originals of each block in order; the next is decoded while one is written.
+
+    Blocks are smaller where originals are large.
+    """
+    size, side = sides
+    begun: deque[_Begun] = deque()
+    length = max(BLOCK // max(1, side // 256) ** 2, 4)
+    for start in range(0, len(files), length):
+        block = files[start : start + length]
         pixels = np.empty((len(block), size, size, 3), np.uint8)
         futures = [
-            pool.submit(decode, root / file.path, file, out)
+            pool.submit(decode, root / file.path, file, out, side)
             for file, out in zip(block, pixels, strict=True)
         ]
         begun.append((block, pixels, futures))
         if len(begun) == 2:
-            yield _collect(root, begun)
+            yield _collect(root, begun, side)
     while begun:
-        yield _collect(root, begun)
+        yield _collect(root, begun, side)
 
 
 def _collect(
-    root: Path, begun: deque[tuple[Sequence[ImageFile], NDArray[np.uint8], list[Future[Row]]]]
-) -> tuple[list[Row], NDArray[np.uint8]]:
+    root: Path, begun: deque[_Begun], side: int
+) -> tuple[list[Row], NDArray[np.uint8], list[NDArray[np.uint8]]]:
     files, pixels, futures = begun.popleft()
-    rows = [future.result() for future in futures]
+    results = [future.result() for future in futures]
+    rows, originals = [row for row, _ in results], [original for _, original in results]
     broken = [i for i, row in enumerate(rows) if row.state == TRUNCATED]
     if broken:
         for _, _, others in begun:  # Pillow's switch is the process's: no thread may decode
@@ -139,14 +172,16 @@ def _collect(
         with tolerant():
             for i in broken:
                 pixels[i] = 0
-                again = decode(root / files[i].path, files[i], pixels[i])
+                again, originals[i] = decode(root / files[i].path, files[i], pixels[i], side)
                 if again.state != UNREADABLE:
                     again = again._replace(state=TRUNCATED)
                 rows[i] = again._replace(reason=rows[i].reason)
-    return rows, pixels
+    return rows, pixels, [original for original in originals if original is not None]
 
 
-def _resumable(folder: Path, domain: DomainTree, size: int, pool: ThreadPoolExecutor) -> list[Row]:
+def _resumable(
+    folder: Path, domain: DomainTree, size: int, side: int, pool: ThreadPoolExecutor
+) -> list[Row]:
     """Rows that an interrupted call wrote and whose pixels are on the disk as they should be."""
     rows: list[Row] = []
     # The last line may have been cut off; those before it are there.
@@ -157,29 +192,38 @@ def _resumable(folder: Path, domain: DomainTree, size: int, pool: ThreadPoolExec
     raw = np.memmap(path, np.uint8, "r", shape=(_offset(stored, size),))
     images = raw[_offset(0, size) :].reshape(-1, size**2 * 3)
 
-    def intact(row: Row, position: int) -> bool:
+    path = originals_file(folder, domain.name)
+    there = path.stat().st_size
+    crops: NDArray[np.uint8] = np.memmap(path, np.uint8, "r") if there else np.empty(0, np.uint8)
+
+    def intact(row: Row, position: int, begin: int) -> bool:
+        end = begin + kept_bytes(row.width, row.height, side)
+        if side and hashlib.sha256(crops[begin:end].data).hexdigest() != row.original:
+            return False
         return hashlib.sha256(images[position]).hexdigest() == row.pixels
 
     good: list[Row] = []
     checks: list[Future[bool] | None] = []
-    position = 0
+    position = begin = 0
     for row, file in zip(rows, domain.files, strict=False):
         if (row.file, row.bytes, row.modified) != file or (
-            row.state != UNREADABLE and position >= stored
+            row.state != UNREADABLE
+            and (position >= stored or begin + kept_bytes(row.width, row.height, side) > there)
         ):
             break
         readable = row.state != UNREADABLE
-        checks.append(pool.submit(intact, row, position) if readable else None)
+        checks.append(pool.submit(intact, row, position, begin) if readable else None)
         position += readable
+        begin += kept_bytes(row.width, row.height, side)
         good.append(row)
     # All of them are waited for: what follows may cut the file off under their map.
     sound = [check is None or check.result() for check in checks]
     return good[: sound.index(False)] if False in sound else good
 
 
-def _finish(folder: Path, tree: ImageTree, name: str, published: bool) -> None:
+def _finish(folder: Path, tree: ImageTree, name: str, published: bool, side: int) -> None:
     found: list[Finding] = []
-    domains, digests = [], []
+    domains, digests, originals = [], [], []
     inspection = Inspection()
     number = {label: i for i, label in enumerate(tree.classes)}
     for domain in tree.domains:
@@ -195,7 +239,8 @@ def _finish(folder: Path, tree: ImageTree, name: str, published: bool) -> None:
         sizes = [(row.width, row.height) for row in readable]
         write_array(folder, domain.name, "labels", np.array(labels, np.int64))
         write_array(folder, domain.name, "sizes", np.array(sizes, np.int64).reshape(-1, 2))
-        domains.append(read_domain(folder, domain.name))
+        domains.append(read_domain(folder, domain.name, side))
+        originals.append([bytes.fromhex(row.original) for row in readable])
         digests.append([bytes.fromhex(row.pixels) for row in readable])
     twice = inspection.duplicates()
     found += inspection.lost_classes()
@@ -204,10 +249,11 @@ def _finish(folder: Path, tree: ImageTree, name: str, published: bool) -> None:
         root=str(tree.root),
         classes=tree.classes,
         domains=tuple(domain.name for domain in tree.domains),
-        fingerprint=fingerprint(tree.classes, domains, digests),
+        fingerprint=fingerprint(tree.classes, domains, digests, originals if side else None),
         findings=tuple(found) if published else (*found, *twice),
         folders=tree.folders,
         notes=(*inspection.notes, *(finding.what for finding in twice if published)),
+        originals=side,
     )
     write_facts(folder, facts)
 
@@ -222,14 +268,6 @@ class _Count:
         self._done += more
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-def _check_room(folder: Path, tree: ImageTree, size: int) -> None:
-    """It is better to know now than after an hour of decoding."""
-    there = sum(path.stat().st_size for path in folder.glob("*.images.npy"))
-    needed = tree.count * size**2 * 3 - there
-    if needed > shutil.disk_usage(folder).free:
-        raise no_room(folder, needed)
 
 
 def _write(file: BinaryIO, pixels: NDArray[np.uint8]) -> None:

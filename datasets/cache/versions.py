@@ -109,14 +109,22 @@ def build(home: Path, key: str, fill: Callable[[Path], None]) -> Path:
     return version
 
 
+def check_room(folder: Path, size: int) -> None:
+    """Raises DatasetError if a version of about `size` bytes cannot be finished in `folder`."""
+    files = [*folder.glob("*.images.npy"), *folder.glob("*.originals.bin")]
+    needed = size - sum(path.stat().st_size for path in files)
+    if needed > shutil.disk_usage(folder).free:  # better known now than after an hour of decoding
+        raise no_room(folder, needed)
+
+
 def no_room(folder: Path, needed: int | None = None) -> DatasetError:
     """The error for a full disk; `needed`: bytes still to be written, if that is known."""
     free = shutil.disk_usage(folder).free
     need = "" if needed is None else f", which needs {needed / 1e9:.1f} GB more"
     return DatasetError(
         f"no room on the disk for the cache {folder}{need} ({free / 1e9:.1f} GB are free); make "
-        "room, choose a smaller size, or set STEPPE_CACHE to a folder on another disk. What was "
-        "written stays, and the next call goes on from it"
+        "room, choose a smaller dataset.originals (0 keeps none), or set STEPPE_CACHE to a folder "
+        "on another disk. What was written stays, and the next call goes on from it"
     )
 
 

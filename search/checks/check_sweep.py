@@ -178,6 +178,9 @@ def _domains(sweep: DatasetSweep) -> list[Problem]:
     root = sweep.dataset.root
     if entry.needs_root and root is None:
         return [Problem(("dataset", "root"), f"is missing; {sweep.dataset.name} lies in a folder")]
+    if sweep.dataset.originals and not entry.resizes:
+        text = f"is {sweep.dataset.originals}, but {sweep.dataset.name} has no files of images"
+        return [Problem(("dataset", "originals"), f"{text}: leave it out")]
     if sweep.dataset.size is not None and not entry.resizes:
         size = ("dataset", "size")
         return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]

@@ -17,6 +17,7 @@ from search.errors import SteppeError
 from search.run.manifest import in_earlier_run, searches_as_before
 from search.run.run_folder import SWEEP, RunFolder
 from search.sweep import config_errors
+from search.sweep.per_dataset import with_originals_of_its_time
 from search.sweep.schema import Sweep
 
 
@@ -58,10 +59,8 @@ def checked(
 def sweep_of(folder: RunFolder) -> Sweep:
     """The sweep that a run was launched with. Raises SteppeError if it cannot be read."""
     source = folder.path(SWEEP)
-    sweep = checked(
-        yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader), source
-    )
-    return as_in(folder, sweep)
+    data = yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader)
+    return as_in(folder, checked(with_originals_of_its_time(data), source))
 
 
 def as_in(folder: RunFolder, sweep: Sweep) -> Sweep:

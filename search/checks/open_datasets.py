@@ -72,21 +72,23 @@ def open_dataset(given: Dataset) -> DomainDataset:
     Raises SteppeError if it is not there, has findings that are not allowed, or cannot be decoded.
     """
     with errors_of_images():
-        return decoded(given.name, given.root, given.size, given.allow)[0]
+        return decoded(
+            given.name, given.root, given.size, given.allow, originals=given.originals or 0
+        )[0]
 
 
 def decoded(
-    name: str, root: Path | None, size: int | None, allow: Collection[str]
+    name: str, root: Path | None, size: int | None, allow: Collection[str], *, originals: int
 ) -> tuple[DomainDataset, Path | None]:
     """A dataset and the folder of its decoded images; None if it is decoded nowhere.
 
     Raises as `datasets.load` does.
     """
     with progress_bar("decoding", MofNCompleteColumn()) as progress:
-        folder = datasets.prepare(name, root, size, allow, progress)
+        folder = datasets.prepare(name, root, size, allow, progress, originals=originals)
     if folder is not None:
         write_index(folder)  # also where images are unreadable: it says which
-    return datasets.load(name, root, size, allow), folder
+    return datasets.load(name, root, size, allow, originals=originals), folder
 
 
 def write_index(folder: Path) -> Path | None:

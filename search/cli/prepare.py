@@ -27,6 +27,7 @@ from datasets.spelling import shown
 from search.errors import SteppeError, way_out
 from search.screen import console, printable
 from search.sweep.config_errors import show
+from search.sweep.per_dataset import originals as originals_of
 
 DEFAULT_ROOT = Path("data")
 DOWNLOAD = "download"  # the source that has torchvision download MNIST
@@ -44,7 +45,15 @@ def prepare(
         Path | None, typer.Option(help="Where an archive is unpacked. Without it: `data`.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side in pixels of the decoded images. Without it: 224.")
+        int | None, typer.Option(help="Side in pixels of the network's images. Without it: 224.")
+    ] = None,
+    originals: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Shorter side of the images that training crops are cut from; larger ones are "
+            "reduced to it. Without it: 512. 0 cuts them from the network's images.",
+        ),
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -68,11 +77,15 @@ def prepare(
     allowed = allow or []
     with errors_of_images():
         place = _root_of(dataset, source, root)
-        found, folder = decoded(dataset, place, size, allowed)
+        found, folder = decoded(
+            dataset, place, size, allowed, originals=originals_of(dataset, originals)
+        )
     assert folder is not None
     _print_table(found)
     given = {"name": dataset, "root": str(place), "size": size, "allow": allowed}
     keys = {key: value for key, value in given.items() if value not in (None, [])}
+    if originals is not None:
+        keys["originals"] = originals
     _print_summary(found, folder, keys, time.monotonic() - began)
 
 

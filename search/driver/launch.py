@@ -34,6 +34,7 @@ from search.study.plan import StudyPlan, plans
 from search.study.resolved_sweep import as_yaml, differ, differences
 from search.study.study import study_columns
 from search.sweep import config_errors
+from search.sweep.per_dataset import with_originals_of
 from search.sweep.schema import Sweep
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def launch(
     """
     if recorded is None and folder.exists(SWEEP):
         recorded = sweep_of(folder)
+    if recorded is not None:
+        sweep = with_originals_of(sweep, recorded)
     _check_same(sweep, recorded, folder)
     refuse = partial(_refuse, source or folder.path(SWEEP), overridden)
     prepared = _prepare(as_in(folder, sweep), folder, refuse)

@@ -73,7 +73,9 @@ def files_of(given: Dataset) -> dict[str, list[str]]:
 
     The dataset must have been opened before.
     """
-    folder = datasets.prepare(given.name, given.root, given.size, given.allow)
+    folder = datasets.prepare(
+        given.name, given.root, given.size, given.allow, originals=given.originals or 0
+    )
     if folder is None:
         return {}
     found = {}

@@ -32,7 +32,7 @@ from search.study.budgets import (
 from search.study.study import Study, studies
 from search.sweep.config_errors import dotted
 from search.sweep.objectives import oracles
-from search.sweep.per_dataset import by_dataset
+from search.sweep.per_dataset import by_dataset, with_originals_of_its_time
 from search.sweep.schema import Sweep
 
 DEFAULT_METHOD = "training-domain"  # the one of DomainBed that does not see the held-out domain
@@ -136,7 +136,7 @@ def read_sweep(folder: RunFolder) -> Sweep:
     source = folder.path(SWEEP)
     data = yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader)
     try:
-        sweep = _known_keys(data)
+        sweep = _known_keys(with_originals_of_its_time(data))
         if sweep.dataset is None and not sweep.datasets:
             raise ValueError("it has no dataset")
         sweep = sweep.of_earlier_run() if in_earlier_run(folder) else sweep

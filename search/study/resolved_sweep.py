@@ -32,6 +32,7 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
     parts = by_dataset(sweep)
     if sweep.dataset is not None:
         data["training"] = parts[sweep.dataset.name].training.model_dump(mode="json")
+        data["dataset"]["originals"] = parts[sweep.dataset.name].dataset.originals
         del data["datasets"]
         data["held_out"] = list(held_out_domains(parts[sweep.dataset.name]))
     else:
@@ -39,6 +40,7 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
         data["held_out"] = "all"
         for name, one in parts.items():
             given = data["datasets"][name]
+            given["originals"] = one.dataset.originals
             given["held_out"] = list(held_out_domains(one))
             given["training"] = default_overrides(sweep.training, name) | given["training"]
     data["training"]["bn"] = batch_norm(sweep, sweep.training)

@@ -180,7 +180,14 @@ Root = Annotated[
 ]
 Size = Annotated[
     Annotated[Whole, Field(ge=1)] | None,
-    Field(description="Side in pixels of decoded images; 224 if not given."),
+    Field(description="Side in pixels of the square images of the network; 224 if not given."),
+]
+Originals = Annotated[
+    Annotated[Whole, Field(ge=0)] | None,
+    Field(
+        description="Shorter side in pixels to which larger images are reduced before training "
+        "crops are cut from them; 512 if not given. 0: crops are cut from the squares."
+    ),
 ]
 Allow = Annotated[
     tuple[

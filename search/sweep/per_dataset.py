@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import datasets
+from datasets.image_folders import DEFAULT_ORIGINALS
 from search.sweep.config_errors import KeyPath
 from search.sweep.fields import HeldOut
 from search.sweep.schema import Dataset, DatasetOverrides, Sweep
@@ -25,16 +28,63 @@ def by_dataset(sweep: Sweep) -> dict[str, DatasetSweep]:
     """The sweep over each dataset, by its name, in the order of the file."""
     if sweep.dataset is not None:
         training = _with_defaults(sweep.training, sweep.dataset.name)
-        return {sweep.dataset.name: _over(sweep, sweep.dataset, sweep.held_out, training)}
+        kept = originals(sweep.dataset.name, sweep.dataset.originals)
+        dataset = sweep.dataset.model_copy(update={"originals": kept})
+        return {dataset.name: _over(sweep, dataset, sweep.held_out, training)}
     return {
         name: _over(
             sweep,
-            Dataset(name=name, root=given.root, size=given.size, allow=given.allow),
+            Dataset(
+                name=name,
+                root=given.root,
+                size=given.size,
+                originals=originals(name, given.originals),
+                allow=given.allow,
+            ),
             sweep.held_out if given.held_out is None else given.held_out,
             _with_defaults(sweep.training.model_copy(update=training_overrides(given)), name),
         )
         for name, given in sweep.datasets.items()
     }
+
+
+def originals(name: str, given: int | None) -> int:
+    """The value of `originals` of a dataset, for which its file gives `given`."""
+    if given is not None:
+        return given
+    entry = datasets.DATASETS.get(name)
+    return DEFAULT_ORIGINALS if entry is not None and entry.resizes else 0
+
+
+def with_originals_of_its_time(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A parsed resolved sweep; of an earlier commit, crops are cut from the squares as they were.
+
+    Since then each resolved sweep has the key `originals`.
+    """
+    one, several = data.get("dataset"), data.get("datasets")
+    found = dict(data)
+    if isinstance(one, dict):
+        found["dataset"] = {"originals": 0, **one}
+    if isinstance(several, dict):
+        found["datasets"] = {
+            name: {"originals": 0, **given} if isinstance(given, dict) else given
+            for name, given in several.items()
+        }
+    return found
+
+
+def with_originals_of(sweep: Sweep, recorded: Sweep) -> Sweep:
+    """The sweep, its datasets with the `originals` of a run where the file does not give them."""
+    kept = {name: one.dataset.originals for name, one in by_dataset(recorded).items()}
+
+    def filled(name: str, given: Any) -> Any:
+        if given.originals is not None or name not in kept:
+            return given
+        return given.model_copy(update={"originals": kept[name]})
+
+    several = {name: filled(name, given) for name, given in sweep.datasets.items()}
+    one = None if sweep.dataset is None else filled(sweep.dataset.name, sweep.dataset)
+    return sweep.model_copy(update={"dataset": one, "datasets": several})
 
 
 def training_overrides(given: DatasetOverrides) -> dict[str, object]:

@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
-from search.sweep.fields import Allow, HeldOut, Real, Root, RunName, Section, Size, Weights, Whole
+from search.sweep.fields import (
+    Allow,
+    HeldOut,
+    Originals,
+    Real,
+    Root,
+    RunName,
+    Section,
+    Size,
+    Weights,
+    Whole,
+)
 from search.sweep.search_keys import Search, Track
 from search.sweep.training_keys import Training
 
@@ -19,6 +30,7 @@ class Dataset(Section):
     )
     root: Root = None
     size: Size = None
+    originals: Originals = None
     allow: Allow = ()
 
 
@@ -27,6 +39,7 @@ class DatasetOverrides(Section):
 
     root: Root = None
     size: Size = None
+    originals: Originals = None
     allow: Allow = ()
     held_out: HeldOut | None = Field(default=None, description="Instead of the sweep's `held_out`.")
     training: Annotated[

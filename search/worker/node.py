@@ -97,7 +97,14 @@ def _remove_node(folder: RunFolder) -> str:
 @cache
 def _mapped(given: Dataset) -> DomainDataset:
     """Memory-maps a dataset, once per process. The driver has compared its files and its cache."""
-    return datasets.load(given.name, given.root, given.size, given.allow, recheck=False)
+    return datasets.load(
+        given.name,
+        given.root,
+        given.size,
+        given.allow,
+        recheck=False,
+        originals=given.originals or 0,
+    )
 
 
 @cache

@@ -74,7 +74,7 @@ def test_the_crop_of_one_image_does_not_depend_on_the_others() -> None:
 def test_a_stored_crop_shows_the_same_part_to_half_a_pixel() -> None:
     width, height = 500, 375
     crops = ours(width, height)
-    stored = to_stored(crops, np.tile([width, height], (COUNT, 1)), 224, 200)
+    stored = to_stored(crops, np.tile([width, height], (COUNT, 1)), np.array([224, 200]))
     for axis, (length, side) in enumerate(((width, 224), (height, 200))):
         begin, extent = crops[:, axis], crops[:, axis + 2]
         assert np.abs(stored[:, axis] - begin * side / length).max() <= 0.5
@@ -84,11 +84,11 @@ def test_a_stored_crop_shows_the_same_part_to_half_a_pixel() -> None:
 
 def test_images_that_were_not_resized_keep_their_crops() -> None:
     crops = ours(227, 227)
-    assert (to_stored(crops, np.tile([227, 227], (COUNT, 1)), 227, 227) == crops).all()
+    assert (to_stored(crops, np.tile([227, 227], (COUNT, 1)), np.array([227, 227])) == crops).all()
 
 
 def test_a_stored_crop_is_never_empty_nor_outside() -> None:
     crops = np.array([[0, 0, 1, 1], [998, 999, 2, 1], [500, 500, 1, 1]])
-    left, top, width, height = to_stored(crops, np.full((3, 2), 1000), 16, 16).T
+    left, top, width, height = to_stored(crops, np.full((3, 2), 1000), np.array([16, 16])).T
     assert min(width.min(), height.min()) == 1
     assert max((left + width).max(), (top + height).max()) == 16

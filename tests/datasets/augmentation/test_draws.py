@@ -13,7 +13,7 @@ SIZES = np.tile([500, 375], (4000, 1))
 
 @pytest.fixture(scope="module")
 def drawn() -> Draws:
-    return draw(1, 2, SIZES, 224, 224)
+    return draw(1, 2, SIZES, np.array([224, 224]))
 
 
 def same(a: Draws, b: Draws) -> bool:
@@ -49,15 +49,15 @@ def test_one_draw_says_nothing_about_another(drawn: Draws) -> None:
 
 def test_draws_depend_on_nothing_but_seed_step_and_sizes(drawn: Draws) -> None:
     np.random.seed(3)
-    assert same(draw(1, 2, SIZES, 224, 224), drawn)
+    assert same(draw(1, 2, SIZES, np.array([224, 224])), drawn)
     for seed, step in ((1, 3), (2, 2), (2, 1)):
-        other = draw(seed, step, SIZES, 224, 224)
+        other = draw(seed, step, SIZES, np.array([224, 224]))
         assert not np.array_equal(other.factors, drawn.factors)
 
 
 def test_the_draws_of_a_seed_are_the_recorded_ones() -> None:
     # They must outlive versions of numpy: a trial that is run again meets the same images.
-    first = draw(2**64 - 1, 10**6, np.array([[500, 375]]), 224, 224)
+    first = draw(2**64 - 1, 10**6, np.array([[500, 375]]), np.array([224, 224]))
     assert first.boxes.tolist() == [[24, 9, 181, 204]]
     assert (first.flips.tolist(), first.grays.tolist()) == ([True], [True])
     assert first.orders.tolist() == [[2, 0, 1, 3]]

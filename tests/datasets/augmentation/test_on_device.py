@@ -83,7 +83,7 @@ def test_hues_go_round_the_circle() -> None:
 @pytest.mark.parametrize("side", [16, 24, 40])
 def test_crops_are_resized_and_mirrored_as_pillow_does_up_to_rounding(side: int) -> None:
     images = noise(8, side, side)
-    drawn = draw(0, 0, np.tile([side, side], (8, 1)), side, side)
+    drawn = draw(0, 0, np.tile([side, side], (8, 1)), np.array([side, side]))
     draws = replace(untouched(8, side), boxes=drawn.boxes, flips=drawn.flips)
     assert draws.flips.any()
     got = augmented(images, draws, 16)
@@ -127,7 +127,7 @@ def test_photographs_look_as_on_the_cpu() -> None:
 
 def test_a_sample_does_not_depend_on_its_batch() -> None:
     images = noise(6, 20, 20)
-    draws = draw(0, 0, np.tile([20, 20], (6, 1)), 20, 20)
+    draws = draw(0, 0, np.tile([20, 20], (6, 1)), np.array([20, 20]))
     together = augmented(images, draws, 16)
     alone = [augmented(images[k : k + 1], draws[k : k + 1], 16) for k in range(6)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-3)
@@ -136,7 +136,7 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
 def test_nothing_is_read_back_from_the_device() -> None:
     # A fake tensor has no values: whatever would wait for one fails.
     images = noise(4, 20, 20)
-    packed = pack(draw(0, 0, np.tile([20, 20], (4, 1)), 20, 20), CPU)
+    packed = pack(draw(0, 0, np.tile([20, 20], (4, 1)), np.array([20, 20])), CPU)
     with FakeTensorMode() as mode:
         fake = [mode.from_tensor(t) for t in (torch.from_numpy(images), packed)]
         x = augment(*fake, 16)

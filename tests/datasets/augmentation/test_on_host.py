@@ -54,7 +54,7 @@ def test_unaugmented_images_are_those_of_the_fields_evaluation(side: int) -> Non
 def test_augmented_images_are_torchvisions_of_the_same_draws() -> None:
     x = OnHost(SMALL, augmented=True)(blocks(), 5, 7, CPU).run()
     sizes = np.concatenate([block.sizes for block in blocks()])
-    draws = draw(5, 7, sizes, 32, 32)
+    draws = draw(5, 7, sizes, np.array([32, 32]))
     finish = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.deviation)]
     )
@@ -67,7 +67,7 @@ def test_crops_keep_the_proportions_of_the_original() -> None:
     wide = domain("photo", 1)
     wide = Domain("photo", wide.images, wide.labels, np.array([[400, 100]]))
     got = OnHost(SMALL, augmented=True)([Block(wide, np.array([0]))], 0, 0, CPU).run()
-    draws = draw(0, 0, np.array([[400, 100]]), 32, 32)
+    draws = draw(0, 0, np.array([[400, 100]]), np.array([32, 32]))
     assert draws.boxes.tolist() == [[11, 0, 10, 32]]
     expected = transforms.ToTensor()(transformed(wide.images[0], draws, 0, 32))
     mean, deviation = (torch.tensor(v).reshape(3, 1, 1) for v in (SMALL.mean, SMALL.deviation))

@@ -76,11 +76,12 @@ def test_any_crop_is_resized_as_pillow_does() -> None:
 def test_a_whole_transform_gives_torchvisions_pixels() -> None:
     images = noise(24, 70, 60)
     images[12:] = images[12:] // 64 * 64  # few colours, so that many are equal
-    draws = draw(0, 0, np.tile([60, 70], (24, 1)), 60, 70)
+    draws = draw(0, 0, np.tile([60, 70], (24, 1)), np.array([60, 70]))
     out = np.empty((24, 64, 64, 3), np.uint8)
     rendering.render(
-        images,
-        np.arange(24),
+        images.reshape(-1),
+        np.arange(24) * (70 * 60 * 3),
+        np.tile([60, 70], (24, 1)),
         draws.boxes,
         draws.flips,
         draws.orders,
@@ -102,8 +103,9 @@ def test_what_is_not_augmented_is_resized_and_put_through_the_table(side: int) -
     draws = nothing(2, side, side)
     out = np.empty((2, 32, 32, 3), np.float32)
     rendering.render(
-        images,
-        np.array([2, 0]),
+        images.reshape(-1),
+        np.array([2, 0]) * (side * side * 3),
+        np.tile([side, side], (2, 1)),
         draws.boxes,
         draws.flips,
         draws.orders,

@@ -45,16 +45,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Files that are decoded from now on."""
     files: list[str] = []
 
-    def counted(path: Path, file: ImageFile, out: Any) -> Any:
+    def counted(path: Path, file: ImageFile, *rest: Any) -> Any:
         files.append(file.path)
-        return decode(path, file, out)
+        return decode(path, file, *rest)
 
     monkeypatch.setattr(fill, "decode", counted)
     return files
 
 
 def load(root: Path) -> datasets.DomainDataset:
-    return datasets.load("ImageFolders", root, size=8)
+    return datasets.load("ImageFolders", root, size=8, originals=12)
 
 
 def home(root: Path) -> Path:
@@ -71,6 +71,10 @@ def same(one: datasets.DomainDataset, other: datasets.DomainDataset) -> None:
     for a, b in zip(one.domains, other.domains, strict=True):
         np.testing.assert_array_equal(a.images, b.images)
         np.testing.assert_array_equal(a.labels, b.labels)
+        assert a.originals is not None
+        assert b.originals is not None
+        np.testing.assert_array_equal(a.originals.pixels, b.originals.pixels)
+        np.testing.assert_array_equal(a.originals.sizes, b.originals.sizes)
 
 
 # Builds for as long as it is let: after AT images it says so and waits to be killed.
@@ -84,7 +88,7 @@ def progress(done, total):
     if done >= at:
         print(done, flush=True)
         time.sleep(600)
-datasets.load("ImageFolders", root, size=8, progress=progress)
+datasets.load("ImageFolders", root, size=8, progress=progress, originals=12)
 """
 
 
@@ -120,6 +124,10 @@ def cut_pixels(partial: Path) -> None:
     os.truncate(partial / "day.images.npy", 128 + 8 * 8 * 3 * 10 + 5)
 
 
+def cut_originals(partial: Path) -> None:
+    os.truncate(partial / "day.originals.bin", 18 * 12 * 3 * 10 - 1)
+
+
 def cut_header(partial: Path) -> None:
     os.truncate(partial / "day.images.npy", 60)
 
@@ -130,7 +138,8 @@ def cut_index(partial: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "kept"), [(damage_pixels, 10), (cut_pixels, 10), (cut_header, 0), (cut_index, 11)]
+    ("damage", "kept"),
+    [(damage_pixels, 10), (cut_pixels, 10), (cut_originals, 9), (cut_header, 0), (cut_index, 11)],
 )
 def test_of_a_damaged_part_only_what_is_sound_is_kept(
     mine: Path,
@@ -158,7 +167,7 @@ def test_unreadable_images_are_left_out_also_by_a_build_that_goes_on(
 ) -> None:
     (mine / "day" / "cat" / "pic_001.jpg").write_bytes(b"no image")
     done = killed_after(mine, 8)
-    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"])
+    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"], originals=12)
     assert len(decoded) == 40 - done
     assert [len(domain) for domain in dataset.domains] == [19, 20]
     assert dataset.domains[0].labels.tolist() == [0] * 9 + [1] * 10
@@ -178,7 +187,7 @@ def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(
     def full(*arguments: Any) -> None:
         nonlocal blocks
         blocks += 1
-        if blocks == 4:
+        if blocks == 8:  # the originals of the fourth block
             raise OSError(code, os.strerror(code))
         write(*arguments)
 
@@ -212,7 +221,7 @@ def test_a_disk_that_is_really_full_leaves_no_whole_cache(
 ) -> None:
     monkeypatch.setenv("STEPPE_CACHE", str(small_disk))
     if not foreseen:
-        monkeypatch.setattr(fill, "_check_room", lambda *_: None)
+        monkeypatch.setattr(fill, "check_room", lambda *_: None)
     with pytest.raises(DatasetError, match=r"no room on the disk"):
         datasets.load("ImageFolders", mine, size=32)
     (place,) = small_disk.iterdir()
@@ -235,7 +244,7 @@ def test_two_processes_at_once_decode_each_image_once_between_them(
     script = (
         "import sys, datasets\n"
         "told = []\n"
-        "dataset = datasets.load('ImageFolders', sys.argv[1], size=8, "
+        "dataset = datasets.load('ImageFolders', sys.argv[1], size=8, originals=12, "
         "progress=lambda done, total: told.append(done))\n"
         "print(dataset.fingerprint, len(told) > 0)"
     )
@@ -252,10 +261,10 @@ def test_two_processes_at_once_decode_each_image_once_between_them(
 def test_an_image_that_changes_during_the_build_is_told(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(path: Path, file: ImageFile, out: Any) -> Any:
+    def late(path: Path, file: ImageFile, *rest: Any) -> Any:
         if file.path == "dog/pic_003.jpg":
             path.write_bytes(jpeg(1234))
-        return decode(path, file, out)
+        return decode(path, file, *rest)
 
     monkeypatch.setattr(fill, "decode", late)
     with pytest.raises(DatasetError, match=r"dog/pic_003.jpg changed while the cache was built"):
@@ -284,7 +293,7 @@ def test_the_index_names_each_file_with_its_checksums(mine: Path) -> None:
     import hashlib
 
     (mine / "day" / "dog" / "pic_009.jpg").write_bytes(b"no image")
-    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"])
+    dataset = datasets.load("ImageFolders", mine, size=8, allow=["unreadable"], originals=12)
     (version,) = folders(mine)
     rows = list(contents.read_index(version, "day"))
     assert [row.file for row in rows] == sorted(

@@ -5,12 +5,16 @@ import pytest
 import yaml
 
 from datasets import KINDS
-from search.checks.load_sweep import checked, load
+from search.checks.load_sweep import checked, load, sweep_of
 from search.errors import SteppeError
+from search.results.loading import read_sweep
+from search.run.run_folder import SWEEP as SWEEP_FILE
+from search.run.run_folder import RunFolder
 from search.study.resolved_sweep import as_yaml, differences, resolved
 from search.study.study_space import study_space
+from search.sweep.per_dataset import by_dataset, with_originals_of
 from search.sweep.schema import Sweep, json_schema
-from tests.search.command import steppe
+from tests.search.command import steppe, write_yaml
 from tests.search.play import first_settings
 
 SWEEP = {
@@ -140,3 +144,31 @@ def test_every_kind_of_finding_can_be_allowed_and_another_word_is_told():
     ):
         with pytest.raises(SteppeError, match="is 'duplicate'; did you mean duplicates"):
             sweep(**given)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_run_of_before_originals_goes_on_with_the_crops_that_it_began_with(tmp_path, several):
+    given = {"root": "~/data"}
+    asked = {"datasets": {"PACS": given}} if several else {"dataset": {"name": "PACS", **given}}
+    file = {**{key: value for key, value in SWEEP.items() if key != "dataset"}, **asked}
+    now = checked(file, "sweep.yaml")
+    folder = RunFolder.create(tmp_path)
+    folder.write_bytes(SWEEP_FILE, as_yaml(now).encode())
+    assert kept(sweep_of(folder)) == 512
+    assert differences(with_originals_of(now, sweep_of(folder)), sweep_of(folder)) == []
+
+    earlier = as_yaml(now).replace("originals: 512, ", "").replace("originals: 512", "")
+    assert yaml.safe_load(earlier)
+    folder.write_bytes(SWEEP_FILE, "\n".join(filter(str.strip, earlier.splitlines())).encode())
+    recorded = sweep_of(folder)
+    assert kept(recorded) == kept(read_sweep(folder)) == 0
+    assert kept(now) == 512
+    assert differences(with_originals_of(now, recorded), recorded) == []
+    key = f"dataset{'s.PACS' if several else ''}.originals"
+    changed = load(write_yaml(tmp_path / "file.yaml", file), [f"{key}=512"])
+    (text,) = differences(with_originals_of(changed, recorded), recorded)
+    assert text == f"{key}: 512 here, 0 in the run"
+
+
+def kept(sweep: Sweep) -> int | None:
+    return by_dataset(sweep)["PACS"].dataset.originals

@@ -17,6 +17,7 @@ from datasets.benchmarks import BENCHMARKS
 from search import yaml_file
 from search.checks.load_sweep import load
 from search.study.study import studies
+from search.sweep.per_dataset import by_dataset
 from tests.datasets.photos import jpeg, numbered, tree
 from tests.search.command import CHECKOUT, steppe, write_yaml
 from tests.search.play import without_ray
@@ -174,8 +175,9 @@ def test_the_benchmarks_own_config_finds_its_images(ran: Ran, name: str) -> None
     allowed = "allow=[counts,truncated]"
     changes = [f"root={ran.root}", f"size={SIZE}", allowed]
     sweep = load(CONFIGS / f"{name.lower()}.yaml", [f"dataset.{change}" for change in changes])
-    assert sweep.dataset is not None
-    dataset = datasets.load(name, sweep.dataset.root, sweep.dataset.size, sweep.dataset.allow)
+    given = by_dataset(sweep)[name].dataset
+    assert given.originals == 512
+    dataset = datasets.load(name, given.root, given.size, given.allow, originals=given.originals)
     assert {study.held_out for study in studies(sweep)} == {d.name for d in dataset.domains}
     fingerprint = json.loads((ran.folder / "manifest.json").read_text())["datasets"][name]
     assert dataset.fingerprint == fingerprint
