@@ -47,6 +47,10 @@ def prepare(
     size: Annotated[
         int | None, typer.Option(help="Side in pixels of the network's images. Without it: 224.")
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
+    ] = None,
     originals: Annotated[
         int | None,
         typer.Option(
@@ -54,10 +58,6 @@ def prepare(
             help="Shorter side of the images that training crops are cut from; larger ones are "
             "reduced to it. Without it: 512. 0 cuts them from the network's images.",
         ),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
     ] = None,
 ) -> None:
     """Checks a dataset's images and decodes each once, into a cache that all trials share.
