@@ -38,8 +38,27 @@ def check_search(search: Search) -> Iterator[Problem]:
             "is passes, but median compares trials at exactly the same cost, which trials with "
             "different passes rarely reach; choose the scheduler asha or hyperband",
         )
+    if search.combine:
+        yield from _combined(search)
     if len(search.objectives) > 1:
         yield from _two_objectives(search)
+
+
+def _combined(search: Search) -> Iterator[Problem]:
+    """Keys under which there would be nothing to combine."""
+    if search.most_kept is not None and search.most_kept < 2:
+        yield Problem(
+            ("search", "combine"),
+            f"is {show(list(search.combine))}, but search.keep_weights: {search.keep_weights} "
+            "leaves no two networks of a study; choose all, or a number from 2",
+        )
+    elif oracles(search.objectives):
+        yield Problem(
+            ("search", "combine"),
+            f"is {show(list(search.combine))}, but under {show(oracles(search.objectives)[0])} the "
+            "held-out domain chooses the weights that are kept; choose another objective, or "
+            "remove it",
+        )
 
 
 def _two_objectives(search: Search) -> Iterator[Problem]:
@@ -120,11 +139,12 @@ def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
             f"is {show(training.flatness)}, which is measured where training-domain validation is "
             f"best, not where {LEAVE_ONE_DOMAIN_OUT} looks; remove it",
         )
-    if sweep.search.keep_weights == "best":
+    if sweep.search.keep_weights not in ("none", "last"):
         yield Problem(
             ("search", "keep_weights"),
-            "is 'best', which keeps the weights of the best training-domain validation, not those "
-            f"that {LEAVE_ONE_DOMAIN_OUT} selects; choose last, or remove it",
+            f"is {show(sweep.search.keep_weights)}, which keeps the weights of the best "
+            f"training-domain validation, not those that {LEAVE_ONE_DOMAIN_OUT} selects; choose "
+            "last, or remove it",
         )
 
 

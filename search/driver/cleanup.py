@@ -47,9 +47,7 @@ class Cleanup:
                 if any(f"{trial}.parquet" in there for trial in record.trials()):
                     self._merge(record)
                 self._delete_folds(record)
-        keep_only_weights(
-            self._folder, [record.best_trial for record in records if record.best_trial]
-        )
+        keep_only_weights(self._folder, [trial for record in records for trial in record.kept])
         self._folder.delete_partials()
 
     def before_new_trial(self, record: StudyRecord) -> None:
@@ -58,15 +56,11 @@ class Cleanup:
             compaction.unmerge(self._folder, record.study.id)
             self._merged.remove(record.study.id)
 
-    def after_trial(self, record: StudyRecord, spec: TrialSpec, best_before: str | None) -> None:
-        """Deletes the checkpoints of a trial that has ended, and weights that are not the best.
-
-        best_before: the study's best trial before this one ended.
-        """
+    def after_trial(self, record: StudyRecord, spec: TrialSpec) -> None:
+        """Deletes the checkpoints of a trial that has ended, and weights that are not kept."""
         delete_checkpoints(self._folder, spec)
-        if record.plan.search.keep_weights != "none":
-            for trial in {best_before, spec.trial} - {record.best_trial, None}:
-                delete_weights(self._folder, str(trial))
+        for trial in record.put_away(spec.number):
+            delete_weights(self._folder, trial)
         if record.done:
             self._merge(record)
             self._delete_folds(record)

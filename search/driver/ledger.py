@@ -166,9 +166,9 @@ class Ledger:
         """Records the end of a trial whose row is written, in this order: see `recording`."""
         self._budget_guard.add_cost(spec.study.id, outcome.seconds, outcome.passes)
         record = self.records[spec.study.id]
-        running, best_before = record.running.pop(spec.trial), record.best_trial
+        running = record.running.pop(spec.trial)
         record_outcome(self._storage, record, running.trial_id, spec.number, outcome)
-        self._cleanup.after_trial(record, spec, best_before)
+        self._cleanup.after_trial(record, spec)
         if record.done:
             self._later_seeds.promote()
 

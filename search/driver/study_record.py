@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ class StudyRecord:
     max_trials: how many it may have; the plan's number, until seeds are reduced or studies are
     stopped. previous: the study that this one waits for, to try its best settings. asked: trials
     begun so far. closed: its budget or the sweep's is spent (BudgetGuard). running: by trial name.
-    ended: number of trials by state. leader: best value of a completed trial and the trial's
-    number; among equals, the latest.
+    ended: number of trials by state. ranked: value and number of its completed trials, the best
+    last; among equals, the latest is better.
     """
 
     plan: StudyPlan
@@ -44,12 +45,17 @@ class StudyRecord:
     closed: bool = False
     running: dict[str, Running] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
-    leader: tuple[float, int] | None = None
+    ranked: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def study(self) -> Study:
         """The study of the plan."""
         return self.plan.study
+
+    @property
+    def leader(self) -> tuple[float, int] | None:
+        """The value and the number of its best completed trial."""
+        return self.ranked[-1] if self.ranked else None
 
     @property
     def best(self) -> float | None:
@@ -59,7 +65,28 @@ class StudyRecord:
     @property
     def best_trial(self) -> str | None:
         """The name of the best completed trial."""
-        return self.leader and f"{self.study.id}.{self.leader[1]}"
+        return self.leader and self._name(self.leader[1])
+
+    @property
+    def kept(self) -> list[str]:
+        """The names of the trials whose weights are kept."""
+        most = self.plan.search.most_kept
+        best = self.ranked if most is None else self.ranked[len(self.ranked) - most :]
+        return [self._name(number) for _, number in best] if most != 0 else []
+
+    def put_away(self, number: int) -> list[str]:
+        """The trials whose weights are no longer kept once that of this number has ended."""
+        if self.plan.search.keep_weights == "none":
+            return []
+        place = next((n for n, (_, other) in enumerate(self.ranked) if other == number), None)
+        if place is None:  # it has not completed
+            return [self._name(number)]
+        most = self.plan.search.most_kept
+        first = 0 if most is None else len(self.ranked) - most
+        if first <= 0:
+            return []
+        # The best of those that are not kept: it, or the one that it put away.
+        return [self._name(number if place < first else self.ranked[first - 1][1])]
 
     @property
     def ready(self) -> bool:
@@ -88,10 +115,13 @@ class StudyRecord:
 
     def trials(self) -> list[str]:
         """The names of all its trials, in order."""
-        return [f"{self.study.id}.{number}" for number in range(self.max_trials)]
+        return [self._name(number) for number in range(self.max_trials)]
+
+    def _name(self, number: int) -> str:
+        return f"{self.study.id}.{number}"
 
     def count(self, number: int, state: str, values: Sequence[float]) -> None:
         """Counts a trial that has ended. values: of the objectives, if it completed."""
         self.ended[state] += 1
         if state == "completed" and values:
-            self.leader = max(self.leader or (values[0], number), (values[0], number))
+            insort(self.ranked, (values[0], number))

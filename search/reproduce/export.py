@@ -154,12 +154,12 @@ def _kept(chosen: Selected) -> bool:
     """Whether search.keep_weights keeps the weights of this step."""
     row = chosen.trial.row
     match chosen.trial.plan.search.keep_weights:
-        case "best":
-            return bool(chosen.step == row["best_step"])
+        case "none":
+            return False
         case "last":
             last = chosen.trial.evaluations["step"].max()
             return bool(chosen.step == last) and not chosen.trial.averaged
-    return False
+    return bool(chosen.step == row["best_step"])
 
 
 def _write(

@@ -27,6 +27,7 @@ IMMATERIAL = {
     "training.flatness_samples",
     "search.allow_oracle",
     "search.budget",
+    "search.combine",
     "search.hang_seconds",
     "search.keep_weights",
     "search.max_failures",

@@ -1,8 +1,8 @@
 """Checkpoints of running trials, and the weights that are kept of finished ones.
 
 Both are named after the trial, so they do not depend on which worker carries it out. A worker
-writes the weights of its trial before the trial's row. The driver keeps those of each study's best
-completed trial, by training-domain selection, and deletes the others.
+writes the weights of its trial before the trial's row. The driver keeps those of the completed
+trials that `search.keep_weights` names, by the search's objective, and deletes the others.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from search.sweep.per_dataset import by_dataset, default_overrides
 from search.sweep.schema import Sweep
 
 # Keys that a resumed sweep may change.
-FREE = ("search.budget.", "search.study_budget.", "track")
+FREE = ("search.budget.", "search.study_budget.", "search.combine", "track")
 ALLOW = re.compile(r"dataset\.allow|datasets\..+\.allow")
 
 
@@ -71,8 +71,8 @@ def as_yaml(sweep: Sweep) -> str:
 def differences(here: Sweep, there: Sweep) -> list[str]:
     """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
 
-    Budgets, trackers and accepted faults of a dataset's files are left out: a run may change them,
-    and fingerprints show whether the images are the same.
+    Budgets, trackers, combinations and accepted faults of a dataset's files are left out: a run may
+    change them, and fingerprints show whether the images are the same.
     """
     return [
         text

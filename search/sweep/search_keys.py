@@ -19,8 +19,11 @@ from pydantic_core import CoreSchema
 
 from search.sweep.fields import Real, Section, SpaceEntry, Whole, WrittenValue, known_names
 from search.sweep.objectives import OBJECTIVE_NAMES
+from search.yaml_file import as_number
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
+KEPT = ("none", "best", "last", "all")
+COMBINATIONS = ("uniform", "greedy", "ensemble")
 
 Amount = Annotated[Real, Field(gt=0)]
 
@@ -109,6 +112,21 @@ def _trackers(written: object) -> tuple[str, ...]:
     return names
 
 
+def _kept_weights(written: object) -> str | int:
+    if written in KEPT:
+        return str(written)
+    number = as_number(written) if isinstance(written, str) else written
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"it must be {', '.join(KEPT)}, or a number of trials from 1")
+    return number
+
+
+def _combinations(written: object) -> tuple[str, ...]:
+    names = known_names(written, COMBINATIONS)
+    _refuse_twice(names)
+    return names
+
+
 def _objectives(written: object) -> str | tuple[str, ...]:
     names = known_names(written, OBJECTIVE_NAMES)
     if isinstance(written, str):
@@ -129,6 +147,18 @@ Track = Annotated[
     PlainValidator(_trackers),
     PlainSerializer(list),
     WithJsonSchema(_list_schema(TRACKERS)),
+]
+KeptWeights = Annotated[
+    str | int,
+    PlainValidator(_kept_weights),
+    PlainSerializer(lambda kept: kept),
+    WithJsonSchema({"anyOf": [{"enum": list(KEPT)}, {"type": "integer", "minimum": 1}]}),
+]
+Combinations = Annotated[
+    tuple[str, ...],
+    PlainValidator(_combinations),
+    PlainSerializer(list),
+    WithJsonSchema(_list_schema(COMBINATIONS)),
 ]
 ObjectiveNames = Annotated[
     str | tuple[str, ...],
@@ -194,9 +224,16 @@ class Search(Section):
         description="Longest time between two evaluations; a trial that takes longer has hung and "
         "is tried again.",
     )
-    keep_weights: Literal["none", "best", "last"] = Field(
+    keep_weights: KeptWeights = Field(
         default="none",
-        description="Which weights of each study's best trial are kept: the selected or the last.",
+        description="Which weights of each study are kept: the selected ones of its best trial, "
+        "the last ones of that trial, or the selected ones of all completed trials or of so many, "
+        "the best.",
+    )
+    combine: Combinations = Field(
+        default=(),
+        description="How the kept networks of each study are combined when the sweep has ended: "
+        "one way, or a list.",
     )
     space: dict[str, SpaceEntry] = Field(
         default={},
@@ -230,6 +267,21 @@ class Search(Section):
         if isinstance(written, dict) and isinstance(written.get("objective"), list | tuple):
             return {"scheduler": "none", **written}
         return written
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeping_members(cls, written: Any) -> Any:
+        """What is to be combined has to be kept."""
+        if isinstance(written, dict) and written.get("combine"):
+            return {"keep_weights": "all", **written}
+        return written
+
+    @property
+    def most_kept(self) -> int | None:
+        """The largest number of trials of a study whose weights are kept; None: all."""
+        if isinstance(self.keep_weights, int):
+            return self.keep_weights
+        return {"none": 0, "best": 1, "last": 1}.get(self.keep_weights)
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ class Trial:
         own, start = self._start(number, self._run, dataset, own)
         if own is not None:
             self._written = max((step for step, *_ in own["evaluations"]), default=0)
-        keep, step = self._plan.search.keep_weights, self._folds.best[1]
+        kept, step = self._plan.search.keep_weights, self._folds.best[1]
         return train(
             self._run,
             dataset,
@@ -137,7 +137,7 @@ class Trial:
             own,
             self._must_leave,
             start=start,
-            keep=keep,
+            keep="last" if kept == "last" else "none" if kept == "none" else "best",
             held_out_at=step,
             prefers=preference(self._plan.search.objectives),
         )

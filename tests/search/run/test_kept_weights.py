@@ -1,4 +1,4 @@
-"""With `keep_weights` the model of each study's best trial stays in the run, and no other."""
+"""With `keep_weights` the models that it names stay in the run, and no other."""
 
 from __future__ import annotations
 
@@ -94,3 +94,16 @@ def test_what_a_trial_left_that_died_before_its_row_is_put_away(folder):
     write_weights(folder, ledger.next().trial, {"w": torch.zeros(1)})
     open_ledger(sweep, folder)
     assert kept(folder) == [best]
+
+
+@pytest.mark.parametrize(("keep", "left"), [("all", [0, 1, 2, 4]), (2, [2, 4]), (3, [1, 2, 4])])
+def test_those_of_all_completed_trials_stay_or_of_the_best(folder, keep, left):
+    sweep = small_sweep(search={"trials": 6, "keep_weights": keep})
+    ledger = open_ledger(sweep, folder)
+    names = [end(ledger, sweep, folder, value) for value in (0.4, 0.5, 0.6)]
+    failed = ledger.next()
+    write_weights(folder, failed.trial, {"w": torch.zeros(1)})
+    ledger.fail(failed, "its worker process died")
+    ledger = open_ledger(sweep, folder)  # a resume knows what is kept
+    names += [failed.trial, end(ledger, sweep, folder, 0.5)]
+    assert kept(folder) == [names[number] for number in left]
