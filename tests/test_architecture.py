@@ -40,6 +40,7 @@ LAYERS = (
     "driver",
     "report",
     "reproduce",
+    "combination",
     "cli",
     "__main__",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 import models
-from datasets.augmentation import views
-from datasets.batches import Batches
 from datasets.domain_dataset import DomainDataset
-from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
 from models import tuning
 from models.network import freeze_batch_norm, running_statistics
@@ -22,10 +19,11 @@ from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
-from training.evaluation import Evaluation, Part, Score, evaluate, parts_of
+from training.evaluation import Evaluation, Part, Score, evaluate
 from training.flatness import with_flatness
 from training.passes import Passes
 from training.run import Run
+from training.run_data import data_of, measure_statistics
 from training.schedules import schedules_of
 from training.update import Step, take_step
 from training.weights import Weights
@@ -93,7 +91,9 @@ class Trainer:
                 f"averaging {run.averaging!r} has one result at the end of a run, and a fold (left "
                 f"out: {run.left_out!r}) is scored step by step"
             )
-        self.parts, self.batches = self._data(dataset, int(own.get("batch_size", 32)))
+        self.parts, self.batches = data_of(
+            run, dataset, self.model.colours, self.device, int(own.get("batch_size", 32))
+        )
         self.memory: dict[str, Tensor] = {}
         self.loss = torch.zeros((), device=self.device)  # summed since the last evaluation
         self.step = 0
@@ -106,28 +106,6 @@ class Trainer:
             self.learn()
             with autocast(run.precision, self.device):
                 self.model.featurizer = compiled(self.model.featurizer, self.batches(0).x)
-
-    def _data(self, dataset: DomainDataset, batch_size: int) -> tuple[list[Part], Batches]:
-        """The parts that are scored, and the batches of the source domains' in splits."""
-        run, colours = self.run, self.model.colours
-        in_training, in_evaluation = views(
-            dataset,
-            run.augmentation,
-            self.device,
-            InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
-        )
-        parts = parts_of(dataset, run.held_out, run.seed, in_evaluation, run.left_out)
-        sources = [p for p in parts if p.role == "source" and p.split == "in"]
-        batches = Batches(
-            [(p.domain, p.indices) for p in sources],
-            batch_size,
-            seed_hash(run.random_seed, "batches"),
-            self.device,
-            in_training,
-            # A CPU has enough to do; for a GPU the next batch is made while it computes.
-            threads=0 if self.device.type == "cpu" else 2,
-        )
-        return parts, batches
 
     @property
     def speaking(self) -> Best | None:
@@ -223,13 +201,7 @@ class Trainer:
                 own.copy_(value)
         elif not self.bn_rests:
             with autocast(self.run.precision, self.device):
-                torch.optim.swa_utils.update_bn(self._later_batches(500), self.model)
-
-    def _later_batches(self, count: int) -> Iterator[Tensor]:
-        """Inputs of as many batches as the run could have had after its last."""
-        for step in range(self.run.steps, self.run.steps + count):
-            seed_dropout(self.run.random_seed, step, self.device)
-            yield self.batches(step).x
+                measure_statistics(self.model, self.run, self.batches, self.device)
 
     def tensors(self) -> list[Tensor]:
         """Weights and buffers, as they are now, not copied."""

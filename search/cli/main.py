@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from search.cli import catalog, prepare, reproduce, results, sweeps
+from search.cli import catalog, combining, prepare, reproduce, results, sweeps
 from search.errors import SteppeError
 from search.screen import printable
 
@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Results": (
         results.results,
         results.compare,
+        combining.combine,
         results.importance,
         results.pareto,
         results.report,

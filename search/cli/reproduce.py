@@ -37,7 +37,8 @@ def export(
         str | None,
         typer.Argument(
             metavar="TRIAL",
-            help="A trial, or a study, whose winner is taken; not needed if the run has one study.",
+            help="A trial, or a study, whose winner is taken, or a soup; not needed if the run has "
+            "one study.",
         ),
     ] = None,
     method: MethodOption = None,
@@ -49,14 +50,20 @@ def export(
         typer.Option("--predictions", help="Writes what it says of every sample beside it."),
     ] = False,
 ) -> None:
-    """Writes the selected model of a trial, as safetensors and a YAML file that builds it.
+    """Writes the selected model of a trial, or a soup: safetensors, and YAML that builds it.
 
     The weights are those that the run kept (`search.keep_weights`); else the trial is repeated.
     Exit status 1: the numbers are not those of the tables.
 
     Example: `python -m search export runs/quickstart RotatedDigits.cnn.SAM.0.0 --predictions`
     """
+    from search.combination.export import export as write_soup
+    from search.combination.export import is_combination
     from search.reproduce.export import export as write
 
-    if not write(run, trial, method, output, predictions):
+    if trial is not None and is_combination(trial):
+        same = write_soup(run, trial, output, predictions)
+    else:
+        same = write(run, trial, method, output, predictions)
+    if not same:
         raise typer.Exit(DIFFERS)

@@ -5,6 +5,7 @@ Commands import what they need when they are called, so that each starts as fast
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def launch(
     folder = RunFolder.create(output or default_output(sweep))
     keys = [tuple(given.partition("=")[0].split(".")) for given in set_ or []]
     complete = run(sweep, folder, address, str(config), keys)
-    _finish(folder.uri, complete)
+    _finish(folder.uri, complete, sweep.search.combine)
 
 
 def resume(run: RunArgument, address: AddressOption = None) -> None:
@@ -49,10 +50,11 @@ def resume(run: RunArgument, address: AddressOption = None) -> None:
 
     Example: `python -m search resume runs/quickstart`
     """
+    from search.checks.load_sweep import sweep_of
     from search.driver.launch import resume as go_on
 
     folder, complete = go_on(run, address)
-    _finish(folder.uri, complete)
+    _finish(folder.uri, complete, sweep_of(folder).search.combine)
 
 
 def status(run: RunArgument) -> None:
@@ -65,8 +67,11 @@ def status(run: RunArgument) -> None:
     print_status(run)
 
 
-def _finish(location: str, complete: bool) -> None:
-    """Prints the results; exits with a status of its own if trials failed or the sweep stopped."""
+def _finish(location: str, complete: bool, combinations: Sequence[str]) -> None:
+    """Combines what the sweep kept, if it says so, and prints the results.
+
+    Exits with a status of its own if trials failed or the sweep stopped.
+    """
     uri = short_path(location)
     from search.results.print_results import print_results
     from search.run import tables
@@ -75,6 +80,10 @@ def _finish(location: str, complete: bool) -> None:
     if not complete:
         print(f"\nStopped. `python -m search resume {uri}` goes on.")
         raise typer.Exit(STOPPED)
+    if combinations:
+        from search.combination.combine import combine
+
+        combine(location, combinations)
     print_results([uri])
     states = tables.read_trials(RunFolder(uri))["state"].value_counts()
     failed = int(states.get("failed", 0))

@@ -20,9 +20,11 @@ from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
 from search.report.reported_run import ReportedRun, read
-from search.results import comparison_document
+from search.results import combined, comparison_document
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
+from search.results.summaries import Summary
+from search.results.summary_document import document
 from search.run.run_folder import RunFolder
 
 HERE = Path(__file__).parent
@@ -58,6 +60,7 @@ def page(run: ReportedRun) -> str:
         without=without,
         most_winners=MOST_WINNERS,
         compared=_compared(run),
+        combined=_combined(run),
         figures=figures,
         validation_quality=quality,
         failures=lost,
@@ -78,6 +81,16 @@ def _compared(run: ReportedRun) -> tuple[Grid, ...] | str:
         return comparison_document.document(run.main, None, run.method, notes).grids
     except SteppeError as error:
         return str(error)
+
+
+def _combined(run: ReportedRun) -> tuple[Grid, ...]:
+    """Tables of soups and ensembles, and their differences to single networks; empty without."""
+    if run.combinations.empty:
+        return ()
+    tables = combined.tables(run.combinations, run.method, "held-out")
+    grids = document(Summary(tuple(tables), run.combinations[:0])).grids
+    differences, _ = combined.compared(run.main, run.combinations, run.method)
+    return (*grids, *differences)
 
 
 def write(run: str, output: Path | None = None) -> str:

@@ -30,7 +30,7 @@ class ReportedRun:
 
     loaded: the run, under the name of its sweep. configuration: its sweep.yaml as text. selection:
     by one or more methods, `method` among them, with a row for each study that the sweep asks for.
-    read: when.
+    combinations: soups and ensembles, with their labels. read: when.
     """
 
     loaded: LoadedRun
@@ -40,6 +40,7 @@ class ReportedRun:
     trials: pd.DataFrame
     evaluations: pd.DataFrame
     selection: pd.DataFrame
+    combinations: pd.DataFrame
     method: str
     read: datetime
 
@@ -123,6 +124,7 @@ def read(location: str) -> ReportedRun:
         trials=found.trials,
         evaluations=found.evaluations,
         selection=found.selection,
+        combinations=found.combinations,
         method=found.method,
         read=datetime.now(UTC),
     )

@@ -23,7 +23,7 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         pa.field("trial", _NAME, nullable=False),
-        pa.field("step", pa.int64(), nullable=False),
+        pa.field("step", pa.int64()),
         pa.field("domain", _NAME, nullable=False),
         pa.field("role", _NAME, nullable=False),  # source, held_out
         pa.field("split", _NAME, nullable=False),  # in, out
@@ -41,12 +41,15 @@ SCHEMA = pa.schema(
 def write(
     path: Path,
     trial: str,
-    step: int,
+    step: int | None,
     classes: Sequence[str],
     found: Sequence[Predictions],
     files: Mapping[str, Sequence[str]],
 ) -> None:
-    """Writes a row per sample. files: of each domain whose samples are files (see `files_of`)."""
+    """Writes a row per sample.
+
+    step: None of a soup. files: of each domain whose samples are files (see `files_of`).
+    """
     with pq.ParquetWriter(path, SCHEMA) as writer:
         for own in found:
             indices, domain = own.part.indices, own.part.domain.name
@@ -54,7 +57,7 @@ def write(
             count = len(indices)
             columns = {
                 "trial": _repeated(trial, count),
-                "step": np.full(count, step),
+                "step": pa.array([step] * count, pa.int64()),
                 "domain": _repeated(domain, count),
                 "role": _repeated(own.part.role, count),
                 "split": _repeated(own.part.split, count),

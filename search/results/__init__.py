@@ -28,6 +28,7 @@ import pandas as pd
 from search.errors import SteppeError, way_out
 from search.results import notes, published_tables, selection
 from search.results.candidates import within_passes
+from search.results.combined import named_as_in_tables
 from search.results.display_names import Difference, training_differences, with_display_names
 from search.results.loading import (
     LoadedRun,
@@ -40,6 +41,7 @@ from search.results.loading import (
 from search.results.summaries import BY, Summary, summarize
 from search.results.winners import about_winners
 from search.run import manifest
+from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from search.space.ranges import show_number
 
@@ -50,12 +52,14 @@ class Results:
 
     trials, evaluations: as docs/files.md has them; texts that repeat are categories, in the order
     of the sweep. runs: by name. passes: the cost at which every training run is cut off, None if it
-    is not (see `at_cost`). differences: why runs have rows or tables of their own.
+    is not (see `at_cost`). combinations: soups and ensembles of kept networks, with the `label` of
+    their row in tables. differences: why runs have rows or tables of their own.
     """
 
     trials: pd.DataFrame
     evaluations: pd.DataFrame
     runs: Mapping[str, LoadedRun]
+    combinations: pd.DataFrame
     passes: float | None = None
     differences: Sequence[Difference] = ()
 
@@ -96,6 +100,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         weights = manifest.weights_digest(folder) if len(folders) > 1 else None
         loaded[name], *own = read_run(folder, name, images, weights)
         tables.append((own[0], own[1]))
+    combined = [read_combinations(folder) for folder in folders]
     differences: list[Difference] = []
     if len(loaded) > 1:
         named, differences = with_display_names([*loaded.values()])
@@ -109,6 +114,13 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         categorical(joined([trials for trials, _ in tables]), studies),
         categorical(joined([evaluations for _, evaluations in tables]), studies),
         loaded,
+        pd.concat(
+            [
+                named_as_in_tables(frame, run)
+                for frame, run in zip(combined, loaded.values(), strict=True)
+            ],
+            ignore_index=True,
+        ),
         differences=tuple(differences),
     )
 
@@ -131,7 +143,10 @@ def at_cost(results: Results, passes: float) -> Results:
 
     Raises SteppeError for tables without passes.
     """
-    return replace(results, evaluations=within_passes(results.evaluations, passes), passes=passes)
+    cut = within_passes(results.evaluations, passes)
+    # A combination stands for whole trials.
+    none = results.combinations.iloc[:0]
+    return replace(results, evaluations=cut, combinations=none, passes=passes)
 
 
 def select(results: Results, method: str | None = None) -> pd.DataFrame:

@@ -33,11 +33,11 @@ def document(
         raise SteppeError(f"{other} is the only algorithm here; a comparison takes two")
     pairs = comparison.compare(selection, [name for name in algorithms if name != other], other)
     frames = {"pairs": pairs}
-    grids = _differences(pairs, method)
+    grids = differences(pairs, method)
     refused = []
     if len(algorithms) > 2:  # of two it would be the same comparison again
         frames["best"] = comparison.compare_best(selection)
-        grids |= _differences(frames["best"], method, ", the highest here,")
+        grids |= differences(frames["best"], method, ", the highest here,")
         if len(grids) < 2 * pairs[["dataset", "model"]].drop_duplicates().shape[0]:
             refused.append("no algorithm is compared as the highest where none has all results")
     try:
@@ -57,7 +57,7 @@ def document(
     return Document((*ordered[:-1], replace(ordered[-1], notes=below)), frames)
 
 
-def _differences(
+def differences(
     pairs: pd.DataFrame, method: str, called: str = ""
 ) -> dict[tuple[str, str, str], Grid]:
     """A table for each dataset and model. called: what title the algorithm in all pairs has."""

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from search import results
+from search.results import combined
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
 from search.results.notes import saw_held_out
 from search.results.selection_rules import RULES
+from search.results.summaries import Summary
 from search.results.summary_document import document
 
 
@@ -35,7 +37,26 @@ def print_results(
         methods = [name for name in RULES if folds or name != "leave-one-domain-out"]
     found = results.summary(loaded, by, methods, published)
     # The settings behind averages over domains are too many to be read below them.
-    FORMATS[format_](document(found, winners=by == "held-out"), sys.stdout)
+    FORMATS[format_](
+        _with_combined(document(found, winners=by == "held-out"), loaded, by), sys.stdout
+    )
+
+
+def print_combined(run: str) -> None:
+    """Prints the tables of the combined networks of a run."""
+    found = results.load(run)
+    if not found.combinations.empty:
+        FORMATS["table"](_with_combined(Document(()), found, "held-out"), sys.stdout)
+
+
+def _with_combined(whole: Document, found: results.Results, by: str) -> Document:
+    """The document with the tables of combined networks, if there are any, after the others."""
+    if found.combinations.empty or by == "method":
+        return whole
+    tables = combined.tables(found.combinations, found.method, by)
+    grids = document(Summary(tuple(tables), found.combinations[:0])).grids
+    frames = {"combinations": combined.frame_of(found.combinations)}
+    return Document((*whole.grids, *grids), {**whole.frames, **frames})
 
 
 def print_comparison(
@@ -56,7 +77,11 @@ def print_comparison(
     method = method or found.method
     selection = results.select(found, method)
     notes = results.about_runs(found, selection["dataset"])
-    FORMATS[format_](comparison_document.document(selection, against, method, notes), sys.stdout)
+    whole = comparison_document.document(selection, against, method, notes)
+    if not found.combinations.empty:
+        grids, pairs = combined.compared(selection, found.combinations, method)
+        whole = Document((*whole.grids, *grids), {**whole.frames, "combinations": pairs})
+    FORMATS[format_](whole, sys.stdout)
 
 
 def print_importance(runs: Sequence[str], format_: str) -> None:

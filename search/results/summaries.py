@@ -69,7 +69,8 @@ class ResultTable:
     """A table of one model, with a row for each algorithm.
 
     notes: a line each, what is missing and what to mind. published: rows of papers, by name; they
-    are never marked as the best.
+    are never marked as the best. beside: of networks that are combined, what each row costs
+    (search.results.combined).
     """
 
     title: str
@@ -78,6 +79,7 @@ class ResultTable:
     rows: dict[str, tuple[Cell, ...]]
     notes: tuple[str, ...] = ()
     published: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+    beside: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
     domain_tables: dict[tuple[str, str], list[ResultTable]] = {}
     for (method, model), group in selection.groupby(["method", "model"], sort=False, observed=True):
         domain_tables[str(method), str(model)] = [
-            _domain_table(str(dataset), str(model), str(method), rows)
+            domain_table(str(dataset), str(model), str(method), rows)
             for dataset, rows in group.groupby("dataset", sort=False, observed=True)
         ]
     tables: list[ResultTable] = []
@@ -126,7 +128,7 @@ def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
             if by == "held-out":
                 tables += found
             if by == "dataset" or len(found) > 1:
-                tables.append(_by_dataset(found))
+                tables.append(by_dataset(found))
     return Summary(tuple(tables), winners(selection))
 
 
@@ -146,7 +148,17 @@ def winners(selection: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def _domain_table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> ResultTable:
+def domain_table(
+    dataset: str,
+    model: str,
+    method: str,
+    rows: pd.DataFrame,
+    notes: Sequence[str] | None = None,
+) -> ResultTable:
+    """The table of a dataset: held-out domains across, and their average.
+
+    notes: None: those on selected trials.
+    """
     domains = list(dict.fromkeys(rows["held_out"]))
     seeds = list(dict.fromkeys(rows["seed"]))
     cells = {}
@@ -168,9 +180,10 @@ def _domain_table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> 
     columns = [Column(name, dataset, name, method) for name in names]
     if len(domains) > 1:
         columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains)))
-    notes = (*about_methods([method]), *about_studies(rows))
+    if notes is None:
+        notes = (*about_methods([method]), *about_studies(rows))
     title = f"{dataset}, {model}, {_chosen(method)}"
-    return ResultTable(title, model, tuple(columns), cells, notes)
+    return ResultTable(title, model, tuple(columns), cells, tuple(notes))
 
 
 def _cell(accuracies: np.ndarray, reasons: Sequence[str]) -> Cell:
@@ -196,7 +209,7 @@ def _average(accuracy: np.ndarray, row: Sequence[Cell]) -> list[Cell]:
     return [_cell(accuracy.mean(axis=1), ["no seed has all domains"] * len(accuracy))]
 
 
-def _by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
+def by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
     """The averages of the datasets; their own average only where all of them are complete."""
     lasts = [table.columns[-1] for table in tables]
     columns = [replace(last, name=last.dataset) for last in lasts]

@@ -13,6 +13,9 @@ MOST_WINNERS = 64  # more are not printed below a table
 _PERCENT = ("validation", "accuracy")
 
 
+COSTS = ("passes", "networks at test", "barrier")  # beside networks that are combined
+
+
 def document(summary: Summary, winners: bool = True) -> Document:
     """Tables and, if wanted, winners; as frames `results`, a row per cell, and `winners`."""
     grids = [_grid(table) for table in summary.tables]
@@ -70,6 +73,12 @@ def _grid(table: ResultTable) -> Grid:
         for name, cells in table.published.items()
     )
     header = ("", *(column.name for column in table.columns))
+    if table.beside:
+        header += COSTS
+        rows = tuple(
+            (*row, *map(Text, beside))
+            for row, beside in zip(rows, table.beside.values(), strict=True)
+        )
     return Grid(table.title, header, rows, published, table.notes)
 
 

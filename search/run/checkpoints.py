@@ -85,6 +85,12 @@ def read_weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
     return safetensors.torch.load(folder.read_bytes(_weights_file(trial)))
 
 
+def kept_weights(folder: RunFolder) -> list[str]:
+    """The names of the trials whose weights are there."""
+    files = folder.list(WEIGHTS)
+    return [f.removesuffix(".safetensors") for f in files if f.endswith(".safetensors")]
+
+
 def keep_only_weights(folder: RunFolder, trials: Iterable[str]) -> None:
     """Deletes the weights of all trials but these."""
     wanted = {_weights_file(trial).rpartition("/")[2] for trial in trials}

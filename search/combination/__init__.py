@@ -1,0 +1,1 @@
+"""Soups and ensembles of the networks that a sweep kept."""

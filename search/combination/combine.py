@@ -1,0 +1,215 @@
+"""Combines the networks that a run kept, and scores each combination as trials are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from datasets.domain_dataset import DomainDataset
+from search.checks.open_datasets import open_dataset
+from search.combination.groups import Candidate, Group, check_methods, groups
+from search.errors import SteppeError
+from search.reproduce.recorded_trial import EndedRun, ended_run
+from search.run import manifest
+from search.run.checkpoints import read_weights
+from search.run.combinations import read_combination, write_combination
+from search.run.run_folder import RunFolder
+from search.study.plan import StudyPlan
+from search.sweep.search_keys import COMBINATIONS
+from training.combining import barrier, greedy, pooled, uniform
+from training.computation import device_of
+from training.evaluation import Evaluation, Part, Score
+from training.scorer import Scorer
+
+FEWEST = 2  # networks to combine
+
+
+def combine(
+    run: str, methods: Sequence[str] = (), top: int | None = None, across: str | None = None
+) -> None:
+    """Writes the combinations of every study of a run that are not there yet.
+
+    methods: of COMBINATIONS; all without any. top: only so many candidates of each study, the best.
+    across: `algorithms` combines the studies that differ in nothing else, `seeds` those of all
+    seeds. Prints a line for each.
+
+    Raises SteppeError if there is nothing to combine, if a driver works on the run, or if weights
+    or images are not those of the run.
+    """
+    default = [name for name in COMBINATIONS if across != "seeds" or name != "greedy"]
+    methods = list(methods) or default
+    check_methods(methods, across)
+    ended = ended_run(run)
+    opened: dict[str, DomainDataset] = {}
+    for group in groups(ended, across, top):
+        candidates = tuple(candidate.trial for candidate in group.candidates)
+        bench: Bench | None = None
+        for method in methods:
+            name = group.name(method, top)
+            there = read_combination(ended.folder, name)
+            if len(there) and all(known == candidates for known in there["candidates"]):
+                print(f"{name}: done before", flush=True)
+                continue
+            if bench is None and len(candidates) >= FEWEST:
+                dataset = group.study.dataset
+                if dataset not in opened:
+                    opened[dataset] = dataset_of(ended, group.studies[0])
+                bench = Bench(ended.folder, group, opened[dataset])
+            rows = _rows(group, method, top, bench)
+            write_combination(ended.folder, rows)
+            print(f"{name}: {_sentence(rows[0])}", flush=True)
+
+
+class Bench:
+    """The candidates of a group with what scores them.
+
+    With `across: seeds` each seed has splits of its own, and a scorer.
+    """
+
+    def __init__(self, folder: RunFolder, group: Group, dataset: DomainDataset) -> None:
+        self._folder = folder
+        self._group = group
+        self._barrier: float | None = None
+        first = group.candidates[0].spec
+        seeds = {plan.study.seed: plan for plan in group.studies}
+        if group.across != "seeds":
+            seeds = {first.study.seed: first.plan}
+        device = _device(first.run.device)
+        self.scorers = [
+            Scorer(replace(first.run, seed=seed, device=device), dataset) for seed in seeds
+        ]
+        self.scorer = self.scorers[0]
+
+    @property
+    def in_split(self) -> Part:
+        """The in split of the held-out domain, whose accuracy is reported."""
+        parts = self.scorer.parts
+        return next(part for part in parts if (part.role, part.split) == ("held_out", "in"))
+
+    def states(self, trials: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """The kept weights of trials, each read when its turn comes."""
+        for trial in trials:
+            yield _weights(self._folder, trial)
+
+    def soup(self, trials: Sequence[str]) -> dict[str, Tensor]:
+        """The state dict of the mean of these members, whose order matters to the last bit."""
+        mean = uniform(self.states(trials), self.scorer.parameters)
+        return self.scorer.with_statistics(mean.state())
+
+    def greedy(self, trials: Sequence[str]) -> list[str]:
+        """The members of the greedy soup of ranked candidates."""
+        _, tried = greedy(self.states(trials), self.scorer.parameters, self._pooled)
+        return [trial for trial, one in zip(trials, tried, strict=True) if one.accepted]
+
+    def scores(self, method: str, trials: Sequence[str]) -> list[tuple[Score, ...]]:
+        """What validates, and the held-out domain's splits, once for each scorer."""
+        if method == "ensemble":
+            return [s.ensemble_scores(self.states(trials), _reported) for s in self.scorers]
+        state = self.soup(trials)
+        return [scorer.scores(state, _reported) for scorer in self.scorers]
+
+    def barrier(self) -> float:
+        """The largest barrier between the best candidate and another, pooled validation."""
+        if self._barrier is None:
+            best, *others = self._group.candidates
+            self._barrier = max(self._barrier_of(best, other) for other in others)
+        return self._barrier
+
+    def _barrier_of(self, a: Candidate, b: Candidate) -> float:
+        midpoint = uniform(self.states([a.trial, b.trial]), self.scorer.parameters).state()
+        return barrier((a.pooled, b.pooled), self._pooled(midpoint))
+
+    def _pooled(self, state: Mapping[str, Tensor]) -> float:
+        return pooled(self.scorer.scores(self.scorer.with_statistics(state), _validates))
+
+
+def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> list[dict[str, Any]]:
+    """The rows of a combination: one, or one for each seed of `across: seeds`."""
+    plan, candidates = group.studies[0], [c.trial for c in group.candidates]
+    row = {
+        **plan.columns,
+        "study": group.study.id,
+        "algorithm": group.study.algorithm,
+        "combination": group.name(method, top),
+        "method": method,
+        "across": group.across,
+        "top": top,
+        "candidates": candidates,
+        "members": [],
+        "passes": sum(candidate.passes for candidate in group.candidates),
+    }
+    if bench is None:
+        count = "the only network" if candidates else "no network"
+        return [{**row, "reason": f"{count} that was kept; a combination takes {FEWEST}"}]
+    members = bench.greedy(candidates) if method == "greedy" else candidates
+    row |= {"members": members, "networks": len(members) if method == "ensemble" else 1}
+    if method != "ensemble" and group.across != "seeds":
+        row["barrier"] = bench.barrier()
+    return [
+        {**row, "seed": scorer.run.seed, **_numbers(scores, group.across == "seeds")}
+        for scorer, scores in zip(bench.scorers, bench.scores(method, members), strict=True)
+    ]
+
+
+def _numbers(scores: Sequence[Score], mixed: bool) -> dict[str, float]:
+    """The accuracies of a row. mixed: nothing validates, as every image trained some member."""
+    held_out = {score.split: score for score in scores if score.role == "held_out"}
+    found = {"accuracy": held_out["in"].accuracy, "accuracy_all": pooled(held_out.values())}
+    if not mixed:
+        source = Evaluation(0, tuple(scores), 0.0)
+        found |= {"validation": source.validation, "pooled": pooled(source.source_out())}
+    return found
+
+
+def _validates(part: Part) -> bool:
+    return part.role == "source" and part.split == "out"
+
+
+def _reported(part: Part) -> bool:
+    return part.role == "held_out" or _validates(part)
+
+
+def _weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
+    try:
+        return read_weights(folder, trial)
+    except FileNotFoundError:
+        raise SteppeError(f"the weights of {trial} are no longer in {folder.uri}") from None
+    except SafetensorError as error:
+        raise SteppeError(
+            f"the kept weights of {trial} in {folder.uri} are damaged ({error}); delete the file, "
+            "and the trial is no candidate"
+        ) from error
+
+
+def dataset_of(run: EndedRun, plan: StudyPlan) -> DomainDataset:
+    """The dataset of a study, with the images that the run was made with."""
+    found = open_dataset(plan.dataset)
+    known = manifest.fingerprints(run.folder).get(plan.dataset.name, found.fingerprint)
+    if known != found.fingerprint:
+        raise SteppeError(
+            f"the images of {plan.dataset.name} are not those of {run.folder.uri} (fingerprint "
+            f"{found.fingerprint[:12]} here, {known[:12]} there); put them back"
+        )
+    return found
+
+
+def _device(name: str) -> str:
+    """The run's device, or the CPU if it is not here."""
+    try:
+        return device_of(name).type
+    except ValueError:
+        return "cpu"
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    if row.get("reason"):
+        return str(row["reason"])
+    count = f"{len(row['members'])} of {len(row['candidates'])} networks"
+    if "validation" not in row:
+        return f"{count}, held-out accuracy {row['accuracy']:.4f}"
+    numbers = f"validation {row['validation']:.4f}, held-out accuracy {row['accuracy']:.4f}"
+    return f"{count}, {numbers}"

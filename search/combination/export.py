@@ -1,0 +1,108 @@
+"""A soup as files, for use in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from search.combination.combine import Bench, dataset_of
+from search.combination.groups import groups
+from search.errors import SteppeError, way_out
+from search.reproduce.model_files import Model, came_from, place_of, write_model
+from search.reproduce.recorded_trial import ended_run
+from search.run import manifest
+from search.run.combinations import read_combinations
+from search.run.run_folder import RunFolder
+from search.sweep.search_keys import COMBINATIONS
+
+
+def is_combination(name: str | None) -> bool:
+    """Whether a name is of a combination, as `combine` prints it, and not of a trial or study."""
+    return name is not None and name.rpartition(".")[2].partition("-")[0] in COMBINATIONS
+
+
+def export(run: str, name: str, output: Path | None, predicted: bool) -> bool:
+    """Writes a soup, made again of its members; True if its accuracy is the table's.
+
+    name: that of the combination, or enough of its end. output, predicted: as in
+    `reproduce.export`. Raises SteppeError if there is no such soup, or nothing can be written.
+    """
+    ended = ended_run(run)
+    row = _row(ended.folder, name)
+    name = row["combination"]
+    if row["method"] == "ensemble":
+        raise SteppeError(
+            f"{name} is {len(row['members'])} networks, which one folder does not hold; export its "
+            f"members, such as {row['members'][0]}, and add their logits up"
+        )
+    if row["reason"]:
+        raise SteppeError(f"there is no model of {name}: {row['reason']}")
+    top = None if pd.isna(row["top"]) else int(row["top"])
+    group = next(
+        found
+        for found in groups(ended, row["across"], top)
+        if found.name(row["method"], top) == name
+    )
+    if tuple(candidate.trial for candidate in group.candidates) != row["candidates"]:
+        raise SteppeError(
+            f"the kept networks have changed since {name} was made; run "
+            f"`python -m search combine {ended.folder.uri}` again"
+        )
+    place = place_of(name, output)
+    dataset = dataset_of(ended, group.studies[0])
+    print(f"{name}: the mean of {len(row['members'])} networks")
+    bench = Bench(ended.folder, group, dataset)
+    held_out = bench.in_split
+    scored = {
+        "domain": held_out.domain.name,
+        "role": held_out.role,
+        "split": held_out.split,
+        "accuracy": row["accuracy"],
+        "count": len(held_out.indices),
+    }
+    study = group.study
+    columns = ("dataset", "algorithm", "held_out", "seed")
+    before = came_from(ended.folder, group.studies[0], bench.scorer.run)
+    about = {
+        "trained": {
+            "trial": name,
+            **{column: getattr(study, column) for column in columns},
+            "fingerprint": dataset.fingerprint,
+            "method": row["method"],
+            "members": list(row["members"]),
+            "shaped": before.pop("shaped"),
+        },
+        **before,
+        "scores": [scored],
+        "versions": manifest.versions(),
+    }
+    model = Model(name, None, bench.scorer.run, group.studies[0], [scored], about)
+    return write_model(place, model, dataset, bench.soup(row["members"]), predicted)
+
+
+def _row(folder: RunFolder, name: str) -> dict[str, Any]:
+    """The first row of the one combination that is called so, or ends in it."""
+    found = read_combinations(folder)
+    names = list(dict.fromkeys(found["combination"]))
+    ending = [name] if name in names else [n for n in names if n.endswith(f".{name}")]
+    if not names:
+        raise SteppeError(
+            f"{folder.uri} has no combinations; `python -m search combine {folder.uri}` makes them"
+        )
+    if len(ending) != 1:
+        raise SteppeError(_which(folder, name, ending, names))
+    row = found[found["combination"] == ending[0]].iloc[0].to_dict()
+    return {str(key): None if _null(value) else value for key, value in row.items()}
+
+
+def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[str]) -> str:
+    if ending:
+        return f"{name} is the end of {', '.join(ending[:3])}; give more of the name"
+    return f"there is no combination {name} in {folder.uri}: {way_out(name, names)}"
+
+
+def _null(value: Any) -> bool:
+    return not isinstance(value, tuple) and bool(pd.isna(value))

@@ -1,0 +1,138 @@
+"""The networks that may be combined: kept weights of a study, or of studies with one start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from search.errors import SteppeError
+from search.reproduce.recorded_trial import EndedRun
+from search.results.candidates import result_rows
+from search.run.checkpoints import kept_weights
+from search.study.plan import StudyPlan, TrialSpec, plans
+from search.study.study import Study
+from search.sweep.objectives import oracles
+from training.combining import ranking
+
+ACROSS = ("algorithms", "seeds")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial whose selected weights were kept.
+
+    score: value of the search's objective. pooled: accuracy over all samples of the source domains'
+    out splits. passes: cost of its training.
+    """
+
+    spec: TrialSpec
+    score: float
+    pooled: float
+    passes: float
+
+    @property
+    def trial(self) -> str:
+        """Its name."""
+        return self.spec.trial
+
+
+@dataclass(frozen=True)
+class Group:
+    """Candidates that are combined with each other.
+
+    studies: those that they come from, the first names the group. across: `algorithms`, `seeds` or
+    None. candidates: the best first, equal ones by the sweep's order and number.
+    """
+
+    studies: tuple[StudyPlan, ...]
+    across: str | None
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def study(self) -> Study:
+        """Its columns in tables; several algorithms are joined by slashes."""
+        algorithms = dict.fromkeys(plan.study.algorithm for plan in self.studies)
+        return replace(self.studies[0].study, algorithm="/".join(algorithms))
+
+    def name(self, method: str, top: int | None) -> str:
+        """Of one of its combinations, in tables and files."""
+        seeds = "-seeds" if self.across == "seeds" else ""
+        return f"{self.study.id}.{method}{seeds}{'' if top is None else f'-top{top}'}"
+
+
+def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group]:
+    """The groups of a run, in the order of its sweep.
+
+    top: only so many candidates, the best. Raises SteppeError if the run kept too few weights, or
+    chose them by the held-out domain.
+    """
+    search = run.sweep.search
+    if search.most_kept is not None and search.most_kept < 2:
+        raise SteppeError(
+            f"{run.folder.uri} has search.keep_weights: {search.keep_weights}, so no study has two "
+            "networks to combine; launch a sweep with search.keep_weights: all"
+        )
+    if oracles(search.objectives):
+        raise SteppeError(
+            f"{run.folder.uri} has search.objective: {oracles(search.objectives)[0]}: the held-out "
+            "domain chose the weights that were kept, so a combination of them is no result; "
+            "launch a sweep with search.objective: training-domain"
+        )
+    found = _candidates(run)
+    together: dict[tuple[object, ...], list[StudyPlan]] = {}
+    for plan in plans(run.sweep).values():
+        study = plan.study
+        key = (
+            study.dataset,
+            None if across == "algorithms" else study.algorithm,
+            study.held_out,
+            None if across == "seeds" else study.seed,
+        )
+        together.setdefault(key, []).append(plan)
+    for those in together.values():
+        listed = [candidate for plan in those for candidate in found.get(plan.study.id, ())]
+        order = ranking([candidate.score for candidate in listed])[:top]
+        yield Group(tuple(those), across, tuple(listed[position] for position in order))
+
+
+def _candidates(run: EndedRun) -> dict[str, list[Candidate]]:
+    """The candidates of each study, by number."""
+    kept = kept_weights(run.folder)
+    trials = run.trials[(run.trials["state"] == "completed") & run.trials["trial"].isin(kept)]
+    trials = trials[trials["objective"].notna()]
+    pooled = _pooled(run, trials)
+    planned = plans(run.sweep)
+    values = trials.filter(regex="^hp_").rename(columns=lambda name: name.removeprefix("hp_"))
+    found: dict[str, list[Candidate]] = {}
+    for row, settings in zip(
+        trials.to_dict("records"), values.astype(object).to_dict("records"), strict=True
+    ):
+        own = {str(key): value for key, value in settings.items() if not pd.isna(value)}
+        spec = planned[row["study"]].trial(int(row["number"]), own)
+        found.setdefault(row["study"], []).append(
+            Candidate(spec, float(row["objective"]), pooled[row["trial"]], float(row["passes"]))
+        )
+    return found
+
+
+def _pooled(run: EndedRun, trials: pd.DataFrame) -> dict[str, float]:
+    """The pooled validation accuracy of the kept weights of each trial, from the tables."""
+    rows = result_rows(run.evaluations[run.evaluations["trial"].isin(trials["trial"])])
+    rows = rows[(rows["role"] == "source") & (rows["split"] == "out")]
+    step = rows["trial"].astype(object).map(trials.set_index("trial")["best_step"])
+    rows = rows[rows["step"].to_numpy() == step.to_numpy()]
+    hits = (rows["accuracy"] * rows["count"]).groupby(rows["trial"].astype(object)).sum()
+    counts = rows["count"].groupby(rows["trial"].astype(object)).sum()
+    return dict((hits / counts).items())
+
+
+def check_methods(methods: Sequence[str], across: str | None) -> None:
+    """Raises SteppeError for a method that needs validation which a group does not have."""
+    if across == "seeds" and "greedy" in methods:
+        raise SteppeError(
+            "--method greedy does not go with --across seeds: other seeds have other splits, so "
+            "every image that would validate the soup has trained some of its members; give "
+            "--method uniform or --method ensemble"
+        )

@@ -1,0 +1,231 @@
+"""Rows of combined networks: tables of their own, with what they cost, and their differences.
+
+A combination stands beside the trial that validation chose, never among the single networks: it
+takes all of their training, and an ensemble all of them at test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from search.results import comparison
+from search.results.comparison_document import differences
+from search.results.formats import Grid
+from search.results.loading import LoadedRun
+from search.results.summaries import ResultTable, by_dataset, domain_table
+from search.space.ranges import show_number
+
+KINDS = {"uniform": "uniform soup", "greedy": "greedy soup", "ensemble": "ensemble"}
+HIGH = 0.05  # a barrier above this is told in a note
+
+
+def named_as_in_tables(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
+    """The combinations of a run with the names that the run has in tables, and labels.
+
+    The column `label` is what a row of results is called: `SAGM, greedy soup of 7`. A study that is
+    not combined yet has a row that says so.
+    """
+    if frame.empty:
+        return frame.assign(label=[])
+    names = {name: run.algorithm_names.get(name, name) for name in run.sweep.algorithms}
+    algorithms = [
+        "/".join(names.get(part, part) for part in str(joined).split("/"))
+        for joined in frame["algorithm"]
+    ]
+    datasets = [run.dataset_names.get(name, name) for name in frame["dataset"]]
+    named = frame.assign(sweep=run.sweep_name, algorithm=algorithms, dataset=datasets)
+    labelled = _ordered(named, [*names.values()]).assign(label=_labels)
+    parts = [_whole(group, run) for _, group in labelled.groupby("label", sort=False)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _whole(rows: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
+    """The rows of a label, with one for each study of the run that was not combined yet."""
+    first = rows.iloc[0]
+    there = set(zip(rows["dataset"], rows["held_out"], rows["seed"], strict=True))
+    datasets = set(rows["dataset"])
+    asked = dict.fromkeys(
+        (study["dataset"], study["held_out"], study["seed"])
+        for study in run.study_columns
+        if study["dataset"] in datasets
+    )
+    kept = ["sweep", "model", "algorithm", "method", "across", "label"]
+    missing = [
+        {
+            **first[kept],
+            **dict(zip(("dataset", "held_out", "seed"), key, strict=True)),
+            "study": "",
+            "members": (),
+            "candidates": (),
+            "reason": "not combined yet",
+        }
+        for key in asked
+        if key not in there
+    ]
+    if not missing:
+        return rows
+    more = pd.DataFrame(missing).reindex(columns=rows.columns)
+    order = {key: place for place, key in enumerate(asked)}
+    found = pd.concat([rows.astype(object), more.astype(object)]).assign(
+        place=lambda all_: [
+            order[key] for key in zip(all_["dataset"], all_["held_out"], all_["seed"], strict=True)
+        ]
+    )
+    whole = found.sort_values("place", kind="stable").drop(columns="place")
+    return whole.astype(dict.fromkeys(("accuracy", "barrier", "passes"), "float64"))
+
+
+def _ordered(frame: pd.DataFrame, algorithms: Sequence[str]) -> pd.DataFrame:
+    """By algorithm in the sweep's order, several of them last, and by method."""
+    known = [*algorithms, *dict.fromkeys(frame["algorithm"])]
+    keys = {
+        "algorithm": [known.index(name) for name in frame["algorithm"]],
+        "method": [[*KINDS].index(name) for name in frame["method"]],
+    }
+    order = pd.DataFrame(keys, index=frame.index).sort_values([*keys], kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def _labels(frame: pd.DataFrame) -> list[str]:
+    keys = [
+        (dataset, model, algorithm, method, str(across), str(top))
+        for dataset, model, algorithm, method, across, top in frame[
+            ["dataset", "model", "algorithm", "method", "across", "top"]
+        ].itertuples(index=False)
+    ]
+    sizes: dict[tuple[str, ...], list[int]] = {}
+    for key, members in zip(keys, frame["members"], strict=True):
+        sizes.setdefault(key, []).append(len(members))
+    found = []
+    for key, top, across in zip(keys, frame["top"], frame["across"], strict=True):
+        some = [size for size in sizes[key] if size] or [0]
+        label = f"{key[2]}, {KINDS[str(key[3])]} of {_span(some)}"
+        label += "" if pd.isna(top) else f" (best {top})"
+        found.append(label + (" over seeds" if across == "seeds" else ""))
+    return found
+
+
+def tables(combinations: pd.DataFrame, method: str, by: str) -> list[ResultTable]:
+    """The tables of combined networks, as `summarize` makes those of single ones.
+
+    method: the selection method whose rule ranked the candidates. by: held-out or dataset.
+    """
+    found: list[ResultTable] = []
+    for model, of_model in combinations.groupby("model", sort=False, observed=True):
+        own = [
+            _table(str(dataset), str(model), method, rows)
+            for dataset, rows in of_model.groupby("dataset", sort=False, observed=True)
+        ]
+        if by == "held-out":
+            found += own
+        if by == "dataset" or len(own) > 1:
+            overall = by_dataset(own)
+            title = f"By dataset, {model}, networks combined"
+            found.append(replace(overall, title=title, beside=_costs(of_model)))
+    return found
+
+
+def _table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> ResultTable:
+    plain = _as_selected(rows, method)
+    made = domain_table(dataset, model, method, plain, notes=())
+    title = f"{dataset}, {model}, networks combined"
+    return replace(made, title=title, notes=notes(rows, method), beside=_costs(rows))
+
+
+def _as_selected(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The columns of a selection, with labels in the place of algorithms."""
+    columns = ["dataset", "model", "held_out", "seed", "accuracy", "reason"]
+    return rows[columns].assign(algorithm=rows["label"], method=method)
+
+
+def _costs(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Per label: mean passes of a study's candidates, networks at test, and largest barrier."""
+    found: dict[str, tuple[str, ...]] = {}
+    for label, group in rows.groupby("label", sort=False):
+        made = group[group["accuracy"].notna()]
+        high = made["barrier"].max()
+        found[str(label)] = (
+            "" if made.empty else show_number(float(made["passes"].mean()), 6),
+            "" if made.empty else _span([int(count) for count in made["networks"]]),
+            "" if pd.isna(high) else f"{100 * high:.1f}",
+        )
+    return found
+
+
+def notes(rows: pd.DataFrame, method: str) -> tuple[str, ...]:
+    """What to mind about a table of combined networks."""
+    found = [
+        f"members: trials whose weights were kept, ranked by the value of the search's objective "
+        f"({method}); greedy soups accept by validation too; the held-out domain chose nothing",
+        "passes: training of all candidates of a study; barrier, in points: what the midpoint of "
+        "the best candidate and another lacks of their mean validation accuracy, at most",
+    ]
+    for reason, group in rows[rows["reason"].notna()].groupby("reason", sort=False):
+        found.append(f"{', '.join(dict.fromkeys(group['label']))}: {reason}")
+    apart = rows[rows["barrier"].fillna(0) > HIGH]
+    if len(apart):
+        found.append(
+            f"in {apart['study'].nunique()} of {rows['study'].nunique()} studies two members have "
+            f"a barrier above {100 * HIGH:.0f} points: they have no common start, or trained too "
+            "far apart, so the mean of their weights is no network like them; an ensemble is not "
+            "affected"
+        )
+    if (rows["across"] == "seeds").any():
+        found.append(
+            "over seeds: not the honest protocol, seeds have other splits, so the images that "
+            "validate one member trained another, and nothing validates the whole; all seeds score "
+            "the same networks, so their spread is that of the splits"
+        )
+    return tuple(found)
+
+
+def compared(
+    selected: pd.DataFrame, combinations: pd.DataFrame, method: str
+) -> tuple[list[Grid], pd.DataFrame]:
+    """Each combination against the trial that validation chose, of its (first) algorithm.
+
+    selected: the winners by that method. The frame has the columns of comparison.compare.
+    """
+    frames = []
+    rows = _as_selected(combinations, method).assign(own=combinations["algorithm"])
+    for algorithm, own in rows.groupby("own", sort=False):
+        single = str(algorithm).split("/")[0]
+        winners = selected[selected["algorithm"] == single]
+        both = pd.concat([winners[[*_shared(winners)]].astype(object), own.astype(object)])
+        labels = [str(label) for label in dict.fromkeys(own["algorithm"])]
+        try:
+            frames.append(comparison.compare(both, labels, single))
+        except comparison.TooLittle:
+            continue
+    if not frames:
+        return [], pd.DataFrame()
+    found = pd.concat(frames, ignore_index=True)
+    grids = [
+        grid
+        for _, pairs in found.groupby("b", sort=False)
+        for grid in differences(pairs, method).values()
+    ]
+    last = "the single network is the trial that validation chose of the same candidates"
+    grids[-1] = replace(grids[-1], notes=(*grids[-1].notes, last))
+    return grids, found
+
+
+def _shared(frame: pd.DataFrame) -> Iterable[str]:
+    wanted = ("dataset", "model", "algorithm", "held_out", "seed", "accuracy")
+    return [name for name in wanted if name in frame]
+
+
+def frame_of(combinations: pd.DataFrame) -> pd.DataFrame:
+    """The combinations as a frame of plain values: lists of trials as text."""
+    plain = combinations.copy()
+    for column in ("candidates", "members"):
+        plain[column] = [" ".join(trials) for trials in plain[column]]
+    return plain
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"

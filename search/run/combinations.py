@@ -1,0 +1,78 @@
+"""The table `combinations`: what became of the kept networks of a study, put together.
+
+Each combination has a file of its own, written whole, so a command that is killed loses the one
+that it was at, and goes on from there when it is given again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from search.run.columns import SCHEMA_VERSION, STUDY_COLUMNS, to_pandas
+from search.run.run_folder import RunFolder
+from search.run.tables import damaged, to_parquet
+
+COMBINATIONS = "combinations"
+
+_FIELDS = [
+    *(
+        pa.field(name, pa.int64() if name == "seed" else pa.string(), nullable=False)
+        for name in STUDY_COLUMNS
+    ),
+    pa.field("combination", pa.string(), nullable=False),  # its name
+    pa.field("method", pa.string(), nullable=False),  # uniform, greedy, ensemble
+    pa.field("across", pa.string()),  # algorithms, seeds; null: of one study
+    pa.field("top", pa.int64()),  # only the best so many trials were candidates
+    pa.field("candidates", pa.list_(pa.string()), nullable=False),  # trials, the best first
+    pa.field("members", pa.list_(pa.string()), nullable=False),  # those that stayed, in order
+    pa.field("validation", pa.float64()),  # mean over the source domains' out splits
+    pa.field("pooled", pa.float64()),  # over all their samples: what accepts a member
+    pa.field("accuracy", pa.float64()),
+    pa.field("accuracy_all", pa.float64()),
+    pa.field("barrier", pa.float64()),  # largest one of the best candidate and another
+    pa.field("passes", pa.float64()),  # training of all candidates
+    pa.field("networks", pa.int64()),  # that predict at test
+    pa.field("reason", pa.string()),  # why there is none
+]
+SCHEMA = pa.schema(_FIELDS, metadata={"schema_version": str(SCHEMA_VERSION)})
+
+
+def write_combination(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes or replaces the rows of one combination: one, or one for each seed."""
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    folder.write_bytes(_file(str(rows[0]["combination"])), to_parquet(table))
+
+
+def read_combination(folder: RunFolder, name: str) -> pd.DataFrame:
+    """The rows of one combination; none if there is no file of it."""
+    return _read(folder, [name] if folder.exists(_file(name)) else [])
+
+
+def read_combinations(folder: RunFolder) -> pd.DataFrame:
+    """All combinations written so far, by name."""
+    files = folder.list(COMBINATIONS)
+    return _read(folder, [f.removesuffix(".parquet") for f in files if f.endswith(".parquet")])
+
+
+def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
+    tables = [SCHEMA.empty_table()]
+    for name in names:
+        try:
+            table = pq.read_table(io.BytesIO(folder.read_bytes(_file(name))))
+        except pa.ArrowInvalid as error:
+            raise damaged(folder, error) from error
+        tables.append(table.select([n for n in SCHEMA.names if n in table.column_names]))
+    frame = to_pandas(pa.concat_tables(tables, promote_options="default"))
+    for column in ("candidates", "members"):
+        frame[column] = [tuple(trials) for trials in frame[column]]
+    return frame
+
+
+def _file(name: str) -> str:
+    return f"{COMBINATIONS}/{name}.parquet"
