@@ -116,12 +116,19 @@ class Bench:
         """The largest barrier between the best candidate and another, pooled validation."""
         if self._barrier is None:
             best, *others = self._group.candidates
-            self._barrier = max(self._barrier_of(best, other) for other in others)
+            end = self._end(best)
+            self._barrier = max(self._barrier_of(best, end, other) for other in others)
         return self._barrier
 
-    def _barrier_of(self, a: Candidate, b: Candidate) -> float:
-        midpoint = uniform(self.states([a.trial, b.trial]), self.scorer.parameters).state()
-        return barrier((a.pooled, b.pooled), self._pooled(midpoint))
+    def _barrier_of(self, best: Candidate, end: float, other: Candidate) -> float:
+        midpoint = uniform(self.states([best.trial, other.trial]), self.scorer.parameters).state()
+        return barrier((end, self._end(other)), self._pooled(midpoint))
+
+    def _end(self, candidate: Candidate) -> float:
+        if candidate.spec.study.seed == self.scorer.run.seed:
+            return candidate.pooled
+        (state,) = self.states([candidate.trial])  # its tables are of other splits
+        return pooled(self.scorer.scores(state, _validates))
 
     def _pooled(self, state: Mapping[str, Tensor]) -> float:
         return pooled(self.scorer.scores(self.scorer.with_statistics(state), _validates))
@@ -147,7 +154,7 @@ def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> li
         return [{**row, "reason": f"{count} that was kept; a combination takes {FEWEST}"}]
     members = bench.greedy(candidates) if method == "greedy" else candidates
     row |= {"members": members, "networks": len(members) if method == "ensemble" else 1}
-    if method != "ensemble" and group.across != "seeds":
+    if method != "ensemble":
         row["barrier"] = bench.barrier()
     return [
         {**row, "seed": scorer.run.seed, **_numbers(scores, group.across == "seeds")}

@@ -84,6 +84,7 @@ def _ordered(frame: pd.DataFrame, algorithms: Sequence[str]) -> pd.DataFrame:
     keys = {
         "algorithm": [known.index(name) for name in frame["algorithm"]],
         "method": [[*KINDS].index(name) for name in frame["method"]],
+        "across": [name == "seeds" for name in frame["across"]],
     }
     order = pd.DataFrame(keys, index=frame.index).sort_values([*keys], kind="stable").index
     return frame.loc[order].reset_index(drop=True)
@@ -190,9 +191,10 @@ def compared(
     selected: the winners by that method. The frame has the columns of comparison.compare.
     """
     frames = []
-    rows = _as_selected(combinations, method).assign(own=combinations["algorithm"])
-    for algorithm, own in rows.groupby("own", sort=False):
-        single = str(algorithm).split("/")[0]
+    firsts = [str(joined).split("/")[0] for joined in combinations["algorithm"]]
+    rows = _as_selected(combinations, method).assign(first=firsts)
+    for algorithm, own in rows.groupby("first", sort=False):
+        single = str(algorithm)
         winners = selected[selected["algorithm"] == single]
         both = pd.concat([winners[[*_shared(winners)]].astype(object), own.astype(object)])
         labels = [str(label) for label in dict.fromkeys(own["algorithm"])]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import pandas as pd
+
 from search import results
 from search.results import combined
 from search.results.formats import FORMATS, Document, Grid, texts
@@ -54,9 +56,14 @@ def _with_combined(whole: Document, found: results.Results, by: str) -> Document
     if found.combinations.empty or by == "method":
         return whole
     tables = combined.tables(found.combinations, found.method, by)
-    grids = document(Summary(tuple(tables), found.combinations[:0])).grids
-    frames = {"combinations": combined.frame_of(found.combinations)}
-    return Document((*whole.grids, *grids), {**whole.frames, **frames})
+    own = document(Summary(tuple(tables), found.combinations[:0]))
+    cells = [frames["results"] for frames in (whole.frames, own.frames) if "results" in frames]
+    frames = {
+        **whole.frames,
+        "results": pd.concat(cells, ignore_index=True),
+        "combinations": combined.frame_of(found.combinations),
+    }
+    return Document((*whole.grids, *own.grids), frames)
 
 
 def print_comparison(

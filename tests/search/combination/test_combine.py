@@ -1,0 +1,172 @@
+"""`combine` makes soups and ensembles of the networks that a run kept, and goes on when killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import datasets
+import models
+from models.exported import load_exported
+from search import results
+from search.combination import combine
+from search.run import tables
+from search.run.checkpoints import read_weights
+from search.run.combinations import COMBINATIONS, read_combinations, write_combination
+from search.run.run_folder import RunFolder
+from tests.search.command import steppe
+from tests.search.reproduce.recorded import STUDY, sam_sweep, train
+from training.evaluation import evaluate, parts_of
+
+SETTINGS = ({}, {"lr": 0.02}, {"lr": 0.01})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of one study with three networks, which were combined in all ways."""
+    folder = RunFolder(tmp_path_factory.mktemp("combine") / "run")
+    train(sam_sweep(search={"keep_weights": "all"}), folder, *SETTINGS)
+    done = steppe("combine", folder.uri)
+    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
+    return folder
+
+
+def network(state):
+    digits = datasets.load("RotatedDigits")
+    model = models.build("mlp", len(digits.classes), digits.image_shape)
+    model.load_state_dict(state)
+    return model
+
+
+def accuracy(model, role: str, split: str) -> list[tuple[float, int]]:
+    """Accuracy and images of each domain of that role."""
+    parts = parts_of(datasets.load("RotatedDigits"), "0", 0)
+    wanted = [part for part in parts if (part.role, part.split) == (role, split)]
+    return [(s.accuracy, s.count) for s in evaluate(model, wanted, torch.device("cpu"))]
+
+
+def pooled(found: list[tuple[float, int]]) -> float:
+    return sum(a * n for a, n in found) / sum(n for _, n in found)
+
+
+def mean(folder: RunFolder, trials) -> dict[str, torch.Tensor]:
+    states = [read_weights(folder, trial) for trial in trials]
+    return {name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]}
+
+
+def test_members_order_and_numbers_are_those_of_the_definition(folder):
+    found = read_combinations(folder).set_index("method")
+    trials = tables.read_trials(folder).sort_values(
+        ["objective", "number"], ascending=[False, True]
+    )
+    ranked = tuple(trials["trial"])
+    kept, best = [], -1.0
+    for trial in ranked:
+        reached = pooled(accuracy(network(mean(folder, [*kept, trial])), "source", "out"))
+        if reached >= best:
+            kept, best = [*kept, trial], reached
+    assert set(found["candidates"]) == {ranked}
+    assert found["members"].to_dict() == {
+        "uniform": ranked, "greedy": tuple(kept), "ensemble": ranked,
+    }  # fmt: skip
+    for method in ("uniform", "greedy"):
+        row, soup = found.loc[method], network(mean(folder, found.loc[method, "members"]))
+        source = accuracy(soup, "source", "out")
+        assert row["validation"] == pytest.approx(np.mean([a for a, _ in source]))
+        assert row["pooled"] == pytest.approx(pooled(source))
+        assert row["accuracy"] == pytest.approx(accuracy(soup, "held_out", "in")[0][0])
+        both = accuracy(soup, "held_out", "in") + accuracy(soup, "held_out", "out")
+        assert row["accuracy_all"] == pytest.approx(pooled(both))
+    midpoints = [pooled(accuracy(network(mean(folder, [ranked[0], t])), "source", "out"))
+                 for t in ranked[1:]]  # fmt: skip
+    ends = [pooled(accuracy(network(read_weights(folder, t)), "source", "out")) for t in ranked]
+    barriers = [(ends[0] + end) / 2 - m for end, m in zip(ends[1:], midpoints, strict=True)]
+    assert found.loc["uniform", "barrier"] == pytest.approx(max(barriers))
+    assert found["networks"].to_dict() == {"uniform": 1, "greedy": 1, "ensemble": 3}
+    assert found["passes"].tolist() == pytest.approx([trials["passes"].sum()] * 3)
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_bits(folder, monkeypatch):
+    written = {f: folder.read_bytes(f"{COMBINATIONS}/{f}") for f in folder.list(COMBINATIONS)}
+    assert "done before" in steppe("combine", folder.uri).stdout
+    folder.delete(COMBINATIONS)
+    count = 0
+
+    def once(*arguments):
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        write_combination(*arguments)
+
+    monkeypatch.setattr(combine, "write_combination", once)
+    assert steppe("combine", folder.uri).exit_code == 130
+    assert len(folder.list(COMBINATIONS)) == 1
+    assert steppe("combine", folder.uri).stdout.count("done before") == 1
+    assert written == {f: folder.read_bytes(f"{COMBINATIONS}/{f}") for f in written}
+
+
+def test_a_soup_is_exported_with_the_accuracy_of_its_row(folder):
+    out = Path(folder.root) / "../out"
+    done = steppe("export", folder.uri, f"{STUDY}.greedy", "--output", out, "--predictions")
+    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
+    row = read_combinations(folder).set_index("method").loc["greedy"]
+    assert accuracy(load_exported(out), "held_out", "in")[0][0] == row["accuracy"]
+    for name, word in (("SAM.0.0.ensemble", "3 networks"), ("75.0.greedy", STUDY)):
+        done = steppe("export", folder.uri, name)
+        assert done.exit_code == 2
+        assert word in done.stderr
+
+
+def test_combinations_have_tables_of_their_own_beside_the_single_networks(folder):
+    found = results.load(folder.uri)
+    labels = set(found.combinations["label"])
+    assert {"SAM, uniform soup of 3", "SAM, ensemble of 3"} < labels
+    assert list(results.summary(found).tables[0].rows) == ["SAM"]
+    shown = json.loads(steppe("results", folder.uri, "--format", "json").stdout)
+    assert {row["algorithm"] for row in shown["results"]} == {"SAM", *labels}
+    assert steppe("report", folder.uri).exit_code == 0
+    page = folder.read_bytes("report.html").decode()
+    assert all(label in page for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("search", "arguments", "words"),
+    [
+        ({"keep_weights": "best"}, [], ["search.keep_weights", "all"]),
+        ({"keep_weights": "all"}, ["--across", "seeds", "--method", "greedy"], ["splits"]),
+        (
+            {"keep_weights": "all", "objective": "oracle", "allow_oracle": True},
+            [],
+            ["oracle", "training-domain"],
+        ),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(tmp_path, search, arguments, words):
+    folder = RunFolder(tmp_path / "run")
+    train(sam_sweep(search=search, training={"steps": 10}), folder, {})
+    done = steppe("combine", folder.uri, *arguments)
+    assert done.exit_code == 2
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("search", "word"),
+    [
+        ({"combine": "greedy", "keep_weights": "best"}, "search.keep_weights"),
+        ({"combine": "oracle"}, "uniform"),
+        ({"keep_weights": 0}, "from 1"),
+        ({"keep_weights": "some"}, "all"),
+    ],
+)
+def test_keys_that_leave_nothing_to_combine_are_refused(search, word):
+    with pytest.raises(Exception, match=word):
+        sam_sweep(search=search)
+
+
+def test_what_is_to_be_combined_is_kept():
+    assert sam_sweep(search={"combine": "greedy"}).search.keep_weights == "all"
