@@ -72,6 +72,15 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def resting(network: nn.Module) -> frozenset[str]:
+    """Names in `plain_state` of the parameters that training leaves as they are."""
+    return frozenset(
+        name.replace(".0.frozen.", ".0.")
+        for name, parameter in network.named_parameters()
+        if not parameter.requires_grad and ".parametrizations." not in name
+    )
+
+
 class Frozen(nn.Module):
     """Layers that stay as they are: in evaluation mode for good, outside of autograd's graph.
 

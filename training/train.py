@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
-from models.tuning import plain_state
+from models.tuning import plain_state, resting
 from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation, Score
@@ -31,7 +31,8 @@ class TrainResult:
     validation is its own. Held-out scores stand in it, and without averaging at the step with the
     best validation and at the last step too. passes: what its steps cost, in forwards and backwards
     over a batch (Passes.spent). state `diverged`: the loss stopped being a finite number; `reason`
-    says when. weights: the model's state dict on the CPU, if it was asked for.
+    says when. weights: the model's state dict on the CPU, if it was asked for; resting: which of
+    its tensors are as they were before training, as they do not train.
     """
 
     state: Literal["completed", "diverged"]
@@ -43,6 +44,7 @@ class TrainResult:
     seconds: float
     passes: float
     weights: dict[str, Tensor] | None = None
+    resting: frozenset[str] = frozenset()
 
 
 def train(  # noqa: PLR0913 - three of them are what the caller wants of the result
@@ -222,6 +224,7 @@ def _result(
         trainer.seconds,
         trainer.passes,
         _selected_state(trainer) if keep == "best" else last,
+        resting(trainer.model),
     )
 
 

@@ -7,7 +7,9 @@ trials that `search.keep_weights` names, by the search's objective, and deletes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Collection, Iterable
 
 import safetensors.torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
 from training.train import Checkpoint
 
 PLACES = ("a", "b")
+SHARED = "shared"  # in the names of files of tensors that trials share; names of trials have dots
 
 
 class TrialCheckpoints:
@@ -75,33 +78,62 @@ def _names(spec: TrialSpec) -> list[str]:
     return [f"{CHECKPOINTS}/{spec.trial}.{place}.pt" for place in PLACES]
 
 
-def write_weights(folder: RunFolder, trial: str, state: dict[str, Tensor]) -> None:
-    """Writes a model's state dict as safetensors."""
-    folder.write_bytes(_weights_file(trial), safetensors.torch.save(state))
+def write_weights(
+    folder: RunFolder, trial: str, state: dict[str, Tensor], shared: Collection[str] = ()
+) -> None:
+    """Writes a model's state dict as safetensors.
+
+    shared: names of tensors that other trials have too. They go into a file that is named after
+    its content, once for all trials with the same, and the trial's file names it.
+    """
+    same = {name: state[name] for name in sorted(shared)}
+    if not same:
+        folder.write_bytes(_weights_file(trial), safetensors.torch.save(state))
+        return
+    content = safetensors.torch.save(same)
+    name = f"{SHARED}-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not folder.exists(_weights_file(name)):
+        folder.write_bytes(_weights_file(name), content)
+    own = {name: tensor for name, tensor in state.items() if name not in same}
+    folder.write_bytes(_weights_file(trial), safetensors.torch.save(own, {SHARED: name}))
 
 
 def read_weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
-    """Reads the state dict of a trial. Raises FileNotFoundError if it was not kept."""
-    return safetensors.torch.load(folder.read_bytes(_weights_file(trial)))
+    """Reads the state dict of a trial, with the tensors that it shares with others.
+
+    Raises FileNotFoundError if it was not kept.
+    """
+    content = folder.read_bytes(_weights_file(trial))
+    found = safetensors.torch.load(content)  # checks the header too
+    length = int.from_bytes(content[:8], "little")
+    name = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(SHARED)
+    if name is not None:
+        found |= safetensors.torch.load(folder.read_bytes(_weights_file(name)))
+    return found
 
 
 def kept_weights(folder: RunFolder) -> list[str]:
     """The names of the trials whose weights are there."""
     files = folder.list(WEIGHTS)
-    return [f.removesuffix(".safetensors") for f in files if f.endswith(".safetensors")]
+    names = [f.removesuffix(".safetensors") for f in files if f.endswith(".safetensors")]
+    return [name for name in names if not _is_shared(name)]
 
 
 def keep_only_weights(folder: RunFolder, trials: Iterable[str]) -> None:
-    """Deletes the weights of all trials but these."""
+    """Deletes the weights of all trials but these; what they share stays while any does."""
     wanted = {_weights_file(trial).rpartition("/")[2] for trial in trials}
     for file in folder.list(WEIGHTS):
-        if file not in wanted:
+        if file not in wanted and not (wanted and _is_shared(file)):
             folder.delete(f"{WEIGHTS}/{file}")
 
 
 def delete_weights(folder: RunFolder, trial: str) -> None:
     """Deletes the weights of a trial, if there are any."""
     folder.delete(_weights_file(trial))
+
+
+def _is_shared(name: str) -> bool:
+    return name.startswith(f"{SHARED}-") and "." not in name.removesuffix(".safetensors")
 
 
 def _weights_file(trial: str) -> str:

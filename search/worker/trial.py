@@ -83,7 +83,9 @@ class Trial:
         self._check_not_ended()
         self._write_evaluations(result.evaluations)
         if result.weights is not None:
-            write_weights(self._folder, self._spec.trial, result.weights)
+            # A file that stands alone is a model's start too (model.weights).
+            shared = result.resting if self._plan.search.most_kept != 1 else ()
+            write_weights(self._folder, self._spec.trial, result.weights, shared)
         progress = self._progress(result.steps, result.seconds, result.passes, result)
         row = trial_row(self._spec, progress, result.state, result.reason)
         tables.write_trial(self._folder, row, self._plan.column_types)

@@ -9,7 +9,13 @@ import datasets
 import models
 from search.driver.ledger import Ledger
 from search.run import manifest, tables
-from search.run.checkpoints import WEIGHTS, read_weights, write_weights
+from search.run.checkpoints import (
+    WEIGHTS,
+    keep_only_weights,
+    kept_weights,
+    read_weights,
+    write_weights,
+)
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.worker import trial
@@ -107,3 +113,30 @@ def test_those_of_all_completed_trials_stay_or_of_the_best(folder, keep, left):
     ledger = open_ledger(sweep, folder)  # a resume knows what is kept
     names += [failed.trial, end(ledger, sweep, folder, 0.5)]
     assert kept(folder) == [names[number] for number in left]
+
+
+def test_what_does_not_train_is_stored_once_for_all_trials(folder, monkeypatch):
+    monkeypatch.setattr(trial.tune, "report", lambda _: None)
+    sweep = small_sweep(
+        algorithms=["SAM"],
+        model={"name": "mlp", "weights": None, "tuning": "head"},
+        training={"steps": 10, "evaluate_every": 10},
+        search={"keep_weights": "all"},
+    )
+    manifest.record(folder, [])
+    (plan,) = plans(sweep).values()
+    for number in range(3):
+        Trial(folder, plan.trial(number, VALUES | {"lr": 0.01 * number})).carry_out()
+    names = [plan.trial(number, {}).trial for number in range(3)]
+    assert kept_weights(folder) == names
+    assert len(kept(folder)) == 4
+    states = [read_weights(folder, name) for name in names]
+    digits = datasets.load("RotatedDigits")
+    for state in states:
+        models.build("mlp", len(digits.classes), digits.image_shape).load_state_dict(state)
+    same = [name for name in states[0] if torch.equal(states[0][name], states[2][name])]
+    assert same == [name for name in states[0] if name.startswith("featurizer")]
+    keep_only_weights(folder, names[:1])
+    assert read_weights(folder, names[0]).keys() == states[0].keys()
+    keep_only_weights(folder, [])
+    assert kept(folder) == []
