@@ -22,9 +22,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Results": (
         results.results,
         results.compare,
-        combining.combine,
         results.importance,
         results.pareto,
+        combining.combine,
         results.report,
         results.dashboard,
     ),
