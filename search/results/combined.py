@@ -166,10 +166,11 @@ def notes(rows: pd.DataFrame, method: str) -> tuple[str, ...]:
     ]
     for reason, group in rows[rows["reason"].notna()].groupby("reason", sort=False):
         found.append(f"{', '.join(dict.fromkeys(group['label']))}: {reason}")
-    apart = rows[rows["barrier"].fillna(0) > HIGH]
+    made = rows[rows["accuracy"].notna()]
+    apart = made[made["barrier"].fillna(0) > HIGH]
     if len(apart):
         found.append(
-            f"in {apart['study'].nunique()} of {rows['study'].nunique()} studies two members have "
+            f"in {apart['study'].nunique()} of {made['study'].nunique()} studies two members have "
             f"a barrier above {100 * HIGH:.0f} points: they have no common start, or trained too "
             "far apart, so the mean of their weights is no network like them; an ensemble is not "
             "affected"
