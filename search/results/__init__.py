@@ -28,7 +28,7 @@ import pandas as pd
 from search.errors import SteppeError, way_out
 from search.results import notes, published_tables, selection
 from search.results.candidates import within_passes
-from search.results.combined import named_as_in_tables
+from search.results.combined import combinations_of
 from search.results.display_names import Difference, training_differences, with_display_names
 from search.results.loading import (
     LoadedRun,
@@ -41,7 +41,6 @@ from search.results.loading import (
 from search.results.summaries import BY, Summary, summarize
 from search.results.winners import about_winners
 from search.run import manifest
-from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from search.space.ranges import show_number
 
@@ -100,7 +99,6 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         weights = manifest.weights_digest(folder) if len(folders) > 1 else None
         loaded[name], *own = read_run(folder, name, images, weights)
         tables.append((own[0], own[1]))
-    combined = [read_combinations(folder) for folder in folders]
     differences: list[Difference] = []
     if len(loaded) > 1:
         named, differences = with_display_names([*loaded.values()])
@@ -114,13 +112,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         categorical(joined([trials for trials, _ in tables]), studies),
         categorical(joined([evaluations for _, evaluations in tables]), studies),
         loaded,
-        pd.concat(
-            [
-                named_as_in_tables(frame, run)
-                for frame, run in zip(combined, loaded.values(), strict=True)
-            ],
-            ignore_index=True,
-        ),
+        combinations_of(folders, loaded.values()),
         differences=tuple(differences),
     )
 

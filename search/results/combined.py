@@ -16,18 +16,25 @@ from search.results.comparison_document import differences
 from search.results.formats import Grid
 from search.results.loading import LoadedRun
 from search.results.summaries import ResultTable, by_dataset, domain_table
+from search.run.combinations import read_combinations
+from search.run.run_folder import RunFolder
 from search.space.ranges import show_number
 
 KINDS = {"uniform": "uniform soup", "greedy": "greedy soup", "ensemble": "ensemble"}
 HIGH = 0.05  # a barrier above this is told in a note
 
 
-def named_as_in_tables(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
-    """The combinations of a run with the names that the run has in tables, and labels.
+def combinations_of(folders: Iterable[RunFolder], runs: Iterable[LoadedRun]) -> pd.DataFrame:
+    """The combinations of runs with the names that these have in tables, and labels.
 
     The column `label` is what a row of results is called: `SAGM, greedy soup of 7`. A study that is
     not combined yet has a row that says so.
     """
+    parts = [_named(read_combinations(f), run) for f, run in zip(folders, runs, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _named(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
     if frame.empty:
         return frame.assign(label=[])
     names = {name: run.algorithm_names.get(name, name) for name in run.sweep.algorithms}
