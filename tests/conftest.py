@@ -15,7 +15,7 @@ import pytest
 from search.driver.cluster import prepare_environment
 from search.run.run_folder import RunFolder
 
-# Before any test imports torch: its threads cost small models more than they bring, and two
+# Before any test imports torch: its threads cost small models more than they bring, and several
 # processes run tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # pytest-xdist's word on the terminal is not that of the terminals that tests open.

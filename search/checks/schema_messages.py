@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from search.errors import nearest, way_out
+from search.errors import way_out
 from search.sweep.config_errors import KeyPath, Problem, dotted, show
 from search.sweep.fields import SHAPES
 from search.sweep.schema import Sweep
@@ -83,16 +83,15 @@ def _unknown_key(path: KeyPath) -> str:
     key = str(path[-1])
     if key in SEARCHED:
         return "is not a key; it is a hyperparameter and belongs under search.space"
-    close = nearest(key, _section(path).model_fields)
-    if close is None:
-        elsewhere = [
-            (*place, name, key)
-            for place, section in ((path[:-1], _section(path)), ((), Sweep))
-            for name, field in section.model_fields.items()
-            if _has(field, key)
-        ]
-        if elsewhere:
-            return f"is not a key; did you mean {dotted(elsewhere[0])}?"
+    # The very key elsewhere is meant rather than a similar one here.
+    elsewhere = [
+        (*place, name, key)
+        for place, section in ((path[:-1], _section(path)), ((), Sweep))
+        for name, field in section.model_fields.items()
+        if _has(field, key)
+    ]
+    if elsewhere:
+        return f"is not a key; did you mean {dotted(elsewhere[0])}?"
     return f"is not a key; {way_out(key, _section(path).model_fields)}"
 
 

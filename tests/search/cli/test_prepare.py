@@ -61,7 +61,7 @@ def test_a_folder_is_used_where_it_lies(mine: Path, capsys: pytest.CaptureFixtur
     assert "In training: 3 x 8 x 8; augmentation: random crops" in printed
     assert "training.augmentation: none" in printed  # they are small
     assert datasets.load("ImageFolders", mine, size=8, originals=512).fingerprint in printed
-    assert (mine / ".steppe-cache" / "ImageFolders-mine-8").is_dir()
+    assert (mine / ".steppe-cache" / "ImageFolders-mine-8-512").is_dir()
 
 
 def test_what_is_printed_for_the_sweep_file_loads_the_dataset(

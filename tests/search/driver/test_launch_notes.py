@@ -14,7 +14,7 @@ from tests.search.refused import space
 def test_a_launch_says_what_is_not_as_published_and_a_resume_does_not(
     tmp_path, monkeypatch, capsys
 ):
-    def stop() -> None:
+    def stop(local: bool) -> None:
         raise SteppeError("nothing is to start")
 
     monkeypatch.setattr(launch, "prepare_environment", stop)

@@ -80,7 +80,7 @@ def test_a_trial_that_was_stopped_is_repeated_as_far_as_it_came(folder, state):
     stop(folder, spec, state, 20)
     text = said_again(folder, spec.trial, 0)
     assert "training 20 steps" in text
-    assert "All 20 numbers agree" in text  # five domains, two steps, accuracy and loss
+    assert "All 30 numbers agree" in text  # five domains, two steps, accuracy, loss, calibration
 
 
 def test_a_trial_that_diverged_diverges_again(folder):

@@ -54,7 +54,7 @@ def test_a_run_that_does_not_say_what_its_images_were_is_named(tmp_path):
     [table] = tables(known, silent)
     assert "not recorded in b" in " ".join(table.notes)
     [table] = tables(known, run(tmp_path / "c", seeds=[1]))
-    assert table.notes == ()
+    assert not any("images" in note or "recorded" in note for note in table.notes)
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,5 @@ def test_a_run_from_before_a_key_was_trained_as_its_default_says(tmp_path):
     assert any("training.nesterov" in note for note in table.notes)
     same = run(tmp_path / "c", seeds=[2], training=new | {"nesterov": False})
     (table,) = tables(old, same)
-    assert table.notes == ()
+    assert not any("training.nesterov" in note for note in table.notes)
+    assert list(table.rows) == ["ERM", "SAM"]

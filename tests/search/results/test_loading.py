@@ -61,5 +61,5 @@ def test_a_report_counts_the_trials_that_the_driver_plans(tmp_path):
     folder = RunFolder(tmp_path / "run")
     begin(planned, folder)
     trials = sum(plan.trials for plan in plans(planned).values())
-    assert trials == 6 * (2 + 6)
+    assert trials == 4 * (2 + 6)
     assert read(folder.uri).planned == trials

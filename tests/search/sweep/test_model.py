@@ -228,7 +228,7 @@ def test_a_sweep_runs_on_a_model_of_a_family(
         held_out=["photo"],
         seeds=[0],
         training={"steps": 4, "evaluate_every": 2, "batch_size": 2},
-        search={"trials": 2},
+        search={"trials": 2, "scheduler": "none"},
     )
     folder = RunFolder.create(tmp_path / "run")
 

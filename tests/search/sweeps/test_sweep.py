@@ -82,9 +82,10 @@ def launched(tmp_path_factory):
 def test_it_ends_well_and_says_nothing_but_what_a_user_wants_to_know(launched):
     assert launched.code == 0
     assert launched.stderr == ""
-    shown, ranges, *lines = launched.stdout.splitlines()
+    shown, ranges, first, *lines = launched.stdout.splitlines()
     assert shown.startswith("RotatedDigits: 1 x 8 x 8, shown as stored")
     assert ranges.startswith("Ranges: lr ")
+    assert first.startswith("First trials on RotatedDigits: a default setting")
     assert lines[0].startswith("small: 0 of 16 trials ended, 0 running, ")
     last = next(i for i, line in enumerate(lines) if line.startswith("16 of 16 trials ended, 0 r"))
     # Before the end a line now and then, and nothing of Ray's or Optuna's.
@@ -166,7 +167,9 @@ def test_an_algorithm_has_its_own_hyperparameters_and_the_others_are_null(launch
         first[["hp_rho", "hp_alpha", "hp_lambda"]].to_numpy().tolist() == [[0.05, 0.001, 0.1]] * 2
     )
     assert (trials["hp_batch_size"] == 32).all()
-    assert sagm["hp_rho"].nunique() == 7  # drawn anew for each other trial
+    # Drawn anew for each other trial, alike in the studies of both held-out domains.
+    assert sagm.groupby("number")["hp_rho"].nunique().tolist() == [1, 1, 1, 1]
+    assert sagm["hp_rho"].nunique() == 4
 
 
 def test_evaluations_have_the_source_domains_and_the_held_out_one_only_where_it_counts(launched):
