@@ -20,7 +20,7 @@ from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
 from search.report.reported_run import ReportedRun, read
-from search.results import combined, comparison_document
+from search.results import behind_numbers, combined, comparison_document
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
 from search.results.summaries import Summary
@@ -59,6 +59,7 @@ def page(run: ReportedRun) -> str:
         methods=methods,
         without=without,
         most_winners=MOST_WINNERS,
+        behind=_behind(run),
         compared=_compared(run),
         combined=_combined(run),
         figures=figures,
@@ -72,6 +73,13 @@ def page(run: ReportedRun) -> str:
         script=(HERE / "figures.js").read_text(),
         plotly=get_plotlyjs(),
     )
+
+
+def _behind(run: ReportedRun) -> Grid:
+    sweeps = {run.loaded.sweep_name: run.sweep}
+    studies = run.loaded.study_columns
+    frame = behind_numbers.behind(run.trials, run.evaluations, studies, sweeps, run.method)
+    return behind_numbers.grid(frame)
 
 
 def _compared(run: ReportedRun) -> tuple[Grid, ...] | str:

@@ -8,6 +8,7 @@
     results.compare(found, "SAGM", "ERM")          # paired differences, with intervals
     results.compare_best(found)                    # the best against each other
     results.ranks(found)                           # mean ranks
+    results.behind(found)                          # cost, luck of the search, calibration
     results.importance(found)                      # which hyperparameter matters
     results.pareto(found)                          # the fronts of a search with two objectives
     results.at_cost(found, 5000)                   # the same runs, each cut off at 5000 passes
@@ -26,7 +27,7 @@ from typing import Any
 import pandas as pd
 
 from search.errors import SteppeError, way_out
-from search.results import notes, published_tables, selection
+from search.results import behind_numbers, notes, published_tables, selection
 from search.results.candidates import within_passes
 from search.results.combined import combinations_of
 from search.results.display_names import Difference, training_differences, with_display_names
@@ -247,6 +248,16 @@ def ranks(results: Results, method: str | None = None) -> pd.DataFrame:
 
     found = comparison.ranks(select(results, method))
     return pd.concat([ranks.frame() for ranks in found], ignore_index=True)
+
+
+def behind(results: Results, method: str | None = None) -> pd.DataFrame:
+    """What stands behind the numbers of a method: cost, luck of the search, calibration.
+
+    A row per algorithm on a dataset; the columns are those of search.results.behind_numbers.behind.
+    """
+    sweeps = {run.sweep_name: run.sweep for run in results.runs.values()}
+    tables = results.trials, results.evaluations
+    return behind_numbers.behind(*tables, results.studies, sweeps, method or results.method)
 
 
 def importance(results: Results) -> pd.DataFrame:

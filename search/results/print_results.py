@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search import results
-from search.results import combined
+from search.results import behind_numbers, combined
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
@@ -39,9 +39,10 @@ def print_results(
         methods = [name for name in RULES if folds or name != "leave-one-domain-out"]
     found = results.summary(loaded, by, methods, published)
     # The settings behind averages over domains are too many to be read below them.
-    FORMATS[format_](
-        _with_combined(document(found, winners=by == "held-out"), loaded, by), sys.stdout
-    )
+    whole = document(found, winners=by == "held-out")
+    if by != "method":
+        whole = _with_behind(whole, len(found.tables), loaded, methods or [loaded.method])
+    FORMATS[format_](_with_combined(whole, loaded, by), sys.stdout)
 
 
 def print_combined(run: str) -> None:
@@ -49,6 +50,19 @@ def print_combined(run: str) -> None:
     found = results.load(run)
     if not found.combinations.empty:
         FORMATS["table"](_with_combined(Document(()), found, "held-out"), sys.stdout)
+
+
+def _with_behind(
+    whole: Document, tables: int, loaded: results.Results, methods: Sequence[str]
+) -> Document:
+    """The document with what stands behind the numbers of its first `tables` tables, below them."""
+    frames = [results.behind(loaded, method) for method in dict.fromkeys(methods)]
+    notes = ["the cost is that of the whole search"] if loaded.passes is not None else []
+    own = [behind_numbers.grid(frame, notes) for frame in frames]
+    return Document(
+        (*whole.grids[:tables], *own, *whole.grids[tables:]),
+        {**whole.frames, "behind": pd.concat(frames, ignore_index=True)},
+    )
 
 
 def _with_combined(whole: Document, found: results.Results, by: str) -> Document:

@@ -16,6 +16,7 @@ validation that ranks its trial there; each study keeps its own step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,28 @@ def select(
     selection = to_pandas(pa.Table.from_pylist(rows, schema=selection_schema({})))
     hyperparameters = trials.set_index("trial").filter(regex="^hp_").reindex(selection["trial"])
     return pd.concat([selection, hyperparameters.reset_index(drop=True)], axis=1)
+
+
+def ranked(
+    method: str,
+    trials: pd.DataFrame,
+    evaluations: pd.DataFrame,
+    studies: Iterable[Mapping[str, Any]],
+) -> list[Rankings]:
+    """The candidates of every study by a method, best first.
+
+    A mapping for each (dataset, model, algorithm). By a method `...-per-dataset`, all studies of a
+    mapping have the same settings in the same order. studies: the study columns of all studies.
+    Raises SteppeError for an unknown method.
+    """
+    rule, once = rule_of(method)
+    columns = {study["study"]: study for study in studies}
+    rankings = _rankings([rule], columns, trials, evaluations)[rule]
+    groups = [{study: rankings[study] for study in group} for group in _datasets(columns)]
+    if not once:
+        return groups
+    settings = _settings_of(trials)
+    return [_in_one_order(group, settings) for group in groups]
 
 
 def _rankings(
@@ -179,6 +202,16 @@ def _one_setting_each(
 
 
 def _one_setting(rankings: Rankings, settings: Mapping[str, Setting]) -> dict[str, dict[str, Any]]:
+    reason = f"no setting completed in all {_count(len(rankings))}"
+    ordered = _in_one_order(rankings, settings)
+    return {study: _winner(candidates, reason) for study, candidates in ordered.items()}
+
+
+def _in_one_order(rankings: Rankings, settings: Mapping[str, Setting]) -> Rankings:
+    """The candidates whose setting every study has completed, the best setting first in each.
+
+    Their validation is the mean over the studies.
+    """
     by_study: dict[str, dict[Setting, Candidate]] = {study: {} for study in rankings}
     for study, candidates in rankings.items():
         for candidate in candidates:
@@ -186,21 +219,14 @@ def _one_setting(rankings: Rankings, settings: Mapping[str, Setting]) -> dict[st
             by_study[study].setdefault(settings[candidate.trial], candidate)
     first, *others = by_study.values()
     shared = [setting for setting in first if all(setting in other for other in others)]
-    if not shared:
-        reason = f"no setting completed in all {_count(len(rankings))}"
-        return {study: {"reason": reason} for study in rankings}
     scores = {
         setting: float(np.mean([found[setting].validation for found in by_study.values()]))
         for setting in shared
     }
     # Among equals the largest number in the first study, as in a study of its own.
-    best = max(shared, key=lambda setting: (scores[setting], first[setting].number))
-    counts = {
-        "candidates": len(shared),
-        "ties": sum(score == scores[best] for score in scores.values()) - 1,
-    }
+    shared.sort(key=lambda setting: (scores[setting], first[setting].number), reverse=True)
     return {
-        study: {**vars(found[best]), "validation": scores[best], **counts}
+        study: [replace(found[setting], validation=scores[setting]) for setting in shared]
         for study, found in by_study.items()
     }
 

@@ -63,6 +63,9 @@ def test_the_result_table_has_the_numbers_of_the_results_command(run, shown):
         [name, *(cell.text(" ± ") for cell in cells)] for name, cells in table.rows.items()
     ]
     assert sum(kind == "strong" for kind, text in shown.marked if " ± " in text) >= 3
+    title, behind = next(item for item in shown.tables.items() if "stands behind" in item[0])
+    assert run.method in title
+    assert [row[0] for row in behind[1:]] == list(table.rows)
 
 
 def test_each_selection_method_with_a_winner_has_its_table(run, shown):
