@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from search.report.reported_run import ReportedRun
 from search.results.formats import Grid
-from search.results.notes import about_ending, about_search
+from search.results.notes import about_ending, about_published, about_search
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
@@ -48,6 +48,7 @@ def by_method(run: ReportedRun) -> tuple[list[MethodTables], list[str]]:
 def _tables(run: ReportedRun, method: str) -> MethodTables:
     summary = summarize(run.selection[run.selection["method"] == method])
     notes = about_search(run.loaded, run.trials)
+    notes += about_published(run.loaded, run.loaded.study_columns, run.trials)
     notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
     noted = [replace(table, notes=(*table.notes, *notes)) for table in summary.tables]
     # That of all datasets first.

@@ -204,6 +204,7 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
         if not here:
             continue
         found += notes.about_search(run, own)
+        found += notes.about_published(run, here, own)
         found += notes.about_pruning(run, here, averaged)
         found += notes.about_ending(run, here, own)
         if not any(limit.reached for limit in run.budget):

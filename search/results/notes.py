@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from search.results.loading import LoadedRun
+from search.results.loading import LoadedRun, ranges_of
 from search.results.selection import PER_DATASET, rule_of
 from search.results.selection_rules import RULES
+from search.space.published_settings import published_for
+from search.space.ranges import Fixed, Range, Value, value_in
 from search.study.budgets import has_limit
 from search.sweep.objectives import oracles
 from search.sweep.schema import Sweep
@@ -114,6 +117,44 @@ def about_pruning(
         f"{run.name}: {run.sweep.search.scheduler} compared the iterates of {', '.join(names)}, "
         "not the averages that are the results"
     ]
+
+
+def about_published(
+    run: LoadedRun, studies: Iterable[Mapping[str, Any]], trials: pd.DataFrame
+) -> list[str]:
+    """The note below every table of a run that tried settings published for one of its datasets.
+
+    Papers chose these with results on all domains of the dataset, also those held out here.
+    studies: the study columns of the table. trials: those of the run. A grid is the user's choice.
+    """
+    here = {study["study"] for study in studies}
+    found: list[str] = []
+    for own, study in run.studies.items() if run.sweep.search.sampler != "grid" else ():
+        settings = published_for(own.dataset)
+        if settings and study.id in here and study.dataset not in found:
+            ranges = ranges_of(run.sweep, own.algorithm)
+            rows = trials[trials["study"] == study.id]
+            if any(_tried(setting, ranges, rows) for setting in settings):
+                found.append(study.dataset)
+    if not found:
+        return []
+    return [
+        f"{run.name}: tried settings that were published for {', '.join(found)}, and chosen with "
+        "results on all domains there, also on those held out here"
+    ]
+
+
+def _tried(setting: Mapping[str, Value], ranges: Mapping[str, Range], trials: pd.DataFrame) -> bool:
+    """Whether a trial has all values of a setting that are searched and in their ranges."""
+    wanted = {
+        f"hp_{name}": value
+        for name, value in setting.items()
+        if name in ranges
+        and not isinstance(ranges[name], Fixed)
+        and value_in(ranges[name], value) is not None
+    }
+    same = [trials[name] == value for name, value in wanted.items() if name in trials]
+    return bool(wanted) and len(same) == len(wanted) and bool(np.logical_and.reduce(same).any())
 
 
 def about_ending(

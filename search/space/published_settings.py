@@ -170,3 +170,12 @@ def published(
             for name, own in by_dataset.get(dataset, {}).items():
                 values[name] = replace(own, default=part == TRAINING)
     return values
+
+
+def published_for(dataset: str) -> list[dict[str, Value]]:
+    """The settings that papers chose for a dataset, those of its own; no defaults."""
+    return [
+        {name: entry.value for name, entry in by_dataset[dataset].items()}
+        for part, by_dataset in PUBLISHED.items()
+        if part != TRAINING and dataset in by_dataset
+    ]

@@ -1,5 +1,6 @@
 """What tables say of where the settings came from."""
 
+import dataclasses
 import json
 
 import pytest
@@ -93,3 +94,34 @@ def test_the_manifest_says_it_too(tmp_path):
     assert "share: domains" in why
     manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))  # a resume
     assert json.loads(folder.read_bytes(MANIFEST))["saw_held_out"] == [why]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "lr", "sampler", "said"),
+    [
+        ("PACS", 3e-5, "random", True),
+        ("PACS", 5e-5, "random", False),  # DomainBed's default
+        ("OfficeHome", 3e-5, "random", False),  # published for another dataset
+        ("PACS", 3e-5, "grid", False),
+    ],
+)
+def test_settings_published_for_the_dataset_are_told_where_they_were_tried(
+    tmp_path, dataset, lr, sampler, said
+):
+    space = {"lr": {"log_uniform": [1e-5, 1e-3]}}
+    data = written_run.sweep(
+        dataset={"name": dataset},
+        algorithms=["ERM"],
+        held_out=["a", "b"],
+        seeds=[0],
+        search={"trials": 2, "sampler": sampler, "space": {"ERM": space}},
+    )
+    folder = written_run.write(tmp_path / "run", data)
+    found = load(folder.uri)
+    trials = found.trials.assign(hp_lr=[lr, 2e-5] * (len(found.trials) // 2))
+    found = dataclasses.replace(found, trials=trials)
+    notes = [note for table in summary(found).tables for note in table.notes]
+    reported = dataclasses.replace(read(folder.uri), trials=trials)
+    notes_of_report = [note for shown in by_method(reported)[0] for note in shown.tables[0].notes]
+    for those in (notes, notes_of_report):
+        assert any(f"published for {dataset}" in note for note in those) == said
