@@ -13,7 +13,7 @@ from search import results
 from search.errors import SteppeError
 from search.results.summaries import ResultTable
 from search.run.run_folder import MANIFEST
-from tests.search.written_run import sweep, write
+from tests.search.written_run import sweep, without_winners, write
 
 SMALL: dict[str, Any] = {"held_out": ["photo", "sketch"], "algorithms": ["ERM", "SAM"]}
 
@@ -54,7 +54,7 @@ def test_a_run_that_does_not_say_what_its_images_were_is_named(tmp_path):
     [table] = tables(known, silent)
     assert "not recorded in b" in " ".join(table.notes)
     [table] = tables(known, run(tmp_path / "c", seeds=[1]))
-    assert not any("images" in note or "recorded" in note for note in table.notes)
+    assert without_winners(table.notes) == ()
 
 
 @pytest.mark.parametrize(
@@ -167,5 +167,4 @@ def test_a_run_from_before_a_key_was_trained_as_its_default_says(tmp_path):
     assert any("training.nesterov" in note for note in table.notes)
     same = run(tmp_path / "c", seeds=[2], training=new | {"nesterov": False})
     (table,) = tables(old, same)
-    assert not any("training.nesterov" in note for note in table.notes)
-    assert list(table.rows) == ["ERM", "SAM"]
+    assert without_winners(table.notes) == ()
