@@ -202,18 +202,18 @@ def _selection_error(
     np.put_along_axis(drawn, numbers, True, axis=1)
     once = method.endswith(PER_DATASET)
     shared = _numbers(next(iter(rankings.values()))) if once else None
-    values = {}
+    by_domain: dict[str, list[np.ndarray]] = {}
+    whole = np.ones(DRAWS, bool)  # draws in which every study has a candidate
     for study, candidates in rankings.items():
         there = drawn[:, _numbers(candidates) if shared is None else shared]  # [draws, candidates]
+        whole &= there.any(axis=1)
         accuracies = np.array([c.accuracy for c in candidates], dtype="float64")
-        values[study] = np.where(there.any(axis=1), accuracies[there.argmax(axis=1)], np.nan)
-    by_domain: dict[str, list[np.ndarray]] = {}
-    for study, own in values.items():
-        by_domain.setdefault(domains[study], []).append(own)
-    averages = np.mean([np.mean(own, axis=0) for own in by_domain.values()], axis=0)
-    averages = averages[~np.isnan(averages)]
+        by_domain.setdefault(domains[study], []).append(accuracies[there.argmax(axis=1)])
+    averages = np.mean([np.mean(own, axis=0) for own in by_domain.values()], axis=0)[whole]
+    if np.isnan(averages).any():
+        return np.nan, "candidates were not scored on the held-out domain (training.evaluations)"
     if len(averages) < FEWEST_DRAWS:
-        return np.nan, "too few draws of trials have a scored candidate in each study"
+        return np.nan, "too few draws of trials have a candidate in each study"
     return float(np.std(averages)), ""
 
 

@@ -31,7 +31,7 @@ def behind(trials, evaluations, method="training-domain", **search):
 def scored(frames, *by_study):
     """The tables, with these accuracies on the held-out domain's in split, by study and trial."""
     trials, evaluations = frames
-    accuracies = dict(zip(trials["trial"], np.ravel(by_study), strict=True))
+    accuracies = dict(zip(trials["trial"], np.ravel(by_study).astype(float), strict=True))
     inside = (evaluations["role"] == "held_out") & (evaluations["split"] == "in")
     evaluations.loc[inside, "accuracy"] = evaluations.loc[inside, "trial"].map(accuracies)
     return trials, evaluations
@@ -56,6 +56,8 @@ def test_no_selection_error_where_trials_were_no_draws_of_their_own():
     found = behind(*studies_of([0.9, 0.1], [0.8, 0.2], states=states))
     assert "two candidates" in found["selection_why"]
     assert np.isnan(found["selection_error"])
+    found = behind(*scored(two, [0.5, None], [0.5, 0.7]))  # chosen in a quarter of the draws
+    assert "training.evaluations" in found["selection_why"]
 
 
 def test_the_oracle_gap_and_calibration_are_averages_over_the_winners():
