@@ -38,11 +38,11 @@ from search.results.loading import (
     joined,
     main_method,
     read_run,
+    run_folders,
 )
 from search.results.summaries import BY, Summary, summarize
 from search.results.winners import about_winners
 from search.run import manifest
-from search.run.run_folder import RunFolder
 from search.space.ranges import show_number
 
 
@@ -91,7 +91,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
     (search.results.display_names). Raises SteppeError for what is not a run, for one that is given
     twice, and for two runs that hold the same study.
     """
-    folders = _folders(runs)
+    folders = run_folders(runs)
     loaded: dict[str, LoadedRun] = {}
     tables: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for folder in folders:
@@ -116,19 +116,6 @@ def load(*runs: str | os.PathLike[str]) -> Results:
         combinations_of(folders, loaded.values()),
         differences=tuple(differences),
     )
-
-
-def _folders(runs: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
-    if not runs:
-        raise SteppeError("name at least one run, such as runs/quickstart")
-    folders: dict[str, RunFolder] = {}
-    for run in runs:
-        folder = RunFolder.existing(run)
-        place = os.path.realpath(folder.root) if folder.local else folder.uri
-        if place in folders:
-            raise SteppeError(f"the run {folder.uri} is given twice; name it once")
-        folders[place] = folder
-    return [*folders.values()]
 
 
 def at_cost(results: Results, passes: float) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -165,6 +166,20 @@ def _known_keys(data: dict[str, Any]) -> Sweep:
             section = section[name]
         del section[key]
     return Sweep.model_validate(data)
+
+
+def run_folders(runs: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
+    """The folders of runs. Raises SteppeError for what is no run, and for one given twice."""
+    if not runs:
+        raise SteppeError("name at least one run, such as runs/quickstart")
+    folders: dict[str, RunFolder] = {}
+    for run in runs:
+        folder = RunFolder.existing(run)
+        place = os.path.realpath(folder.root) if folder.local else folder.uri
+        if place in folders:
+            raise SteppeError(f"the run {folder.uri} is given twice; name it once")
+        folders[place] = folder
+    return [*folders.values()]
 
 
 def read_run(
