@@ -73,20 +73,41 @@ def backends(tf32: str = "convolutions", deterministic: bool = False) -> Iterato
     """
     if tf32 not in TF32:
         raise ValueError(f"tf32 must be one of {', '.join(TF32)}, but got {tf32!r}")
-    products = torch.backends.cuda.matmul
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = products.fp32_precision, convolutions.fp32_precision
+    before = rounding()
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     if deterministic:
         # Read when a GPU is first used for a product; without it cuBLAS raises.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    products.fp32_precision, convolutions.fp32_precision = TF32[tf32]
+    _set_rounding(*TF32[tf32])
     _set_deterministic(deterministic)
     try:
         yield
     finally:
-        products.fp32_precision, convolutions.fp32_precision = before
+        _set_rounding(*before)
         _set_deterministic(was_deterministic)
+
+
+# Before 2.9 torch has flags, allow_tf32; a newer one warns of their use.
+HAS_FLAGS = not hasattr(torch.backends.cudnn, "conv")
+
+
+def rounding() -> tuple[str, str]:
+    """How float32 is rounded now: in products, in convolutions; "ieee" or "tf32"."""
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if HAS_FLAGS:
+        flags = products.allow_tf32, cudnn.allow_tf32
+        return "tf32" if flags[0] else "ieee", "tf32" if flags[1] else "ieee"
+    return products.fp32_precision, cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+
+
+def _set_rounding(products: str, convolutions: str) -> None:
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    if HAS_FLAGS:
+        cuda.matmul.allow_tf32 = products == "tf32"
+        cudnn.allow_tf32 = convolutions == "tf32"
+    else:
+        cuda.matmul.fp32_precision = products
+        cudnn.conv.fp32_precision = convolutions  # type: ignore[attr-defined]
 
 
 def _set_deterministic(wanted: bool) -> None:

@@ -5,11 +5,7 @@ import os
 import pytest
 import torch
 
-from training.computation import backends
-
-
-def policy() -> tuple[str, str]:
-    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+from training.computation import backends, rounding
 
 
 @pytest.mark.parametrize(
@@ -17,12 +13,12 @@ def policy() -> tuple[str, str]:
     [("none", ("ieee", "ieee")), ("convolutions", ("ieee", "tf32")), ("all", ("tf32", "tf32"))],
 )
 def test_the_policy_holds_inside_and_the_one_before_after(tf32, expected):
-    before = policy()
+    before = rounding()
 
     with backends(tf32):
-        assert policy() == expected
+        assert rounding() == expected
 
-    assert policy() == before
+    assert rounding() == before
 
 
 def test_the_default_policy_is_torchs_own():
@@ -45,12 +41,12 @@ def test_deterministic_kernels_are_asked_for_inside_only(monkeypatch):
 
 
 def test_all_is_as_before_when_an_exception_passes():
-    before = policy()
+    before = rounding()
 
     with pytest.raises(RuntimeError, match="stop"), backends("all", deterministic=True):
         raise RuntimeError("stop")
 
-    assert policy() == before
+    assert rounding() == before
     assert not torch.are_deterministic_algorithms_enabled()
 
 

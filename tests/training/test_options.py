@@ -162,11 +162,7 @@ def test_channels_last_lays_the_kernels_out_and_changes_no_score_by_more_than_ro
 )
 def test_torchs_settings_hold_while_a_run_lasts(option, inside):
     def now() -> tuple[str, str, bool]:
-        return (
-            torch.backends.cuda.matmul.fp32_precision,
-            torch.backends.cudnn.conv.fp32_precision,
-            torch.are_deterministic_algorithms_enabled(),
-        )
+        return *computation.rounding(), torch.are_deterministic_algorithms_enabled()
 
     before, seen = now(), []
 
