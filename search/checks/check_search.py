@@ -46,7 +46,19 @@ def check_search(search: Search) -> Iterator[Problem]:
 
 def _combined(search: Search) -> Iterator[Problem]:
     """Keys under which there would be nothing to combine."""
-    if search.most_kept is not None and search.most_kept < 2:
+    if LEAVE_ONE_DOMAIN_OUT in search.objectives:
+        yield Problem(
+            ("search", "combine"),
+            f"is {show(list(search.combine))}, but under {LEAVE_ONE_DOMAIN_OUT} other runs than "
+            "those whose weights could be kept choose; choose another objective, or remove it",
+        )
+    elif search.trials < 2:
+        yield Problem(
+            ("search", "combine"),
+            f"is {show(list(search.combine))}, but search.trials: {search.trials} leaves no two "
+            "networks of a study; raise it, or remove search.combine",
+        )
+    elif search.most_kept is not None and search.most_kept < 2:
         yield Problem(
             ("search", "combine"),
             f"is {show(list(search.combine))}, but search.keep_weights: {search.keep_weights} "
@@ -139,7 +151,7 @@ def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
             f"is {show(training.flatness)}, which is measured where training-domain validation is "
             f"best, not where {LEAVE_ONE_DOMAIN_OUT} looks; remove it",
         )
-    if sweep.search.keep_weights not in ("none", "last"):
+    if sweep.search.keep_weights not in ("none", "last") and not sweep.search.combine:
         yield Problem(
             ("search", "keep_weights"),
             f"is {show(sweep.search.keep_weights)}, which keeps the weights of the best "

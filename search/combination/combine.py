@@ -45,7 +45,14 @@ def combine(
     check_methods(methods, across)
     ended = ended_run(run)
     opened: dict[str, DomainDataset] = {}
-    for group in groups(ended, across, top):
+    found = list(groups(ended, across, top))
+    most = max(len(group.candidates) for group in found)
+    if top is not None and most < top:
+        raise SteppeError(
+            f"--top {top} leaves no network out, as none of the combinations has more than {most} "
+            "candidates; remove it"
+        )
+    for group in found:
         candidates = tuple(candidate.trial for candidate in group.candidates)
         bench: Bench | None = None
         for method in methods:
@@ -92,8 +99,12 @@ class Bench:
 
     def states(self, trials: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """The kept weights of trials, each read when its turn comes."""
+        shapes = {name: t.shape for name, t in self.scorer.network.state_dict().items()}
         for trial in trials:
-            yield _weights(self._folder, trial)
+            state = _weights(self._folder, trial)
+            if {name: tensor.shape for name, tensor in state.items()} != shapes:
+                raise _damaged(self._folder, trial, "they are not of the run's model")
+            yield state
 
     def soup(self, trials: Sequence[str]) -> dict[str, Tensor]:
         """The state dict of the mean of these members, whose order matters to the last bit."""
@@ -186,10 +197,14 @@ def _weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise SteppeError(f"the weights of {trial} are no longer in {folder.uri}") from None
     except SafetensorError as error:
-        raise SteppeError(
-            f"the kept weights of {trial} in {folder.uri} are damaged ({error}); delete the file, "
-            "and the trial is no candidate"
-        ) from error
+        raise _damaged(folder, trial, error) from error
+
+
+def _damaged(folder: RunFolder, trial: str, why: object) -> SteppeError:
+    return SteppeError(
+        f"the kept weights of {trial} in {folder.uri} are damaged ({why}); delete the file, and "
+        "the trial is no candidate"
+    )
 
 
 def dataset_of(run: EndedRun, plan: StudyPlan) -> DomainDataset:

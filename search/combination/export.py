@@ -10,7 +10,7 @@ import pandas as pd
 
 from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
-from search.errors import SteppeError, way_out
+from search.errors import SteppeError, nearest
 from search.reproduce.model_files import Model, came_from, place_of, write_model
 from search.reproduce.recorded_trial import ended_run
 from search.run import manifest
@@ -101,7 +101,9 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
 def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[str]) -> str:
     if ending:
         return f"{name} is the end of {', '.join(ending[:3])}; give more of the name"
-    return f"there is no combination {name} in {folder.uri}: {way_out(name, names)}"
+    close = nearest(name, names)
+    hint = f"did you mean {close}?" if close else f"there are {len(names)}, such as {names[0]}"
+    return f"there is no combination {name} in {folder.uri}; {hint}"
 
 
 def _null(value: Any) -> bool:

@@ -43,7 +43,8 @@ class Group:
     """Candidates that are combined with each other.
 
     studies: those that they come from, the first names the group. across: `algorithms`, `seeds` or
-    None. candidates: the best first, equal ones by the sweep's order and number.
+    None. candidates: the best first; of equal ones the sweep's earlier study, and in it the largest
+    number, which is first where a trial is selected too.
     """
 
     studies: tuple[StudyPlan, ...]
@@ -91,6 +92,11 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
             None if across == "seeds" else study.seed,
         )
         together.setdefault(key, []).append(plan)
+    if across is not None and all(len(those) == 1 for those in together.values()):
+        raise SteppeError(
+            f"{run.folder.uri} has one {across.removesuffix('s')}, so --across {across} combines "
+            "no more than a study; remove it"
+        )
     for those in together.values():
         listed = [candidate for plan in those for candidate in found.get(plan.study.id, ())]
         order = ranking([candidate.score for candidate in listed])[:top]
@@ -98,10 +104,10 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
 
 
 def _candidates(run: EndedRun) -> dict[str, list[Candidate]]:
-    """The candidates of each study, by number."""
+    """The candidates of each study, the largest number first."""
     kept = kept_weights(run.folder)
     trials = run.trials[(run.trials["state"] == "completed") & run.trials["trial"].isin(kept)]
-    trials = trials[trials["objective"].notna()]
+    trials = trials[trials["objective"].notna()].sort_values("number", ascending=False)
     pooled = _pooled(run, trials)
     planned = plans(run.sweep)
     values = trials.filter(regex="^hp_").rename(columns=lambda name: name.removeprefix("hp_"))

@@ -65,9 +65,10 @@ def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     for name in names:
         try:
             table = pq.read_table(io.BytesIO(folder.read_bytes(_file(name))))
-        except pa.ArrowInvalid as error:
-            raise damaged(folder, error) from error
-        tables.append(table.select([n for n in SCHEMA.names if n in table.column_names]))
+            known = [f for f in SCHEMA if not f.nullable or f.name in table.column_names]
+            tables.append(table.select([f.name for f in known]).cast(pa.schema(known)))
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise damaged(folder, f"{_file(name)}: {error}") from error
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))
     for column in ("candidates", "members"):
         frame[column] = [tuple(trials) for trials in frame[column]]

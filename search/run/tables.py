@@ -191,7 +191,7 @@ def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str
         raise damaged(folder, error) from error
 
 
-def damaged(folder: RunFolder, error: Exception) -> SteppeError:
+def damaged(folder: RunFolder, error: object) -> SteppeError:
     """The error for a table that cannot be read."""
     return SteppeError(f"a table of {folder.uri} cannot be read: {error}; move that file away")
 

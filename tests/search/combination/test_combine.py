@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -14,8 +16,10 @@ import models
 from models.exported import load_exported
 from search import results
 from search.combination import combine
+from search.combination.groups import groups
+from search.reproduce.recorded_trial import ended_run
 from search.run import tables
-from search.run.checkpoints import read_weights
+from search.run.checkpoints import read_weights, write_weights
 from search.run.combinations import COMBINATIONS, read_combinations, write_combination
 from search.run.run_folder import RunFolder
 from tests.search.command import steppe
@@ -61,7 +65,7 @@ def mean(folder: RunFolder, trials) -> dict[str, torch.Tensor]:
 def test_members_order_and_numbers_are_those_of_the_definition(folder):
     found = read_combinations(folder).set_index("method")
     trials = tables.read_trials(folder).sort_values(
-        ["objective", "number"], ascending=[False, True]
+        ["objective", "number"], ascending=[False, False]
     )
     ranked = tuple(trials["trial"])
     kept, best = [], -1.0
@@ -135,6 +139,34 @@ def test_combinations_have_tables_of_their_own_beside_the_single_networks(folder
 
 
 @pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--top", str(10**30)], "than 3"), (["--across", "seeds"], "one seed")],
+)
+def test_options_that_change_nothing_are_refused(folder, arguments, word):
+    done = steppe("combine", folder.uri, *arguments)
+    assert done.exit_code == 2
+    assert word in done.stderr
+
+
+def test_of_equal_networks_the_selected_one_is_first(folder):
+    equal = ended_run(folder.uri)
+    equal.trials["objective"] = 0.5
+    (group,) = groups(equal, None, None)
+    assert [candidate.spec.number for candidate in group.candidates] == [2, 1, 0]
+
+
+def test_files_of_something_else_are_named(folder, tmp_path):
+    copy = RunFolder(shutil.copytree(folder.root, tmp_path / "run"))
+    write_weights(copy, f"{STUDY}.1", {"other": torch.zeros(2)})
+    copy.delete(COMBINATIONS)
+    done = steppe("combine", copy.uri)
+    assert (done.exit_code, f"{STUDY}.1" in done.stderr) == (2, True)
+    copy.write_bytes(f"{COMBINATIONS}/x.parquet", tables.to_parquet(pa.table({"a": [1]})))
+    done = steppe("results", copy.uri)
+    assert (done.exit_code, "x.parquet" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("search", "arguments", "words"),
     [
         ({"keep_weights": "best"}, [], ["search.keep_weights", "all"]),
@@ -159,6 +191,8 @@ def test_what_cannot_be_combined_is_refused(tmp_path, search, arguments, words):
     [
         ({"combine": "greedy", "keep_weights": "best"}, "search.keep_weights"),
         ({"combine": "oracle"}, "uniform"),
+        ({"combine": "greedy", "objective": "leave-one-domain-out"}, "search.combine"),
+        ({"combine": "greedy", "trials": 1}, "search.trials"),
         ({"keep_weights": 0}, "from 1"),
         ({"keep_weights": "some"}, "all"),
     ],
