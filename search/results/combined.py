@@ -17,7 +17,7 @@ from search.results.formats import Grid
 from search.results.loading import LoadedRun
 from search.results.summaries import ResultTable, by_dataset, domain_table
 from search.run.combinations import read_combinations
-from search.run.run_folder import RunFolder
+from search.run.run_folder import WEIGHTS, RunFolder
 from search.space.ranges import show_number
 
 KINDS = {"uniform": "uniform soup", "greedy": "greedy soup", "ensemble": "ensemble"}
@@ -27,11 +27,26 @@ HIGH = 0.05  # a barrier above this is told in a note
 def combinations_of(folders: Iterable[RunFolder], runs: Iterable[LoadedRun]) -> pd.DataFrame:
     """The combinations of runs with the names that these have in tables, and labels.
 
-    The column `label` is what a row of results is called: `SAGM, greedy soup of 7`. A study that is
-    not combined yet has a row that says so.
+    The column `label` is what a row of results is called: `SAGM, greedy soup of 7`. `outdated`: a
+    network is kept that was no candidate yet. A study that is not combined yet has a row that says
+    so.
     """
-    parts = [_named(read_combinations(f), run) for f, run in zip(folders, runs, strict=True)]
+    parts = [_named(_judged(f), run) for f, run in zip(folders, runs, strict=True)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _judged(folder: RunFolder) -> pd.DataFrame:
+    frame = read_combinations(folder)
+    files = folder.list(WEIGHTS) if len(frame) else []
+    kept: dict[str, set[str]] = {}  # by study
+    for trial in (f.removesuffix(".safetensors") for f in files if f.endswith(".safetensors")):
+        kept.setdefault(trial.rpartition(".")[0], set()).add(trial)
+    outdated = [
+        bool(pd.isna(top))  # else networks that are no candidates are as they should be
+        and any(kept.get(t.rpartition(".")[0], set()) - set(trials) for t in trials)
+        for trials, top in zip(frame["candidates"], frame["top"], strict=True)
+    ]
+    return frame.assign(outdated=pd.Series(outdated, dtype=object))
 
 
 def _named(frame: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
@@ -173,6 +188,12 @@ def notes(rows: pd.DataFrame, method: str) -> tuple[str, ...]:
     ]
     for reason, group in rows[rows["reason"].notna()].groupby("reason", sort=False):
         found.append(f"{', '.join(dict.fromkeys(group['label']))}: {reason}")
+    outdated = rows[rows["outdated"].eq(True)]
+    if len(outdated):
+        found.append(
+            f"{', '.join(dict.fromkeys(outdated['label']))}: outdated, as networks are kept that "
+            "were no candidates yet; `python -m search combine` makes them again"
+        )
     made = rows[rows["accuracy"].notna()]
     apart = made[made["barrier"].fillna(0) > HIGH]
     if len(apart):

@@ -155,6 +155,13 @@ def test_of_equal_networks_the_selected_one_is_first(folder):
     assert [candidate.spec.number for candidate in group.candidates] == [2, 1, 0]
 
 
+def test_combinations_of_fewer_networks_than_are_kept_are_outdated(folder, tmp_path):
+    copy = RunFolder(shutil.copytree(folder.root, tmp_path / "run"))
+    assert "outdated" not in steppe("results", copy.uri, "--format", "latex").stdout
+    write_weights(copy, f"{STUDY}.3", {"other": torch.zeros(2)})
+    assert "outdated" in steppe("results", copy.uri, "--format", "latex").stdout
+
+
 def test_files_of_something_else_are_named(folder, tmp_path):
     copy = RunFolder(shutil.copytree(folder.root, tmp_path / "run"))
     write_weights(copy, f"{STUDY}.1", {"other": torch.zeros(2)})
