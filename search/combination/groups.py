@@ -13,7 +13,7 @@ from search.results.candidates import result_rows
 from search.run.checkpoints import kept_weights
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.study.study import Study
-from search.sweep.objectives import oracles
+from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
 from training.combining import ranking
 
 ACROSS = ("algorithms", "seeds")
@@ -70,6 +70,12 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
     chose them by the held-out domain.
     """
     search = run.sweep.search
+    if LEAVE_ONE_DOMAIN_OUT in search.objectives:
+        raise SteppeError(
+            f"{run.folder.uri} has search.objective: {LEAVE_ONE_DOMAIN_OUT}, under which no "
+            "networks to combine can be kept; launch a sweep with search.objective: "
+            "training-domain and search.keep_weights: all"
+        )
     if search.most_kept is not None and search.most_kept < 2:
         raise SteppeError(
             f"{run.folder.uri} has search.keep_weights: {search.keep_weights}, so no study has two "

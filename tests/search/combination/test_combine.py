@@ -178,6 +178,7 @@ def test_files_of_something_else_are_named(folder, tmp_path):
     [
         ({"keep_weights": "best"}, [], ["search.keep_weights", "all"]),
         ({"keep_weights": "all"}, ["--across", "seeds", "--method", "greedy"], ["splits"]),
+        ({"objective": "leave-one-domain-out"}, [], ["leave-one-domain-out", "training-domain"]),
         (
             {"keep_weights": "all", "objective": "oracle", "allow_oracle": True},
             [],
