@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from search.report.reported_run import ReportedRun
 from search.results.formats import Grid
-from search.results.notes import about_ending, about_published, about_search
+from search.results.notes import about_ending, about_pruning, about_published, about_search
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
@@ -49,6 +49,8 @@ def _tables(run: ReportedRun, method: str) -> MethodTables:
     summary = summarize(run.selection[run.selection["method"] == method])
     notes = about_search(run.loaded, run.trials)
     notes += about_published(run.loaded, run.loaded.study_columns, run.trials)
+    averaged = set(run.evaluations.loc[run.evaluations["weights"] == "average", "study"])
+    notes += about_pruning(run.loaded, run.loaded.study_columns, averaged)
     notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
     noted = [replace(table, notes=(*table.notes, *notes)) for table in summary.tables]
     # That of all datasets first.

@@ -125,3 +125,29 @@ def test_settings_published_for_the_dataset_are_told_where_they_were_tried(
     notes_of_report = [note for shown in by_method(reported)[0] for note in shown.tables[0].notes]
     for those in (notes, notes_of_report):
         assert any(f"published for {dataset}" in note for note in those) == said
+
+
+@pytest.mark.parametrize(
+    ("averaging", "scheduler", "said"),
+    [("swad", "asha", True), ("none", "asha", False), ("swad", "none", False)],
+)
+def test_that_pruning_compared_iterates_is_said_where_results_are_averages(
+    tmp_path, averaging, scheduler, said
+):
+    data = written_run.sweep(
+        algorithms=["ERM", "SAM"],
+        held_out=["cartoon"],
+        seeds=[0],
+        search={"trials": 4, "scheduler": scheduler},
+    )
+    data["training"] |= {"averaging": averaging}
+    folder = written_run.write(tmp_path / "run", data)
+    found = load(folder.uri)
+    last = found.evaluations["step"] == found.evaluations["step"].max()
+    weights = ["average" if averaging != "none" and at_end else "iterate" for at_end in last]
+    evaluations = found.evaluations.assign(weights=weights)
+    notes = summary(dataclasses.replace(found, evaluations=evaluations)).tables[0].notes
+    reported = read(folder.uri)
+    (shown, *_), _ = by_method(dataclasses.replace(reported, evaluations=evaluations))
+    for those in (notes, shown.tables[0].notes):
+        assert any("asha compared the iterates of ERM, SAM" in note for note in those) == said

@@ -6,7 +6,7 @@ from search import results
 from tests.search import written_run
 
 
-def notes_of(place, rho):
+def notes_of(place, rho, **search):
     """Of a run in which trial 0 is the best of ERM and trial 3 of SAM, at this end of its range."""
 
     def accuracy(algorithm, held_out, seed, number, step):
@@ -15,6 +15,7 @@ def notes_of(place, rho):
 
     data = written_run.sweep(algorithms=["ERM", "SAM"])
     data["search"]["space"]["SAM"]["rho"] = rho
+    data["search"] |= search
     folder = written_run.write(place / "run", data, accuracy)
     found = results.summary(results.load(folder.uri), methods=["training-domain"]).tables[0]
     return [note for note in found.notes if note.startswith("winners ")]
@@ -24,6 +25,11 @@ def test_winners_that_were_first_trials_are_counted(tmp_path):
     first, *_ = notes_of(tmp_path, {"uniform": [0, 1]})
     assert "first trial" in first
     assert first.endswith(": ERM 12 of 12")
+
+
+def test_the_first_trial_of_a_later_seed_may_be_earned_and_then_does_not_count(tmp_path):
+    first, *_ = notes_of(tmp_path, {"uniform": [0, 1]}, seed_reduction=3)
+    assert first.endswith(": ERM 4 of 4")
 
 
 @pytest.mark.parametrize(("high", "edge"), [(0.151, True), (0.4, False)])
