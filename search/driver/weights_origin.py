@@ -50,8 +50,8 @@ def origin(model: str, weights: str | None) -> Origin:
         return Origin((), True)
     try:
         found = _of_export(file) or _of_run(file.absolute())
-    except (SteppeError, OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        found = None
+    except (SteppeError, OSError, yaml.YAMLError, KeyError, AttributeError, TypeError, ValueError):
+        found = None  # not as `launch` and `export` write them
     return found or Origin((), False)
 
 
@@ -78,7 +78,7 @@ def _of_run(file: Path) -> Origin | None:
         return None
     sweep = read_sweep(folder)
     name, _, _ = file.stem.rpartition(".")
-    study = next(study for study in studies(sweep) if study.id == name)
+    study = {study.id: study for study in studies(sweep)}[name]
     began_with, known = manifest.weights_origin(folder)
     trained = {
         "trial": file.stem,

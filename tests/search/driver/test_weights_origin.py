@@ -62,6 +62,15 @@ def test_weights_that_a_run_has_kept_are_of_its_study(tmp_path):
     assert saw(folder.path(name), "15") == []
     (why,) = saw(folder.path(name), "0", "15")
     assert "trained on 0 of" in why
+    # Under a name of the user's own it could be any study's.
+    folder.write_bytes("weights/best.safetensors", safetensors.torch.save(state))
+    assert not origin("mlp", folder.path("weights/best.safetensors")).known
+
+
+def test_of_a_card_that_somebody_edited_nothing_is_known(tmp_path):
+    weights = export(tmp_path / "export")
+    (tmp_path / "export" / exported.CARD).write_text("trained: {method: null}\n")
+    assert not origin("mlp", weights).known
 
 
 def test_a_launch_refuses_them_and_with_leave_every_table_says_so(tmp_path):
