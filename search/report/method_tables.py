@@ -11,6 +11,7 @@ from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
 from search.results.summary_document import document
+from search.results.winners import about_winners
 
 MOST_WINNERS = 1000
 
@@ -49,10 +50,13 @@ def _tables(run: ReportedRun, method: str) -> MethodTables:
     summary = summarize(run.selection[run.selection["method"] == method])
     notes = about_search(run.loaded, run.trials)
     notes += about_published(run.loaded, run.loaded.study_columns, run.trials)
-    averaged = set(run.evaluations.loc[run.evaluations["weights"] == "average", "study"])
-    notes += about_pruning(run.loaded, run.loaded.study_columns, averaged)
+    notes += about_pruning(run.loaded, run.loaded.study_columns, run.evaluations)
     notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
-    noted = [replace(table, notes=(*table.notes, *notes)) for table in summary.tables]
+    sweeps = {run.loaded.sweep_name: run.loaded.sweep}
+    noted = [
+        replace(table, notes=(*table.notes, *about_winners(table, run.selection, sweeps), *notes))
+        for table in summary.tables
+    ]
     # That of all datasets first.
     tables = sorted(noted, key=lambda table: table.columns[-1].dataset != AVERAGE)
     summary = replace(summary, tables=tuple(tables))

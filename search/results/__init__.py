@@ -182,8 +182,6 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
         )
     datasets = dict.fromkeys(datasets)
     count = sum(study["dataset"] in datasets for study in results.studies)
-    by_average = results.evaluations["weights"] == "average"
-    averaged = set(results.evaluations.loc[by_average, "study"])
     going_on = 0
     for run in results.runs.values():
         own = results.trials[results.trials["sweep"] == run.sweep_name]
@@ -192,7 +190,7 @@ def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:
             continue
         found += notes.about_search(run, own)
         found += notes.about_published(run, here, own)
-        found += notes.about_pruning(run, here, averaged)
+        found += notes.about_pruning(run, here, results.evaluations)
         found += notes.about_ending(run, here, own)
         if not any(limit.reached for limit in run.budget):
             going_on += sum(study["study"] in run.unfinished for study in here)

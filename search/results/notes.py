@@ -102,14 +102,15 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
 
 
 def about_pruning(
-    run: LoadedRun, studies: Iterable[Mapping[str, Any]], averaged: Container[str]
+    run: LoadedRun, studies: Iterable[Mapping[str, Any]], evaluations: pd.DataFrame
 ) -> list[str]:
     """The note below every table of a run whose averaged trials were stopped by their iterates.
 
-    studies: the study columns of the table. averaged: names of studies with averaged weights.
+    studies: the study columns of the table. evaluations: those of early commits lack `weights`.
     """
-    if run.sweep.search.scheduler == "none":
+    if run.sweep.search.scheduler == "none" or "weights" not in evaluations:
         return []
+    averaged = set(evaluations.loc[evaluations["weights"] == "average", "study"])
     names = dict.fromkeys(s["algorithm"] for s in studies if s["study"] in averaged)
     if not names:
         return []
