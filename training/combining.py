@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.evaluation import Part, Score, batch_size_for, calibration_error, chunks
+from training.evaluation import Part, Score, batch_size_for, chunks, scores_of
 
 State = Mapping[str, Tensor]
 
@@ -139,23 +139,12 @@ def ensemble_scores(
         members += 1
     if total is None:
         raise ValueError("an ensemble without members predicts nothing")
-    sizes = [len(part.indices) for part in parts]
-    losses = torch.split(F.cross_entropy(total / members, labels, reduction="none"), sizes)
-    hits = torch.split(total.argmax(1) == labels, sizes)
-    confidences = torch.split((total / members).softmax(1).amax(1), sizes)
-    return tuple(
-        Score(
-            part.domain.name,
-            part.role,
-            part.split,
-            int(hit.sum()) / size,
-            float(loss.sum()) / size,
-            size,
-            ece=calibration_error(confidence.double(), hit),
-        )
-        for part, size, hit, loss, confidence in zip(
-            parts, sizes, hits, losses, confidences, strict=True
-        )
+    mean = total / members
+    return scores_of(
+        parts,
+        F.cross_entropy(mean, labels, reduction="none"),
+        total.argmax(1) == labels,
+        mean.softmax(1).amax(1),
     )
 
 

@@ -140,10 +140,21 @@ def evaluate(
                 confidences.append(logits.float().softmax(1).amax(1))
     finally:
         model.train(was_training)
+    return scores_of(parts, torch.cat(losses), torch.cat(hits), torch.cat(confidences))
+
+
+def scores_of(
+    parts: Sequence[Part], losses: Tensor, hits: Tensor, confidences: Tensor
+) -> tuple[Score, ...]:
+    """A score for each part, in order, of the samples of all parts one after the other.
+
+    losses: cross-entropies, [samples]. hits: whether the prediction is right, [samples].
+    confidences: the highest probability, [samples].
+    """
     sizes = [len(part.indices) for part in parts]
-    loss_of = torch.split(torch.cat(losses).cpu().double(), sizes)
-    hits_of = torch.split(torch.cat(hits).cpu(), sizes)
-    confidence_of = torch.split(torch.cat(confidences).cpu().double(), sizes)
+    loss_of = torch.split(losses.cpu().double(), sizes)
+    hits_of = torch.split(hits.cpu(), sizes)
+    confidence_of = torch.split(confidences.cpu().double(), sizes)
     return tuple(
         Score(
             part.domain.name,
