@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from search.report.figure import (
+    INK,
     Figure,
     Legend,
     label,
@@ -25,10 +26,14 @@ from search.report.figure import (
     trial_labels,
 )
 from search.report.reported_run import ReportedRun
+from search.results.formats import cell_text
 
 COLUMNS = 3
 FEWEST_TRIALS = 3  # for a rank correlation
 MOST_POINTS = 300  # in a panel
+
+_TICKS = [0.01, 0.02, 0.05, *(n / 20 for n in range(2, 19)), 0.92, 0.94, 0.95, 0.96, 0.97, 0.98]
+_TICKS += [0.99, 0.995, 0.999]
 
 _MEASURES = {
     "sharpness": "sharpness (nats)",
@@ -40,21 +45,37 @@ def _drawing(
     rows: pd.DataFrame,
     measure: str,
     titles: Mapping[str, str],
-    algorithms: Sequence[str],
-    selected: set[str],
+    run: ReportedRun,
     axis: Mapping[str, Any],
+    probits: Mapping[str, tuple[float, float]] | None = None,
 ) -> go.Figure:
     """Column `measure` of these trials along x, `accuracy` along y.
 
-    titles: of the panel of each held-out domain. algorithms: all of the run. axis: how plotly draws
-    x.
+    titles: of the panel of each held-out domain. axis: how plotly draws x. probits: the columns `x`
+    and `y` are drawn in their place, with these lines, slope and intercept of each held-out domain
+    that has one.
     """
+    x, y = (measure, "accuracy") if probits is None else ("x", "y")
+    algorithms, selected = run.algorithms, run.selected
     styles = styles_of(algorithms)
     columns = min(COLUMNS, len(titles))
     figure = panels(list(titles.values()), columns, 300)
     legend = Legend()
     for panel, domain in enumerate(titles):
-        here = _fewer(rows[rows["held_out"] == domain], selected)
+        every = rows[rows["held_out"] == domain]
+        here = _fewer(every, selected)
+        if probits is not None and domain in probits:
+            slope, intercept = probits[domain]
+            ends = np.array([every["x"].min(), every["x"].max()])
+            figure.add_scatter(
+                x=ends.round(4).tolist(),
+                y=(slope * ends + intercept).round(4).tolist(),
+                mode="lines",
+                line={"color": INK, "width": 1.5},
+                hoverinfo="skip",
+                showlegend=False,
+                **position(panel, columns),
+            )
         for algorithm in algorithms:
             points = here[here["algorithm"] == algorithm]
             if points.empty:
@@ -62,20 +83,36 @@ def _drawing(
             starred = points["trial"].isin(selected)
             for some, star in ((points[~starred], False), (points[starred], True)):
                 figure.add_scatter(
-                    x=some[measure].round(6).tolist(),
-                    y=some["accuracy"].round(5).tolist(),
+                    x=some[x].round(6).tolist(),
+                    y=some[y].round(5).tolist(),
                     mode="markers",
                     **legend.of(algorithm, shown=not star),
                     marker=styles[algorithm].marker(14 if star else 7, star),
-                    text=trial_labels(algorithm, some),
-                    hovertemplate="%{text}<br>%{x:.4~g}, held-out %{y:.1%}<extra></extra>",
+                    text=_told(algorithm, some, measure),
+                    hovertemplate="%{text}<extra></extra>",
                     **position(panel, columns),
                 )
     figure.update_xaxes(nticks=6, **axis)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(**({"tickformat": ".0%"} if probits is None else _probit_axis(rows["y"])))
     figure.update_yaxes(title_text="held-out accuracy", col=1)
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _told(algorithm: str, trials: pd.DataFrame, measure: str) -> list[str]:
+    """What a reader sees of each trial at its point."""
+    names = trial_labels(algorithm, trials)
+    values = zip(names, trials[measure], trials["accuracy"], strict=True)
+    return [f"{name}<br>{cell_text(float(v))}, held-out {100 * a:.1f}%" for name, v, a in values]
+
+
+def _probit_axis(values: pd.Series) -> dict[str, Any]:
+    """How plotly draws an axis of probits: with the accuracies that they are of."""
+    low, high = norm.cdf(values.min()), norm.cdf(values.max())
+    within = [p for p in _TICKS if low <= p <= high]
+    shown = within[:: -(-len(within) // 7)] if len(within) > 1 else [low, high]
+    texts = [f"{100 * p:.3g}%" for p in shown]
+    return {"tickvals": norm.ppf(shown).round(4).tolist(), "ticktext": texts}
 
 
 def crowded(rows: pd.DataFrame) -> str:
@@ -99,9 +136,9 @@ def _mean_correlation(groups: Sequence[pd.DataFrame], measure: str) -> tuple[flo
     return (float(np.mean(found)) if found else None), len(found)
 
 
-def _titled(domain: str, found: float | None) -> str:
+def _titled(domain: str, found: float | None, what: str = "rank correlation") -> str:
     """The title of a panel."""
-    told = "" if found is None else f" (rank correlation {found:.2f})".replace("-", "−")
+    told = "" if found is None or np.isnan(found) else f" ({what} {found:.2f})".replace("-", "−")
     return f"{domain} held out{told}"
 
 
@@ -163,28 +200,25 @@ def _steps(at: pd.Series) -> str:
     return f"{listed}, or selected" if at.isna().any() else listed
 
 
-def validation_figure(run: ReportedRun, rows: list[ValidationQuality]) -> Figure | None:
+def validation_figure(run: ReportedRun) -> Figure | None:
     """Validation against held-out accuracy, a panel per held-out domain; None without any."""
     scores = run.comparable
     if scores.empty:
         return None
     drawings = {}
     for dataset, group in scores.groupby("dataset", sort=False, observed=True):
-        titles = {
-            row.held_out: _titled(row.held_out, row.correlation)
-            for row in rows
-            if row.dataset == dataset
-        }
-        axis = {"title_text": "validation", "tickformat": ".0%"}
-        drawings[label(dataset)] = _drawing(
-            group, "validation", titles, run.algorithms, run.selected, axis
-        )
+        own = run.lines[(run.lines["dataset"] == dataset) & (run.lines["trials"] > 0)]
+        rows = own.to_dict("records")
+        titles = {row["held_out"]: _titled(row["held_out"], row["r"], "R") for row in rows}
+        fits = {row["held_out"]: (row["slope"], row["intercept"]) for row in rows if row["reading"]}
+        axis = {"title_text": "validation", **_probit_axis(group["x"])}
+        drawings[label(dataset)] = _drawing(group, "validation", titles, run, axis, fits)
     return Figure(
         "validation",
-        "Validation against held-out accuracy",
-        "A point is a trial of the table above; a star is the selected trial of a study. Where the "
-        "points rise from left to right, source validation chooses well. The rank "
-        "correlation is the mean over the studies of that held-out domain.",
+        "Accuracy on the line",
+        "A point is a trial of the tables above; a star is the selected trial of a study. Axes are "
+        "probits of the accuracies. Where the points lie close to a rising line, validation on the "
+        "source domains tells the held-out accuracy of a trial, whatever its algorithm.",
         drawings,
         crowded(scores),
     )
@@ -209,9 +243,7 @@ def flatness_figure(run: ReportedRun) -> Figure | None:
                 str(domain): _titled(str(domain), _correlation(own, measure))
                 for domain, own in rows.groupby("held_out", sort=False, observed=True)
             }
-            drawings[label(f"{dataset}: {measure}")] = _drawing(
-                rows, measure, titles, run.algorithms, run.selected, axis
-            )
+            drawings[label(f"{dataset}: {measure}")] = _drawing(rows, measure, titles, run, axis)
     if not drawings:
         return None
     return Figure(

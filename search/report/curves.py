@@ -17,7 +17,8 @@ from search.report.figure import (
     position,
     styles_of,
 )
-from search.report.reported_run import ReportedRun, averaged_first
+from search.report.reported_run import ReportedRun
+from search.results.scored_trials import averaged_first
 
 SHOWN_AT_ONCE = 6
 MOST_ALGORITHMS = 12

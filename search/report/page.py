@@ -20,7 +20,7 @@ from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
 from search.report.reported_run import ReportedRun, read
-from search.results import behind_numbers, combined, comparison_document
+from search.results import accuracy_line, behind_numbers, combined, comparison_document
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
 from search.results.summaries import Summary
@@ -46,7 +46,7 @@ def page(run: ReportedRun) -> str:
         "importance": importance(run),
         "history": history(run, order),
         "front": front(run),
-        "validation": validation_figure(run, quality),
+        "validation": validation_figure(run),
         "flatness": flatness_figure(run),
     }
     return _template().render(
@@ -64,6 +64,7 @@ def page(run: ReportedRun) -> str:
         combined=_combined(run),
         figures=figures,
         validation_quality=quality,
+        lines=accuracy_line.grids(run.lines),
         failures=lost,
         more_failures=more_lost,
         cost=whole,

@@ -13,14 +13,15 @@ import pandas as pd
 
 from search import results
 from search.errors import SteppeError
+from search.results import accuracy_line
 from search.results.loading import LoadedRun, ranges_of
+from search.results.scored_trials import scored
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.space.ranges import Range
 from search.study.seed_promotion import max_settings
 from search.study.study import trials_per_study
 from search.sweep.schema import Sweep
 
-_FLATNESS = ["sharpness", "curvature"]
 _FIRST = ("rho", "alpha", "lr")  # what readers look for first
 
 
@@ -104,8 +105,13 @@ class ReportedRun:
 
     @cached_property
     def comparable(self) -> pd.DataFrame:
-        """The trials by which validation is judged, see `alike`."""
-        return alike(self.trials, self.evaluations, self.scores)
+        """The trials by which validation is judged, see `accuracy_line.points`."""
+        return accuracy_line.points(self.trials, self.evaluations, self.scores)
+
+    @cached_property
+    def lines(self) -> pd.DataFrame:
+        """The line of each held-out domain, see `accuracy_line.lines`."""
+        return accuracy_line.lines(self.comparable, self.trials)
 
 
 def read(location: str) -> ReportedRun:
@@ -146,92 +152,3 @@ def searched(trials: pd.DataFrame) -> list[str]:
     columns = [str(column) for column in trials if str(column).startswith("hp_")]
     names = [name.removeprefix("hp_") for name in columns if trials[name].nunique() > 1]
     return [name for name in _FIRST if name in names] + [n for n in names if n not in _FIRST]
-
-
-def scored(trials: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The completed trials, with scores of their selected weights added.
-
-    Columns added: validation, the mean accuracy over the source domains' out splits, and its
-    distance `below` the best of the study's completed trials (<= 0); accuracy on the held-out
-    domain's in split and its distance `accuracy_below`; sharpness and curvature, means over source
-    domains. NaN where not measured. Fractions. Weights are those at `best_step`; with
-    averaging, the average.
-    """
-    done = trials[trials["state"] == "completed"].copy()
-    rows = evaluations[evaluations["trial"].isin(done["trial"])]
-    step = rows["trial"].astype(object).map(done.set_index("trial")["best_step"])
-    rows = rows[rows["step"].to_numpy() == step.astype("Float64").to_numpy(float, na_value=-1)]
-    held_out = averaged_first(rows[(rows["role"] == "held_out") & (rows["split"] == "in")])
-    source = averaged_first(rows[(rows["role"] == "source") & (rows["split"] == "in")])
-    flatness = source.reindex(columns=_FLATNESS).groupby(source["trial"].astype(object)).mean()
-    names = done["trial"].astype(object)
-    validated = averaged_first(rows[(rows["role"] == "source") & (rows["split"] == "out")])
-    accuracy = validated.groupby(validated["trial"].astype(object))["accuracy"].mean()
-    done["validation"] = names.map(accuracy)
-    done["accuracy"] = names.map(held_out.set_index("trial")["accuracy"].astype(float))
-    for column in _FLATNESS:
-        done[column] = names.map(flatness[column])
-    done["below"] = _below_best(done, "validation")
-    done["accuracy_below"] = _below_best(done, "accuracy")
-    return done
-
-
-def alike(trials: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Trials of each study with validation and held-out accuracy that may be compared.
-
-    Where trials were pruned, those that completed are the best by validation, among which it can
-    say little. If the pruned ones were scored on the held-out domain too, all trials of the study
-    are compared, as iterates, at the highest step that nine in ten of them reached. Else only the
-    completed ones are, at their selected steps, as in a study without pruning.
-
-    scores: see `scored`. Columns: those of trials, validation, accuracy, `at`, the common step (NaN
-    at selected steps), and `of`, the number of the study's trials.
-    """
-    of = trials["study"].astype(object).value_counts()
-    pruned = trials[trials["state"] == "pruned"]
-    rows = evaluations[evaluations["study"].isin(pruned["study"].unique())]
-    if "weights" in rows:
-        rows = rows[rows["weights"] != "average"]
-    rows = rows.astype({"trial": object, "study": object})
-    keys = ["study", "trial", "step"]
-    source = rows[(rows["role"] == "source") & (rows["split"] == "out")]
-    held_out = rows[(rows["role"] == "held_out") & (rows["split"] == "in")]
-    both = pd.concat(
-        [
-            source.groupby(keys)["accuracy"].mean().rename("validation"),
-            held_out.groupby(keys)["accuracy"].mean().rename("accuracy"),
-        ],
-        axis=1,
-        join="inner",
-    ).dropna()
-    both = both.reset_index()
-    whole = both[both["trial"].isin(pruned["trial"].astype(object))]["study"].unique()
-    both = both[both["study"].isin(whole)]
-    reached = both.groupby(["study", "step"])["trial"].nunique().rename("reached").reset_index()
-    most = reached.groupby("study")["reached"].transform("max")
-    enough = reached[reached["reached"] >= 0.9 * most]
-    at = enough.groupby("study")["step"].max()
-    both = both[both["step"] == both["study"].map(at)].set_index("trial")
-    names = trials["trial"].astype(object)
-    common = trials[names.isin(both.index)].copy()
-    for column, values in (("validation", both["validation"]), ("accuracy", both["accuracy"])):
-        common[column] = common["trial"].astype(object).map(values).astype(float)
-    common["at"] = common["study"].astype(object).map(at).astype(float)
-    selected = scores[~scores["study"].isin(whole)].assign(at=float("nan"))
-    found = pd.concat([selected[common.columns], common]) if len(common) else selected
-    found = found[found["validation"].notna() & found["accuracy"].notna()].sort_index()
-    return found.assign(of=found["study"].astype(object).map(of))
-
-
-def averaged_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, without those of the plain weights at steps that have a row of averaged ones."""
-    if "weights" not in rows:  # tables from before there were averages
-        return rows
-    keys = ["trial", "step", "domain", "split"]
-    ordered = rows.assign(_average=rows["weights"].astype(object) == "average")
-    ordered = ordered.sort_values("_average", kind="stable").drop_duplicates(keys, keep="last")
-    return ordered.drop(columns="_average").sort_index()
-
-
-def _below_best(done: pd.DataFrame, column: str) -> pd.Series:
-    return done[column] - done.groupby("study", observed=True)[column].transform("max")

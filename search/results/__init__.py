@@ -9,6 +9,7 @@
     results.compare_best(found)                    # the best against each other
     results.ranks(found)                           # mean ranks
     results.behind(found)                          # cost, luck of the search, calibration
+    results.on_the_line(found)                     # whether a domain can tell methods apart
     results.importance(found)                      # which hyperparameter matters
     results.pareto(found)                          # the fronts of a search with two objectives
     results.at_cost(found, 5000)                   # the same runs, each cut off at 5000 passes
@@ -87,7 +88,7 @@ class Results:
 def load(*runs: str | os.PathLike[str]) -> Results:
     """The results of a run folder or URI, or of several runs as if they were one.
 
-    Runs that differ in data, model, training or search keep rows of their own, named after the run
+    Runs that differ in data, model, training or search keep rows of their own
     (search.results.display_names). Raises SteppeError for what is not a run, for one that is given
     twice, and for two runs that hold the same study.
     """
@@ -132,9 +133,7 @@ def at_cost(results: Results, passes: float) -> Results:
 def select(results: Results, method: str | None = None) -> pd.DataFrame:
     """The winner of every study by one selection method: the columns of selection.parquet.
 
-    Without a method by `results.method`, here as below.
-
-    Raises SteppeError for an unknown method.
+    Without a method by `results.method`, here as below. Raises SteppeError for an unknown one.
     """
     return _select(results, [method or results.method])
 
@@ -208,9 +207,8 @@ def compare(
 ) -> pd.DataFrame:
     """By how much algorithm `a`, or each of several, is better than `b`.
 
-    The columns are those of search.results.comparison.compare. The intervals hold together for all
-    that are named in `a`. Raises SteppeError for an algorithm that is not there, and if no pair has
-    results of both.
+    The columns are those of search.results.comparison.compare; the intervals of all in `a` hold
+    together. Raises SteppeError for an unknown algorithm, and if no pair has results of both.
     """
     from search.results import comparison
 
@@ -225,10 +223,9 @@ def compare_best(results: Results, method: str | None = None) -> pd.DataFrame:
 
 
 def ranks(results: Results, method: str | None = None) -> pd.DataFrame:
-    """The mean ranks of all algorithms, a row each, and whether they differ.
+    """The mean ranks of all algorithms, with the columns of search.results.comparison.Ranks.
 
-    The columns are those of search.results.comparison.Ranks. Raises SteppeError if there are too
-    few algorithms with results.
+    Raises SteppeError if there are too few algorithms with results.
     """
     from search.results import comparison
 
@@ -246,11 +243,24 @@ def behind(results: Results, method: str | None = None) -> pd.DataFrame:
     return behind_numbers.behind(*tables, results.studies, sweeps, method or results.method)
 
 
+def trial_scores(results: Results) -> pd.DataFrame:
+    """The trials that have both accuracies, with these: see search.results.accuracy_line.points."""
+    from search.results import accuracy_line
+
+    return accuracy_line.points(results.trials, results.evaluations)
+
+
+def on_the_line(results: Results) -> pd.DataFrame:
+    """How far validation tells held-out accuracy: see search.results.accuracy_line.lines."""
+    from search.results import accuracy_line
+
+    return accuracy_line.lines(trial_scores(results), results.trials)
+
+
 def importance(results: Results) -> pd.DataFrame:
     """How much each hyperparameter mattered to the search objective.
 
-    It is the one function here that loads Optuna. Raises SteppeError if
-    there are too few trials.
+    It alone loads Optuna. Raises SteppeError if there are too few trials.
     """
     from search.results.hyperparameter_importance import importance as found
 
@@ -271,9 +281,7 @@ def pareto(results: Results) -> pd.DataFrame:
 
 def _check_whole(results: Results) -> None:
     if results.passes is not None:
-        raise SteppeError(
-            "the search objective is a value of whole trials; ask without a limit of cost"
-        )
+        raise SteppeError("the objective is a value of whole trials; ask without a limit of cost")
 
 
 def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from search import results
 from search.results import behind_numbers, combined
+from search.results.accuracy_line import grids as line_grids
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
@@ -55,13 +56,18 @@ def print_combined(run: str) -> None:
 def _with_behind(
     whole: Document, tables: int, loaded: results.Results, methods: Sequence[str]
 ) -> Document:
-    """The document with what stands behind the numbers of its first `tables` tables, below them."""
+    """The document with what stands behind the numbers of its first `tables` tables, below them.
+
+    And with whether the held-out domains can tell methods apart.
+    """
     frames = [results.behind(loaded, method) for method in dict.fromkeys(methods)]
     notes = ["the cost is that of the whole search"] if loaded.passes is not None else []
     own = [behind_numbers.grid(frame, notes) for frame in frames]
+    line = results.on_the_line(loaded)
+    own += line_grids(line)
     return Document(
         (*whole.grids[:tables], *own, *whole.grids[tables:]),
-        {**whole.frames, "behind": pd.concat(frames, ignore_index=True)},
+        {**whole.frames, "behind": pd.concat(frames, ignore_index=True), "on_the_line": line},
     )
 
 
@@ -100,8 +106,11 @@ def print_comparison(
     notes = results.about_runs(found, selection["dataset"])
     whole = comparison_document.document(selection, against, method, notes)
     if not found.combinations.empty:
-        grids, pairs = combined.compared(selection, found.combinations, method)
-        whole = Document((*whole.grids, *grids), {**whole.frames, "combinations": pairs})
+        more, pairs = combined.compared(selection, found.combinations, method)
+        whole = Document((*whole.grids, *more), {**whole.frames, "combinations": pairs})
+    line = results.on_the_line(found)
+    grids = (*whole.grids, *line_grids(line))
+    whole = Document(grids, {**whole.frames, "on_the_line": line})
     FORMATS[format_](whole, sys.stdout)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from search import results
 from search.report.page import page
-from search.report.reported_run import ReportedRun, alike, read, scored
+from search.report.reported_run import ReportedRun, read
+from search.results.scored_trials import alike, scored
 from search.run.run_folder import RunFolder
 from search.sweep.schema import DatasetOverrides
 from tests.search import written_run
@@ -110,7 +111,19 @@ def test_every_completed_trial_is_in_the_figure_of_trust_and_in_that_of_flatness
     completed = int((run.trials["state"] == "completed").sum())
     for name in ("validation", "flatness"):
         (drawing,) = shown.figures[name]
-        assert sum(len(trace["x"]) for trace in drawing["data"]) == completed
+        marks = [trace for trace in drawing["data"] if trace["mode"] == "markers"]
+        assert sum(len(trace["x"]) for trace in marks) == completed
+
+
+def test_the_line_of_a_held_out_domain_is_drawn_and_in_the_table(run, shown):
+    (drawing,) = shown.figures["validation"]
+    fitted = [trace for trace in drawing["data"] if trace["mode"] == "lines"]
+    assert len(fitted) == run.lines["r"].notna().sum() > 0
+    for trace, row in zip(fitted, run.lines.to_dict("records"), strict=True):
+        rise = (trace["y"][1] - trace["y"][0]) / (trace["x"][1] - trace["x"][0])
+        assert rise == pytest.approx(row["slope"], abs=0.01)
+    _, *rows = next(table for title, table in shown.tables.items() if "on the line" in title)
+    assert [row[2] for row in rows] == [f"{r:.2f}" for r in run.lines["r"]]
 
 
 def test_the_price_of_choosing_by_validation_is_told(run, shown):

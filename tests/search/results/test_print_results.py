@@ -121,7 +121,7 @@ def test_the_comparison_has_differences_and_ranks(run):
     assert {row["a"] for row in found} == {"SAM", "SAGM"}
     assert all(float(row["here_low"]) < float(row["difference"]) for row in found)
     content = json.loads(printed("compare", run, "--format", "json"))
-    assert set(content) == {"pairs", "best", "ranks"}
+    assert set(content) == {"pairs", "best", "ranks", "on_the_line"}
     assert {row["like_why"] for row in content["best"]} == {"too few domains: 2 of at least 3"}
 
 
