@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from search import results
 from search.run import tables
+from search.run.columns import STUDY_COLUMNS
 from tests.search.written_run import sweep, write
 
 pytestmark = pytest.mark.slow
@@ -17,6 +19,16 @@ BLOCKS = re.findall(
     (Path(__file__).parent.parent / "docs" / "analysis.md").read_text(),
     re.DOTALL,
 )
+
+
+def write_correct(folder, loaded):
+    """The better half of the trials by validation is wrong on the last 10 of 40 images."""
+    scores = results.trial_scores(loaded)
+    rank = scores.groupby("held_out", observed=True)["x"].rank(pct=True)
+    for row, share in zip(scores.to_dict("records"), rank, strict=True):
+        right = [*(np.arange(30) < 30 * share), *[share < 0.5] * 10]
+        columns = {name: row[name] for name in STUDY_COLUMNS}
+        tables.write_correct(folder, columns, row["trial"], 200, {row["held_out"]: right})
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +42,9 @@ def names(tmp_path_factory):
             trials=2,
             states=lambda a, h, s, number: "failed" if (a, number) == ("SAM", 0) else "completed",
         )
-        tables.write_selection(folder, results.load("runs/pacs").selection)
+        loaded = results.load("runs/pacs")
+        tables.write_selection(folder, loaded.selection)
+        write_correct(folder, loaded)
         write("runs/pacs-swad", sweep(name="pacs-swad", algorithms=["SWAD"]), trials=2)
         known: dict[str, object] = {}
         for block in BLOCKS:
@@ -42,6 +56,11 @@ def test_every_block_runs(names):
     assert len(BLOCKS) >= 10
     assert list(names["curves"].columns) == ["ERM", "SAM", "SAGM"]
     assert set(names["both"].trials["sweep"]) == {"written", "pacs-swad"}
+
+
+def test_the_images_on_which_better_validation_means_worse_are_found(names):
+    assert sorted(names["images"]) == list(range(30, 40))
+    assert np.corrcoef(names["x"][~names["choosing"]], names["on_these"])[0, 1] < -0.5
 
 
 def test_duckdb_polars_and_pandas_read_what_steppe_reads(names):

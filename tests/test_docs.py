@@ -13,7 +13,12 @@ import models
 from models import tuning
 from search.reproduce import predictions
 from search.results.selection_rules import RULES
-from search.run.columns import evaluations_schema, selection_schema, trials_schema
+from search.run.columns import (
+    correct_schema,
+    evaluations_schema,
+    selection_schema,
+    trials_schema,
+)
 from search.space.ranges import KINDS
 from search.sweep.schema import DatasetOverrides, Model, Resources
 from search.sweep.search_keys import TRACKERS, Budget, Search, StudyBudget
@@ -29,6 +34,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
     [
         ("## trials", trials_schema({})),
         ("## evaluations", evaluations_schema()),
+        ("## correct", correct_schema()),
         ("## selection", selection_schema({})),
         ("## predictions", predictions.SCHEMA),
     ],

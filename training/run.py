@@ -34,6 +34,7 @@ class Run:
 
     flatness: what is measured of the loss around the selected weights, in a ball of flatness_rho,
     on flatness_samples of each domain (training.flatness); `curvature` includes the sharpness.
+    predictions `correct`: whether the selected weights are right on each held-out sample.
 
     device, precision, tf32, deterministic, channels_last, compile: how it is computed; see
     training.computation.
@@ -77,6 +78,7 @@ class Run:
     flatness: Literal["none", "sharpness", "curvature"] = "none"
     flatness_rho: float = 0.05
     flatness_samples: int = 512
+    predictions: Literal["none", "correct"] = "none"
     device: str = "cpu"
     precision: str = "fp32"
     tf32: str = "convolutions"

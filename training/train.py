@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -17,7 +17,7 @@ from training.computation import backends
 from training.evaluation import Evaluation, Score
 from training.run import Run
 from training.start import Start, begin_from, start_of
-from training.trainer import Best, Trainer
+from training.trainer import Best, Correct, Trainer
 
 __all__ = ["Checkpoint", "Interrupted", "TrainResult", "Trainer", "train"]
 
@@ -28,11 +28,10 @@ class TrainResult:
 
     That is the one with the best validation, or the one that `train` was told to prefer, and with
     averaging the last, which is of the averaged weights and stands beside that of the latest ones;
-    validation is its own. Held-out scores stand in it, and without averaging at the step with the
-    best validation and at the last step too. passes: what its steps cost, in forwards and backwards
-    over a batch (Passes.spent). state `diverged`: the loss stopped being a finite number; `reason`
-    says when. weights: the model's state dict on the CPU, if it was asked for; resting: which of
-    its tensors are as they were before training, as they do not train.
+    validation is its own. Held-out scores stand in it, and without averaging at the best and the
+    last step too. passes: Passes.spent of its steps. state `diverged`: the loss stopped being a
+    finite number; `reason` says when. weights: the model's state dict on the CPU, if asked for;
+    resting: which of its tensors do not train. correct: Trainer.correct.
     """
 
     state: Literal["completed", "diverged"]
@@ -45,6 +44,7 @@ class TrainResult:
     passes: float
     weights: dict[str, Tensor] | None = None
     resting: frozenset[str] = frozenset()
+    correct: Correct = field(default_factory=dict)
 
 
 def train(  # noqa: PLR0913 - three of them are what the caller wants of the result
@@ -65,17 +65,17 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
     `report` gets each evaluation of the source domains (the held-out domain's too if
     `run.evaluations` says so); those before a resume are reported again. Before it, `save` gets a
     function that makes a checkpoint which includes it. Whatever either raises ends the run and
-    passes through. `leaving` is asked before every step; when it says so, `save` is called and the
-    run ends. The held-out domain is scored once at the end, with the best and with the last
-    weights, or with the averaged ones, and on the way at the step `held_out_at`. An average that
-    more steps would not change ends the run as completed; the evaluation that says so is in the
-    result only, so that nothing stops the run where it stops by itself. `start`: the classifier
-    that the run starts from (training.start); trained first if it is needed and not given, which
-    the result's seconds and passes do not include. `prefers(new, old)`: whether an evaluation takes
-    the place of an earlier one as the one that speaks for the run; by default if it validates
-    better. `keep`: which weights are in the result, those that speak for the run (best), the last,
-    or those of a step that is evaluated after any resume; a run that diverged has none. A fold
-    (Run.left_out) has no best step, and no weights that speak for it.
+    passes through. If `leaving` says so before a step, `save` is called and the run ends. The held-
+    out domain is scored once at the end, with the best and with the last weights, or with the
+    averaged ones, and on the way at the step `held_out_at`. An average that more steps would not
+    change ends the run as completed; the evaluation that says so is in the result only, so that
+    nothing stops the run where it stops by itself. `start`: the classifier that the run starts from
+    (training.start); trained first if it is needed and not given, which the result's seconds and
+    passes do not include. `prefers(new, old)`: whether an evaluation takes the place of an earlier
+    one as the one that speaks for the run; by default if it validates better. `keep`: which weights
+    are in the result, those that speak for the run (best), the last, or those of a step that is
+    evaluated after any resume; a run that diverged has none. A fold (Run.left_out) has no best
+    step, and no weights that speak for it.
 
     Raises ValueError as Trainer does, and Interrupted when it leaves.
     """
@@ -225,13 +225,13 @@ def _result(
         trainer.passes,
         _selected_state(trainer) if keep == "best" else last,
         resting(trainer.model),
+        {} if diverged else trainer.correct(),
     )
 
 
 def _selected_state(trainer: Trainer) -> dict[str, Tensor]:
     """Of the averaged weights, which have been loaded, or of the best ones."""
-    if trainer.average is None:
-        assert trainer.speaking is not None
+    if trainer.average is None and trainer.speaking is not None:
         trainer.load_tensors(trainer.speaking.tensors)
     return _state(trainer)
 

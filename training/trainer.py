@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import models
@@ -19,7 +21,7 @@ from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
-from training.evaluation import Evaluation, Part, Score, evaluate
+from training.evaluation import Evaluation, Part, Score, evaluate, predict
 from training.flatness import with_flatness
 from training.passes import Passes
 from training.run import Run
@@ -28,6 +30,7 @@ from training.schedules import schedules_of
 from training.update import Step, take_step
 from training.weights import Weights
 
+Correct = dict[str, NDArray[np.bool_]]
 OWN = ("lr", "weight_decay", "dropout", "batch_size")
 
 
@@ -166,10 +169,15 @@ class Trainer:
 
     def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
         """Scores of the wanted parts, in order."""
+        with self._scoring():
+            return evaluate(self.model, [p for p in self.parts if wanted(p)], self.device)
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
         # Chunks of another size would be compiled anew.
         stance = torch.compiler.set_stance("force_eager") if self.run.compile else nullcontext()
         with stance, autocast(self.run.precision, self.device):
-            return evaluate(self.model, [p for p in self.parts if wanted(p)], self.device)
+            yield
 
     def scores_and_flatness(self) -> tuple[Score, ...]:
         """Scores of every domain's in split, with the flatness that the run asks for."""
@@ -185,6 +193,25 @@ class Trainer:
             samples=run.flatness_samples,
             curvature=run.flatness == "curvature",
         )
+
+    def correct(self) -> Correct:
+        """Whether the selected weights are right on each sample of the held-out domain.
+
+        By domain, [samples] in the dataset's order. The averaged weights must have been loaded.
+        Empty if the run does not ask for it, and for a fold, which selects no weights.
+        """
+        if self.run.predictions == "none" or self.run.left_out is not None:
+            return {}
+        if self.average is None and self.speaking is not None:
+            self.load_tensors(self.speaking.tensors)
+        parts = [part for part in self.parts if part.role == "held_out"]
+        self.model.eval()
+        with self._scoring():
+            predicted = predict(self.model, parts, self.device)
+        found = {p.domain.name: np.zeros(len(p.domain), np.bool_) for p in parts}
+        for own in predicted:
+            found[own.part.domain.name][own.part.indices] = own.classes == own.labels
+        return found
 
     def load_average(self) -> None:
         """Puts the averaged weights in the place of the latest ones, for good.

@@ -10,7 +10,7 @@ from search.driver.study_record import StudyRecord
 from search.errors import SteppeError
 from search.run import compaction
 from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only_weights
-from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
 from search.run.shared_folds import delete_folds, group
 from search.run.storage import SweepStorage
 from search.study.plan import TrialSpec
@@ -38,7 +38,9 @@ class Cleanup:
 
     def delete_leftovers(self) -> None:
         """Deletes and merges what dead or late processes left. No trial may be running."""
-        there = {*self._folder.list(TRIALS), *self._folder.list(EVALUATIONS)}
+        there = {
+            file for table in (TRIALS, EVALUATIONS, CORRECT) for file in self._folder.list(table)
+        }
         records = self._records.values()
         names = [record.study.id for record in records]
         self._merged = {name for name in names if f"{name}.parquet" in there}

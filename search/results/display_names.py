@@ -25,6 +25,7 @@ IMMATERIAL = {
     "training.flatness",
     "training.flatness_rho",
     "training.flatness_samples",
+    "training.predictions",
     "search.allow_oracle",
     "search.budget",
     "search.combine",

@@ -60,6 +60,14 @@ _EVALUATION_FIELDS = [
     pa.field("passes", pa.float64()),
 ]
 
+_CORRECT_FIELDS = [
+    *_STUDY_FIELDS,
+    pa.field("trial", pa.string(), nullable=False),
+    pa.field("step", pa.int64(), nullable=False),
+    pa.field("domain", pa.string(), nullable=False),  # held out
+    pa.field("correct", pa.list_(pa.bool_()), nullable=False),  # of its images, in their order
+]
+
 _SELECTION_FIELDS = [
     *_STUDY_FIELDS,
     pa.field("method", pa.string(), nullable=False),
@@ -84,6 +92,11 @@ def trials_schema(hp_types: HpTypes) -> pa.Schema:
 def evaluations_schema() -> pa.Schema:
     """The columns of `evaluations`: a row per (step, weights, fold, domain, split)."""
     return _schema(_EVALUATION_FIELDS, {})
+
+
+def correct_schema() -> pa.Schema:
+    """The columns of `correct`: a row per (trial, held-out domain)."""
+    return _schema(_CORRECT_FIELDS, {})
 
 
 def selection_schema(hp_types: HpTypes) -> pa.Schema:

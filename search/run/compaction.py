@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
 from search.run.tables import damaged, part_file, read_files, to_parquet
 
 
@@ -24,7 +24,7 @@ def merge(folder: RunFolder, study: str, trials: Iterable[str]) -> None:
     """
     trials = list(trials)
     # `trials` last: until the study has its file there, trials are looked up one by one.
-    for table in (EVALUATIONS, TRIALS):
+    for table in (*_if_any(folder), EVALUATIONS, TRIALS):
         parts = [part_file(table, trial) for trial in trials]
         if not folder.exists(part_file(table, study)):
             _merge_table(folder, table, parts, study)
@@ -38,7 +38,8 @@ def unmerge(folder: RunFolder, study: str) -> None:
     Readers ignore the parts until the merged file is deleted. Repeating it, after a crash, changes
     no row. Raises SteppeError if a file is damaged.
     """
-    merged = [table for table in (TRIALS, EVALUATIONS) if folder.exists(part_file(table, study))]
+    tables = (TRIALS, EVALUATIONS, *_if_any(folder))
+    merged = [table for table in tables if folder.exists(part_file(table, study))]
     for table in merged:
         _split_table(folder, table, study)
     for table in merged:
@@ -48,6 +49,11 @@ def unmerge(folder: RunFolder, study: str) -> None:
 def has_ended(folder: RunFolder, study: str, trial: str) -> bool:
     """Whether a trial has its row in the tables, so that another attempt at it may stop."""
     return any(folder.exists(part_file(TRIALS, name)) for name in (trial, study))
+
+
+def _if_any(folder: RunFolder) -> list[str]:
+    """The table that only some runs have, if this one has it."""
+    return [CORRECT] if folder.exists(CORRECT) else []
 
 
 def _merge_table(folder: RunFolder, table: str, parts: Iterable[str], study: str) -> None:

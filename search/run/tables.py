@@ -12,9 +12,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pyarrow import dataset as ds
 
 from search.errors import SteppeError, nearest
@@ -22,13 +24,14 @@ from search.run.columns import (
     SCHEMA_VERSION,
     STATES,
     HpTypes,
+    correct_schema,
     evaluations_schema,
     hp_types_of,
     selection_schema,
     to_pandas,
     trials_schema,
 )
-from search.run.run_folder import EVALUATIONS, SELECTION, TRIALS, RunFolder
+from search.run.run_folder import CORRECT, EVALUATIONS, SELECTION, TRIALS, RunFolder
 
 # Categories take a quarter of the memory, as millions of rows repeat a few strings.
 _EVALUATION_CATEGORIES = [
@@ -65,6 +68,22 @@ def write_evaluations(
     known = {"sweep": sweep, "study": study, "trial": trial}
     table = _table([{**known, **row} for row in rows], evaluations_schema())
     folder.write_bytes(part_file(EVALUATIONS, trial), to_parquet(table))
+
+
+def write_correct(
+    folder: RunFolder,
+    columns: Mapping[str, Any],
+    trial: str,
+    step: int,
+    correct: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Writes or replaces on which images of each held-out domain a trial is right.
+
+    columns: those of its study. step: of the weights. correct: by domain, in the dataset's order.
+    """
+    known = {**columns, "trial": trial, "step": step}
+    rows = [{**known, "domain": name, "correct": own} for name, own in correct.items()]
+    folder.write_bytes(part_file(CORRECT, trial), to_parquet(_table(rows, correct_schema())))
 
 
 def write_no_trials(folder: RunFolder, study: str, hp_types: HpTypes) -> None:

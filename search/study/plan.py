@@ -162,6 +162,7 @@ class TrialSpec:
             flatness=training.flatness,
             flatness_rho=training.flatness_rho,
             flatness_samples=training.flatness_samples,
+            predictions=training.predictions,
             device=training.device,
             precision=training.precision,
             tf32=training.tf32,

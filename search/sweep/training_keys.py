@@ -127,6 +127,11 @@ class Training(Section):
     flatness_samples: Whole = Field(
         default=512, ge=1, description="Samples of each domain that flatness is measured on."
     )
+    predictions: Literal["none", "correct"] = Field(
+        default="none",
+        description="correct: on which held-out images each completed trial is right, in the table "
+        "`correct`.",
+    )
     checkpoint_seconds: Real = Field(
         default=30.0, ge=0, description="Seconds between two checkpoints."
     )

@@ -86,6 +86,9 @@ class Trial:
             # A file that stands alone is a model's start too (model.weights).
             shared = result.resting if self._plan.search.most_kept != 1 else ()
             write_weights(self._folder, self._spec.trial, result.weights, shared)
+        if result.correct and result.best_step is not None:
+            columns, name, step = self._plan.columns, self._spec.trial, result.best_step
+            tables.write_correct(self._folder, columns, name, step, result.correct)
         progress = self._progress(result.steps, result.seconds, result.passes, result)
         row = trial_row(self._spec, progress, result.state, result.reason)
         tables.write_trial(self._folder, row, self._plan.column_types)
