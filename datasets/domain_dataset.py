@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from datasets.spelling import unknown_name
 
+# Of the names in the name of a set; no folder, so no domain of images, can have it in its own.
+SEPARATOR = "/"
+
 
 class DatasetError(ValueError):
     """What lies on disk is not the dataset, or no cache can be made of it; the user can help."""
@@ -104,8 +107,8 @@ class DomainDataset:
     notes: what differs from the published data and was accepted, and what was skipped; a
     sentence each, for the record of a run.
 
-    Raises ValueError: no domain, a name twice, image shapes that differ, or a label without a
-    class.
+    Raises ValueError: no domain, a name twice or with a slash, image shapes that differ, or a label
+    without a class.
     """
 
     name: str
@@ -120,6 +123,8 @@ class DomainDataset:
         for name, times in Counter(domain.name for domain in self.domains).items():
             if times > 1:
                 raise ValueError(f"dataset {self.name!r} has {times} domains named {name!r}")
+            if SEPARATOR in name:
+                raise ValueError(f"domain {name!r} of {self.name!r} must have no {SEPARATOR}")
         first = self.domains[0]
         for domain in self.domains:
             if domain.images.shape[1:] != first.images.shape[1:]:
@@ -151,6 +156,19 @@ class DomainDataset:
         if domain_name not in names:
             raise unknown_name(f"domain of {self.name}", domain_name, names)
         return names.index(domain_name)
+
+
+def set_name(domains: Iterable[str]) -> str:
+    """The name of domains that are held out together: `art_painting/sketch`, in any order given.
+
+    That of a single domain is its own.
+    """
+    return SEPARATOR.join(sorted(set(domains)))
+
+
+def members(held_out: str) -> tuple[str, ...]:
+    """The domains of what is held out, of which `set_name` made the name."""
+    return tuple(held_out.split(SEPARATOR))
 
 
 def fingerprint(

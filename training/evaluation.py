@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from datasets.domain_dataset import Domain, DomainDataset
+from datasets.domain_dataset import Domain, DomainDataset, members
 from datasets.randomness import split
 from datasets.views import Block, View, as_stored
 
-# left_out: the second domain that a fold is not trained on (training.run).
+# left_out: the domain that a fold is not trained on besides those held out (training.run).
 Role = Literal["source", "held_out", "left_out"]
 SplitName = Literal["in", "out"]
 # Those that training has come to, or an average of those that it passed through.
@@ -94,17 +94,17 @@ def parts_of(
 ) -> list[Part]:
     """Both splits of every domain, which depend on the seed and the domain's index alone.
 
-    Raises ValueError for an unknown domain to hold or leave out, for one too small to validate on,
-    and if no domain is left to train on.
+    held_out: as of Run. Raises ValueError for an unknown domain to hold or leave out, for one too
+    small to validate on, and if no domain is left to train on.
     """
-    roles: dict[int, Role] = {dataset.index(held_out): "held_out"}
-    if left_out is not None:
-        roles.setdefault(dataset.index(left_out), "left_out")
-        if len(roles) == 1 or len(dataset.domains) < 3:
-            raise ValueError(
-                f"without {held_out!r} and {left_out!r}, {dataset.name} has no two domains to "
-                "leave out and one to train on"
-            )
+    roles: dict[int, Role] = {dataset.index(name): "held_out" for name in members(held_out)}
+    if left_out is not None and roles.setdefault(dataset.index(left_out), "left_out") != "left_out":
+        raise ValueError(f"{left_out!r} is held out, so no fold can leave it out")
+    if len(roles) == len(dataset.domains):
+        raise ValueError(
+            f"{dataset.name} has no domain to train on without {', '.join(members(held_out))}"
+            + ("" if left_out is None else f" and {left_out}")
+        )
     parts = []
     for index, domain in enumerate(dataset.domains):
         role = roles.get(index, "source")

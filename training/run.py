@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from datasets.domain_dataset import members
 from datasets.randomness import seed_hash
 
 Evaluations = Literal["needed", "held_out", "all"]
@@ -15,9 +16,10 @@ Evaluations = Literal["needed", "held_out", "all"]
 class Run:
     """Everything that the numbers of one training run depend on.
 
-    held_out: name of the domain that is never trained on. left_out: one more, in a fold of
-    leave-one-domain-out cross-validation; the fold is scored on the in splits of these two, and
-    which of them is called which makes no difference to it. steps: updates in all; evaluate_every:
+    held_out: name of the domain that is never trained on, or of a set of them
+    (datasets.domain_dataset.set_name). left_out: one more, in a fold of leave-one-domain-out
+    cross-validation; the fold is scored on the in splits of all of these, and which of them is
+    called which makes no difference to it. steps: updates in all; evaluate_every:
     updates between two evaluations. hyperparameters: lr, weight_decay, dropout, batch_size (per
     source domain), the algorithm's own, those of the averaging (training.averaging) and of the
     tuning. weights: what the model starts from (models.build); None is random. tuning: which part
@@ -98,7 +100,8 @@ class Run:
     @property
     def unseen(self) -> tuple[str, ...]:
         """The domains that are not trained on, in an order of their own."""
-        return tuple(sorted({self.held_out, self.left_out or self.held_out}))
+        left_out = () if self.left_out is None else (self.left_out,)
+        return tuple(sorted({*members(self.held_out), *left_out}))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `Run(**run.as_dict())` is the same run."""

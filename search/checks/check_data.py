@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import models
-from datasets.domain_dataset import DomainDataset
+from datasets.domain_dataset import DomainDataset, members
 from datasets.randomness import split
 from search.checks.check_space import smallest_batch
 from search.space import algorithm_names
@@ -39,7 +39,8 @@ def check_data(
     problems = list[Problem]()
     first_steps: dict[Any, str | None] = {}
     first = dict[tuple[str, str], StudyPlan]()
-    for plan in plans.values():
+    # Where the fewest domains are left, batches are the smallest.
+    for plan in sorted(plans.values(), key=lambda plan: -len(members(plan.study.held_out))):
         first.setdefault((plan.study.dataset, plan.study.algorithm), plan)
     for (name, one), dataset in zip(by_dataset(sweep).items(), found, strict=True):
         here = [*_images(one, dataset), *_model(one, dataset)]

@@ -10,7 +10,7 @@ from search.study import samplers
 from search.study.folds import makes_folds
 from search.study.seed_promotion import max_trials
 from search.study.stagnation import grace_trials, patience
-from search.study.study import studies, trials_per_study
+from search.study.study import fewest_sources, studies, trials_per_study
 from search.study.study_space import averaging_of, study_space
 from search.sweep.config_errors import Problem, show
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
@@ -110,12 +110,13 @@ def check_folds(sweep: DatasetSweep) -> Iterator[Problem]:
     if not makes_folds(sweep.search) or sweep.dataset.name not in datasets.DATASETS:
         return
     name = sweep.dataset.name
-    sources = len(datasets.describe(name, sweep.dataset.root).domains) - 1
+    sources = fewest_sources(sweep)
     if sources < 2:
         yield Problem(
             ("search", "objective"),
             f"is {LEAVE_ONE_DOMAIN_OUT}, whose folds leave out a source domain and train on the "
-            f"others, but {name} has {sources}; use training-domain or another dataset",
+            f"others, but {name} has {sources}; use training-domain, hold out fewer domains at "
+            "once or choose another dataset",
         )
     for index, algorithm in enumerate(sweep.algorithms):
         parts, own_average = algorithm_names.split(algorithm)

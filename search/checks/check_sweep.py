@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import datasets
+from datasets.domain_dataset import members
 from search.checks.check_search import check_budgets, check_folds, check_search
 from search.checks.check_space import check_space
 from search.checks.check_training import check_model, check_steps, check_training
 from search.checks.keys_without_effect import CONDITION_KEYS, keys_without_effect
 from search.errors import way_out
 from search.space import algorithm_names
-from search.study.study import held_out_domains
+from search.study.study import fewest_sources, held_out_domains
 from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
+from search.sweep.fields import written
 from search.sweep.per_dataset import (
     DatasetSweep,
     by_dataset,
@@ -168,7 +170,8 @@ def _repeated(sweep: DatasetSweep) -> Iterator[Problem]:
     for key, values in lists.items():
         for index, value in enumerate(values):
             if value in values[:index]:
-                yield Problem((key, index), f"is {show(value)}, which the list already has")
+                shown = written([str(value)])[0] if key == "held_out" else value
+                yield Problem((key, index), f"is {show(shown)}, which the list already has")
 
 
 def _domains(sweep: DatasetSweep) -> list[Problem]:
@@ -188,33 +191,44 @@ def _domains(sweep: DatasetSweep) -> list[Problem]:
         domains = datasets.describe(sweep.dataset.name, root).domains
     except (FileNotFoundError, datasets.DatasetError) as error:
         return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
-    problems = [
+    return list(_held_out(sweep, domains))
+
+
+def _held_out(sweep: DatasetSweep, domains: Sequence[str]) -> Iterator[Problem]:
+    """What cannot be held out of these domains."""
+    unknown = [
         Problem(
             ("held_out", index),
             f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}",
         )
-        for index, name in enumerate(held_out_domains(sweep))
+        for index, held_out in enumerate(held_out_domains(sweep))
+        for name in members(held_out)
         if name not in domains
     ]
+    yield from unknown
     if len(domains) < 2:
-        problems.append(
-            Problem(
-                ("held_out",),
-                f"leaves no source domain to train on, as {sweep.dataset.name} has only "
-                f"{len(domains)}; choose a dataset with more",
-            )
+        yield Problem(
+            ("held_out",),
+            f"leaves no source domain to train on, as {sweep.dataset.name} has only "
+            f"{len(domains)}; choose a dataset with more",
         )
-    return problems
+    elif not unknown and fewest_sources(sweep) < 1:
+        yield Problem(
+            ("held_out",),
+            f"leaves no source domain to train on, as it has a set of all {len(domains)} domains "
+            f"of {sweep.dataset.name}; take one out of it",
+        )
 
 
 def _too_few_sources(sweep: DatasetSweep) -> Iterator[Problem]:
     if sweep.dataset.name not in datasets.DATASETS:
         return
-    sources = len(datasets.describe(sweep.dataset.name, sweep.dataset.root).domains) - 1
+    sources = fewest_sources(sweep)
     for index, name in enumerate(sweep.algorithms):
         if sources < 2 and compares_domains(algorithm_names.split(name)[0]):
             yield Problem(
                 ("algorithms", index),
                 f"is {show(name)}, which compares source domains and needs at least two, but "
-                f"{sweep.dataset.name} leaves {sources}; remove it or choose another dataset",
+                f"{sweep.dataset.name} leaves {sources}; remove it, hold out fewer domains at once "
+                "or choose another dataset",
             )

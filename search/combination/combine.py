@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from safetensors import SafetensorError
@@ -92,10 +93,10 @@ class Bench:
         self.scorer = self.scorers[0]
 
     @property
-    def in_split(self) -> Part:
-        """The in split of the held-out domain, whose accuracy is reported."""
-        parts = self.scorer.parts
-        return next(part for part in parts if (part.role, part.split) == ("held_out", "in"))
+    def in_splits(self) -> list[Part]:
+        """The in splits of what is held out, by domain, whose accuracy is reported."""
+        parts = [p for p in self.scorer.parts if (p.role, p.split) == ("held_out", "in")]
+        return sorted(parts, key=lambda part: part.domain.name)
 
     def states(self, trials: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """The kept weights of trials, each read when its turn comes."""
@@ -173,10 +174,19 @@ def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> li
     ]
 
 
-def _numbers(scores: Sequence[Score], mixed: bool) -> dict[str, float]:
+def _numbers(scores: Sequence[Score], mixed: bool) -> dict[str, Any]:
     """The accuracies of a row. mixed: nothing validates, as every image trained some member."""
-    held_out = {score.split: score for score in scores if score.role == "held_out"}
-    found = {"accuracy": held_out["in"].accuracy, "accuracy_all": pooled(held_out.values())}
+    held_out = [score for score in scores if score.role == "held_out"]
+    domains = sorted({score.domain for score in held_out})
+    inside = {score.domain: score.accuracy for score in held_out if score.split == "in"}
+    found: dict[str, Any] = {
+        "accuracy": fmean(inside.values()),
+        "accuracy_all": fmean(
+            pooled([score for score in held_out if score.domain == domain]) for domain in domains
+        ),
+    }
+    if len(domains) > 1:
+        found["accuracies"] = [inside[domain] for domain in domains]
     if not mixed:
         source = Evaluation(0, tuple(scores), 0.0)
         found |= {"validation": source.validation, "pooled": pooled(source.source_out())}

@@ -55,14 +55,18 @@ def export(run: str, name: str, output: Path | None, predicted: bool) -> bool:
     dataset = dataset_of(ended, group.studies[0])
     print(f"{name}: the mean of {len(row['members'])} networks")
     bench = Bench(ended.folder, group, dataset)
-    held_out = bench.in_split
-    scored = {
-        "domain": held_out.domain.name,
-        "role": held_out.role,
-        "split": held_out.split,
-        "accuracy": row["accuracy"],
-        "count": len(held_out.indices),
-    }
+    scored = [
+        {
+            "domain": part.domain.name,
+            "role": part.role,
+            "split": part.split,
+            "accuracy": accuracy,
+            "count": len(part.indices),
+        }
+        for part, accuracy in zip(
+            bench.in_splits, row["accuracies"] or [row["accuracy"]], strict=True
+        )
+    ]
     study = group.study
     columns = ("dataset", "algorithm", "held_out", "seed")
     before = came_from(ended.folder, group.studies[0], bench.scorer.run)
@@ -76,10 +80,10 @@ def export(run: str, name: str, output: Path | None, predicted: bool) -> bool:
             "shaped": before.pop("shaped"),
         },
         **before,
-        "scores": [scored],
+        "scores": scored,
         "versions": manifest.versions(),
     }
-    model = Model(name, None, bench.scorer.run, group.studies[0], [scored], about)
+    model = Model(name, None, bench.scorer.run, group.studies[0], scored, about)
     return write_model(place, model, dataset, bench.soup(row["members"]), predicted)
 
 
@@ -107,4 +111,4 @@ def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[
 
 
 def _null(value: Any) -> bool:
-    return not isinstance(value, tuple) and bool(pd.isna(value))
+    return not isinstance(value, tuple | list) and bool(pd.isna(value))

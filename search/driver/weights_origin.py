@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 import models
-from datasets.domain_dataset import DomainDataset
+from datasets.domain_dataset import DomainDataset, members
 from models import exported
 from search.errors import SteppeError
 from search.results.loading import read_sweep
@@ -94,14 +94,18 @@ def _of_run(file: Path) -> Origin | None:
 def seen(
     found: Origin, weights: str | None, dataset: DomainDataset, held_out: Sequence[str]
 ) -> list[str]:
-    """A sentence for each training of the file that saw a held-out domain of the dataset."""
+    """A sentence for each training of the file that saw a held-out domain of the dataset.
+
+    held_out: what its studies hold out, domains and sets.
+    """
     sentences = []
     for each in found.trained:
         same = each["fingerprint"] == dataset.fingerprint
         if not same and (each["dataset"] != dataset.name or dataset.name == _FOLDERS):
             continue
         without, trial = str(each["held_out"]), each["trial"]
-        saw = [domain for domain in held_out if domain != without]
+        domains = dict.fromkeys(domain for name in held_out for domain in members(name))
+        saw = [domain for domain in domains if domain not in members(without)]
         if saw:
             sentences.append(
                 f"model.weights: {weights} is of {trial}, which was trained on "

@@ -78,7 +78,10 @@ def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
     if overall:
         where = f"held-out accuracy, mean of {len(table.columns) - 1} datasets"
     elif column.held_out == AVERAGE:
-        where = f"held-out accuracy, mean of {column.domains} domains"
+        of_sets = "domains and sets of domains" if column.sets else "domains"
+        where = f"held-out accuracy, mean of {column.domains} {of_sets}"
+    elif column.sets:
+        where = f"mean accuracy on the held-out domains {column.held_out}"
     else:
         where = f"accuracy on the held-out domain {column.held_out}"
     return Answer(title, best, f"{complete[best].text(' ± ')} % {where}", tuple(sentences))

@@ -10,7 +10,7 @@ from search.results.notes import about_ending, about_pruning, about_published, a
 from search.results.selection import rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
-from search.results.summary_document import document
+from search.results.summary_document import document, shown_tables
 from search.results.winners import about_winners
 
 MOST_WINNERS = 1000
@@ -61,6 +61,6 @@ def _tables(run: ReportedRun, method: str) -> MethodTables:
     tables = sorted(noted, key=lambda table: table.columns[-1].dataset != AVERAGE)
     summary = replace(summary, tables=tuple(tables))
     grids = document(summary).grids
-    count = len(summary.tables)
+    count = len(shown_tables(summary))
     peeks = RULES[rule_of(method)[0]].peeks
     return MethodTables(method, peeks, summary.tables, grids[:count], grids[count:])

@@ -23,7 +23,6 @@ from search.report.reported_run import ReportedRun, read
 from search.results import accuracy_line, behind_numbers, combined, comparison_document
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
-from search.results.summaries import Summary
 from search.results.summary_document import document
 from search.run.run_folder import RunFolder
 
@@ -96,8 +95,7 @@ def _combined(run: ReportedRun) -> tuple[Grid, ...]:
     """Tables of soups and ensembles, and their differences to single networks; empty without."""
     if run.combinations.empty:
         return ()
-    tables = combined.tables(run.combinations, run.method, "held-out")
-    grids = document(Summary(tuple(tables), run.combinations[:0])).grids
+    grids = document(combined.summary(run.combinations, run.method, "held-out")).grids
     differences, _ = combined.compared(run.main, run.combinations, run.method)
     return (*grids, *differences)
 

@@ -171,15 +171,20 @@ def _average(values: Mapping[str, float | None], domains: Mapping[str, str]) -> 
 def _calibration(
     evaluations: pd.DataFrame, chosen: Sequence[Rankings]
 ) -> dict[str, dict[str, float | None]]:
-    """`ece` and `loss` -> trial -> the value of a winner on its held-out domain's in split."""
+    """`ece` and `loss` -> trial -> the value of a winner on its held-out domain's in split.
+
+    Of a set of domains it is the mean over them.
+    """
     steps = {c[0].trial: c[0].step for rankings in chosen for c in rankings.values() if c}
     rows = evaluations[evaluations["trial"].isin(steps)]
     rows = result_rows(rows)
     rows = rows[(rows["role"] == "held_out") & (rows["split"] == "in")]
     rows = rows[rows["step"].to_numpy() == rows["trial"].astype(object).map(steps).to_numpy()]
-    names = rows["trial"].astype(str)
+    trials = rows["trial"].astype(str)
     return {
-        name: dict(zip(names, rows[name], strict=True)) if name in rows else {}
+        name: rows[name].groupby(trials).agg(lambda own: own.mean(skipna=False)).to_dict()
+        if name in rows
+        else {}
         for name in ("ece", "loss")
     }
 

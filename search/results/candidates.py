@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from search.errors import SteppeError
 from search.results.selection_rules import Rule
 from search.space.ranges import show_number
 
-_Scores = dict[str, tuple[float, int]]  # split -> accuracy, images
+_Scores = dict[str, dict[str, tuple[float, int]]]  # split -> domain -> accuracy, images
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Candidate:
     """A trial, the step that counts as its result, and its scores there (fractions).
 
     validation: what ranked it. accuracy: on the held-out domain's in split, as DomainBed reports
-    it. accuracy_all: on both its splits, weighted by their images. Both are None if the trial was
-    not scored on the held-out domain at that step, and `reason` says so.
+    it. accuracy_all: on both its splits, weighted by their images. Both are means over the domains
+    if a set of them is held out, and None if the trial was not scored there at that step, as
+    `reason` says. accuracies: the in split of each domain of a set, in the order of its name; None
+    of a single domain.
     """
 
     trial: str
@@ -39,6 +42,7 @@ class Candidate:
     accuracy: float | None
     accuracy_all: float | None
     reason: str | None = None
+    accuracies: tuple[float, ...] | None = None
 
 
 def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Candidate]:
@@ -90,21 +94,35 @@ def _held_out_scores(rows: pd.DataFrame, best: pd.DataFrame) -> dict[str, _Score
     step = held_out["trial"].astype(object).map(best.set_index("trial")["step"])
     held_out = held_out[held_out["step"].to_numpy() == step.to_numpy()]
     scores: dict[str, _Scores] = {}
-    for trial, split, accuracy, count in held_out[
-        ["trial", "split", "accuracy", "count"]
+    for trial, domain, split, accuracy, count in held_out[
+        ["trial", "domain", "split", "accuracy", "count"]
     ].itertuples(index=False):
-        scores.setdefault(trial, {})[split] = (accuracy, count)
-    return scores
+        own = scores.setdefault(trial, {}).setdefault(split, {})
+        own[str(domain)] = (accuracy, count)
+    # The mean over some domains of a set would be another number.
+    domains = set(rows.loc[rows["role"] == "held_out", "domain"])
+    return {
+        trial: {split: own for split, own in splits.items() if own.keys() == domains}
+        for trial, splits in scores.items()
+    }
 
 
 def _candidate(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Candidate:
-    accuracy = scores["in"][0] if "in" in scores else None
+    inside = [accuracy for _, (accuracy, _) in sorted(scores.get("in", {}).items())]
+    if not inside:
+        why = f"trial {number} has no held-out accuracy at step {step}"
+        return Candidate(trial, number, step, validation, None, None, why)
     accuracy_all = None
-    if scores.keys() >= {"in", "out"}:
-        (inside, many), (outside, few) = scores["in"], scores["out"]
-        accuracy_all = (inside * many + outside * few) / (many + few)
-    reason = f"trial {number} has no held-out accuracy at step {step}" if accuracy is None else None
-    return Candidate(trial, number, step, validation, accuracy, accuracy_all, reason)
+    if "out" in scores:
+        both = zip(scores["in"].values(), (scores["out"][d] for d in scores["in"]), strict=True)
+        accuracy_all = _mean([(i * many + o * few) / (many + few) for (i, many), (o, few) in both])
+    several = tuple(inside) if len(inside) > 1 else None
+    accuracy = _mean(inside)
+    return Candidate(trial, number, step, validation, accuracy, accuracy_all, None, several)
+
+
+def _mean(accuracies: list[float]) -> float:
+    return float(np.mean(accuracies))
 
 
 def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:

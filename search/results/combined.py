@@ -14,8 +14,9 @@ import pandas as pd
 from search.results import comparison
 from search.results.comparison_document import differences
 from search.results.formats import Grid
+from search.results.held_out_sets import by_domain
 from search.results.loading import LoadedRun
-from search.results.summaries import ResultTable, by_dataset, domain_table
+from search.results.summaries import ResultTable, Summary, by_dataset, domain_table
 from search.run.combinations import read_combinations
 from search.run.run_folder import WEIGHTS, RunFolder
 from search.space.ranges import show_number
@@ -131,8 +132,8 @@ def _labels(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def tables(combinations: pd.DataFrame, method: str, by: str) -> list[ResultTable]:
-    """The tables of combined networks, as `summarize` makes those of single ones.
+def summary(combinations: pd.DataFrame, method: str, by: str) -> Summary:
+    """The tables of combined networks, as `summarize` makes those of single ones, without winners.
 
     method: the selection method whose rule ranked the candidates. by: held-out or dataset.
     """
@@ -148,7 +149,8 @@ def tables(combinations: pd.DataFrame, method: str, by: str) -> list[ResultTable
             overall = by_dataset(own)
             title = f"By dataset, {model}, networks combined"
             found.append(replace(overall, title=title, beside=_costs(of_model)))
-    return found
+    plain = _as_selected(combinations if by == "held-out" else combinations[:0], method)
+    return Summary(tuple(found), combinations[:0], by_domain(plain))
 
 
 def _table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> ResultTable:
@@ -160,7 +162,7 @@ def _table(dataset: str, model: str, method: str, rows: pd.DataFrame) -> ResultT
 
 def _as_selected(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """The columns of a selection, with labels in the place of algorithms."""
-    columns = ["dataset", "model", "held_out", "seed", "accuracy", "reason"]
+    columns = ["dataset", "model", "held_out", "seed", "accuracy", "accuracies", "reason"]
     return rows[columns].assign(algorithm=rows["label"], method=method)
 
 

@@ -4,13 +4,14 @@ Runs with the same held-out domain and seed share splits, first weights and batc
 within such a pair leaves out what these do, where the errors of two means keep it in.
 
 Ranks are taken in blocks that are independent: held-out domains, as the seeds of one share it, and
-for the same reason datasets where there are several.
+for the same reason datasets where there are several. Sets of held-out domains that share one are
+not independent: no interval on domains like these and no test of ranks is made of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,12 +19,14 @@ import pandas as pd
 from scipy.stats import permutation_test, rankdata, studentized_range
 
 from search.errors import SteppeError, way_out
-from search.results.intervals import FEWEST, Estimates, estimate, means_of_units
+from search.results.held_out_sets import overlap
+from search.results.intervals import FEWEST, Estimates, Intervals, estimate, means_of_units
 
 PAIR = ["dataset", "model", "held_out", "seed"]
 ALL = "all"
 RISK = 0.05
 RESAMPLES = 9999
+SHARED = "held-out sets share domains"
 
 
 class TooLittle(SteppeError):
@@ -110,6 +113,13 @@ def domains_of(group: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return domain, dataset
 
 
+def _dependent(group: pd.DataFrame) -> bool:
+    """Whether the domains of the rows are no independent sample, as some are in several sets."""
+    index = group.index
+    one_dataset = index.get_level_values("dataset").nunique() == 1
+    return one_dataset and overlap(index.get_level_values("held_out"))
+
+
 def _highest(complete: pd.DataFrame) -> str:
     means = estimate(complete.to_numpy(), *domains_of(complete)).difference
     return str(complete.columns[int(np.argmax(means))])
@@ -126,6 +136,10 @@ def _rows(
         return []
     differences = np.stack([(group[a] - group[b]).to_numpy() for a, b in pairs], axis=1)
     found = estimate(differences, *domains_of(group), comparisons)
+    if _dependent(group):
+        nothing = np.full(len(pairs), np.nan)
+        like = Intervals(nothing, nothing, (SHARED,) * len(pairs))
+        found = replace(found, like=like)
     return [
         {
             "dataset": dataset,
@@ -164,7 +178,7 @@ class Ranks:
     of: what the ranks are taken in, domains or datasets. blocks: how many have a result of every
     algorithm, of the `asked` ones. p: of the Friedman test, that all algorithms are alike.
     critical_difference: mean ranks that differ by less do not differ significantly (Nemenyi, 5 %).
-    Both are NaN with fewer than 3 blocks.
+    Both are NaN with fewer than 3 blocks, and where sets of held-out domains share one.
     """
 
     dataset: str
@@ -216,7 +230,7 @@ def _ranks(dataset: str, model: str, group: pd.DataFrame) -> Ranks:
     own = rankdata(-accuracy, axis=1)
     names = group.columns.astype(str)
     mean = pd.Series(own.mean(axis=0), index=names, name="rank").sort_values(kind="stable")
-    enough = len(accuracy) >= FEWEST
+    enough = len(accuracy) >= FEWEST and not _dependent(group)
     p = friedman(own) if enough else np.nan
     distance = critical_difference(len(names), len(accuracy)) if enough else np.nan
     return Ranks(dataset, model, mean, of, len(accuracy), len(units), p, distance)

@@ -136,6 +136,8 @@ def _ranks(found: Ranks, method: str, algorithms: Sequence[str]) -> Grid:
         f"difference (Nemenyi, 5 %): {found.critical_difference:.2f}"
         if enough
         else f"too few {found.of} for a test, which needs at least {FEWEST}"
+        if found.blocks < FEWEST
+        else f"no test, as {comparison.SHARED}"
     )
     notes = [f"over the means of {found.blocks} {found.of}; {tested}"]
     missing = found.asked - found.blocks

@@ -15,8 +15,7 @@ from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
 from search.results.notes import saw_held_out
 from search.results.selection_rules import RULES
-from search.results.summaries import Summary
-from search.results.summary_document import document
+from search.results.summary_document import document, shown_tables
 
 
 def print_results(
@@ -42,7 +41,8 @@ def print_results(
     # The settings behind averages over domains are too many to be read below them.
     whole = document(found, winners=by == "held-out")
     if by != "method":
-        whole = _with_behind(whole, len(found.tables), loaded, methods or [loaded.method])
+        tables = len(shown_tables(found))
+        whole = _with_behind(whole, tables, loaded, methods or [loaded.method])
     FORMATS[format_](_with_combined(whole, loaded, by), sys.stdout)
 
 
@@ -75,12 +75,15 @@ def _with_combined(whole: Document, found: results.Results, by: str) -> Document
     """The document with the tables of combined networks, if there are any, after the others."""
     if found.combinations.empty or by == "method":
         return whole
-    tables = combined.tables(found.combinations, found.method, by)
-    own = document(Summary(tuple(tables), found.combinations[:0]))
-    cells = [frames["results"] for frames in (whole.frames, own.frames) if "results" in frames]
+    own = document(combined.summary(found.combinations, found.method, by))
+    both = {
+        name: pd.concat([f[name] for f in (whole.frames, own.frames) if name in f])
+        for name in ("results", "domains")
+        if name in own.frames
+    }
     frames = {
         **whole.frames,
-        "results": pd.concat(cells, ignore_index=True),
+        **{name: frame.reset_index(drop=True) for name, frame in both.items()},
         "combinations": combined.frame_of(found.combinations),
     }
     return Document((*whole.grids, *own.grids), frames)

@@ -53,7 +53,7 @@ def beside(table: ResultTable) -> ResultTable:
 
 def _cell(row: dict[str, Any], column: Column, table: ResultTable) -> Cell:
     data = content()
-    if rule_of(column.method)[0] != data["selection"] or column.held_out != AVERAGE:
+    if rule_of(column.method)[0] != data["selection"] or column.held_out != AVERAGE or column.sets:
         return _EMPTY
     datasets = {column.dataset for column in table.columns} - {AVERAGE}
     whole = column.dataset == AVERAGE and datasets == data["domains"].keys()
@@ -68,5 +68,6 @@ def _held_out_otherwise(table: ResultTable) -> list[str]:
         f"{many} in the papers"
         for column in table.columns
         if column.held_out == AVERAGE
+        and not column.sets
         and (many := content()["domains"].get(column.dataset, column.domains)) != column.domains
     ]

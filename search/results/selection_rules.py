@@ -85,6 +85,7 @@ def oracle(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Oracle (test-domain validation): looks at the held-out domain, an upper bound only.
 
     validation = accuracy(held-out domain, out split) at the trial's last step; no early stopping.
+    Of a set of domains it is the mean over them, here as below.
     Source: as `training_domain`, section 3; DomainBed, model_selection.py, OracleSelectionMethod.
     """
     rows = _held_out(evaluations)
@@ -168,8 +169,7 @@ def _source_out(evaluations: pd.DataFrame) -> pd.DataFrame:
 def _held_out(evaluations: pd.DataFrame) -> pd.DataFrame:
     """trial, step and, as validation, the accuracy on the held-out domain's out split."""
     rows = evaluations[(evaluations["role"] == "held_out") & (evaluations["split"] == "out")]
-    frame: pd.DataFrame = rows[["trial", "step", "accuracy"]]
-    return frame.rename(columns={"accuracy": "validation"}).dropna(subset="validation")
+    return _by_step(rows, np.mean)
 
 
 def _last_step(evaluations: pd.DataFrame) -> pd.Series:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from search.results import held_out_sets
+from search.results.held_out_sets import is_set
 from search.results.notes import about_methods, about_studies
 from search.results.selection import rule_of
 
@@ -54,7 +56,7 @@ class Cell:
 class Column:
     """What the accuracies of a column are of; `dataset` and `held_out` may be `Average`.
 
-    domains: how many held-out domains an average is over.
+    domains: how many held-out domains an average is over. sets: whether some are sets of domains.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Column:
     held_out: str
     method: str
     domains: int = 1
+    sets: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,11 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class Summary:
-    """The tables of a run, and the winners behind them (see `winners`)."""
+    """The tables of a run, the winners behind them (see `winners`), and the domains of its sets."""
 
     tables: tuple[ResultTable, ...]
     winners: pd.DataFrame
+    domains: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def frame(self) -> pd.DataFrame:
         """A row per cell; a cell that stands in several tables comes once.
@@ -129,7 +133,8 @@ def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
                 tables += found
             if by == "dataset" or len(found) > 1:
                 tables.append(by_dataset(found))
-    return Summary(tuple(tables), winners(selection))
+    domains = held_out_sets.by_domain(selection) if by == "held-out" else pd.DataFrame()
+    return Summary(tuple(tables), winners(selection), domains)
 
 
 def winners(selection: pd.DataFrame) -> pd.DataFrame:
@@ -149,11 +154,7 @@ def winners(selection: pd.DataFrame) -> pd.DataFrame:
 
 
 def domain_table(
-    dataset: str,
-    model: str,
-    method: str,
-    rows: pd.DataFrame,
-    notes: Sequence[str] | None = None,
+    dataset: str, model: str, method: str, rows: pd.DataFrame, notes: Sequence[str] | None = None
 ) -> ResultTable:
     """The table of a dataset: held-out domains across, and their average.
 
@@ -177,11 +178,13 @@ def domain_table(
         ]
         cells[str(algorithm)] = tuple(row + _average(accuracy, row))
     names = [f"{domain} (domain)" if domain == AVERAGE else str(domain) for domain in domains]
-    columns = [Column(name, dataset, name, method) for name in names]
+    columns = [Column(name, dataset, name, method, sets=is_set(name)) for name in names]
+    sets = any(column.sets for column in columns)
     if len(domains) > 1:
-        columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains)))
+        columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains), sets))
     if notes is None:
         notes = (*about_methods([method]), *about_studies(rows))
+    notes = (*[held_out_sets.NOTE] * sets, *notes)
     title = f"{dataset}, {model}, {_chosen(method)}"
     return ResultTable(title, model, tuple(columns), cells, tuple(notes))
 
@@ -228,7 +231,7 @@ def by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
     named = {last.dataset: table for last, table in zip(lasts, tables, strict=True)}
     notes = (*about_methods([method]), *_named(named))
     if len(tables) > 1:
-        columns.append(Column(AVERAGE, AVERAGE, AVERAGE, method))
+        columns.append(Column(AVERAGE, AVERAGE, AVERAGE, method, sets=any(c.sets for c in columns)))
     title = f"By dataset, {model}, {_chosen(method)}"
     return ResultTable(title, model, tuple(columns), rows, notes)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from search.results import held_out_sets
 from search.results.formats import Document, Grid, Mark, Text, cell_text, texts
 from search.results.summaries import Cell, ResultTable, Summary
 
@@ -17,15 +18,28 @@ COSTS = ("passes", "networks at test", "barrier")  # beside networks that are co
 
 
 def document(summary: Summary, winners: bool = True) -> Document:
-    """Tables and, if wanted, winners; as frames `results`, a row per cell, and `winners`."""
-    grids = [_grid(table) for table in summary.tables]
+    """Tables and, if wanted, winners.
+
+    The frames are `results`, a row per cell, `winners` and, with sets of held-out domains,
+    `domains`.
+    """
+    grids = shown_tables(summary)
     chosen = len(summary.winners)
     if winners and 0 < chosen <= MOST_WINNERS:
         grids.append(_winners(summary.winners))
     elif winners and chosen:
         note = f"the {chosen} chosen settings are in selection.parquet, and in --format json"
         grids[-1] = replace(grids[-1], notes=(*grids[-1].notes, note))
-    return Document(tuple(grids), {"results": summary.frame(), "winners": summary.winners})
+    frames = {"results": summary.frame(), "winners": summary.winners}
+    if not summary.domains.empty:
+        frames["domains"] = summary.domains
+    return Document(tuple(grids), frames)
+
+
+def shown_tables(summary: Summary) -> list[Grid]:
+    """The tables, and below them those of the domains of sets that are held out together."""
+    sets = [] if summary.domains.empty else held_out_sets.grids(summary.domains)
+    return [*map(_grid, summary.tables), *sets]
 
 
 def marks(table: ResultTable) -> dict[tuple[str, int], Mark]:

@@ -77,6 +77,7 @@ _SELECTION_FIELDS = [
     pa.field("validation", pa.float64()),
     pa.field("accuracy", pa.float64()),
     pa.field("accuracy_all", pa.float64()),
+    pa.field("accuracies", pa.list_(pa.float64())),  # of each domain of a set; null of one domain
     pa.field("reason", pa.string()),  # why a trial or an accuracy is missing
     pa.field("candidates", pa.int64()),  # trials that might have been chosen
     pa.field("ties", pa.int64()),  # others of them with the winner's score

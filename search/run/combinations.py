@@ -35,6 +35,7 @@ _FIELDS = [
     pa.field("pooled", pa.float64()),  # over all their samples: what accepts a member
     pa.field("accuracy", pa.float64()),
     pa.field("accuracy_all", pa.float64()),
+    pa.field("accuracies", pa.list_(pa.float64())),  # of each domain of a set; null of one domain
     pa.field("barrier", pa.float64()),  # largest one of the best candidate and another
     pa.field("passes", pa.float64()),  # training of all candidates
     pa.field("networks", pa.int64()),  # that predict at test
@@ -72,6 +73,8 @@ def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))
     for column in ("candidates", "members"):
         frame[column] = [tuple(trials) for trials in frame[column]]
+    of_sets = frame["accuracies"].astype(object)
+    frame["accuracies"] = [None if own is None else own.tolist() for own in of_sets]
     return frame
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from datasets.domain_dataset import members
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT
 from search.sweep.search_keys import Search
 from training.evaluation import Evaluation
@@ -33,7 +34,8 @@ def makes_folds(search: Search) -> bool:
 
 def folds_of(run: Run, domains: Sequence[str]) -> list[Run]:
     """The folds of a run, of a dataset with these domains."""
-    return [replace(run, left_out=domain) for domain in domains if domain != run.held_out]
+    held_out = members(run.held_out)
+    return [replace(run, left_out=domain) for domain in domains if domain not in held_out]
 
 
 def visible_fold(run: Run, evaluations: Sequence[Evaluation]) -> Fold:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import datasets
+from datasets.domain_dataset import members
 from search.space import algorithm_names
 from search.space.published_settings import published
 from search.space.ranges import Range, Value
@@ -67,7 +68,8 @@ class StudyPlan:
     @property
     def total_steps(self) -> int:
         """Steps of a whole trial: its own run and, if it has folds, one for each source domain."""
-        runs = len(self.domains) if self.makes_folds else 1
+        sources = len(self.domains) - len(members(self.study.held_out))
+        runs = 1 + sources if self.makes_folds else 1
         return self.training.steps * runs
 
     @property

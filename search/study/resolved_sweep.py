@@ -13,6 +13,7 @@ from search.space.ranges import KINDS, plain
 from search.study.study import held_out_domains
 from search.study.study_space import given_ranges, study_space
 from search.sweep.config_errors import show
+from search.sweep.fields import written
 from search.sweep.model_layers import batch_norm
 from search.sweep.per_dataset import by_dataset, default_overrides
 from search.sweep.schema import Sweep
@@ -34,14 +35,14 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
         data["training"] = parts[sweep.dataset.name].training.model_dump(mode="json")
         data["dataset"]["originals"] = parts[sweep.dataset.name].dataset.originals
         del data["datasets"]
-        data["held_out"] = list(held_out_domains(parts[sweep.dataset.name]))
+        data["held_out"] = written(held_out_domains(parts[sweep.dataset.name]))
     else:
         del data["dataset"]
         data["held_out"] = "all"
         for name, one in parts.items():
             given = data["datasets"][name]
             given["originals"] = one.dataset.originals
-            given["held_out"] = list(held_out_domains(one))
+            given["held_out"] = written(held_out_domains(one))
             given["training"] = default_overrides(sweep.training, name) | given["training"]
     data["training"]["bn"] = batch_norm(sweep, sweep.training)
     one = next(iter(parts.values()))  # the same ranges for all

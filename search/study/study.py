@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 from datasets import DATASETS
+from datasets.domain_dataset import members
 from search.space.ranges import Range, different_settings
 from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Sweep
@@ -29,6 +30,7 @@ _IN_FAMILY = re.compile(rf"({'|'.join(_FAMILIES)})/[A-Za-z0-9_+-]+")
 class Study:
     """The search for one (dataset, model, algorithm, held-out domain, seed).
 
+    held_out: the domain, or the name of a set of them (datasets.domain_dataset.set_name).
     in_earlier_run: its run is of a commit in which different names could have the same `id`.
     """
 
@@ -70,8 +72,8 @@ class Study:
 def studies(sweep: Sweep) -> tuple[Study, ...]:
     """All studies of a sweep, by dataset, algorithm, held-out domain and seed.
 
-    In the order of the file. A file that lists the held-out domains, as a run's does, is read
-    without opening a dataset.
+    In the order of the file. A file that lists what is held out, as a run's does, is read without
+    opening a dataset.
     """
     return tuple(
         Study(dataset, sweep.model.name, algorithm, domain, seed, sweep.in_earlier_run)
@@ -88,10 +90,16 @@ def study_columns(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def held_out_domains(sweep: DatasetSweep) -> tuple[str, ...]:
-    """The held-out domains of a dataset; all of them, in its order, for `all`."""
+    """What is held out of a dataset, domains and sets; each domain, in its order, for `all`."""
     if sweep.held_out == "all":
         return datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
     return sweep.held_out
+
+
+def fewest_sources(sweep: DatasetSweep) -> int:
+    """The number of source domains that the largest set of held-out domains leaves."""
+    domains = datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
+    return len(domains) - max(len(members(name)) for name in held_out_domains(sweep))
 
 
 def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:
@@ -102,9 +110,15 @@ def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:
 
 
 def _domain(dataset: str, name: str) -> str:
-    """Known datasets have distinct domains; folders of a user's own may differ in case only."""
+    """Known datasets have distinct domains; folders of a user's own may differ in case only.
+
+    Of a set `art_painting+sketch`, but of folders, which may have such a name, with a digest.
+    """
     entry = DATASETS.get(dataset)
-    known = {_plain(d).lower(): d for d in reversed(entry.description.domains if entry else ())}
+    domains = entry.description.domains if entry else ()
+    if len(members(name)) > 1 and set(members(name)) <= set(domains):
+        return "+".join(map(_plain, members(name)))
+    known = {_plain(d).lower(): d for d in reversed(domains)}
     plain = _plain(name)
     same = known.get(plain.lower())
     if same is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from datasets.domain_dataset import members, set_name
 from search.errors import nearest, way_out
 from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_value
 from search.sweep.config_errors import show
@@ -103,11 +104,30 @@ def _held_out(written: object) -> Literal["all"] | tuple[str, ...]:
         raise ValueError(f"it must be all or a list of domains, such as {example}")
     if not written:
         raise ValueError("it must be all or name at least one domain")
-    for name in written:
+    return tuple(map(_set, written))
+
+
+def _set(written: object) -> str:
+    """The name of a domain, or of the set of domains in a list (datasets.domain_dataset)."""
+    names = written if isinstance(written, list | tuple) else [written]
+    if not names:
+        raise ValueError("a set of domains that are held out together must name at least one")
+    for name in names:
         # From Python the domains of RotatedDigits, 0 and 75, may come as numbers.
         if isinstance(name, bool) or not isinstance(name, int | str):
             raise ValueError(f"{name!r} is not the name of a domain; put names in quotes")
-    return tuple(str(name) for name in written)
+    domains = [domain for name in names for domain in members(str(name))]
+    if len(set(domains)) < len(domains):
+        raise ValueError(f"the set {show(list(domains))} has a domain twice; remove one")
+    return set_name(domains)
+
+
+def written(held_out: Literal["all"] | Sequence[str]) -> Literal["all"] | list[str | list[str]]:
+    """`held_out` as a sweep file has it: a set of domains is a list."""
+    if isinstance(held_out, str):
+        return "all"
+    several = [list(members(name)) for name in held_out]
+    return [names if len(names) > 1 else names[0] for names in several]
 
 
 def _shape(written: object) -> str:
@@ -144,13 +164,14 @@ _RANGE_SCHEMA = {
         *_NUMBER["anyOf"],
     ],
 }
+# A name without quotes may look like anything.
+_NAME = {"type": ["string", "number", "boolean", "null"]}
 _HELD_OUT_SCHEMA = {
     "anyOf": [
         {"const": "all"},
         {
             "type": "array",
-            # A name without quotes may look like anything.
-            "items": {"type": ["string", "number", "boolean", "null"]},
+            "items": {"anyOf": [_NAME, {"type": "array", "items": _NAME, "minItems": 1}]},
             "minItems": 1,
         },
     ]
@@ -163,7 +184,7 @@ Weights = Annotated[str, AfterValidator(_weights)]
 HeldOut = Annotated[
     Literal["all"] | tuple[str, ...],
     PlainValidator(_held_out),
-    PlainSerializer(lambda held_out: held_out),
+    PlainSerializer(lambda held_out: held_out and written(held_out)),
     WithJsonSchema(_HELD_OUT_SCHEMA),
 ]
 WrittenValue = Annotated[Any, PlainValidator(plain_value), WithJsonSchema(_NUMBER)]

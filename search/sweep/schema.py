@@ -100,7 +100,10 @@ class Sweep(Section):
         examples=[["ERM", "SAM", "DISAM+SAGM"]],
     )
     held_out: HeldOut = Field(
-        default="all", description="Domains to hold out, each in studies of its own."
+        default="all",
+        description="Domains to hold out, each in studies of its own. A list of domains in the "
+        "list is a set that is held out together.",
+        examples=["all", ["photo", ["art_painting", "sketch"]]],
     )
     seeds: tuple[Annotated[Whole, Field(ge=0)], ...] = Field(
         default=(0, 1, 2), min_length=1, examples=[[0, 1, 2]]

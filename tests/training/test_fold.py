@@ -81,7 +81,7 @@ def test_a_fold_whose_weights_are_no_numbers_any_more_has_diverged():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"left_out": "30"}, "has no two domains to leave out"),
+        ({"left_out": "30"}, "no fold can leave it out"),
         ({"left_out": "31"}, "31"),
         ({"averaging": "swa"}, "scored step by step"),
     ],
