@@ -101,7 +101,10 @@ def test_sets_that_share_a_domain_are_no_independent_sample():
     def selection(*held_out: str) -> pd.DataFrame:
         return pd.DataFrame(
             {
-                **{"dataset": "D", "model": "m", "algorithm": algorithm, "held_out": name},
+                "dataset": "D",
+                "model": "m",
+                "algorithm": algorithm,
+                "held_out": name,
                 "seed": seed,
                 "accuracy": 0.5 + 0.01 * seed * len(name) + 0.1 * (algorithm == "A"),
             }
