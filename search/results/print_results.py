@@ -76,14 +76,14 @@ def _with_combined(whole: Document, found: results.Results, by: str) -> Document
     if found.combinations.empty or by == "method":
         return whole
     own = document(combined.summary(found.combinations, found.method, by))
-    both = {
-        name: pd.concat([f[name] for f in (whole.frames, own.frames) if name in f])
-        for name in ("results", "domains")
-        if name in own.frames
-    }
+    both: dict[str, pd.DataFrame] = {}
+    for name in ("results", "domains"):
+        parts = [frames[name] for frames in (whole.frames, own.frames) if name in frames]
+        if parts:
+            both[name] = pd.concat(parts, ignore_index=True)
     frames = {
         **whole.frames,
-        **{name: frame.reset_index(drop=True) for name, frame in both.items()},
+        **both,
         "combinations": combined.frame_of(found.combinations),
     }
     return Document((*whole.grids, *own.grids), frames)
