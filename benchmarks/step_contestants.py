@@ -24,7 +24,8 @@ from training.weights import Weights
 
 LR = 5e-5
 SEARCH_STEPS = 5  # of GGA, in its window
-EVERY = ("ERM", *algorithms.PARTS, "DISAM+SAGM")
+PARTS = [part for part in algorithms.PARTS if part not in algorithms.OF_TEXTS]
+EVERY = ("ERM", *PARTS, "DISAM+SAGM")
 SHARPNESS = ("ERM", "SAM", "GSAM", "SAGM", "DISAM")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -12,12 +14,14 @@ from torch import nn
 from models import backbones, clip_towers, cnn, mlp, mnist_cnn, pretrained, timm_models
 from models.family import Family, require, require_name, width
 from models.network import IMAGENET, Colours, Network, Shape, nearest
+from models.text_head import Embed, Normalised, TextFeatures, TextHead, Texts, features_of
 
 __all__ = [
     "FAMILIES",
     "MODELS",
     "Entry",
     "Network",
+    "Texts",
     "build",
     "check",
     "check_weights",
@@ -26,6 +30,8 @@ __all__ = [
     "names",
     "outline",
     "published",
+    "text_features",
+    "text_tower",
     "weights_file",
 ]
 
@@ -83,7 +89,7 @@ FAMILIES: dict[str, Family] = {"timm": timm_models.FAMILY, "open_clip": clip_tow
 
 def build(
     name: str,
-    classes: int,
+    classes: int | Texts,
     shape: Shape,
     dropout: float = 0.0,
     weights: str | None = None,
@@ -92,7 +98,8 @@ def build(
     """A model whose fresh weights are drawn from torch's global generator.
 
     name: a key of `MODELS`, or `family/name` with a key of `FAMILIES`.
-    classes: the number of logits.
+    classes: the number of logits, of a linear layer that is drawn; or what a text head is made of,
+    which then takes features of length 1.
     shape: (C, H, W) of the images.
     dropout: the chance that a feature is dropped before the classifier in training, as
     DomainBed's `resnet_dropout`; the dropout is the featurizer's last layer.
@@ -104,8 +111,8 @@ def build(
     load: False leaves the weights unread: the model is the one that they are for, its own
     weights fresh.
 
-    Raises as `check` and `pretrained.load`; ValueError if dropout is not in [0, 1) or the model
-    cannot take such images.
+    Raises as `check`, `pretrained.load` and `text_features`; ValueError if dropout is not in [0, 1)
+    or the model cannot take such images.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
@@ -123,7 +130,42 @@ def build(
                 features, wide = entry.featurizer(shape)
             taken = pretrained.load(features, name, weights, entry.published)
     layers = nn.Sequential(features, nn.Dropout(dropout))
-    return Network(layers, nn.Linear(wide, classes), colours(name, weights), taken)
+    if isinstance(classes, int):
+        return Network(layers, nn.Linear(wide, classes), colours(name, weights), taken)
+    known = text_features(name, weights, classes) if load else None
+    head = TextHead(wide, len(classes.classes), known)
+    return Network(layers.append(Normalised()), head, colours(name, weights), taken)
+
+
+def text_tower(name: str, weights: str | None) -> Embed:
+    """What embeds sentences for the model with these weights; loads nothing before it is called.
+
+    Raises as `check`; ValueError if it has no text tower, or no weights.
+    """
+    family, own_name = _family(name)
+    if family is None or family.embed is None:
+        raise ValueError(
+            f"model {name!r} has no text tower; choose a model open_clip/NAME or head: linear"
+        )
+    if weights is None:
+        raise ValueError(
+            "model.weights is not given, and with random weights texts say nothing of images; give "
+            "weights or head: linear"
+        )
+    return partial(family.embed, own_name, weights)
+
+
+def text_features(name: str, weights: str | None, texts: Texts) -> TextFeatures:
+    """The unit vector of each class in the space of the model's features.
+
+    Raises as `text_tower`; ValueError, FileNotFoundError or ModuleNotFoundError if weights or
+    tokenizer cannot be loaded, or lack what texts need.
+    """
+    embed = text_tower(name, weights)
+    file = None if weights is None else weights_file(name, weights)
+    stamp = () if file is None else (file.absolute(), file.stat().st_size, file.stat().st_mtime_ns)
+    library = import_module(FAMILIES[name.partition("/")[0]].package)
+    return features_of(embed, texts, (name, weights, library.__version__, *stamp))
 
 
 def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:

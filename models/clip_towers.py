@@ -1,4 +1,4 @@
-"""The image towers of CLIP and its kin (Radford et al. 2021), from open_clip, as featurizers."""
+"""CLIP and its kin (Radford et al. 2021), from open_clip: image towers, and what texts embed as."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models import pretrained
@@ -14,13 +15,16 @@ from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_hugging_face, from_url
 from models.family import Family, without_chance
 from models.network import Colours, Shape
-from models.weight_files import contents
+from models.weight_files import contents, some
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 # open_clip builds both towers; this is the least text tower, made to be thrown away.
 NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
+# And this the least image tower.
+NO_IMAGES = {"image_size": 8, "patch_size": 8, "width": 8, "head_width": 8, "layers": 1}
 TOWER = "visual."
+AT_ONCE = 64  # sentences
 
 
 def names() -> Sequence[str]:
@@ -63,17 +67,11 @@ def featurizer(
     made_for = vision.get("image_size", 224)
     if not of_timm:
         vision["image_size"] = size
-    quick = config.get("quick_gelu", False) or bool(
-        weights in published(name) and _tag(name, weights).get("quick_gelu")
-    )
-    clip = open_clip.CLIP(config["embed_dim"], vision, NO_TEXT, quick)
+    clip = open_clip.CLIP(config["embed_dim"], vision, NO_TEXT, _quick(name, weights))
     taken = None
     if weights is not None and load:
         file = pretrained.check(model, weights, published(name))
-        path, part = file or (
-            _published_file(_tag(name, weights), f"the weights {weights!r} of model {model!r}"),
-            None,
-        )
+        path, part = file or (_published(name, weights), None)
         found = _load(clip, path, part, f"weights of model {model!r} in {path}")
         taken = found if file else None
     if of_timm and size != made_for and hasattr(clip.visual, "set_input_size"):
@@ -90,7 +88,17 @@ def _tag(name: str, weights: str | None) -> dict[str, Any]:
     return dict(open_clip.get_pretrained_cfg(name, tag))
 
 
-def _published_file(config: dict[str, Any], what: str) -> Path:
+def _quick(name: str, weights: str | None) -> bool:
+    """Whether the weights were trained with QuickGELU."""
+    import open_clip
+
+    if open_clip.get_model_config(name).get("quick_gelu", False):
+        return True
+    return weights in published(name) and bool(_tag(name, weights).get("quick_gelu"))
+
+
+def _published(name: str, weights: str) -> Path:
+    config, what = _tag(name, weights), f"the weights {weights!r} of model 'open_clip/{name}'"
     repository, _, file = config.get("hf_hub", "").rpartition("/")
     if repository:
         return from_hugging_face(repository, [file] if file else FILES, what)
@@ -113,6 +121,76 @@ def _load(clip: Any, path: Path, part: str | None, what: str) -> Taken:
     return taken
 
 
+def embed(name: str, weights: str, sentences: Sequence[str]) -> tuple[Tensor, float]:
+    """Embeddings [n, width] of sentences, not normalised, and the logarithm of CLIP's temperature.
+
+    Raises ValueError if the weights have no text tower, or a sentence is too long for it;
+    ModuleNotFoundError and FileNotFoundError if its tokenizer is not there.
+    """
+    import open_clip
+
+    model = f"open_clip/{name}"
+    config = copy.deepcopy(open_clip.get_model_config(name))
+    text = config["text_cfg"] | {"output_tokens": False}
+    if text.get("hf_model_name"):
+        raise ValueError(
+            f"model {model!r} has a text tower of the library transformers, which Steppe does not "
+            "load; choose a model whose towers are both open_clip's, or head: linear"
+        )
+    clip = open_clip.CustomTextCLIP(config["embed_dim"], NO_IMAGES, text, _quick(name, weights))
+    file = pretrained.check(model, weights, published(name))
+    path, part = file or (_published(name, weights), None)
+    what = f"weights of model {model!r} in {path}"
+    own = clip.text.state_dict()
+    checkpoint = Checkpoint(contents(path), own, path)
+    found = checkpoint.find(what, part, resampled=True)
+    # Beside the text tower, or among its tensors where these have no prefix.
+    beside = tuple(p for p in found.taken.under.split(".") if p not in ("", "text"))
+    log_scale = checkpoint.tensors.get((*beside, "logit_scale"))
+    if found.missing or log_scale is None:
+        missing = found.missing or ["logit_scale"]
+        raise ValueError(
+            f"the {what} have no text tower that fits: missing: {some(missing)}; give weights of "
+            "the whole model, or head: linear"
+        )
+    state, _ = pretrained.sound({key: found.state[key] for key in own}, own, found.taken, what)
+    try:
+        clip.text.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the {what} do not fit the text tower: {reason}") from error
+    tokens = _tokens(name, sentences)
+    with torch.inference_mode():
+        embedded = [clip.text.eval()(chunk) for chunk in torch.split(tokens, AT_ONCE)]
+    return torch.cat(embedded).clone(), float(log_scale)
+
+
+def _tokens(name: str, sentences: Sequence[str]) -> Tensor:
+    import open_clip
+
+    model = f"open_clip/{name}"
+    try:
+        tokenizer = open_clip.get_tokenizer(name)
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"the tokenizer of model {model!r} needs {error.name}, which is not installed: "
+            f"pip install {error.name}"
+        ) from error
+    except Exception as error:  # whatever the network, the hub or the disk has against it
+        reason = " ".join(str(error).split())[:300]
+        raise FileNotFoundError(f"cannot get the tokenizer of model {model!r}: {reason}") from error
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        for sentence in sentences:  # it would be cut off without a word
+            count = len(tokenizer.encode(sentence)) + 2
+            if count > tokenizer.context_length:
+                raise ValueError(
+                    f"the text {sentence!r} has {count} tokens, and model {model!r} takes "
+                    f"{tokenizer.context_length}; shorten model.prompts"
+                )
+    tokens: Tensor = tokenizer(list(sentences))
+    return tokens
+
+
 FAMILY = Family(
     package="open_clip",
     extra="clip",
@@ -121,4 +199,5 @@ FAMILY = Family(
     published=published,
     colours=colours,
     featurizer=featurizer,
+    embed=embed,
 )

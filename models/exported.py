@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import models
 from models.network import Network
+from models.text_head import Texts
 from models.weight_files import read
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def load_exported(folder: str | Path) -> Exported:
             raise ValueError(f"its format {card['format']} is newer than this Steppe's, {FORMAT}")
         images = Images(**card["images"])
         name, weights = card["model"]["name"], card["model"]["weights"]
+        linear = card["model"].get("head", "linear") == "linear"
         classes = [str(name) for name in card["classes"]]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -107,7 +109,8 @@ def load_exported(folder: str | Path) -> Exported:
         ) from error
     shape = (images.channels, images.height, images.width)
     with torch.random.fork_rng(devices=[]):
-        network = models.build(name, len(classes), shape, weights=weights, load=False)
+        head = len(classes) if linear else Texts(tuple(classes))
+        network = models.build(name, head, shape, weights=weights, load=False)
     try:
         network.load_state_dict(read(place / WEIGHTS))
     except RuntimeError as error:
@@ -124,6 +127,7 @@ def write(
     state: Mapping[str, Tensor],
     *,
     about: Mapping[str, Any],
+    head: str = "linear",
 ) -> None:
     """Writes the two files.
 
@@ -133,10 +137,11 @@ def write(
     images: what the model takes.
     state: the model's state dict, without what tuning adds (models.tuning.plain_state).
     about: plain values, for readers; nothing here needs them.
+    head: `linear`, or of texts.
     """
     card = {
         "format": FORMAT,
-        "model": {"name": name, "weights": weights},
+        "model": {"name": name, "weights": weights, "head": head},
         "classes": list(classes),
         "images": {key: _plain(value) for key, value in asdict(images).items()},
         **about,

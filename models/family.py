@@ -26,6 +26,8 @@ class Family:
     colours    name, weights or None -> what the featurizer expects
     featurizer name, (C, H, W), weights or None, whether to load them -> the module, and what was
                taken of a file; ValueError and FileNotFoundError as of models.build
+    embed      name, weights, sentences -> their embeddings [n, width] in the features' space, not
+               normalised, and the logarithm of the temperature; None without text towers
     """
 
     package: str
@@ -35,6 +37,7 @@ class Family:
     published: Callable[[str], Sequence[str]]
     colours: Callable[[str, str | None], Colours]
     featurizer: Callable[[str, Shape, str | None, bool], tuple[nn.Module, Taken | None]]
+    embed: Callable[[str, str, Sequence[str]], tuple[Tensor, float]] | None = None
 
 
 def require(family: Family, model: str) -> None:

@@ -1,4 +1,4 @@
-"""Combinations of trained networks: soups, which average their weights, and logit ensembles."""
+"""Combinations of networks: soups, which average weights, ensembles, and ways to the start."""
 
 from __future__ import annotations
 
@@ -107,6 +107,23 @@ def greedy(
         if found >= best:
             soup, best = with_it, found
     return soup, tried
+
+
+def interpolated(start: State, end: State, alpha: float) -> dict[str, Tensor]:
+    """(1 - alpha) start + alpha end, of every entry, buffers too; counts are those of the end.
+
+    Wortsman et al., Robust fine-tuning of zero-shot models (CVPR 2022, arXiv 2109.01903), equation
+    1: WiSE-FT, where the start is zero-shot and the end fine-tuned.
+
+    Raises ValueError if their tensors differ in names or shapes.
+    """
+    _check_alike(start, end)
+    return {
+        name: ((1 - alpha) * start[name].double() + alpha * own.double()).to(own.dtype)
+        if own.is_floating_point()
+        else own
+        for name, own in end.items()
+    }
 
 
 def pooled(scores: Iterable[Score]) -> float:

@@ -127,6 +127,17 @@ class Passes:
         return int(self._model.classifier.out_features)  # type: ignore[union-attr, arg-type]
 
     @property
+    def similarity(self) -> Tensor:
+        """How alike the texts of two classes are, tau <t_i, t_j>, [classes, classes].
+
+        Raises ValueError if the model has no text head.
+        """
+        found = getattr(self._model.classifier, "similarity", None)
+        if found is None:
+            raise ValueError("the model has no text head: MMS needs one (head: text)")
+        return found  # type: ignore[no-any-return]
+
+    @property
     def statistics(self) -> list[Tensor]:
         """The model's buffers of real numbers, such as batch norm's running statistics."""
         return [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]

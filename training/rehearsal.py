@@ -11,6 +11,7 @@ from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
 from models import tuning
 from models.network import freeze_batch_norm
+from models.text_head import TextFeatures, TextHead
 from training import algorithms, optimizers
 from training.draws import StepDraws
 from training.passes import Passes
@@ -42,6 +43,10 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
     with META:
         model = models.build(run.model, len(dataset.classes), dataset.image_shape)
         tuning.tune(model, run.tuning, {})
+        if run.head != "linear":
+            classes, width = model.classifier.weight.shape
+            texts = TextFeatures(torch.ones(classes, width), 1.0)
+            model.classifier = TextHead(width, classes, texts)
     weights = Weights(model)
     model.train()
     if run.bn == "frozen":

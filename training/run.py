@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from datasets.domain_dataset import members
 from datasets.randomness import seed_hash
+from models.text_head import Texts
 
 Evaluations = Literal["needed", "held_out", "all"]
 
@@ -19,11 +20,12 @@ class Run:
     held_out: name of the domain that is never trained on, or of a set of them
     (datasets.domain_dataset.set_name). left_out: one more, in a fold of leave-one-domain-out
     cross-validation; the fold is scored on the in splits of all of these, and which of them is
-    called which makes no difference to it. steps: updates in all; evaluate_every:
-    updates between two evaluations. hyperparameters: lr, weight_decay, dropout, batch_size (per
-    source domain), the algorithm's own, those of the averaging (training.averaging) and of the
-    tuning. weights: what the model starts from (models.build); None is random. tuning: which part
-    of it trains (models.tuning).
+    called which makes no difference to it. steps: updates in all, 0 for the model as it is;
+    evaluate_every: updates between two evaluations. hyperparameters: lr, weight_decay, dropout,
+    batch_size (per source domain), the algorithm's own, those of the averaging
+    (training.averaging) and of the tuning. weights: what the model starts from (models.build); None
+    is random. head: `text` starts from the texts of `prompts` (models.text_head), and `text-fixed`
+    stays so. tuning: which part of the model trains (models.tuning).
 
     start `linear-probe`: the classifier is trained alone before, for start_steps with start_lr and
     start_batch_size (training.start). trains `classifier`: the run is such a probe.
@@ -53,6 +55,8 @@ class Run:
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     left_out: str | None = None
     weights: str | None = None
+    head: Literal["linear", "text", "text-fixed"] = "linear"
+    prompts: tuple[str, ...] = ()
     tuning: Literal["full", "head", "lora"] = "full"
     start: Literal["model", "linear-probe"] = "model"
     start_steps: int = 0
@@ -96,6 +100,10 @@ class Run:
         their differences are those of method and hyperparameters, not of luck.
         """
         return seed_hash("steppe", self.dataset, *self.unseen, self.seed)
+
+    def head_of(self, classes: Sequence[str]) -> int | Texts:
+        """What models.build makes the head of, for classes with these names."""
+        return len(classes) if self.head == "linear" else Texts(tuple(classes), self.prompts)
 
     @property
     def unseen(self) -> tuple[str, ...]:

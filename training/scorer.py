@@ -29,11 +29,12 @@ class Scorer:
 
     def __init__(self, run: Run, dataset: DomainDataset) -> None:
         self.run = run
+        self._dataset = dataset
         self.device = device_of(run.device)
         with torch.random.fork_rng(devices=[]):
             network = models.build(
                 run.model,
-                len(dataset.classes),
+                run.head_of(dataset.classes),
                 dataset.image_shape,
                 weights=run.weights,
                 load=False,
@@ -44,6 +45,18 @@ class Scorer:
         self.parameters = frozenset(name for name, _ in network.named_parameters())
         batch_size = int(run.hyperparameters.get("batch_size", 32))
         self.parts, self._batches = data_of(run, dataset, network.colours, self.device, batch_size)
+
+    def start(self) -> dict[str, Tensor]:
+        """The state of the model that the run starts from, as it is built."""
+        run, dataset = self.run, self._dataset
+        with torch.random.fork_rng(devices=[]):
+            built = models.build(
+                run.model,
+                run.head_of(dataset.classes),
+                dataset.image_shape,
+                weights=run.weights,
+            )
+        return dict(built.state_dict())
 
     @property
     def measures_statistics(self) -> bool:

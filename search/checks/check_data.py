@@ -61,7 +61,7 @@ def check_batches(sweep: Sweep) -> list[Problem]:
     problems: dict[Problem, None] = {}
     for name, one in by_dataset(sweep).items():
         needs: dict[tuple[KeyPath, str, str], list[str]] = {}
-        for algorithm in one.algorithms:
+        for algorithm in one.trained:
             least = least_samples(algorithm_names.split(algorithm)[0])
             path, said, count = smallest_batch(one, algorithm)
             if count < least:
@@ -121,6 +121,8 @@ def _first_steps(
     """Algorithms whose first step fails; of equal steps only one is tried. known: what failed."""
     found = dict[tuple[KeyPath, str, str], list[str]]()
     for index, algorithm in enumerate(one.algorithms):
+        if algorithm not in one.trained:
+            continue
         count = smallest_batch(one, algorithm)[2]
         plan = plans[one.dataset.name, algorithm]
         run = plan.trial(0, {"batch_size": count}).run

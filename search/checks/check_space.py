@@ -60,7 +60,7 @@ def check_space(sweep: DatasetSweep) -> list[Problem]:
     else:
         problems += _first_trial_values(sweep)
     problems += [*_late_starts(sweep), *_too_few_evaluations(sweep), *_too_many_pieces(sweep)]
-    if all("batch_size" in given_ranges(sweep, name) for name in sweep.algorithms):
+    if all("batch_size" in given_ranges(sweep, name) for name in sweep.trained):
         problems += _idle_batch_size(sweep)
     return problems
 
@@ -226,8 +226,10 @@ def _too_few_evaluations(sweep: DatasetSweep) -> list[Problem]:
 
 
 def _too_many_pieces(sweep: DatasetSweep) -> Iterator[Problem]:
-    spaces = [study_space(sweep, name) for name in sweep.algorithms]
-    least = min(min(map(float, extremes(space["batch_size"]))) for space in spaces)
+    spaces = [study_space(sweep, name) for name in sweep.trained]
+    least = min(
+        (min(map(float, extremes(space["batch_size"]))) for space in spaces), default=math.inf
+    )
     if sweep.training.micro_batches > least:
         yield Problem(
             ("training", "micro_batches"),

@@ -152,6 +152,8 @@ def _unknown_algorithms(sweep: DatasetSweep) -> list[Problem]:
 def _equal_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
     seen: dict[tuple[frozenset[str], str], str] = {}
     for index, name in enumerate(sweep.algorithms):
+        if name not in sweep.trained:
+            continue
         meaning = frozenset(algorithm_names.parts(name)), averaging_of(sweep, name)
         other = seen.setdefault(meaning, name)
         if other != name:

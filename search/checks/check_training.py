@@ -9,13 +9,14 @@ import models
 from datasets.domain_dataset import DomainDataset
 from models import tuning
 from models.checkpoints import Taken
+from models.text_head import Texts
 from search.errors import SteppeError, way_out
 from search.space import algorithm_names
 from search.study.plan import device
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Model, Sweep
-from training.algorithms import works_on_features
+from training.algorithms import OF_TEXTS, works_on_features
 from training.computation import device_of
 
 DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
@@ -41,6 +42,36 @@ def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
     yield from _model_fits(sweep)
     if model.tuning == "head":
         yield from _idle_algorithms(sweep)
+    yield from _heads(sweep)
+
+
+def _heads(sweep: DatasetSweep) -> Iterator[Problem]:
+    """The head must have texts, and something must train."""
+    model = sweep.model
+    if model.head == "linear":
+        for index, name in enumerate(sweep.algorithms):
+            for part in name.split("+"):
+                if part in OF_TEXTS:
+                    yield Problem(
+                        ("algorithms", index),
+                        f"is {show(name)}, and {part} takes the texts of CLIP; set model.head: "
+                        "text-fixed or text, or remove it",
+                    )
+        return
+    try:
+        models.text_tower(model.name, model.weights)
+    except ValueError as error:
+        yield Problem(("model", "head"), f"is {show(model.head)}: {error}")
+    if model.head == "text-fixed":
+        frozen = [("model", "tuning")] if model.tuning == "head" else []
+        frozen += [("training", "start")] if sweep.training.start == "linear-probe" else []
+        for path in frozen:
+            value = show(getattr(getattr(sweep, path[0]), path[1]))
+            yield Problem(
+                path,
+                f"is {value}, which trains the head alone, but with model.head: text-fixed the "
+                "head stays as it is; choose model.head: text, or remove it",
+            )
 
 
 def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
@@ -90,6 +121,11 @@ def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
         except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
             key, value = ("weights", model.weights) if model.weights else ("name", model.name)
             raise SteppeError(f"model.{key} is {show(value)}: {error}") from error
+    for dataset in found if model.head != "linear" else ():
+        try:
+            models.text_features(model.name, model.weights, Texts(dataset.classes, model.prompts))
+        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+            raise SteppeError(f"model.head is {show(model.head)}: {error}") from error
     return taken
 
 

@@ -67,6 +67,7 @@ RHO_FALLS = Condition(
 FEATURES_LEARN = Condition(
     "model.tuning is head, and the features stay as they are", lambda s: s.model.tuning != "head"
 )
+TEXTS = Condition("model.head is linear", lambda s: s.model.head != "linear")
 PROBED = Condition("training.start is model", lambda s: s.training.start != "model")
 BATCH_NORM = Condition(
     "{model} has no batch norm", lambda s: has_layer(s.model.name, BatchNormLayer)
@@ -118,6 +119,7 @@ TERMINATOR = Condition("search.terminator is none", lambda s: s.search.terminato
 
 # A key acts if all of its conditions hold; the first that does not is reported.
 CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
+    ("model", "prompts"): (TEXTS,),
     ("training", "start"): (FEATURES_LEARN,),
     ("training", "start_steps"): (PROBED,),
     ("training", "start_lr"): (PROBED,),

@@ -9,6 +9,7 @@ import models
 from datasets.augmentation.in_words import doubt, in_words
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
+from models.text_head import Texts
 from search.checks.check_space import range_key
 from search.space.ranges import Fixed, Range, Value, nearest_value, plain, show_value, text, widened
 from search.study.study_space import (
@@ -34,10 +35,13 @@ COMMON_HYPERPARAMETERS = ("lr", "weight_decay", "dropout", "batch_size")
 def notes(sweep: Sweep, found: Sequence[DomainDataset]) -> list[str]:
     """What training sees of each dataset, doubts about that, and the ranges that are searched."""
     parts = by_dataset(sweep)
-    pairs = zip(parts.values(), found, strict=True)
+    pairs = list(zip(parts.values(), found, strict=True))
     said = [note for one, dataset in pairs for note in _images(sweep, one, dataset)]
+    said += [_texts(one, dataset) for one, dataset in pairs if one.model.head != "linear"]
     said += dict.fromkeys(line for one in parts.values() for line in _ranges(one))
-    said += [_first_trials(one) for one in parts.values() if one.search.sampler != "grid"]
+    said += [
+        _first_trials(one) for one in parts.values() if one.search.sampler != "grid" and one.trained
+    ]
     return [*said, *(f"Note: {line}" for line in unpublished(sweep))]
 
 
@@ -57,10 +61,18 @@ def _images(sweep: Sweep, one: DatasetSweep, dataset: DomainDataset) -> Iterator
         yield warning
 
 
+def _texts(one: DatasetSweep, dataset: DomainDataset) -> str:
+    """The texts that the head is made of, all of the first prompt."""
+    listed = Texts(dataset.classes, one.model.prompts[:1]).sentences
+    more = one.model.prompts[1:]
+    also = f"; and so on for {', '.join(map(repr, more))}" if more else ""
+    return f"Texts of {one.dataset.name}, by its names of classes: {' '.join(listed)}{also}"
+
+
 def _ranges(one: DatasetSweep) -> list[str]:
     """Ranges of what every method has, with their source; methods with equal ranges in one line."""
     lines: dict[str, list[str]] = {}
-    for algorithm in one.algorithms:
+    for algorithm in one.trained:
         lines.setdefault(_ranges_of(one, algorithm), []).append(algorithm)
     if len(lines) == 1:
         return [f"Ranges: {line}" for line in lines]
@@ -84,7 +96,7 @@ def _ranges_of(one: DatasetSweep, algorithm: str) -> str:
 def _first_trials(one: DatasetSweep) -> str:
     """For which algorithms a setting is published on the dataset, and how the others begin."""
     names: dict[bool, list[str]] = {True: [], False: []}
-    for algorithm in one.algorithms:
+    for algorithm in one.trained:
         values = published_values(one, algorithm).values()
         names[all(value.default for value in values)].append(algorithm)
     kinds = [
@@ -94,7 +106,7 @@ def _first_trials(one: DatasetSweep) -> str:
     first = " or ".join(
         kind for kind, own in zip(kinds, (names[False], names[True]), strict=True) if own
     )
-    count = len(wanted_first(one, one.algorithms[0]))
+    count = len(wanted_first(one, one.trained[0]))
     also = f"; each study tries the training values of all, {count} settings" * (count > 1)
     return f"First trials on {one.dataset.name}: {first}{also}"
 
@@ -104,7 +116,7 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
     names = [
         name
         for name in ("lr", "weight_decay")
-        if any(name not in given_ranges(sweep, algorithm) for algorithm in sweep.algorithms)
+        if any(name not in given_ranges(sweep, algorithm) for algorithm in sweep.trained)
     ]
     model, on = sweep.model, tuple(by_dataset(sweep))
     if model.tuning == "lora" and "lr" in names:
@@ -113,6 +125,9 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
             "is published for domain generalization; for your own write search.space.lr."
         )
         names.remove("lr")
+    if model.head != "linear":
+        yield from _decay_of_adamw(sweep, names)
+        return  # the rest has sources of its own
     if model.tuning == "head" and random_weights(sweep):
         yield (
             "model.tuning is head, but model.weights is not given: the head is trained on features "
@@ -139,6 +154,15 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
     )
 
 
+def _decay_of_adamw(sweep: Sweep, names: Sequence[str]) -> Iterator[str]:
+    optimizers = {one.training.optimizer for one in by_dataset(sweep).values()}
+    if "weight_decay" in names and optimizers != {"adamw"}:
+        yield (
+            f"The suggested weight_decay with model.head: {sweep.model.head} is AdamW's, as in "
+            "CLIPood and WiSE-FT; write training.optimizer: adamw, or search.space.weight_decay."
+        )
+
+
 class Miss(NamedTuple):
     """A value of a first trial that a range leaves out."""
 
@@ -152,7 +176,7 @@ def _left_out(sweep: Sweep) -> Iterator[str]:
     """A sentence for each value of first trials that its range leaves out."""
     missed: dict[Miss, tuple[str, dict[str, None], dict[str, None]]] = {}
     for dataset, one in by_dataset(sweep).items():
-        for algorithm in sweep.algorithms:
+        for algorithm in sweep.trained:
             for miss, source in _misses(one, algorithm):
                 _, algorithms, on = missed.setdefault(miss, (source, {}, {}))
                 algorithms[algorithm], on[dataset] = None, None

@@ -122,6 +122,7 @@ def _write(
         images,
         state,
         about=what.about,
+        head=run.head,
     )
     model = exported.load_exported(folder).to(device)
     if run.channels_last:

@@ -30,6 +30,8 @@ def about_winners(
     for row in won.to_dict("records"):
         algorithm = str(row["algorithm"])
         sweep = sweeps[row["sweep"]]
+        if not any(str(key).startswith("hp_") and not pd.isna(row[key]) for key in row):
+            continue  # zero-shot, which chooses nothing
         if not sweep.search.seed_reduction or row["seed"] == sweep.seeds[0]:
             began[algorithm] += 1
             first[algorithm] += row["number"] == 0

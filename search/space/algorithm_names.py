@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from search.errors import nearest
-from training.algorithms import PARTS, parse
-from training.averaging import AVERAGINGS
+from training.algorithms import PARTS, ZERO_SHOT, parse
+from training.averaging import AVERAGINGS, NONE
 
 # In a name -> as a value of training.averaging.
 AVERAGES = {name.upper(): name for name in AVERAGINGS}
@@ -20,7 +20,7 @@ def split(name: str) -> tuple[str, str | None]:
     """
     words = name.split("+")
     averages = [word for word in words if word in AVERAGES]
-    known = ["ERM", *PARTS, *AVERAGES]
+    known = ["ERM", ZERO_SHOT, *PARTS, *AVERAGES]
     for word in words:
         near = word if word in known else nearest(word, known)
         if near != word and near in AVERAGES:
@@ -30,6 +30,8 @@ def split(name: str) -> tuple[str, str | None]:
     if len(averages) > 1:
         raise ValueError(f"{name!r} has two averages, {' and '.join(averages)}; keep one")
     update = "+".join(word for word in words if word not in AVERAGES)
+    if update == ZERO_SHOT:
+        raise ValueError(f"{ZERO_SHOT!r} in {name!r} has no weights to average; it stands alone")
     if update == "ERM":
         raise ValueError(f"'ERM' in {name!r} is the update without any part; leave it out")
     return update or "ERM", AVERAGES[averages[0]]
@@ -41,5 +43,5 @@ def parts(name: str) -> tuple[str, ...]:
 
 
 def averaging(name: str, otherwise: str) -> str:
-    """The average in the name; `otherwise`, the sweep's, if it has none."""
-    return split(name)[1] or otherwise
+    """The average in the name; `otherwise`, the sweep's, if it has none and is trained."""
+    return NONE if name == ZERO_SHOT else split(name)[1] or otherwise

@@ -18,22 +18,31 @@ from search.space.suggested_ranges import (
     RANGES,
     SWA,
     SWAD,
+    TEXT_HEAD,
     TRAINING,
     Suggestion,
     suggestions,
 )
 from training import averaging
-from training.algorithms import PARTS, hyperparameters
+from training.algorithms import OF_TEXTS, PARTS, ZERO_SHOT, hyperparameters
 from training.averaging import AVERAGINGS, NONE
 
 # All that can stand in the name of an algorithm, and has a card.
-METHODS = ("ERM", *PARTS, *AVERAGES)
+METHODS = ("ERM", ZERO_SHOT, *PARTS, *AVERAGES)
 
 # Every algorithm has these besides its own.
 TRAINING_HYPERPARAMETERS = tuple(RANGES[TRAINING])
 
 ERM = "The plain gradient of the mean loss: empirical risk minimization."
 ERM_PAPER = "Vapnik 1998; as a baseline Gulrajani & Lopez-Paz 2021, arXiv 2007.01434"
+UNTRAINED = (
+    "CLIP as it is, classifying images by texts on the classes: no step of training.\n\nThe class "
+    "whose text is most like the image, by the cosine of their features. It needs model.head: text "
+    "or text-fixed, has no hyperparameters, and one trial in each study."
+)
+UNTRAINED_PAPER = "Radford et al. 2021 (CLIP), arXiv 2103.00020"
+# What is no part of an update -> what it does, and its source.
+UNPARTED = {"ERM": (ERM, ERM_PAPER), ZERO_SHOT: (UNTRAINED, UNTRAINED_PAPER)}
 AVERAGING_PAPERS = {"SWAD": SWAD, "SWA": SWA, "SMA": DENSE, "EMA": EMA, "BMA": CLIPOOD}
 
 
@@ -54,8 +63,8 @@ def summary(part: str) -> str:
 
 def description(part: str) -> str:
     """What a part or an average does, its formula and its hyperparameters; a paragraph a line."""
-    if part == "ERM":
-        return ERM
+    if part in UNPARTED:
+        return UNPARTED[part][0]
     described = AVERAGINGS[AVERAGES[part]] if part in AVERAGES else PARTS[part]
     paragraphs = (inspect.getdoc(described) or "").split("\n\n")
     return "\n\n".join(re.sub(r"\s*\n\s*(?!- )", " ", text) for text in paragraphs)
@@ -63,6 +72,8 @@ def description(part: str) -> str:
 
 def cost(part: str) -> str:
     """Forward and backward passes per step; 1 is a step of ERM."""
+    if part == ZERO_SHOT:
+        return "0"
     if part == "ERM" or part in AVERAGES:
         return "1"
     ordinary = show_number(PARTS[part].cost)
@@ -76,7 +87,7 @@ def paper(part: str) -> str:
     """Where a part or an average comes from."""
     if part in AVERAGES:
         return AVERAGING_PAPERS[part]
-    return ERM_PAPER if part == "ERM" else str(PARTS[part].paper)
+    return UNPARTED[part][1] if part in UNPARTED else str(PARTS[part].paper)
 
 
 def defaults(algorithm: str) -> dict[str, float]:
@@ -116,7 +127,7 @@ def card(part: str) -> str:
         lines += ["| hyperparameter | default | search range | why |", "|---|---|---|---|"]
         lines += [f"| `{h.name}` | {h.default} | {h.range} | {h.source} |" for h in own]
         lines.append("")
-    return "\n".join([*lines, *_published(part)])
+    return "\n".join([*lines, *([] if part == ZERO_SHOT else _published(part))])
 
 
 def _published(part: str) -> list[str]:
@@ -139,14 +150,17 @@ def _published(part: str) -> list[str]:
         lines.append(f"| {row} | {' | '.join(show_value(found[n].value) for n in names)} |")
     sources = dict.fromkeys(found[name].source for found in values.values() for name in names)
     low = extremes(RANGES[TRAINING]["weight_decay"].range)[0]
-    zero = f"A weight decay of 0 is tried as {show_value(low)}, the low end of its range."
-    return [*lines, "", f"From: {'; '.join(sources)}. {zero}", ""]
+    zero = f" A weight decay of 0 is tried as {show_value(low)}, the low end of its range."
+    if TEXT_HEAD in parts:
+        zero = ""  # its own is fixed
+    return [*lines, "", f"From: {'; '.join(sources)}.{zero}", ""]
 
 
 def _parts(algorithm: str) -> tuple[str, ...]:
     """Its parts and its average, as the tables of ranges and settings have them."""
     _, average = algorithm_names.split(algorithm)
-    return (*algorithm_names.parts(algorithm), *([average] if average else []))
+    parts = (*algorithm_names.parts(algorithm), *([average] if average else []))
+    return (*parts, *([TEXT_HEAD] if any(part in OF_TEXTS for part in parts) else []))
 
 
 def _rows(

@@ -15,6 +15,7 @@ from search.space.suggested_ranges import (
     RANDOM_WEIGHTS,
     SWA,
     SWAD,
+    TEXT_HEAD,
     TRAINING,
 )
 
@@ -148,6 +149,12 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
     "sma": {ANY: _all(DENSE, sma_start=100)},
     "ema": {ANY: _all(EMA, ema_decay=0.999)},
     "bma": {ANY: _all(CLIPOOD, bma_beta=0.5)},
+    "MMS": {ANY: _all(CLIPOOD, mms_margin=0.3)},
+    TEXT_HEAD: {
+        ANY: _all(CLIPOOD, lr=5e-6, weight_decay=0.1, dropout=0.0, batch_size=12),
+        **{name: _all(CLIPOOD, lr=5e-6) for name in ("PACS", "VLCS", "TerraIncognita")},
+        **{name: _all(CLIPOOD, lr=1e-5) for name in ("OfficeHome", "DomainNet")},
+    },
     "head": {ANY: _all(HEAD, lr=5e-5)},
     "lora": {ANY: _all(LORA, lr=4e-4, lora_rank=8, lora_alpha=8)},
 }

@@ -19,6 +19,7 @@ SWA = "Izmailov et al. 2018, arXiv 1803.05407"
 DENSE = "Arpit et al. 2022, arXiv 2110.10832"
 ERMPP = "Teterwak et al. 2023, arXiv 2304.01973"
 CLIPOOD = "Shu et al. 2023, arXiv 2302.00864"
+WISE_FT = "Wortsman et al. 2022, arXiv 2109.01903, and its released code"
 EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
 LORA = "Hu et al. 2021, arXiv 2106.09685"
 HEAD = (
@@ -28,6 +29,7 @@ HEAD = (
 
 TRAINING = "training"
 RANDOM_WEIGHTS = "random weights"
+TEXT_HEAD = "text head"
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,14 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         "bma_beta": Suggestion(
             Choice((0.1, 0.5, 1)), f"0.5, and 0.1 for unknown classes ({CLIPOOD}); 1 is the mean"
         ),
+    },
+    "MMS": {
+        "mms_margin": Suggestion(Interval(0, 0.5), f"around 0.3, and 0.1 in the wild ({CLIPOOD})"),
+    },
+    TEXT_HEAD: {
+        "lr": _log(1e-6, 3e-5, f"around 5e-6 and 1e-5 ({CLIPOOD}), to 3e-5 ({WISE_FT})"),
+        "weight_decay": Suggestion(Fixed(0.1), f"AdamW's, not searched ({CLIPOOD}; {WISE_FT})"),
+        "dropout": Suggestion(Fixed(0.0), f"not used ({CLIPOOD}; {WISE_FT})"),
     },
     "head": {"lr": _log(1e-5, 10**-3.5, HEAD)},
     "lora": {

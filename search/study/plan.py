@@ -29,7 +29,7 @@ from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Dataset, Model, Resources, Sweep
 from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
-from training.algorithms import passes_per_step
+from training.algorithms import ZERO_SHOT, passes_per_step
 from training.run import Run
 
 
@@ -137,10 +137,12 @@ class TrialSpec:
             algorithm=algorithm_names.split(study.algorithm)[0],
             held_out=study.held_out,
             seed=study.seed,
-            steps=training.steps,
+            steps=0 if study.algorithm == ZERO_SHOT else training.steps,
             evaluate_every=training.evaluate_every,
             hyperparameters=dict(self.values),  # type: ignore[arg-type]
             weights=self.plan.model.weights,
+            head=self.plan.model.head,
+            prompts=() if self.plan.model.head == "linear" else self.plan.model.prompts,
             tuning=self.plan.model.tuning,
             **self._start,
             optimizer=training.optimizer,
@@ -177,7 +179,7 @@ class TrialSpec:
     def _start(self) -> dict[str, Any]:
         """The fields of the run about where it starts."""
         training = self.plan.training
-        if training.start == "model":
+        if training.start == "model" or self.study.algorithm == ZERO_SHOT:
             return {}
         return {
             "start": training.start,

@@ -8,11 +8,11 @@ from models import tuning
 from search.space import algorithm_names
 from search.space.published_settings import Published, published
 from search.space.ranges import Choice, Fixed, Interval, Range, Value, nearest_value, value_in
-from search.space.suggested_ranges import Suggestion, suggestions
+from search.space.suggested_ranges import TEXT_HEAD, Suggestion, suggestions
 from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
 from training import averaging
-from training.algorithms import PARTS, hyperparameters
+from training.algorithms import PARTS, ZERO_SHOT, hyperparameters
 
 
 def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
@@ -23,6 +23,8 @@ def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     the middle of a run that is too short for the suggested start.
     """
     types = hyperparameter_types(sweep, algorithm)
+    if not types:
+        return {}
     suggested = suggested_ranges(sweep, algorithm)
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
@@ -45,8 +47,11 @@ def random_weights(sweep: Sweep) -> bool:
 def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
     """The type of every hyperparameter of an algorithm in the sweep.
 
-    First those of the training, then of the update, the averaging and the model's tuning.
+    First those of the training, then of the update, the averaging and the model's tuning. What is
+    not trained has none.
     """
+    if algorithm == ZERO_SHOT:
+        return {}
     types = {name: int if name == "batch_size" else float for name in suggestions(())}
     average = averaging_of(sweep, algorithm)
     own = (
@@ -127,7 +132,7 @@ def wanted_first(sweep: DatasetSweep, algorithm: str) -> list[dict[str, Publishe
     settings = [own]
     known = [_values(own)]
     for other in ("ERM", *PARTS):
-        theirs = published((other, sweep.model.tuning), sweep.dataset.name, random_weights(sweep))
+        theirs = published((other, *_of_model(sweep)), sweep.dataset.name, random_weights(sweep))
         variant = own | {name: theirs[name] for name in suggestions(())}
         if _values(variant) not in known:
             settings.append(variant)
@@ -145,9 +150,14 @@ def _values(setting: Mapping[str, Published]) -> dict[str, Value]:
 
 
 def _parts(sweep: DatasetSweep, algorithm: str) -> tuple[str, ...]:
-    """What has hyperparameters besides the training: update, averaging and tuning."""
+    """What has hyperparameters besides the training: update, averaging, head and tuning."""
     update = algorithm_names.parts(algorithm)
-    return (*update, averaging_of(sweep, algorithm), sweep.model.tuning)
+    return (*update, averaging_of(sweep, algorithm), *_of_model(sweep))
+
+
+def _of_model(sweep: Sweep) -> tuple[str, ...]:
+    """What the model has rates of its own by: its head and its tuning."""
+    return (*([] if sweep.model.head == "linear" else [TEXT_HEAD]), sweep.model.tuning)
 
 
 def _sma_start(steps: int) -> int:

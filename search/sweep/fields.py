@@ -91,6 +91,21 @@ def _weights(written: str) -> str:
     return str(path.absolute()) if len(path.parts) > 1 or path.suffix else written
 
 
+def _prompts(written: object) -> tuple[str, ...]:
+    prompts = tuple(written) if isinstance(written, list | tuple) else (written,)
+    if not prompts:
+        raise ValueError("it must name at least one text, such as 'a photo of a {}.'")
+    for prompt in prompts:
+        if not isinstance(prompt, str) or "{}" not in prompt:
+            raise ValueError(
+                f"{prompt!r} lacks {{}}, which stands for the name of a class, as in "
+                "'a photo of a {}.'; put it in quotes"
+            )
+        if prompts.count(prompt) > 1:
+            raise ValueError(f"{prompt!r} comes twice; keep one")
+    return tuple(map(str, prompts))
+
+
 def _absolute(path: Path) -> Path:
     # Workers run in other folders, where a relative path would mean another place.
     return path.expanduser().absolute()
@@ -181,6 +196,19 @@ Whole = Annotated[int, BeforeValidator(_finite), AfterValidator(_in_64_bits)]
 Real = Annotated[float, BeforeValidator(_finite)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Weights = Annotated[str, AfterValidator(_weights)]
+Prompts = Annotated[
+    tuple[str, ...],
+    PlainValidator(_prompts),
+    PlainSerializer(list),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"\{\}"},
+                {"type": "array", "items": {"type": "string", "pattern": r"\{\}"}, "minItems": 1},
+            ]
+        }
+    ),
+]
 HeldOut = Annotated[
     Literal["all"] | tuple[str, ...],
     PlainValidator(_held_out),

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
+from models.text_head import PROMPT
 from search.sweep.fields import (
     Allow,
     HeldOut,
     Originals,
+    Prompts,
     Real,
     Root,
     RunName,
@@ -20,6 +22,7 @@ from search.sweep.fields import (
 )
 from search.sweep.search_keys import Search, Track
 from search.sweep.training_keys import Training
+from training.algorithms import ZERO_SHOT
 
 
 class Dataset(Section):
@@ -55,6 +58,15 @@ class Model(Section):
         default=None,
         description="Published weights by name, or a local file; random if left out.",
         examples=["imagenet"],
+    )
+    head: Literal["linear", "text", "text-fixed"] = Field(
+        default="linear",
+        description="What the head starts as: a random linear layer, or CLIP's texts on the "
+        "classes, which train or stay fixed.",
+    )
+    prompts: Prompts = Field(
+        default=(PROMPT,),
+        description="The texts: a sentence, or a list, with {} for the name of a class.",
     )
     tuning: Literal["full", "head", "lora"] = Field(
         default="full",
@@ -96,7 +108,8 @@ class Sweep(Section):
     algorithms: tuple[str, ...] = Field(
         min_length=1,
         description="ERM, or parts joined by +, such as DISAM+SAGM; with the average of the "
-        "weights that is a trial's result, such as SAGM+SWAD. SWAD alone is ERM's.",
+        "weights that is a trial's result, such as SAGM+SWAD. SWAD alone is ERM's; zero-shot is "
+        "the model without training.",
         examples=[["ERM", "SAM", "DISAM+SAGM"]],
     )
     held_out: HeldOut = Field(
@@ -117,6 +130,11 @@ class Sweep(Section):
 
     _earlier_names: bool = PrivateAttr(default=False)
     _earlier_search: bool = PrivateAttr(default=False)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Its algorithms but for zero-shot, which makes no step and has no hyperparameters."""
+        return tuple(name for name in self.algorithms if name != ZERO_SHOT)
 
     @property
     def in_earlier_run(self) -> bool:

@@ -50,6 +50,7 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
     "Mixup": {"mixup_alpha": (0.2, 1.0)},
     "Fish": {"meta_lr": (0.5, 0.3)},
     "Fishr": {"fishr_lambda": (10.0, 100.0), "fishr_anneal": (5, 6), "fishr_ema": (0.9, 0.5)},
+    "MMS": {"mms_margin": (0.3, 0.6)},
 }
 
 OWN: dict[str, tuple[float, float]] = {
@@ -87,7 +88,8 @@ REFUSED = {
     for pair in (
         *(pair for group in (CLIMBS, METRICS, FOLLOWED) for pair in combinations(group, 2)),
         *(("GAM", shaper) for shaper in (*METRICS, *FOLLOWED, "DISAM")),
-        *(("Mixup", reader) for reader in (*READERS, "IRM")),
+        *(("Mixup", reader) for reader in (*READERS, "IRM", "MMS")),
+        ("GroupDRO", "MMS"),
         *(("Fish", comparer) for comparer in (*READERS, "GGA-L", "Mixup")),
     )
 }
@@ -144,6 +146,7 @@ def run_of(algorithm: str, changed: Mapping[str, float] | None = None, **fields:
             "steps": 8,
             "evaluate_every": 4,
             "hyperparameters": {**values, **(changed or {})},
+            "head": "text" if "MMS" in parse(algorithm) else "linear",
             **fields,
         }
     )

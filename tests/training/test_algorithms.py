@@ -86,7 +86,7 @@ def test_a_number_that_would_mean_two_things_is_refused(monkeypatch):
         ("DISAM+SAMG", "unknown algorithm 'SAMG' in 'DISAM\\+SAMG'; did you mean"),
         ("ERM+SAM", "'ERM' in 'ERM\\+SAM' is the update without any part; leave it out"),
         ("SAM+x", "unknown algorithm 'x' in 'SAM\\+x'; there are: SAM,"),
-        ("", "unknown algorithm ''; there are: ERM, SAM,"),
+        ("", "unknown algorithm ''; there are: ERM, zero-shot, SAM,"),
         ("SAM+SAM", "SAM\\+SAM names SAM twice"),
         ("SAM+GSAM", "'SAM\\+GSAM' does not compose: SAM and GSAM both say how far"),
         ("GAM+DISAM", "GAM makes climbs of its own, which leave nothing for DISAM to shape"),

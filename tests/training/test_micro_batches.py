@@ -34,7 +34,8 @@ NUMBERS: dict[str, dict[str, float]] = {
     "DISAM+SAGM": {"rho": 0.3, "lambda": 2.0},
     "DISAM+SAGM+CORAL": {"rho": 0.3, "lambda": 2.0},
 }
-ALGORITHMS = [*dict.fromkeys(["ERM", *algorithms.PARTS, *NUMBERS, "Fish+SAM"])]
+PARTS = [part for part in algorithms.PARTS if part not in algorithms.OF_TEXTS]
+ALGORITHMS = [*dict.fromkeys(["ERM", *PARTS, *NUMBERS, "Fish+SAM"])]
 
 
 def after(algorithm: str, pieces: int, *between: nn.Module, sizes: tuple[int, ...] = SIZES) -> Any:

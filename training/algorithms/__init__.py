@@ -20,6 +20,7 @@ from training.algorithms.groupdro import GroupDRO
 from training.algorithms.gsam import GSAM
 from training.algorithms.irm import IRM
 from training.algorithms.mixup import Mixup
+from training.algorithms.mms import MMS
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
@@ -48,7 +49,15 @@ PARTS: dict[str, type[Any]] = {
     "Mixup": Mixup,
     "Fish": Fish,
     "Fishr": Fishr,
+    "MMS": MMS,
 }
+
+# The name of a run without a step: the model is scored as it is (CLIP and its texts).
+ZERO_SHOT = "zero-shot"
+# What have no meaning without a text head (models.text_head).
+OF_TEXTS = (ZERO_SHOT, "MMS")
+# Methods that are a composition here.
+KNOWN_AS = {"CLIPood": "MMS+BMA"}
 
 # Radii of the papers, where they differ from SAM's; the last of an algorithm's parts holds.
 # Stretched by the weights, a ball needs about ten times SAM's (Kwon et al. 2021).
@@ -76,9 +85,9 @@ def build(name: str, values: Mapping[str, float], schedule: Schedule = CONSTANT)
 def parse(name: str) -> tuple[str, ...]:
     """Part names of an algorithm; a part that only shapes an ascent is completed by SAM.
 
-    `ERM` is (); `DISAM` is (DISAM, SAM). Raises ValueError as `build` does.
+    `ERM` and `zero-shot` are (); `DISAM` is (DISAM, SAM). Raises ValueError as `build` does.
     """
-    names = () if name == "ERM" else tuple(name.split("+"))
+    names = () if name in ("ERM", ZERO_SHOT) else tuple(name.split("+"))
     for part in names:
         if part not in PARTS:
             raise ValueError(_unknown(name, part))
@@ -162,8 +171,12 @@ def _part(name: str, values: Mapping[str, float], schedule: Schedule) -> Any:
 def _unknown(name: str, part: str) -> str:
     if part == "ERM":
         return f"'ERM' in {name!r} is the update without any part; leave it out"
-    known = [*PARTS] if "+" in name else ["ERM", *PARTS]
-    near = nearest(part, known)
+    if part == ZERO_SHOT:
+        return f"{ZERO_SHOT!r} in {name!r} is the model without training; it stands alone"
+    known = [*PARTS] if "+" in name else ["ERM", ZERO_SHOT, *PARTS]
+    near = nearest(part, [*known, *KNOWN_AS])
+    if near in KNOWN_AS:
+        near = f"{KNOWN_AS[near]}, which is {near}"
     hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
     where = f"{part!r} in {name!r}" if part != name else repr(part)
     return f"unknown algorithm {where}; {hint}"

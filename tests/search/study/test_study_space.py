@@ -22,7 +22,7 @@ from search.space.ranges import (
     value_in,
     widened,
 )
-from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TRAINING, suggestions
+from search.space.suggested_ranges import RANDOM_WEIGHTS, RANGES, TEXT_HEAD, TRAINING, suggestions
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.study import trials_per_study
@@ -31,14 +31,16 @@ from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 from tests.search.play import first_settings
 from training import averaging
-from training.algorithms import PARTS, hyperparameters, parse, part_hyperparameters
+from training.algorithms import OF_TEXTS, PARTS, hyperparameters, parse, part_hyperparameters
 from training.averaging import AVERAGINGS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 COMPOSITIONS = ["DISAM+SAGM", "DISAM+GSAM", "GGA+SAM", "ASAM+SAGM", "ASAM+DISAM"]
-ALGORITHMS = ["ERM", *PARTS, *COMPOSITIONS]
+OF_IMAGES = [part for part in PARTS if part not in OF_TEXTS]
+ALGORITHMS = ["ERM", *OF_IMAGES, *COMPOSITIONS]
 # Of any part but `start`, which would be after the last step.
-NUMBERS = {*suggestions(()), *(n for part in PARTS for n in part_hyperparameters(part))} - {"start"}
+OWN = {name for part in OF_IMAGES for name in part_hyperparameters(part)}
+NUMBERS = {*suggestions(()), *OWN} - {"start"}
 
 
 PRETRAINED = {"name": "resnet50", "weights": "imagenet"}
@@ -73,8 +75,9 @@ def test_every_hyperparameter_of_a_part_has_a_range_and_a_published_value(part):
 
 
 def test_every_range_and_every_published_value_has_a_source_and_a_hyperparameter():
+    of_models = {RANDOM_WEIGHTS, TEXT_HEAD, *TUNINGS} - {"full"}
     for table in (RANGES, PUBLISHED):
-        assert table.keys() == {TRAINING, RANDOM_WEIGHTS, *PARTS, *AVERAGINGS, *TUNINGS} - {"full"}
+        assert table.keys() == {TRAINING, *PARTS, *AVERAGINGS, *of_models}
     for part in PARTS:
         known = {*suggestions(()), *hyperparameters(part)}
         assert RANGES[part].keys() <= known
@@ -355,7 +358,7 @@ def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
 
 
 def test_every_part_is_in_the_algorithms_tested_here():
-    assert set(PARTS) <= {part for algorithm in ALGORITHMS for part in parse(algorithm)}
+    assert set(OF_IMAGES) <= {part for algorithm in ALGORITHMS for part in parse(algorithm)}
 
 
 def test_a_study_has_no_more_trials_than_settings():

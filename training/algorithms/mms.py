@@ -1,0 +1,38 @@
+"""Margin metric softmax: texts that are alike are told apart by less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.passes import Outputs
+from training.update import Step, Update
+
+
+@dataclass(frozen=True)
+class MMS:
+    """A loss that asks the true class for a margin over classes whose texts are unlike its own.
+
+    mean over samples of CE(logits - mms_margin tau <t_y, t_c>, y)
+
+    t_c: unit text features of class c, y: the true class, tau: the temperature. The true logit
+    drops by mms_margin tau, the others by their likeness to it. Needs model.head: text-fixed or
+    text, whose margin is that of the texts it started from. MMS+BMA is CLIPood. Shu et al., ICML
+    2023, arXiv 2302.00864, and thuml/CLIPood.
+    """
+
+    cost: ClassVar[float] = 1
+    paper: ClassVar[str] = "Shu et al. 2023 (CLIPood), arXiv 2302.00864"
+    compares_domains: ClassVar[bool] = False
+
+    mms_margin: float = 0.3
+
+    def __call__(self, update: Update) -> Update:
+        return replace(update, objective=self.objective)
+
+    def objective(self, outputs: Outputs, step: Step) -> Tensor:
+        margins = self.mms_margin * step.passes.similarity[outputs.y]
+        return F.cross_entropy(outputs.logits - margins, outputs.y)
