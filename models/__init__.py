@@ -133,7 +133,7 @@ def build(
     if isinstance(classes, int):
         return Network(layers, nn.Linear(wide, classes), colours(name, weights), taken)
     known = text_features(name, weights, classes) if load else None
-    head = TextHead(wide, len(classes.classes), known)
+    head = TextHead(wide, len(classes.classes), known).requires_grad_(not classes.fixed)
     return Network(layers.append(Normalised()), head, colours(name, weights), taken)
 
 

@@ -25,11 +25,12 @@ class Texts:
     """What the texts of a head are made of.
 
     classes: names of the classes, as the dataset has them. prompts: sentences with {} in the place
-    of a class.
+    of a class. fixed: whether the head does not train.
     """
 
     classes: tuple[str, ...]
     prompts: tuple[str, ...] = (PROMPT,)
+    fixed: bool = False
 
     @property
     def sentences(self) -> list[str]:

@@ -103,7 +103,9 @@ class Run:
 
     def head_of(self, classes: Sequence[str]) -> int | Texts:
         """What models.build makes the head of, for classes with these names."""
-        return len(classes) if self.head == "linear" else Texts(tuple(classes), self.prompts)
+        if self.head == "linear":
+            return len(classes)
+        return Texts(tuple(classes), self.prompts, fixed=self.head == "text-fixed")
 
     @property
     def unseen(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
         if start is not None and not start.finite:
             return _result(trainer, "the loss of the linear probe stopped being finite")
         kept = None
-        while not trainer.over or trainer.unscored:
+        while not trainer.over:
             begin = trainer.step - trainer.step % run.evaluate_every
             end = min(begin + run.evaluate_every, run.steps)
             if not _train_until(trainer, end, leaving):

@@ -34,14 +34,6 @@ Correct = dict[str, NDArray[np.bool_]]
 OWN = ("lr", "weight_decay", "dropout", "batch_size")
 
 
-def _freeze(model: models.Network, run: Run) -> None:
-    """Leaves out what does not train, whatever the tuning."""
-    if run.trains == "classifier":
-        model.featurizer.requires_grad_(False)
-    if run.head == "text-fixed":
-        model.classifier.requires_grad_(False)
-
-
 @dataclass(frozen=True)
 class Best:
     """The weights of the best evaluation so far, and what it validated at."""
@@ -76,7 +68,8 @@ class Trainer:
             run.weights,
         )
         tuning.tune(self.model, run.tuning, tuned)
-        _freeze(self.model, run)
+        if run.trains == "classifier":
+            self.model.featurizer.requires_grad_(False)
         self.frozen = bits(p for p in self.model.parameters() if not p.requires_grad)
         self.model.to(self.device)
         if run.channels_last:
@@ -130,12 +123,9 @@ class Trainer:
     @property
     def over(self) -> bool:
         """Whether all steps are done, or more would not change the averaged weights."""
+        if self.run.steps == 0:  # it is evaluated all the same
+            return bool(self.evaluations)
         return self.step >= self.run.steps or self.dead
-
-    @property
-    def unscored(self) -> bool:
-        """Whether it is a run of no steps that is not evaluated yet."""
-        return self.run.steps == 0 and not self.evaluations
 
     @property
     def dead(self) -> bool:

@@ -40,13 +40,13 @@ class TwoTowers(nn.Module):
 
     colours = models.network.IMAGENET
 
-    def __init__(self, problem: dict[str, Any], texts: TextFeatures) -> None:
+    def __init__(self, problem: dict[str, Any], texts: TextFeatures, fixed: bool) -> None:
         super().__init__()
         tower = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False))
         for parameter, name in zip(tower.parameters(), TOWER, strict=True):
             parameter.data = tensor(problem["init"][name])
         self.featurizer = nn.Sequential(tower, Normalised())
-        self.classifier = TextHead(4, 3, texts)
+        self.classifier = TextHead(4, 3, texts).requires_grad_(not fixed)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.featurizer(x))
@@ -60,7 +60,7 @@ def problem_of(case: dict[str, Any]) -> dict[str, Any]:
 
 def trainer_of(monkeypatch, case: dict[str, Any], texts: TextFeatures, **fields: Any) -> Trainer:
     problem = problem_of(case)
-    monkeypatch.setattr(models, "build", lambda *_: TwoTowers(problem, texts))
+    monkeypatch.setattr(models, "build", lambda _, head, *__: TwoTowers(problem, texts, head.fixed))
     run = Run("RotatedDigits", None, "mlp", "ERM", "0", 0, 10, 10, optimizer="adamw")
     trainer = Trainer(replace(run, lr_schedule="cosine", **fields), DIGITS)
     recorded = list(batches(problem))
