@@ -18,19 +18,24 @@ _EMPTY = Cell(None, None, 0)
 
 @cache
 def content() -> dict[str, Any]:
-    """The file: domains, model, selection, sources, and a row per algorithm and source."""
+    """The file: domains, model, selection, sources, and a row per algorithm, source and model."""
     return yaml_file.read(FILE)
 
 
 def beside(table: ResultTable) -> ResultTable:
     """The table with the published rows that have a number for one of its columns.
 
+    They are those of the table's model; for a model of which there are none, those of a ResNet-50.
     They are named `SAGM (published, Wang 2023)`; notes name their sources and how they differ. No
     number is computed: a cell that the source does not have stays empty.
     """
     data = content()
     rows, sources = {}, dict[str, str]()
+    models = {row.get("model", data["model"]) for row in data["rows"]}
+    model = table.model if table.model in models else data["model"]
     for row in data["rows"]:
+        if row.get("model", data["model"]) != model:
+            continue
         cells = tuple(_cell(row, column, table) for column in table.columns)
         if any(cell.mean is not None for cell in cells):
             rows[f"{row['algorithm']} (published, {row['source']})"] = cells
@@ -43,7 +48,7 @@ def beside(table: ResultTable) -> ResultTable:
         )
         return replace(table, notes=(*table.notes, why))
     notes = [
-        f"published numbers are as their papers have them, of a {data['model']}, by "
+        f"published numbers are as their papers have them, of {model}, by "
         f"{data['selection']} selection, over all held-out domains; they take no part in the marks",
         *_held_out_otherwise(table),
         *(f"{name}: {source}" for name, source in sources.items()),
