@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks.learning_curves import Curve, Curves
 from search.driver.ledger import Ledger
 from search.run import storage, tables
-from search.run.run_folder import RunFolder
+from search.run.run_folder import CHECKPOINTS, RunFolder
 from search.study.plan import TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row
@@ -22,13 +22,14 @@ class Played:
 
     passes: spent by all trials until then. validation, held_out: of the best evaluation so far (of
     equal trials, the last; of equal steps, the first). stopped: trials stopped early; missed: the
-    most that one of them would have come to, had it gone on.
+    most that one of them would have come to, had it gone on. switches: times a trial was frozen.
     """
 
     passes: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
     trials: int = 0
+    switches: int = 0
     stopped: int = 0
     missed: float = 0.0
 
@@ -59,13 +60,15 @@ class Played:
 def play(sweep: Sweep, curves: Curves, most: float | None = None) -> Played:
     """Searches the sweep's one study, with its ledger.
 
-    As on Ray, a trial reports its best value so far at each evaluation and is stopped when the
-    ledger says so. most: passes after which the search ends.
+    As on Ray, a trial reports its best value so far at each evaluation and is stopped, or frozen,
+    when the ledger says so. A frozen trial goes on where it was, or starts over and pays again if
+    its checkpoint was deleted. most: passes after which the search ends.
     """
     played = Played()
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(scratch)
         ledger = Ledger(plans(sweep), folder, storage.open_for_writing(folder))
+        whole: dict[int, tuple[bool, Curve]] = {}  # by trial: whether it was stopped
         spent, leader = 0.0, (0.0, -1, 0.0)  # (validation, trial, held-out accuracy) of the choice
         while most is None or spent < most:
             spec = ledger.next()
@@ -73,25 +76,35 @@ def play(sweep: Sweep, curves: Curves, most: float | None = None) -> Played:
                 break
             curve = curves.of(spec.run)
             best, stopped = -1.0, False
+            checkpoint = f"{CHECKPOINTS}/{spec.trial}.a.pt"
+            before = int(folder.read_bytes(checkpoint)) if folder.exists(checkpoint) else 0
+            paid = curve.passes[before - 1] if before else 0.0
             for at, validation in enumerate(curve.validation):
                 if validation > best and not curve.diverged:
                     best = validation
                     leader = max(leader, (best, spec.number, curve.held_out[at]))
-                played.note(spent + curve.passes[at], leader)
-                stopped = ledger.report(spec, said(curve, at))
+                if at >= before:
+                    played.note(spent + curve.passes[at] - paid, leader)
+                stopped = ledger.report(spec, said(curve, at)) or ledger.is_frozen(spec)
                 if stopped:
                     break
-            if stopped:
+            if stopped and ledger.is_frozen(spec):
+                spent = played.passes[-1]
+                folder.write_bytes(checkpoint, str(at + 1).encode())
+                ledger.freeze(spec)
+                played.switches += 1
+            elif stopped:
                 ledger.prune(spec)
                 spent = played.passes[-1]
-                played.stopped += 1
-                if not curve.diverged:
-                    played.missed = max(played.missed, *curve.validation)
             else:
-                spent += curve.spent
+                spent += curve.spent - paid
                 played.note(spent, leader)
                 finish(ledger, folder, spec, curve)
-            played.trials += 1
+            whole[spec.number] = (bool(stopped), curve)
+        lost = [curve for stopped, curve in whole.values() if stopped]
+        played.trials, played.stopped = len(whole), len(lost)
+        best_lost = [max(curve.validation) for curve in lost if not curve.diverged]
+        played.missed = max(best_lost, default=0.0)
     return played
 
 

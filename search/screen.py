@@ -44,7 +44,8 @@ def console() -> Console:
 class StudyProgress:
     """How far one study has come, or all studies of an algorithm on a dataset.
 
-    trials: how many it is to have. ended: trials by state. best: validation accuracy.
+    trials: how many it is to have. ended: trials by state. best: validation accuracy. frozen: how
+    many wait (search.scheduler: freeze-thaw).
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class StudyProgress:
     running: int
     ended: Counter[str]
     best: float | None
+    frozen: int = 0
 
     @property
     def count(self) -> int:
@@ -77,7 +79,9 @@ def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableTy
     table.add_column("algorithm")
     table.add_column("held out")
     table.add_column("seed", justify="right")
-    for name in ("trials", "done", "pruned", "failed", "running", "best validation"):
+    waiting = any(study.frozen for study in studies)
+    names = ["trials", "done", "pruned", "failed", "running", *["frozen"] * waiting]
+    for name in (*names, "best validation"):
         table.add_column(name, justify="right")
     for study in studies:
         failed = study.ended["failed"] + study.ended["diverged"]
@@ -91,6 +95,7 @@ def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableTy
             str(study.ended["pruned"]),
             Text(str(failed), style="red" if failed else ""),
             str(study.running or ""),
+            *[str(study.frozen or "")] * waiting,
             "" if study.best is None else f"{100 * study.best:.1f}",
         )
     return table
@@ -110,6 +115,7 @@ def _by_algorithm(studies: Iterable[StudyProgress]) -> list[StudyProgress]:
             sum(study.running for study in group),
             sum((study.ended for study in group), Counter()),
             None,
+            sum(study.frozen for study in group),
         )
         for (dataset, algorithm), group in groups.items()
     ]

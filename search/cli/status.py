@@ -22,7 +22,7 @@ from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
 from search.study.study import Study
-from search.study.trial_attributes import state_of
+from search.study.trial_attributes import is_frozen, state_of
 from search.sweep.schema import Sweep
 
 
@@ -42,6 +42,7 @@ def print_status(run: str) -> None:
     ended = sum(study.count for study in progress.values())
     asked = sum(study.trials for study in progress.values())
     running = sum(study.running for study in progress.values())
+    frozen = sum(study.frozen for study in progress.values())
     left = sum(
         study.running if name in closed else study.trials - study.count
         for name, study in progress.items()
@@ -54,8 +55,12 @@ def print_status(run: str) -> None:
     lines += [str(limit) for limit in limits]
     if closed:
         lines.append(f"studies that have spent their search.study_budget: {len(closed)}")
+    if frozen:
+        lines.append(f"frozen trials, which may be trained further: {frozen}")
     lines.append(_disk_use(folder))
-    lines.append(_driver(folder, left, running, [limit.key for limit in limits if limit.reached]))
+    lines.append(
+        _driver(folder, left, running, frozen, [limit.key for limit in limits if limit.reached])
+    )
     screen = console()
     screen.print(progress_table(sweep.name, progress.values()))
     for line in lines:
@@ -96,16 +101,17 @@ def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress]
 
 def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -> StudyProgress:
     ended: Counter[str] = Counter()
-    running, best = 0, None
+    running, frozen, best = 0, 0, None
     for trial in trials:
         state = state_of(trial)
         if state is not None:
             ended[state] += 1
-        running += trial.state == TrialState.RUNNING
+        frozen += is_frozen(trial)
+        running += trial.state == TrialState.RUNNING and not is_frozen(trial)
         if state == "completed" and trial.values:
             best = trial.values[0] if best is None else max(best, trial.values[0])
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
-    return StudyProgress(*columns, max_trials, running, ended, best)
+    return StudyProgress(*columns, max_trials, running, ended, best, frozen)
 
 
 def _disk_use(folder: RunFolder) -> str:
@@ -114,10 +120,11 @@ def _disk_use(folder: RunFolder) -> str:
     return f"{decimal(folder.size())} on disk" + (f", of it {of_these}" if of_these else "")
 
 
-def _driver(folder: RunFolder, left: int, running: int, spent: Sequence[str]) -> str:
+def _driver(folder: RunFolder, left: int, running: int, frozen: int, spent: Sequence[str]) -> str:
     """One sentence: which driver works on the run, or what a resume would do.
 
-    left: trials that have not ended. spent: keys of budgets that are spent.
+    left: trials that have not ended; running, frozen: those of them that have begun. spent: keys of
+    budgets that are spent.
     """
     holder = lease.read(folder)
     if holder is not None and holder.alive:
@@ -127,9 +134,10 @@ def _driver(folder: RunFolder, left: int, running: int, spent: Sequence[str]) ->
         return "complete"
     if spent and (WALL_HOURS in spent or not running):
         begun = f", and with {running} trials that were at work" if running else ""
+        begun += f", and with {frozen} trials that wait" if frozen else ""
         return f"ended by its budget: `launch` with more {' and '.join(spent)} goes on{begun}"
     gone = "" if holder is None else f"its driver, process {holder.pid} on {holder.host}, is gone; "
     return (
         f"{gone}nobody is at work on it: `python -m search resume {folder.uri}` would continue "
-        f"{running} trials and start {0 if spent else left - running}"
+        f"{running + frozen} trials and start {0 if spent else left - running - frozen}"
     )

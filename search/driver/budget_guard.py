@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from search.driver.study_record import StudyRecord
 from search.run import tables
+from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.study.budgets import BUDGET, STUDY_BUDGET, Cost, cost_by_study, has_limit, limits
 from search.sweep.schema import Resources
@@ -38,7 +39,8 @@ class BudgetGuard:
     def recall(self, folder: RunFolder) -> None:
         """Adds the cost of the trials that are in the tables."""
         if self.limited:
-            self._ended.update(cost_by_study(tables.read_trials(folder)))
+            trials = tables.read_trials(folder)
+            self._ended.update(cost_by_study(trials[trials["state"] != FROZEN]))
             self._total = sum(self._ended.values(), Cost())
             self._changed = set(self._ended)
 
@@ -53,17 +55,20 @@ class BudgetGuard:
         self,
         records: Mapping[str, StudyRecord],
         waiting: Iterable[tuple[StudyRecord, Progress | None]],
+        reserve: Callable[[StudyRecord], Cost] = lambda record: Cost(),
     ) -> None:
         """Closes the records of studies whose budget is spent, and opens all others.
 
-        waiting: trials that will be handed out again, and their last reports.
+        waiting: trials that will be handed out again, and their last reports. reserve: gives what a
+        study has yet to spend in any case.
         """
         if not self.limited:
             return
         at_work: defaultdict[str, Cost] = defaultdict(Cost)
         for record in records.values():
-            for running in record.running.values():
+            for running in (*record.running.values(), *record.frozen.values()):
                 at_work[record.study.id] += _cost_of(running.progress)
+            at_work[record.study.id] += reserve(record)
         for record, progress in waiting:
             at_work[record.study.id] += _cost_of(progress)
         over = self._reached(BUDGET, self._budget, sum(at_work.values(), self._total))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from search.driver.study_record import StudyRecord
+from search.driver.study_record import Running, StudyRecord
 from search.errors import SteppeError
 from search.run import compaction
 from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only_weights
@@ -31,6 +31,7 @@ class Cleanup:
         self._storage = storage
         self._records = records
         self._merged: set[str] = set()  # studies that have a merged file
+        self._dropped: set[str] = set()  # frozen trials without a checkpoint
         self._sharing_folds: defaultdict[str, list[StudyRecord]] = defaultdict(list)
         for record in records.values():
             if record.plan.makes_folds:
@@ -45,7 +46,7 @@ class Cleanup:
         names = [record.study.id for record in records]
         self._merged = {name for name in names if f"{name}.parquet" in there}
         for record in records:
-            if record.done:
+            if record.done and not record.frozen:  # a larger budget would go on with these
                 if any(f"{trial}.parquet" in there for trial in record.trials()):
                     self._merge(record)
                 self._delete_folds(record)
@@ -57,6 +58,17 @@ class Cleanup:
         if record.study.id in self._merged:
             compaction.unmerge(self._folder, record.study.id)
             self._merged.remove(record.study.id)
+
+    def drop_checkpoints(self, trials: Iterable[Running]) -> None:
+        """Deletes the checkpoints of frozen trials; one that goes on then starts over."""
+        for running in trials:
+            if running.spec.trial not in self._dropped:
+                delete_checkpoints(self._folder, running.spec)
+                self._dropped.add(running.spec.trial)
+
+    def before_thaw(self, trial: str) -> None:
+        """Notes that a frozen trial may have checkpoints again."""
+        self._dropped.discard(trial)
 
     def after_trial(self, record: StudyRecord, spec: TrialSpec) -> None:
         """Deletes the checkpoints of a trial that has ended, and weights that are not kept."""

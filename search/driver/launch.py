@@ -207,7 +207,8 @@ def _carry_out(
 
 
 def _delete_working_files(folder: RunFolder, ledger: Ledger) -> None:
-    folder.delete(CHECKPOINTS)
+    if not any(record.frozen for record in ledger.records.values()):
+        folder.delete(CHECKPOINTS)
     if not any(record.ended_by_budget for record in ledger.records.values()):
         folder.delete(FOLDS)
     ledger.delete_leftovers()

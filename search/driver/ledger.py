@@ -8,24 +8,30 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 from search.driver import warm_start
 from search.driver.budget_guard import BudgetGuard
 from search.driver.cleanup import Cleanup
+from search.driver.freezing import Freezing
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import LaterSeeds
 from search.driver.recording import Outcome, adopt, read_outcome, record_outcome
-from search.driver.study_record import StudyRecord
+from search.driver.study_record import Running, StudyRecord
 from search.driver.suggestions import Suggestions
 from search.driver.termination import Terminator
 from search.run import tables
+from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
 from search.study.plan import StudyPlan, TrialSpec
-from search.study.trial_attributes import FAILURES
-from search.worker.trial_rows import Progress, trial_row
+from search.study.trial_attributes import FAILURES, JUDGED
+from search.sweep.search_keys import FREEZE_THAW
+from search.worker.trial_rows import Progress, progress_of, trial_row
 
 log = logging.getLogger("steppe")
+
+Row = dict[str, Any]
 
 
 class Ledger:
@@ -43,7 +49,8 @@ class Ledger:
         self._folder = folder
         self._storage = storage
         self.records = {name: StudyRecord(plan, plan.trials) for name, plan in plans.items()}
-        self._pruning = Pruning(plans.values(), storage)
+        self._freezing = Freezing()
+        self._pruning = Pruning(plans.values(), storage, self._freezing)
         self._suggestions = Suggestions(storage, self._pruning, warm_start.recorded(folder))
         self._later_seeds = LaterSeeds(
             self.records,
@@ -55,9 +62,14 @@ class Ledger:
         self._cleanup = Cleanup(folder, storage, self.records)
         begun = self._suggestions.load(self.records.values())
         # Trials to hand out again: record, Optuna's id of the trial, its last report.
-        self._interrupted: deque[tuple[StudyRecord, int, Progress | None]] = deque(
-            (record, trial_id, None) for record, trial_id in adopt(storage, folder, begun)
-        )
+        self._interrupted: deque[tuple[StudyRecord, int, Progress | None]] = deque()
+        for left in adopt(storage, folder, begun):
+            if left.frozen is None:
+                self._interrupted.append((left.record, left.trial_id, None))
+            else:
+                running = self._suggestions.same_trial(left.record, left.trial_id)
+                running.progress = progress_of(left.frozen)
+                self._put_away(left.record, running)
         self._terminator.recall()
         self._budget_guard.recall(folder)
         self._close_spent()
@@ -68,7 +80,8 @@ class Ledger:
 
         Interrupted trials come first. Then the study with the fewest running trials, and among
         those with the fewest so far, so that samplers see most of their results before they
-        suggest.
+        suggest. With `freeze-thaw` it is the one that has trained least, and the trial is its most
+        promising one, frozen or new.
         """
         if self._interrupted:
             record, trial_id, progress = self._interrupted.popleft()
@@ -76,21 +89,52 @@ class Ledger:
             running.progress = progress
             return running.spec
         self._close_spent()
-        while waiting := [record for record in self.records.values() if record.open]:
-            record = min(waiting, key=lambda record: (len(record.running), record.asked))
-            if not self._terminator.stops(record):
+        freezing = self._freezing
+        while waiting := [record for record in self.records.values() if freezing.waits(record)]:
+            record = min(waiting, key=lambda one: (len(one.running), freezing.worked(one)))
+            frozen = freezing.to_thaw(record)
+            if frozen is not None:
+                return self._thaw(record, frozen)
+            if not self._terminator.stops(record, freezing.settled(record)):
                 self._cleanup.before_new_trial(record)
-                return self._suggestions.new_trial(record, self.records.values()).spec
+                running = self._suggestions.new_trial(
+                    record, self.records.values(), [r.spec.number for r in record.frozen.values()]
+                )
+                freezing.changed(record)
+                return running.spec
         return None
 
     def report(self, spec: TrialSpec, progress: Progress) -> bool:
-        """Records an evaluation; True if the trial is to be stopped."""
+        """Records an evaluation; True if the trial is to be stopped.
+
+        A trial that is to be frozen gets a row, which its worker looks for after each report.
+        """
         record = self.records[spec.study.id]
         running = record.running[spec.trial]
         if progress.note and progress.note != (running.progress and running.progress.note):
             log.warning("%s: %s", spec.trial, progress.note)
         running.progress = progress
-        return self._pruning.stops(record, running, progress)
+        if not self._freezing.applies(record):
+            return self._pruning.stops(record, running, progress)
+        self._budget_guard.close(self.records, self._waiting, self._freezing.reserve)
+        if self._pruning.stops(record, running, progress) or running.frozen:
+            running.frozen = True
+            self._write(spec, progress, FROZEN, f"{FREEZE_THAW}: waits {_where(progress)}")
+        return False
+
+    def is_frozen(self, spec: TrialSpec) -> bool:
+        """Whether a running trial is to leave its worker."""
+        return self.records[spec.study.id].running[spec.trial].frozen
+
+    def freeze(self, spec: TrialSpec) -> None:
+        """Records that a trial has saved its checkpoint and left its worker."""
+        record = self.records[spec.study.id]
+        running = record.running[spec.trial]
+        if not running.frozen:  # its worker saw a row that was deleted, on a slow file system
+            del record.running[spec.trial]
+            self._interrupted.append((record, running.trial_id, running.progress))
+            return
+        self._put_away(record, running)
 
     def finish(self, spec: TrialSpec, progress: Progress) -> None:
         """Records a trial that completed or diverged, and has written its row."""
@@ -105,9 +149,7 @@ class Ledger:
     def prune(self, spec: TrialSpec) -> None:
         """Records a trial that was stopped because others do better, and writes its row."""
         last = self.records[spec.study.id].running[spec.trial].progress
-        where = f"at step {last.step if last else 0}"
-        if last and last.folds:
-            where = "after 1 fold" if last.folds == 1 else f"after {last.folds} folds"
+        where = _where(last)
         if last and self._search.compare_at == "passes":
             where += f" ({last.passes:g} passes)"
         reason = f"{self._search.scheduler}: behind other trials {where}"
@@ -125,6 +167,9 @@ class Ledger:
         outcome = read_outcome(self._folder, spec.trial)
         if outcome is not None:
             self._end(spec, outcome)
+            return
+        if running.frozen:
+            self._put_away(record, running)
             return
         known = self._storage.get_trial(running.trial_id).user_attrs
         failures = known.get(FAILURES, 0) + counts
@@ -154,12 +199,48 @@ class Ledger:
         to_come = (
             record.max_trials - record.asked for record in self.records.values() if not record.full
         )
-        return len(self._interrupted) + sum(to_come)
+        frozen = (len(r.frozen) for r in self.records.values() if not r.resting)
+        return len(self._interrupted) + sum(to_come) + sum(frozen)
+
+    def _put_away(self, record: StudyRecord, running: Running) -> None:
+        """Puts a trial that has left its worker among the frozen ones."""
+        name = running.spec.trial
+        del record.running[name]
+        running.frozen = False
+        record.frozen[name] = running
+        self._cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
+
+    def _thaw(self, record: StudyRecord, frozen: Running) -> TrialSpec:
+        """Hands out a frozen trial. That is in the journal before its row is deleted."""
+        del record.frozen[frozen.spec.trial]
+        step = max(self._storage.get_trial(frozen.trial_id).intermediate_values)
+        self._storage.set_trial_user_attr(frozen.trial_id, JUDGED, (step, False))
+        running = self._suggestions.same_trial(record, frozen.trial_id)
+        running.progress = frozen.progress
+        self._cleanup.before_thaw(frozen.spec.trial)
+        tables.delete_trial(self._folder, frozen.spec.trial)
+        return running.spec
+
+    def _settle(self, record: StudyRecord) -> None:
+        """Ends a study whose frozen trials can no longer win, or lets it rest without a budget."""
+        if record.running or not record.frozen or self._freezing.waits(record):
+            return
+        if record.closed:
+            record.resting = True
+            return
+        for name, running in [*record.frozen.items()]:
+            record.running[name] = record.frozen.pop(name)
+            where = _where(running.progress)
+            self._write_and_end(running.spec, "pruned", f"{FREEZE_THAW}: could not win {where}")
+
+    def _write(self, spec: TrialSpec, last: Progress | None, state: str, reason: str) -> Row:
+        row = trial_row(spec, last, state, reason)
+        tables.write_trial(self._folder, row, spec.plan.column_types)
+        return row
 
     def _write_and_end(self, spec: TrialSpec, state: str, reason: str) -> None:
         running = self.records[spec.study.id].running[spec.trial]
-        row = trial_row(spec, running.progress, state, reason)
-        tables.write_trial(self._folder, row, spec.plan.column_types)
+        row = self._write(spec, running.progress, state, reason)
         self._end(spec, Outcome(state, reason, (), row.get("seconds"), row.get("passes")))
 
     def _end(self, spec: TrialSpec, outcome: Outcome) -> None:
@@ -168,12 +249,30 @@ class Ledger:
         record = self.records[spec.study.id]
         running = record.running.pop(spec.trial)
         record_outcome(self._storage, record, running.trial_id, spec.number, outcome)
+        self._freezing.changed(record)
         self._cleanup.after_trial(record, spec)
+        self._cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
         if record.done:
             self._later_seeds.promote()
 
     def _close_spent(self) -> None:
         """Closes the studies that may spend no more, and promotes settings of those that ended."""
-        waiting = ((record, progress) for record, _, progress in self._interrupted)
-        self._budget_guard.close(self.records, waiting)
+        self._budget_guard.close(self.records, self._waiting, self._freezing.reserve)
+        interrupted = {record.study.id for record, *_ in self._interrupted}
+        for name, record in self.records.items():
+            record.resting = record.resting and record.closed
+            if name not in interrupted:
+                self._settle(record)
         self._later_seeds.promote()
+
+    @property
+    def _waiting(self) -> list[tuple[StudyRecord, Progress | None]]:
+        """The interrupted trials' studies and last reports."""
+        return [(record, progress) for record, _, progress in self._interrupted]
+
+
+def _where(last: Progress | None) -> str:
+    """How far a trial has come, for the reason of its row."""
+    if last is not None and last.folds:
+        return "after 1 fold" if last.folds == 1 else f"after {last.folds} folds"
+    return f"at step {last.step if last else 0}"

@@ -85,6 +85,7 @@ def rows_of(ledger: Ledger) -> list[StudyProgress]:
             len(record.running),
             record.ended.copy(),  # a thread draws it while the ledger counts
             record.best,
+            len(record.frozen),
         )
         for record in ledger.records.values()
     ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.pruners import BasePruner, NopPruner
 
+from search.driver.freezing import Freezing
 from search.driver.study_record import Running, StudyRecord
 from search.run.storage import SweepStorage
 from search.study import pruners
@@ -23,8 +24,11 @@ class Pruning:
     A pruner sees only what is in the storage, so a resumed sweep decides the same.
     """
 
-    def __init__(self, plans: Iterable[StudyPlan], storage: SweepStorage) -> None:
+    def __init__(
+        self, plans: Iterable[StudyPlan], storage: SweepStorage, freezing: Freezing
+    ) -> None:
         self._storage = storage
+        self._freezing = freezing
         self._pruners: dict[tuple[str, str], BasePruner] = {}
         for plan in plans:
             key = plan.study.dataset, plan.study.algorithm
@@ -44,7 +48,7 @@ class Pruning:
         return NopPruner() if record.previous else self._pruners[study.dataset, study.algorithm]
 
     def stops(self, record: StudyRecord, running: Running, progress: Progress) -> bool:
-        """Records a report; True if the trial is to be stopped.
+        """Records a report; True if the trial is to be stopped, or frozen.
 
         A resumed trial repeats reports, of which only the newest decides. A trial that has done all
         its steps is never stopped. With folds, only the report at the end of a fold counts, and the
@@ -74,13 +78,19 @@ class Pruning:
             trial = copy.copy(trial)  # the original is the storage's
             trial.intermediate_values = {step: trial.intermediate_values[step]}
         pruner = self.pruner(record)
-        if isinstance(pruner, NopPruner):
+        freezes = self._freezing.applies(record)
+        if isinstance(pruner, NopPruner) and not freezes:
             return False
         # Decided once: by the time a resumed trial repeats a report, other trials have changed.
         judged: Sequence[int] = trial.user_attrs.get(JUDGED, (-1, False))
         if judged[0] != step:
             assert record.optuna is not None
-            judged = step, bool(pruner.prune(record.optuna, trial))
+            judged = (
+                step,
+                self._freezing.freezes(record, running, step)
+                if freezes
+                else bool(pruner.prune(record.optuna, trial)),
+            )
             self._storage.set_trial_user_attr(trial._trial_id, JUDGED, judged)
         return bool(judged[1])
 

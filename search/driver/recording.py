@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 
 from search.driver.study_record import StudyRecord
 from search.run import tables
+from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
-from search.study.trial_attributes import REASON, STATE, state_of
+from search.study.trial_attributes import REASON, STATE, is_frozen, state_of
 from search.worker.trial_rows import values_of
 
 
@@ -43,9 +44,9 @@ class Outcome:
 
 
 def read_outcome(folder: RunFolder, trial: str) -> Outcome | None:
-    """The outcome of a trial that has written its row; None if it has not."""
+    """The outcome of a trial that has written its row; None if it has not ended."""
     row = tables.read_trial(folder, trial)
-    return None if row is None else Outcome.of_row(row)
+    return None if row is None or row["state"] == FROZEN else Outcome.of_row(row)
 
 
 def record_outcome(
@@ -66,12 +67,22 @@ def record_outcome(
     record.count(number, outcome.state, outcome.values)
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A trial that an earlier driver left. frozen: its row, if it waits."""
+
+    record: StudyRecord
+    trial_id: int
+    frozen: Mapping[str, Any] | None = None
+
+
 def adopt(
     storage: SweepStorage, folder: RunFolder, records: Iterable[StudyRecord]
-) -> list[tuple[StudyRecord, int]]:
+) -> list[Unfinished]:
     """Counts the trials of earlier drivers in the records, whose Optuna studies are loaded.
 
-    Returns the trials that are still to be finished, as record and Optuna's id of the trial.
+    Returns the trials that are still to be finished. A trial is frozen if that was decided and it
+    has its row; while it is trained it has none.
     """
     unfinished = []
     for record in records:
@@ -84,9 +95,16 @@ def adopt(
             if state is not None:
                 record.count(trial.number, state, trial.values or ())
                 continue
-            outcome = read_outcome(folder, f"{record.study.id}.{trial.number}")
-            if outcome is None:
-                unfinished.append((record, trial._trial_id))
-            else:
+            name = f"{record.study.id}.{trial.number}"
+            row = tables.read_trial(folder, name)
+            if row is None:
+                unfinished.append(Unfinished(record, trial._trial_id))
+            elif row["state"] != FROZEN:
+                outcome = Outcome.of_row(row)
                 record_outcome(storage, record, trial._trial_id, trial.number, outcome)
+            elif is_frozen(trial):
+                unfinished.append(Unfinished(record, trial._trial_id, row))
+            else:
+                tables.delete_trial(folder, name)
+                unfinished.append(Unfinished(record, trial._trial_id))
     return unfinished

@@ -18,12 +18,13 @@ from search.worker.trial_rows import Progress
 class Running:
     """A trial that is being carried out.
 
-    trial_id: Optuna's. progress: its newest report.
+    trial_id: Optuna's. progress: its newest report. frozen: whether it is to leave its worker.
     """
 
     spec: TrialSpec
     trial_id: int
     progress: Progress | None = None
+    frozen: bool = False
 
 
 @dataclass
@@ -33,8 +34,9 @@ class StudyRecord:
     max_trials: how many it may have; the plan's number, until seeds are reduced or studies are
     stopped. previous: the study that this one waits for, to try its best settings. asked: trials
     begun so far. closed: its budget or the sweep's is spent (BudgetGuard). running: by trial name.
-    ended: number of trials by state. ranked: value and number of its completed trials, the best
-    last; among equals, the latest is better.
+    frozen: trials that have left their worker and may go on (Freezing), by name. resting: whether
+    they wait for a larger budget. ended: number of trials by state. ranked: value and number of its
+    completed trials, the best last; among equals, the latest is better.
     """
 
     plan: StudyPlan
@@ -44,6 +46,8 @@ class StudyRecord:
     asked: int = 0
     closed: bool = False
     running: dict[str, Running] = field(default_factory=dict)
+    frozen: dict[str, Running] = field(default_factory=dict)
+    resting: bool = False
     ended: Counter[str] = field(default_factory=Counter)
     ranked: list[tuple[float, int]] = field(default_factory=list)
 
@@ -105,13 +109,14 @@ class StudyRecord:
 
     @property
     def done(self) -> bool:
-        """Whether none of its trials is running or still to come."""
-        return self.full and self.ended.total() >= self.asked
+        """Whether none of its trials is running or still to come, unless a budget grows."""
+        resting = len(self.frozen) if self.resting else 0
+        return self.full and self.ended.total() + resting >= self.asked
 
     @property
     def ended_by_budget(self) -> bool:
         """Whether a budget ended it before its last trial, so that a larger one continues it."""
-        return self.closed and self.asked < self.max_trials
+        return self.closed and (self.asked < self.max_trials or bool(self.frozen))
 
     def trials(self) -> list[str]:
         """The names of all its trials, in order."""

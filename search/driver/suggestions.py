@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import optuna
 from optuna.study import StudyDirection
@@ -49,8 +49,13 @@ class Suggestions:
                 record.optuna = study
                 yield record
 
-    def new_trial(self, record: StudyRecord, records: Iterable[StudyRecord]) -> Running:
-        """Starts a new trial of a study, which it begins if need be. records: of all studies."""
+    def new_trial(
+        self, record: StudyRecord, records: Iterable[StudyRecord], frozen: Collection[int] = ()
+    ) -> Running:
+        """Starts a new trial of a study, which it begins if need be.
+
+        records: of all studies. frozen: numbers of trials that the sampler takes for stopped ones.
+        """
         search = record.plan.search
         if record.optuna is None:
             study = optuna.create_study(
@@ -63,7 +68,7 @@ class Suggestions:
             record.optuna = study
         queue_shared(record, records, search.share)
         record.asked += 1
-        return self._start(record, record.optuna.ask())
+        return self._start(record, record.optuna.ask(), frozen)
 
     def same_trial(self, record: StudyRecord, trial_id: int) -> Running:
         """Starts another attempt at a trial."""
@@ -73,16 +78,20 @@ class Suggestions:
     def _queue_first(self, record: StudyRecord, study: optuna.Study) -> None:
         queue_first(record, study, self._earlier.get(record.study.id, ()))
 
-    def _start(self, record: StudyRecord, trial: optuna.Trial) -> Running:
-        values = self._values(record, trial)
+    def _start(
+        self, record: StudyRecord, trial: optuna.Trial, frozen: Collection[int] = ()
+    ) -> Running:
+        values = self._values(record, trial, frozen)
         self._storage.flush()  # before a worker writes anything under this number
         running = Running(record.plan.trial(trial.number, values), trial._trial_id)
         record.running[running.spec.trial] = running
         return running
 
-    def _values(self, record: StudyRecord, trial: optuna.Trial) -> dict[str, Value]:
+    def _values(
+        self, record: StudyRecord, trial: optuna.Trial, frozen: Collection[int]
+    ) -> dict[str, Value]:
         plan, space = record.plan, record.plan.space
-        trial.study.sampler = samplers.build(plan.search.sampler, plan, trial.number)
+        trial.study.sampler = samplers.build(plan.search.sampler, plan, trial.number, frozen)
         try:
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}
         except OSError:

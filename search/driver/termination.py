@@ -47,16 +47,21 @@ class Terminator:
         for stop in stops(study.user_attrs for study in begun):
             self._count(stop)
 
-    def stops(self, record: StudyRecord) -> bool:
-        """Stops a study that no longer improves; True if it is not to have another trial."""
-        ended = record.ended.total()
+    def stops(self, record: StudyRecord, settled: Sequence[int] = ()) -> bool:
+        """Stops a study that no longer improves; True if it is not to have another trial.
+
+        settled: numbers of frozen trials that cannot win, which count as ended.
+        """
+        ended = record.ended.total() + len(settled)
         if self._search.terminator == "none" or record.optuna is None:
             return False
         if ended == self._looked.get(record.study.id):
             return False
         self._looked[record.study.id] = ended
         trials = record.optuna.get_trials(deepcopy=False)
-        if trials_without_gain(trials, grace_trials(self._search)) < patience(self._search):
+        if trials_without_gain(trials, grace_trials(self._search), settled) < patience(
+            self._search
+        ):
             return False
         stop = StudyStop(self._stopped, record.study.id, record.asked)
         record.optuna.set_user_attr(STOPPED, asdict(stop))

@@ -15,6 +15,7 @@ from ray.tune.logger import LoggerCallback
 
 from search.driver.trackers import TrackedTrial, Tracker, metrics, run_id
 from search.driver.tune_adapter import progress_of
+from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
 from search.worker.trial import spec_of
@@ -129,8 +130,9 @@ class TrackerCallback(tune.Callback):
         self._thread_of.send(message)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        """Closes a trial."""
-        self._end(self._name(trial), failed=False)
+        """Closes a trial, unless it is frozen and may go on."""
+        if progress_of(trial.last_result or {}).state != FROZEN:
+            self._end(self._name(trial), failed=False)
 
     def close(self) -> None:
         """Closes the trials that are still open, and the thread."""

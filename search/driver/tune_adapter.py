@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from search.driver.cluster import Slots
 from search.driver.faults import LOST, Fault, error_of, fault_of
 from search.driver.ledger import Ledger
+from search.run.columns import FROZEN
 from search.study.plan import TrialSpec
 from search.worker.trial import config_of
 from search.worker.trial_rows import Progress
@@ -101,7 +102,9 @@ class StudySearcher(Searcher):
             return
         try:
             progress = None if error or not result else progress_of(result)
-            if progress is not None and progress.state is not None:
+            if progress is not None and progress.state == FROZEN:
+                self._ledger.freeze(spec)
+            elif progress is not None and progress.state is not None:
                 self._ledger.finish(spec, progress)
             elif fault.user_error is not None:
                 self.fail(fault.user_error)  # a resume continues the trial

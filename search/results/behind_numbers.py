@@ -30,7 +30,7 @@ _SHOWN = {
     "nll": (1, "{:.3f}"),
 }
 _NOTES = (
-    "trials, passes, hours: of all trials, also pruned, diverged and failed ones; a step of ERM is "
+    "trials, passes, hours: of all trials, whether they completed or not; a step of ERM is "
     "one pass, forward and backward over a batch, a step of SAM two",
     "selection error, in points: standard deviation of the average over other draws of the trials "
     "(bootstrap over trial numbers)",
@@ -60,7 +60,7 @@ def behind(
 
     Columns:
     method, dataset, model, algorithm
-    trials; completed, pruned, diverged, failed: ended trials of all studies, and of each state
+    trials; completed, pruned, diverged, failed, frozen: trials of all studies, and of each state
     passes, hours: what all of them cost; missing if some trials do not say
     selection_error: standard deviation of the average accuracy if other trials had been drawn
     selection_why: why that is missing

@@ -4,7 +4,8 @@ Candidates are the completed trials. A pruned trial was stopped because trials o
 a better best-so-far value at the same step, and the best of those goes on to the end: leaving
 pruned trials out loses no winner of the search objective. (By leave-one-domain-out the pruner saw
 fewer folds than all, so a pruned trial might have won over all.) A diverged trial (NaN) is not a
-usable setting, whatever it reached before. A failed trial has no result.
+usable setting, whatever it reached before. A failed trial has no result. A frozen trial may still
+be trained further, and has none yet.
 
 The result of a trial with averaged weights is these weights, so only their evaluations count.
 Pruners compared the weights on the way there, so with averaging a pruned trial might have won.
@@ -19,6 +20,7 @@ import pandas as pd
 
 from search.errors import SteppeError
 from search.results.selection_rules import Rule
+from search.run.columns import FROZEN
 from search.space.ranges import show_number
 
 _Scores = dict[str, dict[str, tuple[float, int]]]  # split -> domain -> accuracy, images
@@ -80,10 +82,11 @@ def why_none(rule: Rule, trials: pd.DataFrame) -> str:
         return "no trial has finished"
     if "completed" in states.index:
         return f"no completed trial has {rule.needs}"
+    passive = states.index[0] in ("pruned", FROZEN)
     if len(trials) == 1:
-        return f"the only trial {'was ' * ('pruned' in states.index)}{states.index[0]}"
+        return f"the only trial {'was ' * passive}{states.index[0]}"
     if len(states) == 1:
-        return f"all {len(trials)} trials {'were ' * ('pruned' in states.index)}{states.index[0]}"
+        return f"all {len(trials)} trials {'were ' * passive}{states.index[0]}"
     parts = ", ".join(f"{count} {state}" for state, count in states.items())
     return f"none of {len(trials)} trials completed: {parts}"
 

@@ -62,6 +62,12 @@ class TrialCheckpoints:
         self._folder.write_bytes(name, to_bytes(checkpoint))
         self._newest = name
 
+    def keep_newest(self) -> None:
+        """Deletes the older checkpoint: that of a trial which waits takes half the space."""
+        for name in self._names:
+            if self._newest is not None and name != self._newest:
+                self._folder.delete(name)
+
 
 def _progress(checkpoint: Checkpoint) -> tuple[int, bool, int]:
     """The number of a checkpoint's run (folds come first), whether it has started, and its step."""

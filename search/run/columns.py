@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-STATES = ("completed", "pruned", "diverged", "failed")
+FROZEN = "frozen"  # waits, and may be trained further
+STATES = ("completed", "pruned", "diverged", "failed", FROZEN)
 STUDY_COLUMNS = ("sweep", "study", "dataset", "model", "algorithm", "held_out", "seed")
 
 # Hyperparameter -> float, int or str; the same in every part file of a run.

@@ -114,6 +114,11 @@ def read_trial(folder: RunFolder, trial: str) -> dict[str, Any] | None:
     return row
 
 
+def delete_trial(folder: RunFolder, trial: str) -> None:
+    """Deletes the row of a trial that is trained further."""
+    folder.delete(part_file(TRIALS, trial))
+
+
 def read_trials(folder: RunFolder) -> pd.DataFrame:
     """All trials written so far, sorted by study and number; also while the sweep runs.
 

@@ -47,6 +47,8 @@ def build(
                 min_resource=grace_steps, max_resource=steps, reduction_factor=reduction_factor
             ),
             "median": lambda: MedianPruner(n_startup_trials=4, n_warmup_steps=grace_steps - 1),
+            # Decides elsewhere (search.driver.freezing), as it stops nothing for good.
+            "freeze-thaw": NopPruner,
             "none": NopPruner,
         }[name]()
 

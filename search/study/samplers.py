@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -25,13 +25,13 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from datasets.randomness import seed_hash
 from search.space.ranges import Choice, Fixed, Interval, Range, Value
+from search.study.distinct_sampler import DistinctSampler
 from search.study.plan import StudyPlan
-
-MAX_REDRAWS = 100  # a space of single values may have no other setting left
+from search.sweep.search_keys import Search
 
 T = TypeVar("T")
 
@@ -97,10 +97,14 @@ SAMPLERS: dict[str, Callable[[Draws], BaseSampler]] = {
     "grid": lambda draws: draws.at_random(0),
 }
 ONE_OBJECTIVE = ("cmaes",)  # these take no more
+# The suggestions of these do not depend on earlier results.
+UNGUIDED = ("random", "qmc", "grid")
 
 
-def build(name: str, plan: StudyPlan, number: int) -> BaseSampler:
+def build(name: str, plan: StudyPlan, number: int, frozen: Collection[int] = ()) -> BaseSampler:
     """A sampler for the trial of this number in the study of the plan.
+
+    frozen: trials that wait, which it takes for pruned ones.
 
     A new sampler for each suggestion makes what a study suggests depend on its history alone, not
     on restarts of the driver. Raises KeyError for an unknown name.
@@ -109,7 +113,7 @@ def build(name: str, plan: StudyPlan, number: int) -> BaseSampler:
     draws = _draws(plan, number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return DistinctSampler(SAMPLERS[name](draws), searched, draws.at_random)
+        return DistinctSampler(SAMPLERS[name](draws), searched, draws.at_random, frozen)
 
 
 def study_seed(plan: StudyPlan) -> int:
@@ -139,6 +143,13 @@ def _draws(plan: StudyPlan, number: int) -> Draws:
 def startup_trials(trials: int, one_in: int = 4) -> int:
     """How many of a study's trials are drawn at random before the sampler learns: 4 to 10."""
     return min(max(trials // one_in, 4), 10)
+
+
+def drawn_at_random(search: Search) -> int | None:
+    """How many of a study's trials do not depend on earlier ones; None for all."""
+    if search.sampler in UNGUIDED:
+        return None
+    return startup_trials(search.trials, 2 if search.sampler == "tpe" else 4)
 
 
 def shuffled(items: Sequence[T], seed: int) -> list[T]:
@@ -219,70 +230,3 @@ def _between(low: float, high: float, unit: float, log: bool) -> float:
         if log
         else (low + (high - low) * unit)
     )
-
-
-class DistinctSampler(BaseSampler):
-    """Another sampler, but a setting that its study has had is drawn again at random.
-
-    The same setting with the same seed gives the same run, which tells nothing new. space: all
-    hyperparameters that are searched, in the order in which they are drawn. at_random: as in Draws.
-    """
-
-    def __init__(
-        self,
-        sampler: BaseSampler,
-        space: Mapping[str, BaseDistribution],
-        at_random: Callable[[int], BaseSampler],
-    ) -> None:
-        self._sampler = sampler
-        self._space = dict(space)
-        self._at_random = at_random
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The whole space."""
-        return self._space
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """A setting that no earlier trial has, if one of MAX_REDRAWS is new."""
-        queued = trial.system_attrs.get("fixed_params", {})
-        jointly = self._sampler.infer_relative_search_space(study, trial)
-        known = self._sampler.sample_relative(study, trial, jointly) | queued
-        drawn = self._whole(self._sampler, study, trial, known)
-        earlier = [
-            other.params
-            for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and other.state != TrialState.WAITING
-        ]
-        for redraw in range(1, MAX_REDRAWS + 1):
-            if drawn not in earlier:
-                break
-            drawn = self._whole(self._at_random(redraw), study, trial, queued)
-        return drawn
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """A value outside the space, as the other sampler draws it."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def _whole(
-        self,
-        sampler: BaseSampler,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        known: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        return {
-            name: known[name]
-            if name in known
-            else sampler.sample_independent(study, trial, name, distribution)
-            for name, distribution in self._space.items()
-        }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -11,13 +11,10 @@ from search.study import samplers
 from search.study.trial_attributes import state_of
 from search.sweep.search_keys import Search
 
-# The suggestions of these samplers do not depend on earlier results.
-UNGUIDED = ("random", "qmc", "grid")
-
 
 def grace_trials(search: Search) -> int:
     """Trials at the start that cannot stagnate: those before the sampler learns, if it does."""
-    return 0 if search.sampler in UNGUIDED else samplers.startup_trials(search.trials)
+    return 0 if search.sampler in samplers.UNGUIDED else samplers.startup_trials(search.trials)
 
 
 def patience(search: Search) -> int:
@@ -25,16 +22,18 @@ def patience(search: Search) -> int:
     return search.patience or math.ceil(search.trials / 2)
 
 
-def trials_without_gain(trials: Iterable[FrozenTrial], grace: int) -> int:
+def trials_without_gain(
+    trials: Iterable[FrozenTrial], grace: int, settled: Collection[int] = ()
+) -> int:
     """How many trials of a study ended after the last better one and after the first `grace`.
 
     A trial is better if no earlier one equals or exceeds it in every objective. Failed trials are
-    not counted.
+    not counted. settled: numbers of running trials that count as ended without a value.
     """
     front: list[list[float]] = []
     after, ended = grace - 1, []
     for trial in sorted(trials, key=lambda trial: trial.number):
-        state = state_of(trial)
+        state = "frozen" if trial.number in settled else state_of(trial)
         if state is None or state == "failed":
             continue
         ended.append(trial.number)

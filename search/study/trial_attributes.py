@@ -8,8 +8,13 @@ from optuna.trial import FrozenTrial, TrialState
 STATE = "state"
 REASON = "reason"
 FAILURES = "failures"  # failed attempts since it last got further
-JUDGED = "judged"  # step of its newest report, and whether that report stops it
+JUDGED = "judged"  # step of its newest report, and whether that report stops or freezes it
 IMAGES = "images"  # how many its reports are measured on
+
+
+def is_frozen(trial: FrozenTrial) -> bool:
+    """Whether a trial of a study with freeze-thaw waits, or is about to."""
+    return trial.state == TrialState.RUNNING and bool(trial.user_attrs.get(JUDGED, (-1, False))[1])
 
 
 def state_of(trial: FrozenTrial) -> str | None:

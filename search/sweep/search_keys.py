@@ -23,6 +23,7 @@ from search.yaml_file import as_number
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 KEPT = ("none", "best", "last", "all")
+FREEZE_THAW = "freeze-thaw"
 COMBINATIONS = ("uniform", "greedy", "ensemble")
 
 Amount = Annotated[Real, Field(gt=0)]
@@ -173,9 +174,9 @@ class Search(Section):
 
     trials: Whole = Field(default=20, ge=1, description="Trials of each study.")
     sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
-    scheduler: Literal["asha", "median", "hyperband", "none"] = Field(
+    scheduler: Literal["asha", "freeze-thaw", "median", "hyperband", "none"] = Field(
         default="asha",
-        description="What stops losing trials early; with two objectives none.",
+        description="What stops losing trials early, or lets them wait; with two objectives none.",
     )
     objective: ObjectiveNames = Field(
         default="training-domain",

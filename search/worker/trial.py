@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,12 +15,14 @@ from ray import tune
 from datasets.domain_dataset import DomainDataset
 from search.run import tables
 from search.run.checkpoints import TrialCheckpoints, write_weights
-from search.run.compaction import has_ended
+from search.run.columns import FROZEN
+from search.run.compaction import frozen_at, has_ended
 from search.run.run_folder import RunFolder
 from search.run.shared_starts import read_start, write_start
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
+from search.sweep.search_keys import FREEZE_THAW
 from search.worker.actor import at_work, preempted
 from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.node import check_node, check_weights, load_dataset
@@ -44,6 +47,10 @@ def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: Ru
     Trial(folder, spec).carry_out()
 
 
+class Frozen(Exception):
+    """Ends an attempt at a trial that is to wait, once its checkpoint is written."""
+
+
 class Trial:
     """One attempt at a trial."""
 
@@ -60,6 +67,7 @@ class Trial:
         self._best: Evaluation | None = None  # by the first objective
         self._checkpoints = TrialCheckpoints(folder, spec)
         self._memory = MemoryLimit(plan.resources.memory)
+        self._checkpoint: Callable[[], Checkpoint] | None = None  # makes one of this moment
         self._written = 0  # evaluations up to this step are in the tables
         self._folds = TrialFolds(folder, spec)
         self._current: dict[str, Any] = {}  # which of its runs the trial is at, for checkpoints
@@ -69,7 +77,7 @@ class Trial:
 
     def carry_out(self) -> None:
         """Trains, evaluates and writes everything that the trial leaves in the run folder."""
-        with at_work(), self._hang.watching():
+        with at_work(), self._hang.watching(), suppress(Frozen):
             self._carry_out()
 
     def _carry_out(self) -> None:
@@ -119,6 +127,7 @@ class Trial:
                 self._folds.add(run, result.evaluations)
             else:
                 self._known_start(number, run)
+            self._checkpoint = None  # the fold is kept for itself
             # After a resume from a later run, its rows are in the tables already.
             if resume is None or _run_number(resume) <= number:
                 self._check_not_ended()
@@ -204,13 +213,25 @@ class Trial:
     def _report_progress(self, progress: Progress) -> None:
         with self._hang.suspended():  # the driver may be busy with other trials
             tune.report(asdict(progress))
+        if self._plan.search.scheduler != FREEZE_THAW:
+            return
+        if frozen_at(self._folder, self._spec.trial) == progress.step:
+            if self._checkpoint is not None:
+                self._write_checkpoint(self._checkpoint)
+                self._checkpoints.keep_newest()
+            tune.report(asdict(replace(progress, state=FROZEN)))
+            raise Frozen
 
     def _save(self, checkpoint: Callable[[], Checkpoint]) -> None:
         self._hang.alive()
+        self._checkpoint = checkpoint
         due = time.monotonic() - self._saved >= self._plan.training.checkpoint_seconds
         if due or preempted():
-            self._checkpoints.write(checkpoint() | {"started": self._started} | self._current)
-            self._saved = time.monotonic()
+            self._write_checkpoint(checkpoint)
+
+    def _write_checkpoint(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        self._checkpoints.write(checkpoint() | {"started": self._started} | self._current)
+        self._saved = time.monotonic()
 
     def _check_not_ended(self) -> None:
         """Raises Interrupted if a later attempt, which this must not overwrite, has ended it."""

@@ -17,8 +17,9 @@ class Progress:
 
     value: the objective so far, None before the first evaluation. best_step: the step it is from.
     second: the second objective at that step, if the search has two. started: seconds since the
-    epoch. state: None while the trial runs. note: a message for the driver's log. passes:
-    training.passes.Passes.spent so far. images: the number of images behind the value.
+    epoch. state: None while the trial runs, `frozen` when it leaves its worker. note: a message for
+    the driver's log. passes: training.passes.Passes.spent so far. images: the number of images
+    behind the value.
 
     With folds (search.study.folds), step, seconds and passes include all runs that this trial
     trained. The report at the end of a fold has the number of finished folds in `folds`, and
@@ -82,6 +83,20 @@ def trial_row(
             "device": progress.device,
         }
     return row
+
+
+def progress_of(row: Mapping[str, Any]) -> Progress:
+    """The last report of a trial, as its row has it."""
+    return Progress(
+        step=row["steps"] or 0,
+        value=row["objective"],
+        best_step=row["best_step"],
+        seconds=row["seconds"] or 0.0,
+        started=row["started"].timestamp(),
+        node=row["node"],
+        device=row["device"],
+        passes=row["passes"] or 0.0,
+    )
 
 
 def evaluation_rows(
