@@ -96,6 +96,7 @@ class TrackerCallback(tune.Callback):
         self._thread_of = thread
         self._open: dict[str, Any] = {}  # TrackedTrial, where Ray's loggers ask for its own
         self._told: dict[str, Progress] = {}
+        self._frozen: set[str] = set()  # those that are about to leave their workers
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
         """Opens a trial, if no attempt at it has done so."""
@@ -113,6 +114,8 @@ class TrackerCallback(tune.Callback):
     ) -> None:
         """Sends a new report."""
         name, progress = self._name(trial), progress_of(result)
+        if progress.state == FROZEN:
+            self._frozen.add(name)
         tracked, before = self._open.get(name), self._told.get(name)
         if tracked is None or progress.value is None:
             return
@@ -131,8 +134,10 @@ class TrackerCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
         """Closes a trial, unless it is frozen and may go on."""
-        if progress_of(trial.last_result or {}).state != FROZEN:
-            self._end(self._name(trial), failed=False)
+        name = self._name(trial)
+        if name not in self._frozen:
+            self._end(name, failed=False)
+        self._frozen.discard(name)
 
     def close(self) -> None:
         """Closes the trials that are still open, and the thread."""
