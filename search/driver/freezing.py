@@ -163,8 +163,8 @@ def _standings(record: StudyRecord) -> Standings:
     plan = record.plan
     folds = plan.makes_folds
     # The values of a trial with folds are known before its own run.
-    runs = (len(plan.domains) - 1 if folds else 1) * plan.training.steps
-    steps = int(runs * plan.resource_per_step)
+    last = plan.total_steps - plan.training.steps * folds
+    steps = int(last * plan.resource_per_step)
     trials = record.optuna.get_trials(deepcopy=False) if record.optuna is not None else []
     curves = {trial.number: trial.intermediate_values for trial in trials}
     done = [curves[t.number] for t in trials if t.state == TrialState.COMPLETE]

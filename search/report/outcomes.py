@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.report.reported_run import ReportedRun
-from search.run.columns import STATES
+from search.run.columns import FROZEN, STATES
 
 MOST_FAILURES = 100
 _LONGEST = 600  # characters of a reason
@@ -75,7 +75,8 @@ def _hours(name: str, trials: pd.DataFrame, run: ReportedRun) -> TrialHours:
     hours = float(trials["seconds"].fillna(0).sum()) / 3600
     on_gpu = trials["device"].notna() & ~trials["device"].isin(["cpu", "mps"])
     gpu_hours = float(trials.loc[on_gpu, "seconds"].fillna(0).sum()) / 3600 * resources.gpu
-    counts = {state: int(states.get(state, 0)) for state in STATES}
+    shown = [state for state in STATES if state != FROZEN or FROZEN in set(run.trials["state"])]
+    counts = {state: int(states.get(state, 0)) for state in shown}
     return TrialHours(name, counts, hours, hours * resources.cpu, gpu_hours)
 
 
