@@ -23,6 +23,7 @@ OWNED = {
     "mix": "what the passes see",
     "refine": "how the final gradient changes",
     "walk": "how a step goes from domain to domain",
+    "anchor": "what the features are compared with",
 }
 SHAPING = ("steering", "metric", "follow", "combine")
 READING_DOMAINS = ("objective", "penalties", "steering")
@@ -76,8 +77,9 @@ def _refusals(owners: dict[str, list[str]], comparing: set[str]) -> Iterable[str
     if "scale" not in owners:
         for shaper in those(*SHAPING):
             yield f"{shaper} shapes an ascent that no part makes: add SAM, GSAM or SAGM"
+    past = those("anchor")  # these look at each sample by itself
     for mixer in those("mix"):
-        for other in those(*READING_DOMAINS):
+        for other in [name for name in those(*READING_DOMAINS) if name not in past]:
             yield f"{mixer} mixes samples of different domains, which {other} must tell apart"
     for walker in those("walk"):
         for other in filter(comparing.__contains__, those(*READING_DOMAINS, "mix", "refine")):

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models.torch_private import BatchNorm
 
-Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
+Forward = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def cut(values: Tensor, sizes: Sequence[int], pieces: int) -> list[list[Tensor]]:
@@ -27,8 +27,8 @@ def cut(values: Tensor, sizes: Sequence[int], pieces: int) -> list[list[Tensor]]
 
 def in_pieces(
     forward: Forward, model: nn.Module, x: Tensor, sizes: Sequence[int], pieces: int
-) -> tuple[Tensor, Tensor]:
-    """Features and logits of x [N, ...], of which only one piece at a time is held in full.
+) -> tuple[Tensor, ...]:
+    """Features, logits and what else comes of x [N, ...], held in full one piece at a time.
 
     Each piece goes forward again in the backward pass (Chen et al. 2016, arXiv 1604.06174), with
     the same dropout and without a trace in the model's buffers. So whatever is made of the outputs,
@@ -43,8 +43,7 @@ def in_pieces(
         for piece in blocks
     ]
     lengths = [[len(block) for block in piece] for piece in blocks]
-    features, logits = zip(*outputs, strict=True)
-    return _rejoined(features, lengths), _rejoined(logits, lengths)
+    return tuple(_rejoined(column, lengths) for column in zip(*outputs, strict=True))
 
 
 def _rejoined(pieces: Sequence[Tensor], lengths: Sequence[list[int]]) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from datasets.batches import DomainBatch
 from models.torch_private import BatchNorm, Dropout
+from training.beside import Beside
 from training.computation import autocast
 from training.micro_batches import cut, in_pieces
 from training.weights import Gradients, Weights
@@ -27,12 +28,16 @@ class Outputs:
 
     features [N, D], logits [N, classes], y [N] classes or [N, classes] the share of each class
     (Mixup), sizes: samples of each of the M domains, whose samples lie in contiguous blocks.
+    maps, maps_before: feature maps [N, channels, ...] of the layers that an anchor looks at, of the
+    model and of the model before training (MIRO).
     """
 
     features: Tensor
     logits: Tensor
     y: Tensor
     sizes: tuple[int, ...]
+    maps: tuple[Tensor, ...] = ()
+    maps_before: tuple[Tensor, ...] = ()
 
     @cached_property
     def losses(self) -> Tensor:
@@ -88,7 +93,8 @@ class Passes:
     released codes.
 
     `pieces`: how many the batch is cut into; see training.micro_batches. `precision`: of the
-    forward pass; see training.computation. What it gives is float32 all the same.
+    forward pass; see training.computation. What it gives is float32 all the same. `beside`: what
+    the run holds beside the model, whose forward is one more for each batch (training.beside).
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class Passes:
         freeze_second: bool = True,
         pieces: int = 1,
         precision: str = "fp32",
+        *,
+        beside: Beside | None = None,
     ) -> None:
         self._model = model
         self._weights = weights
@@ -106,6 +114,8 @@ class Passes:
         self._freeze_second = freeze_second
         self._pieces = pieces
         self._precision = precision
+        self._beside = beside
+        self._before: tuple[Tensor, ...] | None = None  # maps of this batch, once they are known
         self._apart = False
         self._whole = len(batch.y)
         self._spent = [0.0]  # shared by the passes over other batches of the step
@@ -145,7 +155,7 @@ class Passes:
     def over(self, batch: DomainBatch) -> Passes:
         """Passes as these, over another batch."""
         other = copy.copy(self)
-        other.batch = batch
+        other.batch, other._before = batch, None
         return other
 
     def apart(self) -> Passes:
@@ -165,26 +175,42 @@ class Passes:
         ]
 
     def _forward(self) -> Outputs:
-        batch = self.batch
+        batch, before = self.batch, self._maps_before()
         if not self._one_by_one:
-            return Outputs(*self._in_pieces(batch.x, batch.sizes), batch.y, batch.sizes)
-        domains = [x for x in torch.split(batch.x, list(batch.sizes)) if len(x)]
-        parts = [self._in_pieces(x, (len(x),)) for x in domains]
-        features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Outputs(features, logits, batch.y, batch.sizes)
+            features, logits, *maps = self._in_pieces(batch.x, batch.sizes)
+        else:
+            domains = [x for x in torch.split(batch.x, list(batch.sizes)) if len(x)]
+            parts = [self._in_pieces(x, (len(x),)) for x in domains]
+            features, logits, *maps = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Outputs(features, logits, batch.y, batch.sizes, tuple(maps), before)
 
-    def _in_pieces(self, x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def _maps_before(self) -> tuple[Tensor, ...]:
+        """Of the model before training, whose passes over a batch would all be the same."""
+        if self._beside is None or not torch.is_grad_enabled():
+            return ()
+        if self._before is None:
+            self._spend(len(self.batch.y), FORWARD)
+            pieces = torch.chunk(self.batch.x, self._pieces)
+            with autocast(self._precision, self.batch.x.device):
+                parts = [self._beside.maps_before(piece) for piece in pieces]
+            columns = zip(*parts, strict=True)
+            self._before = tuple(torch.cat(column).to(self._weights.flat) for column in columns)
+        return self._before
+
+    def _in_pieces(self, x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
         if self._pieces == 1:
             return self._outputs(x)
         return in_pieces(self._outputs, self._model, x, sizes, self._pieces)
 
-    def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Features and logits, and the maps of the layers that an anchor looks at."""
         with autocast(self._precision, x.device):
             features = self._model.featurizer(x)  # type: ignore[operator]
             logits = self._model.classifier(features)  # type: ignore[operator]
+        maps = () if self._beside is None else self._beside.maps.take()
         if self._precision == "fp32":
-            return features, logits
-        return features.float(), logits.float()
+            return features, logits, *maps
+        return tuple(tensor.float() for tensor in (features, logits, *maps))
 
     def gradient(self, objective: Objective, second: bool = False) -> tuple[Tensor, Tensor]:
         """Value [] and gradient [P] of the objective at the current weights.
@@ -209,7 +235,8 @@ class Passes:
             columns = (cut(column, batch.sizes, self._pieces) for column in (batch.x, batch.y))
             for x, y in zip(*columns, strict=True):
                 labels = torch.cat(y)
-                outputs = Outputs(*self._outputs(torch.cat(x)), labels, (len(labels),))
+                features, logits, *_ = self._outputs(torch.cat(x))
+                outputs = Outputs(features, logits, labels, (len(labels),))
                 loss = mean_loss(outputs) * (len(labels) / len(batch.y))
                 total.add_(loss.detach())
                 yield loss
@@ -266,7 +293,7 @@ class Passes:
         for x, y in zip(*columns, strict=True):
             if len(y):
                 self._spend(len(y))
-                _, logits = self._in_pieces(x, (len(y),))
+                logits = self._in_pieces(x, (len(y),))[1]
                 value = F.cross_entropy(logits, y)
                 room.fill(len(losses), value)
                 losses.append(value.detach())

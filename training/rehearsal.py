@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,7 @@ from models import tuning
 from models.network import freeze_batch_norm
 from models.text_head import TextFeatures, TextHead
 from training import algorithms, optimizers
+from training.beside import beside
 from training.draws import StepDraws
 from training.passes import Passes
 from training.run import Run
@@ -40,14 +44,21 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
     if "search_steps" in own:
         numbers |= {"search_steps": 1, "start": 0}
     sources = len(dataset.domains) - len(run.unseen)
+    update = algorithms.build(run.algorithm, numbers, CONSTANT)
     with META:
         model = models.build(run.model, len(dataset.classes), dataset.image_shape)
+        original = None if update.anchor is None else copy.deepcopy(model.featurizer)
         tuning.tune(model, run.tuning, {})
         if run.head != "linear":
             classes, width = model.classifier.weight.shape
             texts = TextFeatures(torch.ones(classes, width), 1.0)
             model.classifier = TextHead(width, classes, texts)
     weights = Weights(model)
+
+    optimizer = partial(
+        optimizers.build, run.optimizer, lr=1e-3, weight_decay=0.0, momentum=run.momentum
+    )
+    held = beside(update.anchor, model, original, dataset.image_shape, optimizer)
     model.train()
     if run.bn == "frozen":
         freeze_batch_norm(model)
@@ -65,13 +76,14 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
             batch,
             freeze_second=run.bn_second_pass == "frozen",
             pieces=run.micro_batches,
+            beside=held,
         ),
         weights=weights,
         draws=_NoNumbers(seed_hash("rehearsal"), 0, torch.device("cpu")),
+        beside=held,
     )
-    optimizer = optimizers.build(run.optimizer, weights.flat, 1e-3, 0.0, run.momentum)
     try:
-        take_step(algorithms.build(run.algorithm, numbers, CONSTANT), step, optimizer)
+        take_step(update, step, optimizer(weights.flat))
     except NotImplementedError:
         return  # an operation without a kernel for shapes alone
     except RuntimeError as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 import models
 from datasets.domain_dataset import DomainDataset
@@ -17,6 +19,7 @@ from datasets.randomness import seed_hash
 from models import tuning
 from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
+from training.beside import beside
 from training.checkpoint import Checkpoint, bits
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
@@ -27,7 +30,7 @@ from training.passes import Passes
 from training.run import Run
 from training.run_data import data_of, measure_statistics
 from training.schedules import schedules_of
-from training.update import Step, take_step
+from training.update import Step, Update, take_step
 from training.weights import Weights
 
 Correct = dict[str, NDArray[np.bool_]]
@@ -59,34 +62,28 @@ class Trainer:
         tuned = {name: values.pop(name) for name in of_tuning if name in values}
         self.run = run
         self.device = device_of(run.device)
-        torch.manual_seed(seed_hash(run.random_seed, "weights"))
-        self.model = models.build(
-            run.model,
-            run.head_of(dataset.classes),
-            dataset.image_shape,
-            own.get("dropout", 0.0),
-            run.weights,
-        )
-        tuning.tune(self.model, run.tuning, tuned)
-        if run.trains == "classifier":
-            self.model.featurizer.requires_grad_(False)
-        self.frozen = bits(p for p in self.model.parameters() if not p.requires_grad)
-        self.model.to(self.device)
-        if run.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        self.weights = Weights(self.model)
-        self.lr = float(own.get("lr", 5e-5))
         self.lr_schedule, rho_schedule = schedules_of(run)
         update = algorithms.build(run.algorithm, values, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
-        self.optimizer = optimizers.build(
+        self.model, original = _models(run, dataset, own.get("dropout", 0.0), tuned, self.update)
+        resting = [p for p in self.model.parameters() if not p.requires_grad]
+        self.frozen = bits([*resting, *(() if original is None else original.parameters())])
+        for network in filter(None, (self.model, original)):
+            network.to(self.device)
+            if run.channels_last:
+                network.to(memory_format=torch.channels_last)
+        self.weights = Weights(self.model)
+        self.lr = float(own.get("lr", 5e-5))
+        optimizer = partial(
+            optimizers.build,
             run.optimizer,
-            self.weights.flat,
-            self.lr,
-            float(own.get("weight_decay", 0.0)),
-            run.momentum,
-            run.nesterov,
+            lr=self.lr,
+            weight_decay=float(own.get("weight_decay", 0.0)),
+            momentum=run.momentum,
+            nesterov=run.nesterov,
         )
+        self.optimizer = optimizer(self.weights.flat)
+        self.beside = beside(update.anchor, self.model, original, dataset.image_shape, optimizer)
         self.statistics = [] if self.bn_rests else running_statistics(self.model)
         self.average = averaging.build(run.averaging, numbers)
         if self.average is not None and run.left_out is not None:
@@ -152,9 +149,11 @@ class Trainer:
                 freeze_second=self.run.bn_second_pass == "frozen",
                 pieces=self.run.micro_batches,
                 precision=self.run.precision,
+                beside=self.beside,
             ),
             weights=self.weights,
             draws=StepDraws(self.run.random_seed, self.step, self.device),
+            beside=self.beside,
             memory=self.memory,
         )
         self.optimizer.lr = self.lr * self.lr_schedule(self.step)
@@ -250,6 +249,7 @@ class Trainer:
             "tensors": [tensor.clone() for tensor in self.tensors()],
             "frozen": self.frozen,
             "optimizer": {key: tensor.clone() for key, tensor in self.optimizer.state.items()},
+            "beside": {key: tensor.clone() for key, tensor in self._beside_tensors().items()},
             "memory": {key: tensor.clone() for key, tensor in self.memory.items()},
             "loss": self.loss.clone(),
             "average": self.average and self.average.state(),
@@ -274,6 +274,8 @@ class Trainer:
         self.load_tensors(checkpoint["tensors"])
         for key, own in self.optimizer.state.items():
             own.copy_(checkpoint["optimizer"][key])
+        for key, own in self._beside_tensors().items():
+            own.copy_(checkpoint["beside"][key])
         self.memory = {k: v.to(self.device, copy=True) for k, v in checkpoint["memory"].items()}
         self.loss.copy_(checkpoint["loss"])
         if self.average is not None:
@@ -285,8 +287,29 @@ class Trainer:
             for step, scores, seconds, passes in checkpoint["evaluations"]
         ]
 
+    def _beside_tensors(self) -> dict[str, Tensor]:
+        return {} if self.beside is None else self.beside.tensors()
+
     def _best(self, saved: Checkpoint | None) -> Best | None:
         if saved is None:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
+
+
+def _models(
+    run: Run,
+    dataset: DomainDataset,
+    dropout: float,
+    tuned: Mapping[str, float],
+    update: Update,
+) -> tuple[models.Network, nn.Module | None]:
+    """The model of a run, and its featurizer as it was, if the update has an anchor."""
+    torch.manual_seed(seed_hash(run.random_seed, "weights"))
+    head = run.head_of(dataset.classes)
+    model = models.build(run.model, head, dataset.image_shape, dropout, run.weights)
+    original = None if update.anchor is None else copy.deepcopy(model.featurizer)
+    tuning.tune(model, run.tuning, tuned)
+    if run.trains == "classifier":
+        model.featurizer.requires_grad_(False)
+    return model, original

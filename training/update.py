@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datasets.batches import DomainBatch
+from training.beside import Anchor, Beside
 from training.draws import Draws
 from training.optimizers import Optimizer
 from training.passes import Objective, Outputs, Passes, mean_loss
@@ -25,6 +26,7 @@ from training.weights import Weights
 class Step:
     """What a part may use in one step.
 
+    beside: what the run holds beside the model, if the update has an anchor.
     memory: what was remembered in earlier steps, saved with the run; to be read only.
     remembered: what this step adds to it once it is over; to be written by `remember` only.
     """
@@ -33,6 +35,7 @@ class Step:
     passes: Passes
     weights: Weights
     draws: Draws
+    beside: Beside | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     remembered: dict[str, Tensor] = field(default_factory=dict)
 
@@ -80,6 +83,7 @@ class Update:
     refine     Step -> what changes the final gradient; called before the passes (GGA-L)
     walk       (Step, stride) -> values, several small steps in place of one (Fish);
                stride(Passes) -> values is an ordinary step on their batch
+    anchor     has the passes see feature maps beside those of the model before training (MIRO)
     restarts   steps before which the optimizer's memory is cleared (IRM); parts add theirs
     """
 
@@ -97,6 +101,7 @@ class Update:
     apart: bool = False
     refine: Callable[[Step], Refinement] | None = None
     walk: Callable[[Step, Callable[[Passes], list[Tensor]]], list[Tensor]] | None = None
+    anchor: Anchor | None = None
     restarts: frozenset[int] = frozenset()
 
 
@@ -106,8 +111,9 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
     The optimizer steps from the undisplaced weights, so weight decay never sees a perturbation.
     """
     if step.number in update.restarts:
-        for remembered in optimizer.state.values():
-            remembered.zero_()
+        for each in (optimizer, *([step.beside.optimizer] if step.beside else [])):
+            for remembered in each.state.values():
+                remembered.zero_()
     if update.before is not None:
         update.before(step)
 
@@ -116,6 +122,8 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
         one = replace(step, passes=passes, memory=step.memory | step.remembered, remembered={})
         gradient, values = direction(update, one)
         optimizer.step(gradient)
+        if one.beside is not None:
+            one.beside.step(optimizer.lr)
         step.remembered.update(one.remembered)
         return values
 
@@ -125,8 +133,12 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
 
 
 def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
-    """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated."""
-    passes = step.passes
+    """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated.
+
+    What learns beside the model gets the gradients of the same passes, combined in the same way;
+    of climbs of a part's own, that of the last.
+    """
+    passes, beside = step.passes, step.beside
     refine = None if update.refine is None else update.refine(step)
     if update.mix is not None:
         passes = passes.over(update.mix(passes.batch, step))
@@ -134,7 +146,12 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
         passes = passes.apart()
 
     def gradient(second: bool = False) -> tuple[Tensor, Tensor]:
-        return passes.gradient(_objective(update, step, first=not second), second)
+        if beside is not None:
+            beside.forget()
+        found = passes.gradient(_objective(update, step, first=not second), second)
+        if beside is not None:
+            beside.gradient = beside.read()
+        return found
 
     if update.climbs is not None:
         result, values = update.climbs(step, gradient)
@@ -142,11 +159,14 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
         value, result = gradient()
         values = [value]
         if update.scale is not None:
+            own = None if beside is None else beside.gradient
             with step.weights.displaced():
                 _climb(update, step, result)
                 value, peak = gradient(second=True)
             values.append(value)
             result = update.combine(result, peak)
+            if beside is not None and own is not None:
+                beside.gradient = update.combine(own, beside.gradient)
     return result if refine is None else refine(result), values
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import datasets
 import models
 from datasets.domain_dataset import DomainDataset
-from models import tuning
+from models import feature_maps, tuning
 from models.checkpoints import Taken
 from models.text_head import Texts
 from search.errors import SteppeError, way_out
@@ -16,7 +16,7 @@ from search.study.plan import device
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Model, Sweep
-from training.algorithms import OF_TEXTS, works_on_features
+from training.algorithms import OF_TEXTS, compares_with_start, works_on_features
 from training.computation import device_of
 
 DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
@@ -42,6 +42,8 @@ def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
     yield from _model_fits(sweep)
     if model.tuning == "head":
         yield from _idle_algorithms(sweep)
+    else:
+        yield from _nothing_to_compare_with(sweep)
     yield from _heads(sweep)
 
 
@@ -75,7 +77,7 @@ def _heads(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
-    """The model must take the images, and be tunable as the sweep says."""
+    """The model must take the images, and be tunable and comparable as the sweep says."""
     model, entry = sweep.model, datasets.DATASETS.get(sweep.dataset.name)
     resizes = entry is not None and entry.resizes
     size = sweep.dataset.size if resizes and sweep.dataset.size else DEFAULT_SIZE
@@ -89,6 +91,42 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
         tuning.check(network, model.tuning)
     except ValueError as error:
         yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
+    comparing = next(_comparing(sweep), None)
+    if comparing is None or model.tuning == "head":
+        return
+    try:
+        feature_maps.check(network, (3, size, size))
+    except ValueError as error:
+        index, name, parts = comparing
+        yield Problem(
+            ("algorithms", index),
+            f"is {show(name)}, whose {parts} compares feature maps, and of {model.name} none can "
+            f"be had: {error}; remove it or choose a ResNet, ConvNeXt or vision transformer",
+        )
+
+
+def _comparing(sweep: DatasetSweep) -> Iterator[tuple[int, str, str]]:
+    """Algorithms that compare features with those of the model before training: with such parts."""
+    for index, name in enumerate(sweep.algorithms):
+        try:
+            parts = compares_with_start(algorithm_names.split(name)[0])
+        except ValueError:
+            continue  # check_sweep reports it
+        if parts:
+            yield index, name, " and ".join(parts)
+
+
+def _nothing_to_compare_with(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Algorithms that keep features close to random ones."""
+    if sweep.model.weights is not None:
+        return
+    for index, name, parts in _comparing(sweep):
+        yield Problem(
+            ("algorithms", index),
+            f"is {show(name)}, whose {parts} keeps the features close to those of the model before "
+            "training, which without model.weights are random, also after a linear probe; give "
+            "model.weights, such as imagenet, or remove it",
+        )
 
 
 def _idle_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:

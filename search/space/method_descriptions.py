@@ -76,7 +76,7 @@ def cost(part: str) -> str:
         return "0"
     if part == "ERM" or part in AVERAGES:
         return "1"
-    ordinary = show_number(PARTS[part].cost)
+    ordinary = show_number(PARTS[part].cost, digits=3)
     if not hasattr(PARTS[part], "annealed_cost"):
         return ordinary
     plain, again = (PARTS[part]().annealed_cost(redrawn) for redrawn in (False, True))

@@ -12,6 +12,7 @@ from search.space.suggested_ranges import (
     DENSE,
     EMA,
     HEAD,
+    MIRO,
     RANDOM_WEIGHTS,
     SWA,
     SWAD,
@@ -62,6 +63,13 @@ def _disam(lr: float, weight_decay: float = 1e-4) -> dict[str, Published]:
 
 def _gga(lr: float, neighborhood: float, weight_decay: float = 1e-4) -> dict[str, Published]:
     return _all(GGA, lr=lr, weight_decay=weight_decay, dropout=0.5, neighborhood=neighborhood)
+
+
+def _miro(
+    miro_lambda: float, dropout: float, weight_decay: float, lr: float = 3e-5
+) -> dict[str, Published]:
+    values = {"lr": lr, "weight_decay": weight_decay, "dropout": dropout}
+    return _all(MIRO, **values, miro_lambda=miro_lambda)
 
 
 _MNIST = _all(SMALL_IMAGES, lr=1e-3, weight_decay=0.0, dropout=0.0, batch_size=64)
@@ -139,6 +147,15 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
     "Mixup": {ANY: _all(DOMAINBED, mixup_alpha=0.2)},
     "Fish": {ANY: _all(DOMAINBED, meta_lr=0.5)},
     "Fishr": {ANY: _all(DOMAINBED, fishr_lambda=1000.0, fishr_anneal=1500, fishr_ema=0.95)},
+    "MIRO": {
+        ANY: _all(MIRO, miro_lambda=0.1, miro_lr_mult=10.0),
+        # Without an average; with SWAD the training's values are DomainBed's defaults.
+        "PACS": _miro(0.01, 0.0, 0.0),
+        "VLCS": _miro(0.01, 0.5, 1e-6, lr=1e-5),
+        "OfficeHome": _miro(0.1, 0.1, 1e-6),
+        "TerraIncognita": _miro(0.1, 0.0, 1e-4),
+        "DomainNet": _miro(0.1, 0.1, 0.0),
+    },
     # On whatever dataset: what is reported for the benchmarks is of pretrained networks.
     RANDOM_WEIGHTS: {ANY: {name: _MNIST[name] for name in ("lr", "weight_decay", "dropout")}},
     "swad": {

@@ -21,6 +21,7 @@ ERMPP = "Teterwak et al. 2023, arXiv 2304.01973"
 CLIPOOD = "Shu et al. 2023, arXiv 2302.00864"
 WISE_FT = "Wortsman et al. 2022, arXiv 2109.01903, and its released code"
 EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
+MIRO = "README of the released code of MIRO (Cha et al. 2022, arXiv 2203.10789)"
 LORA = "Hu et al. 2021, arXiv 2106.09685"
 HEAD = (
     f"linear_lr, the rate of ERM++ while its classifier alone trains ({ERMPP}), in DomainBed at "
@@ -156,6 +157,10 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         "fishr_lambda": _log(10, 1e4, DOMAINBED),
         "fishr_anneal": Suggestion(Interval(0, 5000, whole=True), DOMAINBED),
         "fishr_ema": Suggestion(Interval(0.9, 0.99), DOMAINBED),
+    },
+    "MIRO": {
+        "miro_lambda": _log(1e-3, 1, f"0.01 and 0.1, and 0.001 to 1 of other pretraining ({MIRO})"),
+        "miro_lr_mult": Suggestion(Fixed(10.0), f"not searched in the {MIRO}"),
     },
     "swad": {
         "swad_converge": Suggestion(Choice((3, 5)), f"from 3 up ({SWAD})"),

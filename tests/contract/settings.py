@@ -50,6 +50,7 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
     "Mixup": {"mixup_alpha": (0.2, 1.0)},
     "Fish": {"meta_lr": (0.5, 0.3)},
     "Fishr": {"fishr_lambda": (10.0, 100.0), "fishr_anneal": (5, 6), "fishr_ema": (0.9, 0.5)},
+    "MIRO": {"miro_lambda": (0.1, 1.0), "miro_lr_mult": (10.0, 20.0)},
     "MMS": {"mms_margin": (0.3, 0.6)},
 }
 
@@ -72,6 +73,7 @@ COMPOSITIONS = (
     "SAGM+Mixup",
     "ASAM+GroupDRO+VREx",
     "Fish+SAM",
+    "MIRO+SAGM",
 )
 
 ALGORITHMS = ("ERM", *PARTS, *COMPOSITIONS)

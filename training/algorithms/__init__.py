@@ -19,6 +19,7 @@ from training.algorithms.gga import GGA, GGAL
 from training.algorithms.groupdro import GroupDRO
 from training.algorithms.gsam import GSAM
 from training.algorithms.irm import IRM
+from training.algorithms.miro import MIRO
 from training.algorithms.mixup import Mixup
 from training.algorithms.mms import MMS
 from training.algorithms.sagm import SAGM
@@ -26,6 +27,7 @@ from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
 from training.algorithms.vrex import VREx
 from training.composition import climbing, compose, shaping
+from training.passes import FORWARD
 from training.schedules import CONSTANT, Schedule
 from training.update import Update
 
@@ -49,6 +51,7 @@ PARTS: dict[str, type[Any]] = {
     "Mixup": Mixup,
     "Fish": Fish,
     "Fishr": Fishr,
+    "MIRO": MIRO,
     "MMS": MMS,
 }
 
@@ -63,8 +66,8 @@ KNOWN_AS = {"CLIPood": "MMS+BMA"}
 # Stretched by the weights, a ball needs about ten times SAM's (Kwon et al. 2021).
 RADII = {"VaSSO": 0.1, "F-SAM": 0.2, "ASAM": 0.5, "ASAM-elementwise": 0.5}
 
-# Alignment's penalty depends on the featurizer alone, and the annealed search moves nothing else.
-ON_FEATURES = ("CORAL", "MMD", "GGA")
+# Their penalties depend on the featurizer alone, and the annealed search moves nothing else.
+ON_FEATURES = ("CORAL", "MMD", "GGA", "MIRO")
 
 
 def build(name: str, values: Mapping[str, float], schedule: Schedule = CONSTANT) -> Update:
@@ -135,7 +138,15 @@ def least_samples(name: str) -> int:
 
 def passes_per_step(name: str) -> float:
     """Forwards and backwards over a batch of an ordinary step; those of GGA's window cost more."""
-    return max((float(PARTS[part].cost) for part in parse(name)), default=1.0)
+    parts = [PARTS[part] for part in parse(name)]
+    forwards = [FORWARD * getattr(part, "forwards", 0) for part in parts]
+    own = [float(part.cost) - more for part, more in zip(parts, forwards, strict=True)]
+    return max(own, default=1.0) + sum(forwards)
+
+
+def compares_with_start(name: str) -> tuple[str, ...]:
+    """The algorithm's parts that compare features with those of the model before training."""
+    return tuple(part for part in parse(name) if PARTS[part]()(Update()).anchor is not None)
 
 
 def works_on_features(name: str) -> tuple[str, ...]:

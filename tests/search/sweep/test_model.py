@@ -152,6 +152,28 @@ def test_algorithms_that_change_features_are_refused_where_they_cannot_change() 
     sweep(model={"name": "open_clip/tiny", "tuning": "lora"}, algorithms=["CORAL+SAM", "GGA"])
 
 
+@pytest.mark.parametrize(
+    ("model", "word"),
+    [
+        ({"name": "timm/test_resnet"}, "model.weights"),
+        ({"name": "timm/test_resnet", "weights": "WEIGHTS", "tuning": "head"}, "head"),
+        ({"name": "timm/vgg11", "weights": "tv_in1k"}, "feature map"),
+    ],
+)
+def test_miro_is_refused_without_features_to_stay_close_to(
+    weights: str, model: dict[str, str], word: str
+) -> None:
+    given = {key: value.replace("WEIGHTS", weights) for key, value in model.items()}
+    line = the_problem(model=given, algorithms=["ERM", "SAGM+MIRO+SWAD"])
+    assert line.startswith("algorithms[1] is 'SAGM+MIRO+SWAD', whose MIRO ")
+    assert word in line
+
+
+def test_miro_takes_pretrained_weights_in_full_or_with_lora(weights: str) -> None:
+    pretrained = {"name": "timm/test_resnet", "weights": weights}
+    sweep(model=pretrained, algorithms=["MIRO"], training={"start": "linear-probe"})
+
+
 def test_images_that_the_model_cannot_take_are_refused_before_they_are_decoded(root: Path) -> None:
     dataset = {"name": "ImageFolders", "root": str(root), "size": 40}
     line = the_problem(dataset=dataset, model={"name": "timm/test_vit"})
