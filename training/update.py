@@ -26,18 +26,18 @@ from training.weights import Weights
 class Step:
     """What a part may use in one step.
 
-    beside: what the run holds beside the model, if the update has an anchor.
     memory: what was remembered in earlier steps, saved with the run; to be read only.
     remembered: what this step adds to it once it is over; to be written by `remember` only.
+    beside: what the run holds beside the model, if the update has an anchor.
     """
 
     number: int
     passes: Passes
     weights: Weights
     draws: Draws
-    beside: Beside | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     remembered: dict[str, Tensor] = field(default_factory=dict)
+    beside: Beside | None = None
 
     def remember(self, name: str, value: Tensor) -> Tensor:
         """Keeps a value for the steps that follow, and returns what is kept.

@@ -91,7 +91,7 @@ class Golden:
         for number, batch in zip(range(count), batches(self.problem), strict=False):
             passes = Passes(self.model, self.weights, batch, pieces=pieces, beside=self.beside)
             draws = StepDraws(0, number, torch.device("cpu"))
-            step = Step(number, passes, self.weights, draws, self.beside)
+            step = Step(number, passes, self.weights, draws, beside=self.beside)
             values.append(take_step(self.update, step, self.optimizer)[0])
             self.spent = passes.spent
         return values
@@ -129,7 +129,8 @@ def test_a_climb_neither_moves_the_variances_nor_counts_them(part, shares):
 
     def gradients() -> tuple[Tensor, Tensor]:
         passes = Passes(twin.model, twin.weights, batch, beside=twin.beside)
-        step = Step(0, passes, twin.weights, StepDraws(0, 0, torch.device("cpu")), twin.beside)
+        draws = StepDraws(0, 0, torch.device("cpu"))
+        step = Step(0, passes, twin.weights, draws, beside=twin.beside)
         outputs = passes._forward()
         value = outputs.losses.mean() + twin.update.penalties[0](outputs, step)
         found = torch.autograd.grad(value, [*weights, *numbers])

@@ -22,7 +22,8 @@ def normed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
         width = shape[0] * shape[1] * shape[2]
-        return nn.Sequential(nn.Flatten(), nn.Linear(width, 4), nn.BatchNorm1d(4)), 4
+        layers = (nn.Linear(width, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
+        return nn.Sequential(nn.Flatten(), *layers), 4
 
     monkeypatch.setitem(models.MODELS, "normed", Entry(featurizer, "For tests."))
 
