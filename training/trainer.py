@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +10,9 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-import models
 from datasets.domain_dataset import DomainDataset
-from datasets.randomness import seed_hash
 from models import tuning
 from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
@@ -26,11 +23,12 @@ from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, predict
 from training.flatness import with_flatness
+from training.networks import networks
 from training.passes import Passes
 from training.run import Run
 from training.run_data import data_of, measure_statistics
 from training.schedules import schedules_of
-from training.update import Step, Update, take_step
+from training.update import Step, take_step
 from training.weights import Weights
 
 Correct = dict[str, NDArray[np.bool_]]
@@ -65,7 +63,9 @@ class Trainer:
         self.lr_schedule, rho_schedule = schedules_of(run)
         update = algorithms.build(run.algorithm, values, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
-        self.model, original = _models(run, dataset, own.get("dropout", 0.0), tuned, self.update)
+        self.model, original = networks(
+            run, dataset, own.get("dropout", 0.0), tuned, update.anchor is not None
+        )
         resting = [p for p in self.model.parameters() if not p.requires_grad]
         self.frozen = bits([*resting, *(() if original is None else original.parameters())])
         for network in filter(None, (self.model, original)):
@@ -295,21 +295,3 @@ class Trainer:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
-
-
-def _models(
-    run: Run,
-    dataset: DomainDataset,
-    dropout: float,
-    tuned: Mapping[str, float],
-    update: Update,
-) -> tuple[models.Network, nn.Module | None]:
-    """The model of a run, and its featurizer as it was, if the update has an anchor."""
-    torch.manual_seed(seed_hash(run.random_seed, "weights"))
-    head = run.head_of(dataset.classes)
-    model = models.build(run.model, head, dataset.image_shape, dropout, run.weights)
-    original = None if update.anchor is None else copy.deepcopy(model.featurizer)
-    tuning.tune(model, run.tuning, tuned)
-    if run.trains == "classifier":
-        model.featurizer.requires_grad_(False)
-    return model, original

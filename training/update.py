@@ -18,7 +18,8 @@ from datasets.batches import DomainBatch
 from training.beside import Anchor, Beside
 from training.draws import Draws
 from training.optimizers import Optimizer
-from training.passes import Objective, Outputs, Passes, mean_loss
+from training.outputs import Objective, Outputs, mean_loss
+from training.passes import Passes
 from training.weights import Weights
 
 

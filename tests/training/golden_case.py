@@ -31,7 +31,8 @@ from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
 from training.algorithms.vrex import VREx
 from training.composition import Part, compose
-from training.passes import Objective, Outputs, Passes, mean_loss
+from training.outputs import Objective, Outputs, mean_loss
+from training.passes import Passes
 from training.schedules import Schedule
 from training.update import Step, Update, take_step
 from training.weights import Weights

@@ -12,7 +12,8 @@ from tests.training.toy import Toy, batch
 from training import algorithms, optimizers
 from training.draws import StepDraws
 from training.micro_batches import cut
-from training.passes import Passes, mean_loss
+from training.outputs import mean_loss
+from training.passes import Passes
 from training.update import Step, take_step
 from training.weights import Weights
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.training.toy import Toy, batch, passes
-from training.passes import Outputs, Passes, frozen_statistics, mean_loss
+from training.outputs import Outputs, mean_loss
+from training.passes import Passes, frozen_statistics
 
 
 def outputs(model: nn.Module, *sizes: int) -> Outputs:

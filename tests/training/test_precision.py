@@ -5,7 +5,8 @@ import torch
 
 from tests.training.toy import Toy, batch
 from training.computation import autocast
-from training.passes import Outputs, Passes, mean_loss
+from training.outputs import Outputs, mean_loss
+from training.passes import Passes
 from training.weights import Weights
 
 

@@ -29,8 +29,9 @@ from training.algorithms.sam import SAM
 from training.algorithms.vrex import VREx
 from training.composition import Part, compose
 from training.draws import StepDraws
-from training.passes import Objective, Passes, frozen_statistics
-from training.passes import mean_loss as passes_mean_loss
+from training.outputs import Objective
+from training.outputs import mean_loss as passes_mean_loss
+from training.passes import Passes, frozen_statistics
 from training.update import Step, take_step
 from training.weights import Weights
 

@@ -20,7 +20,8 @@ from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
 from training.composition import Part, compose
 from training.draws import StepDraws
-from training.passes import Outputs, Passes, mean_loss
+from training.outputs import Outputs, mean_loss
+from training.passes import Passes
 from training.update import Step, Update, direction, length, take_step
 from training.weights import Weights
 

@@ -9,7 +9,8 @@ from tests.training.toy import batch, passes
 from training import optimizers
 from training.composition import Part, compose
 from training.draws import StepDraws
-from training.passes import Outputs, Passes, mean_loss
+from training.outputs import Outputs, mean_loss
+from training.passes import Passes
 from training.update import Step, direction, take_step
 from training.weights import Weights
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from training.passes import Outputs
+from training.outputs import Outputs
 from training.update import Step, Update
 
 WIDTHS = (0.001, 0.01, 0.1, 1, 10, 100, 1000)  # of MMD's kernel, in DomainBed

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from training.passes import Outputs
+from training.outputs import Outputs
 from training.update import Step, Update
 
 

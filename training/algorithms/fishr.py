@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.passes import Outputs
+from training.outputs import Outputs
 from training.update import Step, Update
 
 

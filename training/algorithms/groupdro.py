@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from training.passes import Outputs
+from training.outputs import Outputs
 from training.update import Step, Update
 
 

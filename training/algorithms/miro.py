@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.beside import Anchor
-from training.passes import FORWARD, Outputs
+from training.outputs import Outputs
+from training.passes import FORWARD
 from training.update import Step, Update
 
 LEAST_VARIANCE = 1e-5

@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.training.toy import Toy
 from tests.training.toy_steps import direction_of, outputs_of, step_of
 from training.algorithms.alignment import CORAL, MMD, WIDTHS, pair_gap
-from training.passes import Outputs
+from training.outputs import Outputs
 
 
 def coral_of(one: Tensor, other: Tensor) -> Tensor:

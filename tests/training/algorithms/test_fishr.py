@@ -8,7 +8,7 @@ from tests.training.toy import Toy
 from tests.training.toy_steps import direction_of, outputs_of, step_of, values_of
 from training.algorithms.fishr import Fishr, gradient_variances
 from training.algorithms.sam import SAM
-from training.passes import mean_loss
+from training.outputs import mean_loss
 
 
 @pytest.mark.parametrize("sizes", [(4, 4, 4), (1, 1), (6,)], ids=str)

@@ -15,7 +15,7 @@ from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
 from training.composition import compose
-from training.passes import Outputs, mean_loss
+from training.outputs import Outputs, mean_loss
 from training.update import Step, direction
 
 

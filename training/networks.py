@@ -1,0 +1,36 @@
+"""The networks of a run, before it trains."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+import models
+from datasets.domain_dataset import DomainDataset
+from datasets.randomness import seed_hash
+from models import tuning
+from training.run import Run
+
+
+def networks(
+    run: Run,
+    dataset: DomainDataset,
+    dropout: float,
+    tuned: Mapping[str, float],
+    anchored: bool,
+) -> tuple[models.Network, nn.Module | None]:
+    """The model of a run, and its featurizer as it was, if an anchor needs it; on the CPU.
+
+    Raises as models.build and tuning.tune.
+    """
+    torch.manual_seed(seed_hash(run.random_seed, "weights"))
+    head = run.head_of(dataset.classes)
+    model = models.build(run.model, head, dataset.image_shape, dropout, run.weights)
+    original = copy.deepcopy(model.featurizer) if anchored else None
+    tuning.tune(model, run.tuning, tuned)
+    if run.trains == "classifier":
+        model.featurizer.requires_grad_(False)
+    return model, original
