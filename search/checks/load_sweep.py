@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from datasets import DATASETS
 from search import yaml_file
 from search.checks.check_sweep import check
 from search.checks.schema_messages import problems_of
@@ -33,11 +34,14 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
 
 
 def checked(
-    data: Mapping[str, Any], source: str, overridden: Collection[config_errors.KeyPath] = ()
+    data: Mapping[str, Any],
+    source: str,
+    overridden: Collection[config_errors.KeyPath] = (),
+    images: bool = True,
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    Raises SteppeError with a line for each problem.
+    images: whether its images have to be there. Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -48,7 +52,7 @@ def checked(
     if found:
         found += _check_the_rest(data, [problem.path for problem in found])
     else:
-        found = check(sweep)
+        found = [problem for problem in check(sweep) if images or problem.path[-1] != "root"]
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
@@ -56,11 +60,66 @@ def checked(
     return sweep
 
 
-def sweep_of(folder: RunFolder) -> Sweep:
-    """The sweep that a run was launched with. Raises SteppeError if it cannot be read."""
+def sweep_of(
+    folder: RunFolder, roots: Mapping[str, Path | None] | None = None, images: bool = True
+) -> Sweep:
+    """The sweep that a run was launched with.
+
+    roots: where the images of some of its datasets lie now, instead of where they lay. images:
+    whether they have to be there. Raises SteppeError if it cannot be read.
+    """
     source = folder.path(SWEEP)
-    data = yaml_file.parse(folder.read_bytes(SWEEP), source, yaml_file.UnquotedLoader)
-    return as_in(folder, checked(with_originals_of_its_time(data), source))
+    data = with_originals_of_its_time(_data(folder))
+    for name, given in _datasets(data).items():
+        if roots and name in roots:
+            given["root"] = roots[name]
+    return as_in(folder, checked(data, source, images=images))
+
+
+def recorded_roots(folder: RunFolder) -> dict[str, str | None]:
+    """Where the images of each dataset of a run lay, as its sweep.yaml says."""
+    return {
+        name: _nothing(given.get("root"), "root")
+        for name, given in _datasets(_data(folder)).items()
+    }
+
+
+def roots_of(folder: RunFolder, root: Path | None) -> dict[str, Path | None]:
+    """For `sweep_of`: where the images of a run lie, which have moved to `root` if one is given.
+
+    Raises SteppeError if they are not there, or if no dataset of the run has a root.
+    """
+    found = {name: lay for name, lay in recorded_roots(folder).items() if _needs_root(name)}
+    if root is not None and not found:
+        raise SteppeError(
+            f"--root {root} has no effect, as no dataset of {folder.uri} lies in a folder; leave "
+            "it out"
+        )
+    for name, lay in found.items():
+        if root is None and lay is not None and not Path(lay).exists():
+            raise SteppeError(
+                f"{folder.path(SWEEP)}: {name} lay in {lay}, which is not there; put it back, or "
+                "give the folder where it lies now with --root"
+            )
+    return {} if root is None else dict.fromkeys(found, root.expanduser().absolute())
+
+
+def _needs_root(name: str) -> bool:
+    entry = DATASETS.get(name)
+    return entry is not None and entry.needs_root
+
+
+def _data(folder: RunFolder) -> dict[str, Any]:
+    return yaml_file.parse(folder.read_bytes(SWEEP), folder.path(SWEEP), yaml_file.UnquotedLoader)
+
+
+def _datasets(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of the datasets in a parsed sweep, by name, as far as they are mappings."""
+    one, several = data.get("dataset"), data.get("datasets")
+    found = {str(one.get("name")): one} if isinstance(one, dict) else {}
+    if isinstance(several, dict):
+        found |= {name: given for name, given in several.items() if isinstance(given, dict)}
+    return found
 
 
 def as_in(folder: RunFolder, sweep: Sweep) -> Sweep:

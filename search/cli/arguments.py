@@ -30,6 +30,10 @@ AddressOption = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on, from one of its nodes: `auto` or `host:6379`."),
 ]
+MovedOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where the images lie now, if not where they lay."),
+]
 MethodOption = Annotated[
     str | None,
     typer.Option(help="A selection method. Without it: that of the search's objective."),

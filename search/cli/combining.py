@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.arguments import RunArgument, short_path
+from search.cli.arguments import MovedOption, RunArgument, short_path
 
 
 class Combination(StrEnum):
@@ -41,6 +41,7 @@ def combine(
             "seeds, validation images have trained members, and every table says so."
         ),
     ] = None,
+    root: MovedOption = None,
 ) -> None:
     """Makes soups and ensembles of the networks that a run kept, and scores them.
 
@@ -51,6 +52,8 @@ def combine(
     from search.combination.combine import combine as make
     from search.results.print_results import print_combined
 
-    make(run, [str(one) for one in method or ()], top, None if across is None else str(across))
+    make(
+        run, [str(one) for one in method or ()], top, None if across is None else str(across), root
+    )
     print_combined(run)
     print(f"\nTable: {short_path(run)}/combinations")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.arguments import MethodOption, RunArgument
+from search.cli.arguments import MethodOption, MovedOption, RunArgument
 
 DIFFERS = 1  # exit status: the numbers are not those of the tables
 
@@ -18,6 +18,7 @@ def rerun(
         str,
         typer.Argument(metavar="TRIAL", help="Its name in the tables, or enough of its end."),
     ],
+    root: MovedOption = None,
 ) -> None:
     """Repeats one trial and says whether its numbers are those of the tables, to the last bit.
 
@@ -27,7 +28,7 @@ def rerun(
     """
     from search.reproduce.rerun import rerun as repeat
 
-    if not repeat(run, trial):
+    if not repeat(run, trial, root):
         raise typer.Exit(DIFFERS)
 
 
@@ -49,6 +50,7 @@ def export(
         bool,
         typer.Option("--predictions", help="Writes what it says of every sample beside it."),
     ] = False,
+    root: MovedOption = None,
 ) -> None:
     """Writes the selected model of a trial, or a soup: safetensors, and YAML that builds it.
 
@@ -62,8 +64,8 @@ def export(
     from search.reproduce.export import export as write
 
     if trial is not None and is_combination(trial):
-        same = write_soup(run, trial, output, predictions)
+        same = write_soup(run, trial, output, predictions, root)
     else:
-        same = write(run, trial, method, output, predictions)
+        same = write(run, trial, method, output, predictions, root)
     if not same:
         raise typer.Exit(DIFFERS)

@@ -32,7 +32,7 @@ def print_status(run: str) -> None:
     Raises SteppeError for a run that does not exist.
     """
     folder = RunFolder.existing(run)
-    sweep = sweep_of(folder)
+    sweep = sweep_of(folder, images=False)
     progress, stopped = _progress(folder, sweep)
     limits: list[Limit] = []
     closed = set[str]()
@@ -111,6 +111,7 @@ def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -
         if state == "completed" and trial.values:
             best = trial.values[0] if best is None else max(best, trial.values[0])
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
+    max_trials = max(max_trials, ended.total() + running + frozen)
     return StudyProgress(*columns, max_trials, running, ended, best, frozen)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.arguments import AddressOption, RunArgument, short_path
+from search.cli.arguments import AddressOption, MovedOption, RunArgument, short_path
 
 TRIALS_FAILED, STOPPED = 1, 130  # exit statuses
 
@@ -29,7 +29,8 @@ def launch(
 ) -> None:
     """Runs a sweep and prints the table of its results.
 
-    Launching the same file again continues where the run was stopped.
+    Launching the same file again continues where the run was stopped, and with more trials,
+    algorithms, held-out domains, seeds or datasets in it, the run grows.
 
     Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
     """
@@ -45,7 +46,7 @@ def launch(
     _finish(folder.uri, complete, sweep.search.combine)
 
 
-def resume(run: RunArgument, address: AddressOption = None) -> None:
+def resume(run: RunArgument, address: AddressOption = None, root: MovedOption = None) -> None:
     """Continues a sweep that was stopped or killed; no trial is lost or counted twice.
 
     Example: `python -m search resume runs/quickstart`
@@ -53,7 +54,7 @@ def resume(run: RunArgument, address: AddressOption = None) -> None:
     from search.checks.load_sweep import sweep_of
     from search.driver.launch import resume as go_on
 
-    folder, complete = go_on(run, address)
+    folder, complete = go_on(run, address, root)
     _finish(folder.uri, complete, sweep_of(folder).search.combine)
 
 

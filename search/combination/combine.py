@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -30,13 +31,17 @@ FEWEST = 2  # networks to combine
 
 
 def combine(
-    run: str, methods: Sequence[str] = (), top: int | None = None, across: str | None = None
+    run: str,
+    methods: Sequence[str] = (),
+    top: int | None = None,
+    across: str | None = None,
+    root: Path | None = None,
 ) -> None:
     """Writes the combinations of every study of a run that are not there yet.
 
     methods: of COMBINATIONS; all without any. top: only so many candidates of each study, the best.
     across: `algorithms` combines the studies that differ in nothing else, `seeds` those of all
-    seeds. Prints a line for each.
+    seeds. root: where the images lie now, if they have moved. Prints a line for each.
 
     Raises SteppeError if there is nothing to combine, if a driver works on the run, or if weights
     or images are not those of the run.
@@ -44,7 +49,7 @@ def combine(
     default = [name for name in COMBINATIONS if across != "seeds" or name != "greedy"]
     methods = list(methods) or default
     check_methods(methods, across)
-    ended = ended_run(run)
+    ended = ended_run(run, root)
     opened: dict[str, DomainDataset] = {}
     found = list(groups(ended, across, top))
     most = max(len(group.candidates) for group in found)

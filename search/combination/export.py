@@ -24,13 +24,15 @@ def is_combination(name: str | None) -> bool:
     return name is not None and name.rpartition(".")[2].partition("-")[0] in COMBINATIONS
 
 
-def export(run: str, name: str, output: Path | None, predicted: bool) -> bool:
+def export(
+    run: str, name: str, output: Path | None, predicted: bool, root: Path | None = None
+) -> bool:
     """Writes a soup, made again of its members; True if its accuracy is the table's.
 
-    name: that of the combination, or enough of its end. output, predicted: as in
+    name: that of the combination, or enough of its end. output, predicted, root: as in
     `reproduce.export`. Raises SteppeError if there is no such soup, or nothing can be written.
     """
-    ended = ended_run(run)
+    ended = ended_run(run, root)
     row = _row(ended.folder, name)
     name = row["combination"]
     if row["method"] == "ensemble":

@@ -38,20 +38,23 @@ def queue_first(
     """Queues what a study tries first, as far as it is not queued yet, before its first trial.
 
     That is what the plan begins with, those of `earlier` runs, and the sweep's. A grid queues all
-    of its points, those first. The study of a later seed queues its promoted settings.
+    of its points, those first, and further ones when it is asked for more trials. The study of a
+    later seed queues its promoted settings.
     """
     plan = record.plan
     if record.previous is not None:
         most = record.max_trials
         _promote(record, study, study.user_attrs.get(PROMOTED, _best(record.previous)[:most]))
         return
-    if any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
-        return  # it has begun, maybe with what an earlier version of Steppe queued
-    if plan.search.sampler == "grid":
+    trials = study.get_trials(deepcopy=False)
+    begun = any(trial.state != TrialState.WAITING for trial in trials)
+    if plan.search.sampler == "grid" and len(trials) < record.max_trials:
         drawn = samplers.shuffled(grid_points(plan.space), samplers.study_seed(plan))
         first = [*plan.begins_with]
         drawn.sort(key=lambda point: first.index(point) if point in first else len(first))
         settings = drawn[: record.max_trials]
+    elif begun:
+        return  # maybe with what an earlier version of Steppe queued
     else:
         settings = plan.first_settings(earlier)
     for setting in settings:

@@ -21,11 +21,15 @@ STOPPED = "stopped"  # attribute of an Optuna study: its StudyStop
 
 @dataclass(frozen=True)
 class StudyStop:
-    """The stop of a study. order: place among the sweep's stops. trials: begun until then."""
+    """The stop of a study. order: place among the sweep's stops. trials: begun until then.
+
+    patience: of the sweep then; None in runs of earlier commits.
+    """
 
     order: int
     study: str
     trials: int
+    patience: int | None = None
 
 
 class Terminator:
@@ -38,14 +42,25 @@ class Terminator:
             {study: record.max_trials for study, record in records.items()},
             {study: different_settings(record.plan.space) for study, record in records.items()},
         )
-        self._stopped = 0
+        self._stopped = 0  # the place of the next stop
         self._looked: dict[str, int] = {}  # study -> ended trials at the last look
 
     def recall(self) -> None:
-        """Applies the stops of earlier drivers."""
-        begun = [record.optuna for record in self._records.values() if record.optuna is not None]
-        for stop in stops(study.user_attrs for study in begun):
-            self._count(stop)
+        """Applies the stops of earlier drivers.
+
+        A sweep that was asked for more trials since then may have more patience, and would not have
+        stopped a study then: its stop is forgotten.
+        """
+        begun = {
+            name: record.optuna
+            for name, record in self._records.items()
+            if record.optuna is not None
+        }
+        for stop in stops(study.user_attrs for study in begun.values()):
+            if stop.patience is not None and stop.patience < patience(self._search):
+                begun[stop.study].set_user_attr(STOPPED, None)
+            else:
+                self._count(stop)
 
     def stops(self, record: StudyRecord, settled: Sequence[int] = ()) -> bool:
         """Stops a study that no longer improves; True if it is not to have another trial.
@@ -59,20 +74,21 @@ class Terminator:
             return False
         self._looked[record.study.id] = ended
         trials = record.optuna.get_trials(deepcopy=False)
-        if trials_without_gain(trials, grace_trials(self._search), settled) < patience(
-            self._search
-        ):
+        waited = patience(self._search)
+        if trials_without_gain(trials, grace_trials(self._search), settled) < waited:
             return False
-        stop = StudyStop(self._stopped, record.study.id, record.asked)
+        stop = StudyStop(self._stopped, record.study.id, record.asked, waited)
         record.optuna.set_user_attr(STOPPED, asdict(stop))
         self._count(stop)
         return True
 
     def _count(self, stop: StudyStop) -> None:
-        self._stopped += 1
+        self._stopped = stop.order + 1
         self._shares.stop(stop)
         for study, trials in self._shares.trials.items():
-            self._records[study].max_trials = trials
+            record = self._records[study]
+            # Studies that a run had not when a study stopped get a part of what others got then.
+            record.max_trials = max(trials, record.asked)
 
 
 class Shares:
@@ -95,7 +111,7 @@ class Shares:
         """Ends a study and hands its unused trials on."""
         self._going.remove(stop.study)
         left, self.trials[stop.study] = self.trials[stop.study] - stop.trials, stop.trials
-        while left and self._takers:
+        while left > 0 and self._takers:
             given, place, study = heappop(self._takers)
             most = self._most[study]
             if study in self._going and (most is None or self.trials[study] < most):
@@ -106,7 +122,7 @@ class Shares:
 
 def stops(attributes: Iterable[Mapping[str, Any]]) -> list[StudyStop]:
     """The stops in the attributes of Optuna studies, in their order."""
-    found = [StudyStop(**own[STOPPED]) for own in attributes if STOPPED in own]
+    found = [StudyStop(**own[STOPPED]) for own in attributes if own.get(STOPPED)]
     return sorted(found, key=lambda stop: stop.order)
 
 

@@ -92,6 +92,17 @@ def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
     return {"runs": list(asked.runs), "held_out": asked.held_out, "studies": found}
 
 
+def find_new(folder: RunFolder, plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
+    """What `find` finds, but what the run has recorded stays; None if all studies are recorded.
+
+    Raises SteppeError as `find` and `recorded`.
+    """
+    known = _recorded(folder)
+    if plans.keys() <= known.keys() or (found := find(plans)) is None:
+        return None
+    return {**found, "studies": found["studies"] | known}
+
+
 def record(folder: RunFolder, found: Mapping[str, Any] | None) -> None:
     """Writes what `find` returned, if the sweep has a warm start."""
     if found is not None:
@@ -103,9 +114,18 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
 
     Raises SteppeError for a damaged file.
     """
+    found = _recorded(folder)
+    return {study: [dict(e["setting"]) for e in own] for study, own in found.items()}
+
+
+def _recorded(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
+    """The part `studies` of the file, whose entries have a setting each."""
     try:
         studies = json.loads(folder.read_bytes(WARM_START))["studies"]
-        return {study: [dict(e["setting"]) for e in found] for study, found in studies.items()}
+        return {
+            study: [e | {"setting": dict(e["setting"])} for e in studies[study]]
+            for study in studies
+        }
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:

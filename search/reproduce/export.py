@@ -47,19 +47,24 @@ class Selected:
 
 
 def export(
-    run: str, name: str | None, method: str | None, output: Path | None, predicted: bool
+    run: str,
+    name: str | None,
+    method: str | None,
+    output: Path | None,
+    predicted: bool,
+    root: Path | None = None,
 ) -> bool:
     """Writes a model and what builds it; True if its accuracy is the table's.
 
     run: folder or URI. name: a trial, or a study, whose winner is taken; None: the winner of the
     run's only study. method: the selection method, which also chooses the step; None: that of the
     search's objective. output: the folder to write; None: `exported/TRIAL`. predicted: whether the
-    predictions of all samples are written too.
+    predictions of all samples are written too. root: where its images lie now, if they have moved.
 
     Raises SteppeError if nothing can be chosen, or the model cannot be made or written.
     """
     rule_of(method or DEFAULT_METHOD)  # before anything is read
-    ended = ended_run(run)
+    ended = ended_run(run, root)
     method = method or main_method([ended.sweep])
     chosen = _selected(ended, name, method)
     trial = chosen.trial

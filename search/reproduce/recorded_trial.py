@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from search.checks.load_sweep import sweep_of
+from search.checks.load_sweep import roots_of, sweep_of
 from search.errors import SteppeError, nearest
 from search.run import lease, tables
 from search.run.run_folder import RunFolder
@@ -124,8 +125,8 @@ class EndedRun:
         return RecordedTrial(spec, row, own)
 
 
-def ended_run(run: str) -> EndedRun:
-    """The run of a folder or URI.
+def ended_run(run: str, root: Path | None = None) -> EndedRun:
+    """The run of a folder or URI. root: where its images lie now, if they have moved.
 
     Raises SteppeError if there is none, if a driver works on it, or if it cannot be read.
     """
@@ -139,7 +140,8 @@ def ended_run(run: str) -> EndedRun:
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     if trials.empty:
         raise SteppeError(f"no trial of {folder.uri} has ended")
-    return EndedRun(folder, sweep_of(folder), trials, evaluations)
+    sweep = sweep_of(folder, roots_of(folder, root))
+    return EndedRun(folder, sweep, trials, evaluations)
 
 
 def _short(name: str) -> str:

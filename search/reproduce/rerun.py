@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,14 +44,14 @@ class _Reached(Exception):
     """The repetition has come to the step that the trial was stopped at."""
 
 
-def rerun(run: str, name: str) -> bool:
+def rerun(run: str, name: str, root: Path | None = None) -> bool:
     """Repeats a trial and prints whether its numbers are those of the tables; True if so.
 
-    Nothing in the run is changed.
+    root: where its images lie now, if they have moved. Nothing in the run is changed.
 
     Raises SteppeError if there is no such trial, or if it cannot be repeated here.
     """
-    ended = ended_run(run)
+    ended = ended_run(run, root)
     trial = ended.trial(ended.full_name(name))
     dataset = open_dataset(trial.plan.dataset)
     print(f"{trial.name}: {trial.row['state']}, {trial.settings}")

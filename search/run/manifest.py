@@ -52,7 +52,7 @@ def record(
     weights_saw: Sequence[str] = (),
     weights_known: bool = True,
 ) -> None:
-    """Writes the manifest; on a resume, adds a session to it.
+    """Writes the manifest; on a resume, adds a session to it, and datasets that are new to the run.
 
     saw_held_out: why settings of the run were shaped by labels of its held-out domains. taken: what
     its model takes from a file of weights. weights_saw: why that file saw a held-out domain.
@@ -66,7 +66,7 @@ def record(
         if before is None:
             before = {STUDY_NAMES: 2, SEARCH_RULES: 2, "sessions": []}
         else:
-            known = {name: str(before["datasets"][name]) for name in known}
+            known = {name: str(before["datasets"].get(name, now)) for name, now in known.items()}
         sessions = [*before["sessions"], session()]
         weights_before = before.get("weights")
     except (ValueError, KeyError, TypeError) as error:
@@ -79,12 +79,15 @@ def record(
     rules = {key: before[key] for key in (STUDY_NAMES, SEARCH_RULES) if key in before}
     manifest = {**rules, "datasets": known, "sessions": sessions}
     if weights is not None:
-        # As it was found at the launch: the files that say it may have gone since.
+        # As it was found at the launch: the files that say it may have gone since. A run that
+        # grows may hold out more.
         first = {"saw_held_out": list(weights_saw), "origin_known": weights_known}
         manifest["weights"] = weights | {
             key: (weights_before or first).get(key, value) for key, value in first.items()
         }
-        weights_saw = manifest["weights"]["saw_held_out"]
+        saw = manifest["weights"]["saw_held_out"]
+        weights_saw = [*saw, *(why for why in weights_saw if why not in saw)]
+        manifest["weights"]["saw_held_out"] = weights_saw
     if saw_held_out or weights_saw:
         manifest["saw_held_out"] = [*saw_held_out, *weights_saw]
     folder.write_bytes(MANIFEST, json.dumps(manifest, indent=2).encode())

@@ -3,7 +3,7 @@
 Every trial writes a part file of its own, whole each time. So any number of processes on any number
 of nodes write without a coordinator, and a trial that runs again replaces its rows. When a study
 has ended, its parts are merged into one file (search.run.compaction).
-`pandas.readto_parquet("runs/x/trials")` reads the tables without Steppe.
+`pandas.read_parquet("runs/x/trials")` reads the tables without Steppe.
 """
 
 from __future__ import annotations
@@ -92,6 +92,29 @@ def write_no_trials(folder: RunFolder, study: str, hp_types: HpTypes) -> None:
         folder.write_bytes(
             part_file(TRIALS, study), to_parquet(trials_schema(hp_types).empty_table())
         )
+
+
+def add_columns(folder: RunFolder, hp_types: HpTypes) -> None:
+    """Gives the trials that are there empty columns for these hyperparameters, where they lack any.
+
+    So all files have the same columns, although some were written when a run had fewer algorithms:
+    readers other than Steppe take the columns of the first file for all. Repeating it changes
+    nothing. Raises SteppeError if a file is damaged.
+    """
+    schema = trials_schema(hp_types)
+    for file in folder.list(TRIALS):
+        name = f"{TRIALS}/{file}"
+        try:
+            table = pq.read_table(io.BytesIO(folder.read_bytes(name)))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise damaged(folder, error) from error
+        if not set(schema.names) <= set(table.column_names):
+            for field in schema:
+                if field.name not in table.column_names:
+                    table = table.append_column(field, pa.nulls(len(table), field.type))
+            others = [column for column in table.column_names if column not in schema.names]
+            table = table.select([*schema.names, *others])
+            folder.write_bytes(name, to_parquet(table))
 
 
 def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:

@@ -38,12 +38,12 @@ class StudyPlan:
     """What one study does.
 
     sweep: name of its sweep. training: the keys for its dataset, with `averaging`, `bn`, `device`,
-    `start_steps` and `start_lr` decided. domains: all domains of its dataset, in the dataset's
-    order. space: the range of every hyperparameter. column_types: the type of every hyperparameter
-    of the sweep, each of which has a column in the tables. trials: how many trials it is to have.
-    begins_with: the settings that it tries first (study_space.begins_with). as_before: whether it
-    begins, draws and stops trials as the runs of earlier commits: with the first of these settings
-    alone, with draws of its own, and with the margins of validation noise.
+    `start_steps` and `start_lr` decided. space: the range of every hyperparameter. column_types:
+    the type of every hyperparameter of the sweep, each of which has a column in the tables. trials:
+    how many trials it is to have. begins_with: the settings that it tries first
+    (study_space.begins_with). as_before: whether it begins, draws and stops trials as the runs of
+    earlier commits: with the first of these settings alone, with draws of its own, and with the
+    margins of validation noise.
     """
 
     sweep: str
@@ -53,12 +53,19 @@ class StudyPlan:
     training: Training
     search: Search
     resources: Resources
-    domains: tuple[str, ...]
     space: Mapping[str, Range]
     column_types: Mapping[str, type[int] | type[float]]
     trials: int
     begins_with: Sequence[Mapping[str, Value]]
     as_before: bool
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """All domains of its dataset, in the dataset's order.
+
+        Raises FileNotFoundError for a user's own images, if they are not there.
+        """
+        return datasets.describe(self.dataset.name, self.dataset.root).domains
 
     @property
     def makes_folds(self) -> bool:
@@ -227,7 +234,6 @@ def _plan(
         training=sweep.training.model_copy(update=decided),
         search=sweep.search,
         resources=sweep.resources,
-        domains=datasets.describe(sweep.dataset.name, sweep.dataset.root).domains,
         space=space,
         column_types=types,
         trials=trials_per_study(sweep.search.trials, space),

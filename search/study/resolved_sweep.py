@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -12,15 +13,19 @@ from search import yaml_file
 from search.space.ranges import KINDS, plain
 from search.study.study import held_out_domains
 from search.study.study_space import given_ranges, study_space
-from search.sweep.config_errors import show
+from search.sweep.config_errors import dotted, show
 from search.sweep.fields import written
 from search.sweep.model_layers import batch_norm
-from search.sweep.per_dataset import by_dataset, default_overrides
+from search.sweep.per_dataset import by_dataset, default_overrides, path_in_file
 from search.sweep.schema import Sweep
 
-# Keys that a resumed sweep may change.
+# Keys that a run may change without any trial being another: what ends it, who is told, and where
+# its images lie, as fingerprints show whether they are the same.
 FREE = ("search.budget.", "search.study_budget.", "search.combine", "track")
-ALLOW = re.compile(r"dataset\.allow|datasets\..+\.allow")
+ABOUT_FILES = re.compile(r"(dataset|datasets\..+)\.(allow|root)")
+# Keys of which a run may be asked for more.
+GROWING_LISTS = ("algorithms", "held_out", "seeds")
+GROWING = ("search.trials", *GROWING_LISTS, "datasets")
 
 
 def resolved(sweep: Sweep) -> dict[str, Any]:
@@ -69,29 +74,84 @@ def as_yaml(sweep: Sweep) -> str:
     )
 
 
-def differences(here: Sweep, there: Sweep) -> list[str]:
-    """What differs, in the order of the file: `search.trials: 8 here, 20 in the run`.
+@dataclass(frozen=True)
+class Changes:
+    """What a sweep asks for besides what a run was asked for.
 
-    Budgets, trackers, combinations and accepted faults of a dataset's files are left out: a run may
-    change them, and fingerprints show whether the images are the same.
+    refused: what would make trials of the run others, or is less than it was asked for, as in
+    `differences`. more: what adds studies or trials. other: what else a run may change. Of both,
+    the keys in the order of the file, such as `search.trials 4 -> 8` and `seeds + [1, 2]`.
     """
-    return [
-        text
-        for key, text in _differences(here, there)
-        if not key.startswith(FREE) and ALLOW.fullmatch(key) is None
-    ]
+
+    refused: tuple[str, ...]
+    more: tuple[str, ...]
+    other: tuple[str, ...]
 
 
-def differ(here: Sweep, there: Sweep) -> bool:
-    """Whether anything differs."""
-    return any(_differences(here, there))
+def differences(here: Sweep, there: Sweep) -> list[str]:
+    """What a run cannot take, in the order of the file: `search.trials: 8 here, 20 in the run`."""
+    return list(changes(here, there).refused)
 
 
-def _differences(here: Sweep, there: Sweep) -> Iterator[tuple[str, str]]:
+def changes(here: Sweep, there: Sweep) -> Changes:
+    """How a sweep differs from the sweep of a run, by dataset, so that either may list several."""
+    ours, theirs = by_dataset(here), by_dataset(there)
+    both = {*here.algorithms} & {*there.algorithms}
+    reduced = there.search.seed_reduction is not None
+    refused, more, other = dict[str, None](), dict[str, None](), dict[str, None]()
+    if any(name not in ours for name in theirs):
+        refused[f"datasets: {show([*ours])} here, {show([*theirs])} in the run"] = None
+    for name in [name for name in ours if name in theirs]:
+        for key, new, old in _differing(ours[name], theirs[name]):
+            shown = _in_file(here, name, key)
+            if key.startswith(FREE) or ABOUT_FILES.fullmatch(key):
+                if not key.endswith(".root"):  # elsewhere in each job, perhaps
+                    other[f"{shown} {_shown(old)} -> {_shown(new)}"] = None
+            elif (added := _added(key, new, old, both, reduced)) is None:
+                refused[f"{shown}: {_shown(new)} here, {_shown(old)} in the run"] = None
+            elif added:
+                more[f"{shown} {added}"] = None
+    new_datasets = [name for name in ours if name not in theirs]
+    if new_datasets:
+        more[f"datasets + {show(new_datasets, None)}"] = None
+    return Changes(tuple(refused), tuple(more), tuple(other))
+
+
+NOTHING = object()
+
+
+def _differing(here: Sweep, there: Sweep) -> Iterator[tuple[str, Any, Any]]:
+    """Each key with another value, here and there; NOTHING where there is no such key."""
     ours, theirs = dict(_leaves(resolved(here))), dict(_leaves(resolved(there)))
     for key in {**ours, **theirs}:
-        if key not in ours or key not in theirs or ours[key] != theirs[key]:
-            yield key, f"{key}: {_shown(ours, key)} here, {_shown(theirs, key)} in the run"
+        new, old = ours.get(key, NOTHING), theirs.get(key, NOTHING)
+        if new is NOTHING or old is NOTHING or new != old:
+            yield key, new, old
+
+
+def _added(key: str, new: Any, old: Any, algorithms: Collection[str], reduced: bool) -> str | None:
+    """What a key asks for in addition, in words; empty if it says nothing else; None if it does.
+
+    algorithms: those of both sweeps. reduced: whether each seed tries the best of the one before.
+    """
+    if key == "search.trials":
+        return f"{old} -> {new}" if new > old else None
+    if key in GROWING_LISTS:
+        added = [value for value in new if value not in old]
+        kept = [value for value in new if value in old]
+        if len(kept) < len(old):
+            return None
+        if key == "seeds" and reduced and new[: len(old)] != old:
+            return None
+        return f"+ {show(added, None)}" if added else ""
+    *section, algorithm, _ = key.split(".")
+    one_has_it = section == ["search", "space"] and algorithm not in algorithms
+    return "" if one_has_it else None  # of the algorithm itself `algorithms` tells
+
+
+def _in_file(sweep: Sweep, name: str, key: str) -> str:
+    """A key of the sweep over one dataset as the file of the sweep has it."""
+    return dotted(path_in_file(sweep, name, tuple(key.split("."))))
 
 
 class _Dumper(yaml_file.Dumper):
@@ -115,5 +175,5 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, value
 
 
-def _shown(leaves: Mapping[str, Any], key: str) -> str:
-    return show(leaves[key]) if key in leaves else "nothing"
+def _shown(value: Any) -> str:
+    return "nothing" if value is NOTHING else show(value)

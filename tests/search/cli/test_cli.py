@@ -122,9 +122,10 @@ def test_a_file_in_the_way_of_the_output_is_kept(file, tmp_path):
 
 def test_an_existing_run_of_another_configuration_is_kept(file, played):
     before = content(played)
-    message = refuse("launch", file, "--output", played, "--set", "search.trials=8")
+    message = refuse("launch", file, "--output", played, "--set", "search.trials=3")
     assert message.startswith(f"{played} holds a run of another configuration: ")
-    assert "search.trials: 8 here, 4 in the run" in message
+    assert "search.trials: 3 here, 4 in the run" in message
+    assert "algorithms, held_out, seeds, datasets" in message
     assert "change `name`, or give another place with --output" in message
     assert content(played) == before
 

@@ -1,8 +1,9 @@
 import optuna
 import pytest
 
-from search.driver.termination import STOPPED, StudyStop, shares
-from search.run.run_folder import TRIALS
+from search.driver.termination import STOPPED, StudyStop, shares, stops
+from search.run import storage
+from search.run.run_folder import TRIALS, RunFolder
 from search.study.stagnation import grace_trials, trials_without_gain
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
@@ -24,6 +25,11 @@ def carry_on(sweep, folder, curves, most=99, ledger=None):
         value = curves[spec.study.algorithm](spec.number)
         finish(ledger, folder, spec, value)
     return {study: len(trials) for study, trials in stored(folder).items()}
+
+
+def stops_in(folder):
+    studies = storage.open_for_reading(folder).get_all_studies()
+    return stops(study.user_attrs for study in studies)
 
 
 def flat(number):
@@ -80,7 +86,9 @@ def test_a_decision_is_not_taken_back_when_a_trial_at_work_turns_out_better(fold
         assert (record.asked, record.max_trials, record.full) == (4, 4, True)
         assert sum(record.max_trials for record in opened.records.values()) == 18
     assert record.done
-    assert record.optuna.user_attrs == {STOPPED: {"order": 0, "study": ERM, "trials": 4}}
+    assert record.optuna.user_attrs == {
+        STOPPED: {"order": 0, "study": ERM, "trials": 4, "patience": 2}
+    }
 
 
 def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
@@ -141,3 +149,23 @@ def test_shares_go_round_and_no_study_is_given_more_than_it_can_have():
     assert sum(shares(own, endless, stops).values()) == 40
     stops += [StudyStop(2, "b", 14), StudyStop(3, "d", 12)]
     assert shares(own, endless, stops) == {"a": 4, "b": 14, "c": 9, "d": 12}
+
+
+def test_more_trials_are_more_patience_and_a_study_that_was_stopped_goes_on(folder):
+    few = sweep_with(trials=4, patience=None)
+    carry_on(few, folder, ONE_IS_FLAT)
+    assert open_ledger(few, folder).left == 0
+    more = sweep_with(trials=12, patience=None)
+    grown = carry_on(more, folder, ONE_IS_FLAT)
+    large = RunFolder(f"{folder.root}-large")
+    assert carry_on(more, large, ONE_IS_FLAT) == grown == {ERM: 7, SAM: 15, SAGM: 14}
+    assert [s.trials for s in stops_in(large)] == [s.trials for s in stops_in(folder)] == [7]
+
+
+def test_with_studies_that_a_run_had_not_each_keeps_the_trials_that_it_had(folder):
+    carry_on(sweep_with(), folder, {"ERM": flat, "SAM": rising, "SAGM": flat})
+    had = {study: len(trials) for study, trials in stored(folder).items()}
+    assert had == {ERM: 3, SAM: 12, SAGM: 3}
+    more = small_sweep(algorithms=["ERM", "SAM", "SAGM", "VREx"], search=SEARCH)
+    grown = carry_on(more, folder, {"VREx": rising})
+    assert grown == {**had, ERM.replace("ERM", "VREx"): 9}

@@ -10,7 +10,7 @@ from search.errors import SteppeError
 from search.results.loading import read_sweep
 from search.run.run_folder import SWEEP as SWEEP_FILE
 from search.run.run_folder import RunFolder
-from search.study.resolved_sweep import as_yaml, differences, resolved
+from search.study.resolved_sweep import as_yaml, changes, differences, resolved
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset, with_originals_of
 from search.sweep.schema import Sweep, json_schema
@@ -81,11 +81,62 @@ def test_differences_name_the_keys_and_both_values():
         search={**SWEEP["search"], "trials": 20, "space": {"search_steps": 5}},
         held_out=["0"],
     )
+    found = differences(other, sweep())
+    assert found[0] == "held_out: ['0'] here, ['0', '15', '30', '45', '60', '75'] in the run"
     found = differences(sweep(), other)
     assert "search.trials: 4 here, 20 in the run" in found
-    assert found[0] == "held_out: ['0', '15', '30', '45', '60', '75'] here, ['0'] in the run"
     assert "search.space.GGA.search_steps: {log_int: [2, 9]} here, 5 in the run" in found
     assert "search.space.GGA.batch_size: {choice: [8, 16]} here, nothing in the run" in found
+
+
+def test_a_run_may_be_asked_for_more_studies_and_trials_and_for_nothing_less():
+    fewer = {"algorithms": ["ERM", "GGA"], "held_out": ["15", "0"], "seeds": [3]}
+    search = {**SWEEP["search"], "trials": 3, "first_trials": [{"lr": 1e-4}]}
+    small = sweep(**fewer, search=search)
+    large = sweep(search={**search, "trials": 4})
+    assert changes(large, small).refused == ()
+    assert changes(large, small).more == (
+        "algorithms + [DISAM+SAGM]",
+        "held_out + ['30', '45', '60', '75']",
+        "seeds + [0]",
+        "search.trials 3 -> 4",
+    )
+    assert [found.split(":")[0] for found in differences(small, large)] == [
+        *("algorithms", "held_out", "seeds", "search.trials")
+    ]
+
+
+def test_what_a_run_lies_in_and_what_it_may_spend_is_free():
+    moved = sweep(
+        dataset={"name": "RotatedDigits", "root": "/elsewhere"},
+        search={**SWEEP["search"], "budget": {"passes": 9}},
+    )
+    found = changes(moved, sweep())
+    assert (found.refused, found.more) == ((), ())
+    assert found.other == ("search.budget.passes empty -> 9.0",)
+
+
+def test_a_sweep_over_one_dataset_may_grow_to_several():
+    several = sweep(
+        dataset=None,
+        datasets={
+            "RotatedMNIST": {"root": "/data"},
+            "RotatedDigits": {"root": "/data/digits", "training": {"steps": 300}},
+        },
+    )
+    assert changes(several, sweep()).refused == ()
+    assert changes(several, sweep()).more == ("datasets + [RotatedMNIST]",)
+    assert differences(sweep(), several)[0].startswith("datasets: [RotatedDigits] here")
+    longer = sweep(training={**SWEEP["training"], "steps": 600})
+    key = "datasets.RotatedDigits.training.steps"
+    assert differences(several, longer) == [f"{key}: 300 here, 600 in the run"]
+
+
+def test_with_seed_reduction_the_first_seed_stays_the_first():
+    reduced = {**SWEEP["search"], "seed_reduction": 2}
+    assert changes(sweep(seeds=[0, 3, 1], search=reduced), sweep(search=reduced)).refused == ()
+    assert differences(sweep(seeds=[1, 0, 3], search=reduced), sweep(search=reduced))
+    assert not differences(sweep(seeds=[1, 3, 0]), sweep())
 
 
 def test_the_same_sweep_written_in_other_words_is_no_difference():

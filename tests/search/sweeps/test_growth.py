@@ -1,0 +1,239 @@
+"""A run that is asked for more than it was launched with ends as one that was large at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from datasets import DATASETS
+from search.checks.load_sweep import sweep_of
+from search.driver import launch, opening
+from search.errors import SteppeError
+from search.run import lease
+from search.run.run_folder import MANIFEST, SWEEP, RunFolder
+from tests.search import file_dataset
+from tests.search.command import steppe
+from tests.search.play import carry_out, open_ledger, quality, small_sweep, stored, without_ray
+
+DIGITS, OTHER = "RotatedDigits", file_dataset.NAME
+SPACE = {"lr": {"log_uniform": [1e-4, 1e-1]}, "weight_decay": 0, "dropout": 0}
+FEW_POINTS = {"lr": {"choice": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, "rho": 0.1, "alpha": 0.01}
+TIMES = ("seconds", "started", "finished", "node")
+
+
+def play_all(sweep, folder):
+    """Carries out all trials of a sweep with curves that cross, so that some are pruned."""
+    ledger = open_ledger(sweep, folder)
+    while play_one(ledger, folder):
+        pass
+
+
+def play_one(ledger, folder) -> bool:
+    spec = ledger.next()
+    if spec is not None:
+        carry_out(ledger, folder, spec, lambda step: quality(spec.values) * min(step / 60, 1))
+    return spec is not None
+
+
+def outcomes(folder):
+    return {
+        study: [
+            (t.number, t.state, t.params, t.values, t.intermediate_values, t.system_attrs)
+            for t in trials
+        ]
+        for study, trials in stored(folder).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "search"),
+    [
+        ({"trials": 3}, {"trials": 9}, {}),
+        ({"trials": 3}, {"trials": 9}, {"sampler": "qmc", "scheduler": "asha"}),
+        ({"trials": 3}, {"trials": 9}, {"scheduler": "hyperband"}),
+        ({"trials": 4}, {"trials": 9}, {"sampler": "tpe", "scheduler": "median"}),
+        ({"trials": 5}, {"trials": 16}, {"sampler": "cmaes", "scheduler": "asha"}),
+        ({"trials": 2}, {"trials": 5}, {"sampler": "grid", "space": FEW_POINTS}),
+        ({"seeds": [1]}, {"seeds": [0, 1]}, {"scheduler": "asha"}),
+        ({"algorithms": ["SAM"]}, {"algorithms": ["SAGM", "SAM"]}, {"trials": 7}),
+        ({"held_out": ["75"]}, {"held_out": ["75", "0"]}, {"scheduler": "median"}),
+    ],
+    ids=str,
+)
+def test_a_grown_run_suggests_and_stops_as_one_that_was_large_at_once(folder, few, many, search):
+    def sweep(changes):
+        own = {"trials": 6, "space": SPACE, **search}
+        trials = {k: v for k, v in changes.items() if k == "trials"}
+        others = {k: v for k, v in changes.items() if k != "trials"}
+        return small_sweep(**others, search=own | trials)
+
+    play_all(sweep(few), folder)
+    before = outcomes(folder)
+    play_all(sweep(many), folder)
+    large = RunFolder(f"{folder.root}-large")
+    play_all(sweep(many), large)
+    assert outcomes(folder) == outcomes(large)
+    for study, trials in before.items():
+        begun = [trial for trial in trials if trial[1].name != "WAITING"]
+        assert outcomes(folder)[study][: len(begun)] == begun
+
+
+def test_a_run_may_grow_before_it_has_ended(folder):
+    few, many = small_sweep(search={"trials": 3}), small_sweep(search={"trials": 6})
+    ledger = open_ledger(few, folder)
+    at_work = ledger.next()
+    play_one(ledger, folder)
+    assert open_ledger(many, folder).next().trial == at_work.trial
+    play_all(small_sweep(search={"trials": 8}), folder)
+    large = RunFolder(f"{folder.root}-large")
+    play_all(small_sweep(search={"trials": 8}), large)
+    assert outcomes(folder) == outcomes(large)
+
+
+def tables_of(folder: RunFolder) -> dict[str, pd.DataFrame]:
+    """The tables as other tools read them, without what depends on the clock."""
+    found = {}
+    for name, keys in (
+        ("trials", ["trial"]),
+        ("evaluations", ["trial"]),
+        ("selection.parquet", []),
+    ):
+        table = pd.read_parquet(folder.path(name))
+        table = table.drop(columns=[column for column in TIMES if column in table])
+        found[name] = table.sort_values(keys, kind="stable", ignore_index=True) if keys else table
+    return found
+
+
+def assert_same_tables(one: RunFolder, other: RunFolder, cost: Sequence[str] = ()) -> None:
+    """Apart from the cost of trials, where one trained what the other found trained."""
+    for (name, ours), theirs in zip(tables_of(one).items(), tables_of(other).values(), strict=True):
+        if name == "trials":
+            ours, theirs = ours.drop(columns=[*cost]), theirs.drop(columns=[*cost])
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True, obj=name)
+
+
+@pytest.fixture
+def other_dataset(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS, OTHER, replace(file_dataset.ENTRY, needs_root=True))
+    file_dataset.write(tmp_path / "images", {})
+    return tmp_path / "images"
+
+
+def tiny(**changes):
+    training = {"steps": 2, "evaluate_every": 1, "batch_size": 2, **changes.pop("training", {})}
+    search = {"trials": 1, "keep_weights": "best", **changes.pop("search", {})}
+    return small_sweep(training=training, search=search, **changes)
+
+
+def launched(sweep, place) -> RunFolder:
+    folder = RunFolder.create(place)
+    with without_ray():
+        assert launch.launch(sweep, folder)
+    return folder
+
+
+def killed_at(monkeypatch, module, name, sweep, folder):
+    """Launches a sweep and dies where a function would be called."""
+
+    def die(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, die)
+        with pytest.raises(KeyboardInterrupt):
+            launch.launch(sweep, folder)
+
+
+def test_a_run_grows_in_all_it_may_and_its_images_move(tmp_path, other_dataset, monkeypatch):
+    one = {"dataset": {"name": OTHER, "root": other_dataset}}
+    folder = launched(tiny(**one, algorithms=["ERM"]), tmp_path / "run")
+    trial = (Path(folder.path("trials")) / f"{OTHER}.mlp.ERM.0.0.parquet").read_bytes()
+    moved = tmp_path / "elsewhere"
+    shutil.move(other_dataset, moved)
+    one = {"dataset": {"name": OTHER, "root": moved}, "algorithms": ["SAGM", "ERM"]}
+    killed_at(monkeypatch, opening.manifest, "record", tiny(**one), folder)
+    assert sweep_of(folder, {OTHER: moved}).algorithms == ("ERM",)
+    killed_at(monkeypatch, launch, "Ledger", tiny(**one), folder)
+    assert sweep_of(folder).algorithms == ("SAGM", "ERM")
+    several = {
+        "dataset": None,
+        "datasets": {OTHER: {"root": moved}, DIGITS: {"held_out": ["45"]}},
+        "held_out": ["15", "0"],
+        "algorithms": ["SAGM", "ERM"],
+        "seeds": [0, 1],
+    }
+    large = tiny(**several, search={"trials": 2})
+    launched(large, folder.root)
+    assert_same_tables(folder, launched(large, tmp_path / "large"))
+    assert trial != (Path(folder.path("trials")) / f"{OTHER}.mlp.ERM.0.0.parquet").read_bytes()
+    header = folder.read_bytes(SWEEP).decode().splitlines()[:4]
+    assert header[0] == opening.HISTORY
+    assert "algorithms + [SAGM]" in header[1]
+    assert f"datasets + [{DIGITS}]" in header[2]
+    assert "search.trials 1 -> 2" in header[2]
+    assert not header[3].startswith("#")
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_on_ray_too(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    large = tiny(algorithms=["ERM", "SAGM"], search={"trials": 2})
+    for sweep in (tiny(algorithms=["ERM"]), large):
+        assert launch.launch(sweep, folder)
+    assert_same_tables(folder, launched(large, tmp_path / "large"))
+
+
+def test_folds_of_a_domain_that_was_not_held_out_are_trained_again(tmp_path):
+    def sweep(**changes):
+        search = {"objective": "leave-one-domain-out", "keep_weights": "none"}
+        return tiny(algorithms=["ERM"], search=search, **changes)
+
+    folder = launched(sweep(), tmp_path / "run")
+    large = sweep(held_out=["0", "75"])
+    launched(large, folder.root)
+    assert_same_tables(folder, launched(large, tmp_path / "large"), cost=["steps", "passes"])
+
+
+def test_what_would_change_trials_is_refused_and_nothing_is_written(tmp_path):
+    folder = launched(tiny(), tmp_path / "run")
+    before = {name: folder.read_bytes(name) for name in (SWEEP, MANIFEST)}
+    for change, key in (
+        ({"training": {"steps": 4}, "seeds": [0, 1]}, "training.steps: 4 here, 2 in the run"),
+        ({"search": {"sampler": "tpe", "trials": 5}}, "search.sampler"),
+        ({"seeds": [1]}, "seeds: [1] here, [0] in the run"),
+    ):
+        with pytest.raises(SteppeError, match="holds a run of another configuration") as error:
+            launch.launch(tiny(**change), folder)
+        assert key in str(error.value)
+        assert ", ".join(opening.GROWING) in str(error.value)
+    with (
+        lease.Lease(folder, on_loss=lambda: None),
+        pytest.raises(SteppeError, match="is being driven by process"),
+    ):
+        launch.launch(tiny(seeds=[0, 1]), folder)
+    assert {name: folder.read_bytes(name) for name in (SWEEP, MANIFEST)} == before
+
+
+def test_commands_find_images_that_have_moved(tmp_path, other_dataset, monkeypatch):
+    sweep = tiny(dataset={"name": OTHER, "root": other_dataset}, algorithms=["ERM"])
+    folder = launched(sweep, tmp_path / "run")
+    moved = tmp_path / "elsewhere"
+    shutil.move(other_dataset, moved)
+    assert steppe("status", folder.uri).exit_code == 0
+    assert steppe("results", folder.uri).exit_code == 0
+    for command in (["rerun"], ["export", "--output", tmp_path / "exported"], ["resume"]):
+        verb, *options = command
+        trial = ["ERM.0.0.0"] if verb != "resume" else []
+        lost = steppe(verb, folder.uri, *trial, *options)
+        assert lost.exit_code == 2
+        assert str(other_dataset) in lost.stderr
+        assert "--root" in lost.stderr
+        with without_ray():
+            found = steppe(verb, folder.uri, *trial, *options, "--root", moved)
+        assert found.exit_code == 0, found.output
+    assert sweep_of(folder).dataset.root == moved
