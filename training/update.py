@@ -122,9 +122,9 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
         # Each stride of a walk knows what those before it remember.
         one = replace(step, passes=passes, memory=step.memory | step.remembered, remembered={})
         gradient, values = direction(update, one)
-        optimizer.step(gradient, one.draws)
+        optimizer.step(gradient)
         if one.beside is not None:
-            one.beside.step(optimizer.lr, one.draws)
+            one.beside.step(optimizer.lr)
         step.remembered.update(one.remembered)
         return values
 

@@ -14,27 +14,24 @@ from datasets.input_format import IMAGENET, InputFormat
 from datasets.spelling import unknown_name
 from datasets.views import View, as_stored
 
-# Of what the network expects, and whether random crops are cut.
-AUGMENTATIONS: dict[str, Callable[[InputFormat, bool], View]] = {
+AUGMENTATIONS: dict[str, Callable[[InputFormat], View]] = {
     # Resized and normalised, as for evaluation.
-    "none": lambda format, cropped: OnHost(format, augmented=False),
+    "none": lambda format: OnHost(format, augmented=False),
     # The field's training transform on the CPU: Pillow's pixels, to the bit.
-    "exact": lambda format, cropped: OnHost(format, augmented=True, cropped=cropped),
+    "exact": lambda format: OnHost(format, augmented=True),
     # The same draws in float32, where the network computes.
     "device": OnDevice,
 }
 
 
-def view(augmentation: str, format: InputFormat, cropped: bool = True) -> View:
+def view(augmentation: str, format: InputFormat) -> View:
     """What `augmentation` makes of images for a network that expects `format`.
-
-    cropped: whether an augmentation cuts random crops.
 
     Raises ValueError: unknown augmentation; names the nearest one.
     """
     if augmentation not in AUGMENTATIONS:
         raise unknown_name("augmentation", augmentation, (*AUGMENTATIONS, "auto"))
-    return AUGMENTATIONS[augmentation](format, cropped)
+    return AUGMENTATIONS[augmentation](format)
 
 
 def views(
@@ -65,4 +62,4 @@ def views(
         format = replace(IMAGENET, size=dataset.image_shape[1])
     if augmentation == "auto":
         augmentation = "device" if device.type == "cuda" else "exact"
-    return view(augmentation, format, dataset.cropped), view("none", format)
+    return view(augmentation, format), view("none", format)

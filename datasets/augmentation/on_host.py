@@ -26,18 +26,17 @@ class OnHost:
     their last bit may differ.
 
     format: what the network expects.
-    augmented: whether samples are augmented. cropped: whether that cuts random crops.
+    augmented: whether samples are augmented.
 
     Raises ValueError: when called: images are not of three colours.
     """
 
-    def __init__(self, format: InputFormat, augmented: bool, cropped: bool = True) -> None:
+    def __init__(self, format: InputFormat, augmented: bool) -> None:
         from datasets.augmentation import rendering  # here: it imports numba
 
         self._render = rendering.render
         self._format = format
         self._augmented = augmented
-        self._cropped = cropped
         self._normalised = format.table()
         self._buffers = Buffers()
         self._same = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
@@ -56,8 +55,7 @@ class OnHost:
         if self._augmented:
             pictures = [block.crop_sources() for block in blocks]
             sizes = np.concatenate([block.sizes for block in blocks])
-            stored = np.concatenate([one.sizes for one in pictures])
-            draws = draw(seed, step, sizes, stored, self._cropped)
+            draws = draw(seed, step, sizes, np.concatenate([one.sizes for one in pictures]))
         else:
             pictures = [block.squares() for block in blocks]
             draws = nothing(count, width, height)

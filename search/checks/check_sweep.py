@@ -44,7 +44,7 @@ def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
         for problem in _idle_keys(part, broken_here):
             here = _in_file(sweep, name, problem)
             idle.setdefault(here.path, []).append(here)
-    problems = [*_overridden_keys(sweep), *_method_per_dataset(sweep)]
+    problems = [*_overridden_keys(sweep), *_averaging_per_dataset(sweep)]
     for problem, names in wrong.items():
         for_all = len(names) == len(parts) or problem.path[0] == "datasets"
         text = problem.text if for_all else f"{problem.text} ({', '.join(names)})"
@@ -121,17 +121,9 @@ def _overridden_keys(sweep: Sweep) -> Iterator[Problem]:
         yield Problem(("held_out",), "has no effect: each dataset has its own; remove it")
 
 
-def _method_per_dataset(sweep: Sweep) -> Iterator[Problem]:
-    """A method that differs by dataset, so that a row of the tables would mix two."""
+def _averaging_per_dataset(sweep: Sweep) -> Iterator[Problem]:
+    """Averaging that differs by dataset, so that a row of the tables would mix two methods."""
     for name, given in sweep.datasets.items():
-        if "genie" in (sweep.training.optimizer, given.training.optimizer) and (
-            "optimizer" in training_overrides(given)
-        ):
-            yield Problem(
-                ("datasets", name, "training", "optimizer"),
-                "would give a row of the tables genie here and another optimizer there; set "
-                "training.optimizer for all datasets",
-            )
         if "averaging" in training_overrides(given):
             yield Problem(
                 ("datasets", name, "training", "averaging"),
@@ -198,27 +190,22 @@ def _domains(sweep: DatasetSweep) -> list[Problem]:
         size = ("dataset", "size")
         return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]
     try:
-        about = datasets.describe(sweep.dataset.name, root)
+        domains = datasets.describe(sweep.dataset.name, root).domains
     except (FileNotFoundError, datasets.DatasetError) as error:
         return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
-    return list(_held_out(sweep, about.domains, about.held_out or about.domains))
+    return list(_held_out(sweep, domains))
 
 
-def _held_out(
-    sweep: DatasetSweep, domains: Sequence[str], possible: Sequence[str]
-) -> Iterator[Problem]:
-    """What cannot be held out of these domains. possible: those that are made for it."""
+def _held_out(sweep: DatasetSweep, domains: Sequence[str]) -> Iterator[Problem]:
+    """What cannot be held out of these domains."""
     unknown = [
         Problem(
             ("held_out", index),
-            f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}"
-            if name not in domains
-            else f"is {show(name)}, but {sweep.dataset.name} is made for holding out "
-            f"{' and '.join(possible)} alone; write all",
+            f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}",
         )
         for index, held_out in enumerate(held_out_domains(sweep))
         for name in members(held_out)
-        if name not in possible
+        if name not in domains
     ]
     yield from unknown
     if len(domains) < 2:

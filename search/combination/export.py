@@ -16,13 +16,12 @@ from search.reproduce.recorded_trial import ended_run
 from search.run import manifest
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
-from search.sweep.search_keys import COMBINATIONS, WISE_FT
+from search.sweep.search_keys import COMBINATIONS
 
 
 def is_combination(name: str | None) -> bool:
     """Whether a name is of a combination, as `combine` prints it, and not of a trial or study."""
-    ending = "" if name is None else name.rpartition(".")[2]
-    return any(ending == method or ending.startswith(f"{method}-") for method in COMBINATIONS)
+    return name is not None and name.rpartition(".")[2].partition("-")[0] in COMBINATIONS
 
 
 def export(
@@ -56,11 +55,7 @@ def export(
         )
     place = place_of(name, output)
     dataset = dataset_of(ended, group.studies[0])
-    between = row["method"] == WISE_FT
-    how = f"the mean of {len(row['members'])} networks"
-    if between:
-        how = f"alpha {row['alpha']:g} between zero-shot and {row['members'][0]}"
-    print(f"{name}: {how}")
+    print(f"{name}: the mean of {len(row['members'])} networks")
     bench = Bench(ended.folder, group, dataset)
     scored = [
         {
@@ -91,9 +86,7 @@ def export(
         "versions": manifest.versions(),
     }
     model = Model(name, None, bench.scorer.run, group.studies[0], scored, about)
-    members = row["members"]
-    state = bench.on_the_way(members[0], row["alpha"]) if between else bench.soup(members)
-    return write_model(place, model, dataset, state, predicted)
+    return write_model(place, model, dataset, bench.soup(row["members"]), predicted)
 
 
 def _row(folder: RunFolder, name: str) -> dict[str, Any]:

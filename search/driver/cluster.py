@@ -9,8 +9,7 @@ import re
 import secrets
 import socket
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -215,28 +214,3 @@ def _joined() -> str:
     where, plural = ray.get_runtime_context().gcs_address, "s" * (len(nodes) != 1)
     places = f"{len(nodes)} node{plural}, {cpus:g} CPUs, {gpus:g} GPUs"
     return f"Joined the Ray cluster at {where}: {places}"
-
-
-class Slots:
-    """How many trials the cluster can run at once; nodes may come and go."""
-
-    def __init__(self, needs: Mapping[str, float]) -> None:
-        """`needs`: what a trial occupies, in Ray's names and units (Resources.as_ray_resources)."""
-        self._needs = needs
-        self._count = 0
-        self._expires = 0.0
-
-    def count(self) -> int:
-        """The number of slots, looked up every 10 seconds."""
-        if time.monotonic() >= self._expires:
-            import ray
-
-            known = ray.nodes()  # type: ignore[no-untyped-call]
-            nodes = [node["Resources"] for node in known if node["Alive"]]
-            self._count = sum(self._fit(node) for node in nodes)
-            self._expires = time.monotonic() + 10
-        return self._count
-
-    def _fit(self, node: dict[str, float]) -> int:
-        # Fractions such as 0.1 do not divide exactly.
-        return min(int(node.get(name, 0) / need + 1e-9) for name, need in self._needs.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -13,23 +14,43 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from search.driver.cluster import Slots
 from search.driver.ledger import Ledger
+from search.driver.slots import Slots
 from search.driver.trackers import Tracker
 from search.driver.tracking import tracking_callbacks
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
-from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.worker.actor import trial_actor
+from search.worker.actor import Leaving, trial_actor
 from search.worker.trial import run_trial
+
+# How long a sweep that stops waits for its trials to save.
+SAVE_SECONDS = 30.0
 
 
 class StopRequest(tune.Stopper):
-    """Ends the experiment once `asked` is set; running trials stay running in the storage."""
+    """Ends the experiment once `asked` is set and its trials have saved.
+
+    They stay running in the storage.
+    """
 
     def __init__(self) -> None:
         self.asked = threading.Event()
+        self._deadline: float | None = None
+        self._ask_trials: Callable[[], None] = lambda: None
+        self._at_work: Callable[[], bool] = lambda: False
+
+    def at_once(self) -> None:
+        """Asks to end without waiting, as when the trials are another driver's now."""
+        self._deadline = 0.0
+        self.asked.set()
+
+    def lets_save(self, ask_trials: Callable[[], None], at_work: Callable[[], bool]) -> None:
+        """Gives the running trials SAVE_SECONDS to save.
+
+        ask_trials: tells them to. at_work: whether any is still running.
+        """
+        self._ask_trials, self._at_work = ask_trials, at_work
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to end one trial: never, as pruning does that."""
@@ -37,7 +58,13 @@ class StopRequest(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether to end the experiment."""
-        return self.asked.is_set()
+        if not self.asked.is_set() or not self._at_work():
+            return self.asked.is_set()
+        if self._deadline is None:
+            self._deadline = time.monotonic() + SAVE_SECONDS
+            print("Stopping once the running trials have saved; Ctrl-C again does not wait.")
+            self._ask_trials()
+        return time.monotonic() >= self._deadline
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -52,27 +79,25 @@ def drive(
 ) -> None:
     """Runs trials until the ledger has no more, or until `stop` is asked for.
 
-    Ray must be initialized. Raises SteppeError if no node has the resources of a trial, the run
-    folder can no longer be written, or a node cannot take part; and any error of the search itself.
+    Ray must be initialized. Raises SteppeError if no node has the resources of a trial, no node can
+    take part, or the run folder can no longer be written; and any error of the search itself.
     """
     common = next(iter(plans.values()))
     needs = common.resources.as_ray_resources()
-    slots = Slots(needs)
-    if not slots.count():
-        given = common.resources.model_dump(exclude_none=True)
-        asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items())
-        raise SteppeError(
-            f"no node of the cluster has {asked} for a trial; ask for less, "
-            "or start Ray on larger nodes"
-        )
-    searcher = StudySearcher(ledger, slots, stop.asked.set, common.search.hang_seconds)
+    given = common.resources.model_dump(exclude_none=True)
+    asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items() if need)
+    slots = Slots(needs, asked, folder.uri)
+    slots.wait()
+    searcher = StudySearcher(ledger, slots, stop.asked, common.search.hang_seconds)
     scheduler = StudyScheduler(searcher)
+    leaving = Leaving()
+    stop.lets_save(leaving.ask, scheduler.at_work)
     with (
         tempfile.TemporaryDirectory(prefix="steppe-ray-") as scratch,
         tracking_callbacks(plans, folder, tracked) as callbacks,
     ):
         tuner = tune.Tuner(
-            trial_actor(run_trial, plans, folder, needs),
+            trial_actor(run_trial, plans, folder, needs, leaving),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -92,6 +117,7 @@ def drive(
             ),
         )
         tuner.fit()
+    leaving.forget()
     if searcher.failure is not None:
         raise searcher.failure
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ray import cloudpickle
+from ray._private.state import state  # Ray has no public way to ask where an actor was
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from search.errors import SteppeError
+from search.worker.node import AGAIN, NodeUnfit
 from training.train import Interrupted
 
 MAX_REASON = 400  # characters
@@ -20,13 +23,15 @@ class Fault:
     """What ended an attempt at a trial.
 
     reason: one line, without a traceback. counts: whether it counts against `search.max_failures`;
-    the loss of a node does not. died: only the death of the worker is known. user_error: an error
-    that the user must fix, as it would end every other trial too.
+    the loss of a node does not. died: only the death of the worker is known. node: the id of the
+    node if that is at fault and no trial can run there. user_error: an error that the user must
+    fix, as it would end every other trial too.
     """
 
     reason: str
     counts: bool = True
     died: bool = False
+    node: str | None = None
     user_error: SteppeError | None = None
 
 
@@ -37,12 +42,10 @@ LOST = Fault("its worker was lost before it began")
 def fault_of(error: object) -> Fault:
     """The fault behind an error of an attempt (see `error_of`)."""
     if isinstance(error, RayActorError):
-        if error.preempted or "node has died" in str(error):
-            return Fault("its node went away", counts=False)
-        if isinstance(error, ActorUnavailableError):  # often the first sign that a node is lost
-            return Fault("its node could not be reached", counts=False)
-        return Fault("its worker process died (out of memory, killed or crashed)", died=True)
+        return _of_worker(error)
     cause = error.cause if isinstance(error, RayTaskError) else None
+    if isinstance(cause, NodeUnfit) and cause.node is not None:
+        return Fault(str(cause), counts=False, node=cause.node)
     if isinstance(cause, SteppeError):
         return Fault(str(cause), counts=False, user_error=cause)
     if cause is not None:
@@ -51,6 +54,28 @@ def fault_of(error: object) -> Fault:
         )
     text = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
     return Fault(_line(text) or type(error).__name__)
+
+
+def _of_worker(error: RayActorError) -> Fault:
+    """The fault behind the loss of a worker."""
+    if error.preempted or "node has died" in str(error):
+        return Fault("its node went away", counts=False)
+    if isinstance(error, ActorUnavailableError):  # often the first sign that a node is lost
+        return Fault("its node could not be reached", counts=False)
+    if "failed to import on the worker" in str(error):
+        return _cannot_import(error)
+    return Fault("its worker process died (out of memory, killed or crashed)", died=True)
+
+
+def _cannot_import(error: RayActorError) -> Fault:
+    """The fault of a node whose workers cannot load the trial's code, as a package is missing."""
+    where = state.actor_table(error.actor_id)["Address"]
+    # The first error is what was missing; those after it say what could not be loaded for it.
+    trace = str(error).partition("Traceback")[2]
+    found = re.search(r"^\s*(?!RuntimeError)\w+Error: .*", trace, re.MULTILINE)
+    why = _line(found[0]) if found else "its imports fail"
+    reason = f"node {where['IPAddress']} cannot load a trial ({why}); mend it, and {AGAIN}"
+    return Fault(reason, counts=False, node=where["NodeID"])
 
 
 def error_of(trial: Trial) -> object:

@@ -68,7 +68,7 @@ def launch(
     stop = StopRequest()
     with (
         stopping_on_signals(stop),
-        lease.Lease(folder, on_loss=stop.asked.set) as held,
+        lease.Lease(folder, on_loss=stop.at_once) as held,
         _logging_to(folder),
         undone_if_never_begun(folder),
     ):

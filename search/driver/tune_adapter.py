@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import Any
 
+from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.driver.cluster import Slots
 from search.driver.faults import LOST, Fault, error_of, fault_of
 from search.driver.ledger import Ledger
+from search.driver.slots import Slots
 from search.run.columns import FROZEN
 from search.study.plan import TrialSpec
 from search.worker.trial import config_of
@@ -29,21 +31,22 @@ class StudySearcher(Searcher):
     """Hands out the ledger's trials. Tune gives it no metric (`metric=None`).
 
     An exception here would end Tune's loop and all of its trials. So the first one is kept in
-    `failure`, `on_failure` is called, and no more trials are handed out. A trial is handed out only
-    when `slots` has a place for it, so that its sampler knows as many results as possible.
+    `failure`, and `stop` is set, after which no more trials are handed out. A trial is handed out
+    only when `slots` has a place for it, so that its sampler knows as many results as possible; if
+    nothing runs, one waits for a place.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         slots: Slots,
-        on_failure: Callable[[], None],
+        stop: threading.Event,
         hang_seconds: float | None = None,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._slots = slots
-        self._on_failure = on_failure
+        self._stop = stop
         self._hang_seconds = hang_seconds or math.inf
         self._last_report: dict[str, float] = {}  # when each trial last reported
         self.specs: dict[str, TrialSpec] = {}
@@ -56,10 +59,11 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The config of the next trial; None if Tune is to ask again later."""
-        if self.failure:
+        if self._stop.is_set():
             return Searcher.FINISHED
         try:
-            if self.specs and len(self.specs) >= self._slots.count():
+            running = len(self.specs)
+            if running >= self._slots.count(running, self._ledger.left) and running:
                 return None
             spec = self._ledger.next()
         except Exception as error:
@@ -71,6 +75,10 @@ class StudySearcher(Searcher):
         self.specs[trial_id] = spec
         self._last_report[trial_id] = time.monotonic()
         return config_of(spec)
+
+    def request(self) -> PlacementGroupFactory:
+        """What the next trial is to occupy, and where; for Tune."""
+        return self._slots.request()
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Records a trial's report; True if the trial is to be stopped."""
@@ -110,6 +118,9 @@ class StudySearcher(Searcher):
                 self.fail(fault.user_error)  # a resume continues the trial
             else:
                 self._ledger.lose(spec, fault.reason, fault.counts)
+                if fault.node is not None and self._slots.leave_out(fault.node, fault.reason):
+                    log.warning("left out: %s", fault.reason)
+                    print(f"Left out: {fault.reason}", flush=True)
         except Exception as failure:
             self.fail(failure)
 
@@ -125,7 +136,7 @@ class StudySearcher(Searcher):
         """Keeps the first failure; a later resume continues the trials still running."""
         log.error("the search stops", exc_info=error)
         self.failure = self.failure or error
-        self._on_failure()
+        self._stop.set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for its own restore, which Steppe does not use.
@@ -143,6 +154,10 @@ class StudyScheduler(FIFOScheduler):
         self._searcher = searcher
         self._live: set[Trial] = set()
 
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Keeps a new trial off nodes that are left out."""
+        trial.update_resources(self._searcher.request())
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Whether a trial continues after a report."""
         stop = self._searcher.report(trial.trial_id, result)
@@ -153,6 +168,10 @@ class StudyScheduler(FIFOScheduler):
         error = error_of(trial)
         log.warning("attempt at a trial failed: %s", error)
         self._searcher.faults[trial.trial_id] = fault_of(error)
+
+    def at_work(self) -> bool:
+        """Whether any trial has a worker."""
+        return any(trial.status == Trial.RUNNING for trial in self._live)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The first pending trial."""

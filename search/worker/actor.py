@@ -1,8 +1,9 @@
 """The Ray actor that carries out trials, and lets its trial save before it must leave.
 
-A worker is told to leave by SIGTERM, which SLURM sends to every process of a job, or by Ray's
-draining of its node, as `ray start` and Kubernetes do before they end one. A signal is handled in
-the process's main thread, but the trial runs in another, so it checks `preempted` at every step.
+A worker is told to leave by SIGTERM, which SLURM sends to every process of a job, by Ray's
+draining of its node, as `ray start` and Kubernetes do before they end one, or by a driver that
+stops. A signal is handled in the process's main thread, but the trial runs in another, so it checks
+`preempted` at every step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +20,11 @@ from types import FrameType
 from typing import Any
 
 import ray
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_exists,
+    _internal_kv_put,
+)
 from ray.tune import PlacementGroupFactory
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import wrap_function
@@ -33,11 +40,31 @@ _preempted = threading.Event()
 _at_work = threading.Event()
 
 
+class Leaving:
+    """A mark in the cluster's memory, by which a driver tells its workers that it stops."""
+
+    def __init__(self) -> None:
+        self._key = f"steppe-leaving-{uuid.uuid4().hex}"
+
+    def ask(self) -> None:
+        """Lets every worker's trial save and end, within CHECK_SECONDS and a step."""
+        _internal_kv_put(self._key, b"1")
+
+    def asked(self) -> bool:
+        """Whether the driver has asked."""
+        return bool(_internal_kv_exists(self._key))
+
+    def forget(self) -> None:
+        """Deletes the mark, as a cluster may outlive many sweeps."""
+        _internal_kv_del(self._key)
+
+
 def trial_actor(
     run_trial: Callable[[dict[str, Any], Mapping[str, StudyPlan], RunFolder], None],
     plans: Mapping[str, StudyPlan],
     folder: RunFolder,
     needs: Mapping[str, float],
+    leaving: Leaving,
 ) -> type[Trainable]:
     """Tune's actor class for `run_trial(config, plans, folder)`. Ray must be initialized.
 
@@ -53,7 +80,7 @@ def trial_actor(
 
         def setup(self, config: dict[str, Any]) -> None:
             """Prepares the process for its first trial."""
-            handle_preemption()
+            handle_preemption(leaving)
             super().setup(config)
 
         @classmethod
@@ -86,8 +113,8 @@ def at_work() -> Iterator[None]:
         _at_work.clear()
 
 
-def handle_preemption() -> None:
-    """Lets the trial at work save on the first SIGTERM, or when this node is drained.
+def handle_preemption(leaving: Leaving) -> None:
+    """Lets the trial at work save on the first SIGTERM, or when its node or its driver leaves.
 
     Any other SIGTERM does what it did before. Call it in the main thread; a second call does
     nothing.
@@ -106,17 +133,17 @@ def handle_preemption() -> None:
 
     on_signal.lets_trials_save = True  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, on_signal)
-    threading.Thread(target=_watch_node, name="draining", daemon=True).start()
+    threading.Thread(target=_watch, args=[leaving], name="leaving", daemon=True).start()
 
 
-def _watch_node() -> None:
+def _watch(leaving: Leaving) -> None:
     from ray._private.state import state  # Ray has no public way to ask whether a node drains
 
     try:
         node = ray.get_runtime_context().get_node_id()
         while not _preempted.is_set():
-            if _at_work.is_set() and node in state.get_draining_nodes():
+            if _at_work.is_set() and (leaving.asked() or node in state.get_draining_nodes()):
                 _preempted.set()
             time.sleep(CHECK_SECONDS)
     except Exception:  # another version of Ray, or Ray has ended: the trial runs unwatched
-        log.warning("cannot see whether this node is drained", exc_info=True)
+        log.warning("cannot see whether node or driver leave", exc_info=True)

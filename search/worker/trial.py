@@ -25,7 +25,7 @@ from search.sweep.objectives import objectives_of_run, preference
 from search.sweep.search_keys import FREEZE_THAW
 from search.worker.actor import at_work, preempted
 from search.worker.limits import HangLimit, MemoryLimit
-from search.worker.node import check_node, check_weights, load_dataset
+from search.worker.node import check_device, check_node, check_weights, load_dataset
 from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
 from training.computation import device_name
@@ -81,12 +81,13 @@ class Trial:
             self._carry_out()
 
     def _carry_out(self) -> None:
+        check_node(self._folder)
+        check_device(self._run.device)
+        check_weights(self._folder, self._run.model, self._run.weights)
+        dataset = load_dataset(self._plan.dataset, self._folder)
         resume = self._checkpoints.read()
         if resume is not None:
             self._started = resume["started"]
-        check_node(self._folder)
-        check_weights(self._folder, self._run.model, self._run.weights)
-        dataset = load_dataset(self._plan.dataset, self._folder)
         result = self._carry_out_folds(dataset, resume) or self._carry_out_own_run(dataset, resume)
         self._check_not_ended()
         self._write_evaluations(result.evaluations)

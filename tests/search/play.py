@@ -18,9 +18,9 @@ from ray.tune.search import Searcher
 
 from search.checks.load_sweep import checked
 from search.driver import experiment, launch
-from search.driver.cluster import Slots
 from search.driver.faults import fault_of
 from search.driver.ledger import Ledger
+from search.driver.slots import Slots
 from search.driver.trackers import Tracker
 from search.driver.tune_adapter import StudySearcher
 from search.run import storage, tables
@@ -169,7 +169,7 @@ class OneSlot(Slots):
     def __init__(self) -> None:
         super().__init__({"CPU": 1})
 
-    def count(self) -> int:
+    def count(self, running: int = 0, left: int = 0) -> int:
         return 1
 
 
@@ -202,7 +202,7 @@ def _drive(
     tracked: Sequence[Tracker] = (),
 ) -> None:
     hang_seconds = next(iter(plans.values())).search.hang_seconds
-    searcher = StudySearcher(ledger, OneSlot(), stop.asked.set, hang_seconds)
+    searcher = StudySearcher(ledger, OneSlot(), stop.asked, hang_seconds)
     for name in map(str, count()):
         config = searcher.suggest(name)
         if config == Searcher.FINISHED or stop.asked.is_set():

@@ -13,11 +13,11 @@ from benchmarks.processes import command
 from search.driver.cluster import (
     CHECKOUT,
     ENVIRONMENT,
-    Slots,
     _no_answer,
     prepare_environment,
     runtime_environment,
 )
+from search.driver.slots import Slots
 from search.sweep.schema import Resources
 from tests.search.command import steppe, write_yaml
 from tests.search.play import small_sweep

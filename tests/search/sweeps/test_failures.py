@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -19,10 +23,12 @@ from typer.testing import Result
 from search.driver import experiment
 from search.driver.faults import Fault, error_of, fault_of
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
+from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
+from search.study.plan import plans
 from search.study.trial_attributes import REASON, state_of
 from tests.search import failing
-from tests.search.command import steppe, write_yaml
+from tests.search.command import steppe, wait_until, write_yaml
 from tests.search.event_files import objectives
 from tests.search.failing import (
     DIES_AFTER_ITS_ROW,
@@ -227,7 +233,7 @@ def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_e
     """As when a worker cannot be reused: no callback tells of it."""
     folder = RunFolder(tmp_path)
     ledger = open_ledger(small_sweep(), folder)
-    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
     scheduler = StudyScheduler(searcher)
     searcher.suggest("a")
     assert searcher.suggest("b") is None  # the only place is taken
@@ -247,12 +253,12 @@ def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_e
 def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(tmp_path):
     folder = RunFolder(tmp_path)
     ledger = open_ledger(small_sweep(), folder)
-    stopped = []
-    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: stopped.append(True))
+    stop = threading.Event()
+    searcher = StudySearcher(ledger, OneSlot(), stop)
     searcher.suggest("a")
     assert searcher.report("unknown", {"step": 10, "value": 0.5}) is False
     assert isinstance(searcher.failure, KeyError)
-    assert stopped
+    assert stop.is_set()
     assert searcher.suggest("b") == "FINISHED"
     # What is at work stays as it is in the storage, for a resume to adopt.
     searcher.on_trial_complete("a", {"step": 90, "value": 0.5, "state": "completed"})
@@ -285,7 +291,7 @@ def test_a_worker_that_dies_as_it_is_handed_its_next_trial_costs_no_trial(
 def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
     folder = RunFolder(tmp_path)
     ledger = open_ledger(small_sweep(search={"max_failures": 2}), folder)
-    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
     handed_out = []
     for attempt in "abcd":
         handed_out.append(searcher.suggest(attempt)["number"])
@@ -300,10 +306,43 @@ def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
 def test_the_search_is_not_over_while_a_trial_may_come_back(tmp_path):
     folder = RunFolder(tmp_path)
     ledger = open_ledger(small_sweep(search={"trials": 1}), folder)
-    searcher = StudySearcher(ledger, OneSlot(), on_failure=lambda: None)
+    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
     searcher.suggest("a")
     assert searcher.suggest("b") is None
     searcher.on_trial_complete("a", error=True)
     assert searcher.suggest("b")["number"] == 0
     searcher.on_trial_complete("b", {"step": 90, "value": 0.5, "state": "completed"})
     assert searcher.suggest("c") == "FINISHED"
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_running_trials_save(two_cpus, tmp_path):
+    """However long ago they last did."""
+    training = {"steps": 10**6, "evaluate_every": 10, "checkpoint_seconds": 3600}
+    sweep = small_sweep(training=training, search={"trials": 1})
+    folder, own = RunFolder(tmp_path / "run"), os.getpid()
+
+    def interrupt() -> None:
+        wait_until(lambda: folder.list("evaluations"), 120, "the trial has an evaluation")
+        os.kill(own, signal.SIGINT)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    done = launch(sweep, tmp_path)
+    thread.join()
+    assert done.exit_code == 130, (done.stdout, done.stderr)
+    assert "once the running trials have saved" in done.stdout
+    ((trial,),) = stored(folder).values()
+    assert trial.state.name == "RUNNING"
+    (plan,) = plans(sweep).values()
+    assert TrialCheckpoints(folder, plan.trial(0, {})).read()["evaluations"]
+
+
+def test_who_does_not_save_in_time_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(experiment, "SAVE_SECONDS", 0.0)
+    stop, asked = experiment.StopRequest(), []
+    stop.lets_save(lambda: asked.append(True), at_work=lambda: True)
+    assert not stop.stop_all()
+    stop.asked.set()
+    assert stop.stop_all()
+    assert asked == [True]

@@ -44,7 +44,7 @@ def test_another_version_and_a_missing_package_are_named_with_the_node(folder):
     assert message.startswith("node ")
     assert f"torch {own} instead of 2.0.0" in message
     assert "timm " in message
-    assert f"resume {folder.uri}`" in message
+    assert "start its Ray again" in message
 
 
 def test_what_the_newest_driver_has_counts(folder):
@@ -91,7 +91,7 @@ def test_a_run_knows_the_file_of_weights_that_it_was_made_with(tmp_path):
     with pytest.raises(SteppeError, match=r"was made with other weights in .*w.pt"):
         manifest.record(run, [], (), try_model(model, [Images()]))
     file.unlink()
-    with pytest.raises(SteppeError, match=r"^node .*: .* there is no file .*w.pt"):
+    with pytest.raises(SteppeError, match=r"^node .* there is no file .*w.pt"):
         check_weights(run, "mlp", str(file))
     torch.save({"net": {"1.weight": torch.full((2, 2), torch.nan)}}, file)
     with pytest.raises(SteppeError, match=r"^model.weights is .*w.pt do not fit"):

@@ -1,0 +1,119 @@
+"""Where trials may run: the places on the cluster's nodes, and the nodes that are left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.tune import PlacementGroupFactory
+
+from search.driver import autoscaler
+from search.errors import SteppeError
+
+REFRESH_SECONDS = 10.0
+GROWING_SECONDS = 2.0  # the same, while an autoscaler has been asked
+# A cluster that has just started may not know of its autoscaler yet.
+START_SECONDS = 15.0
+# An autoscaler makes its nodes alike: when so many are unfit and no other is there, all are.
+MOST_UNFIT = 3
+
+
+class Slots:
+    """How many trials the cluster can run at once; nodes may come and go.
+
+    needs: what a trial occupies, in Ray's names and units (Resources.as_ray_resources). asked: the
+    same by the keys of the sweep file, and run: the run's location, both for messages.
+    """
+
+    def __init__(self, needs: Mapping[str, float], asked: str = "", run: str = "") -> None:
+        self._needs = dict(needs)
+        self._asked = asked
+        self._run = run
+        self._unfit: dict[str, str] = {}  # why a node is left out, by its id
+        self._autoscaler: autoscaler.Autoscaler | None = None
+        self._count = 0
+        self._expires = 0.0
+        self._waits = False
+
+    def count(self, running: int = 0, left: int = 0) -> int:
+        """The number of slots, looked up every few seconds.
+
+        running: how many trials have been handed out. left: how many could be, if there were slots;
+        an autoscaler is asked for those that are missing.
+
+        Raises SteppeError if there is no slot and none will come. That is certain only where an
+        autoscaler says so, or where all nodes are left out: else a node may be started by hand.
+        """
+        if time.monotonic() >= self._expires:
+            known = ray.nodes()  # type: ignore[no-untyped-call]
+            nodes = {node["NodeID"]: node["Resources"] for node in known if node["Alive"]}
+            self._count = sum(
+                self._fit(node) for name, node in nodes.items() if name not in self._unfit
+            )
+            if self._autoscaler is None and autoscaler.present():
+                self._autoscaler = autoscaler.Autoscaler(self._needs)
+            missing = left - max(self._count - running, 0)
+            if self._autoscaler is not None:
+                self._autoscaler.ask(missing, self._where())
+            growing = self._autoscaler is not None and (missing > 0 or not self._count)
+            self._expires = time.monotonic() + (GROWING_SECONDS if growing else REFRESH_SECONDS)
+            self._check()
+        return self._count
+
+    def wait(self) -> None:
+        """Raises SteppeError if no node has a slot, and there is no autoscaler to start one."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.count() and self._autoscaler is None:
+            if time.monotonic() >= deadline or autoscaler.present() is False:
+                raise SteppeError(
+                    f"no node of the cluster has {self._asked} for a trial; ask for less, "
+                    "or start Ray on larger nodes"
+                )
+            time.sleep(1)
+            self._expires = 0.0
+
+    def request(self) -> PlacementGroupFactory:
+        """What a trial occupies, on a node that is not left out; for Tune."""
+        return PlacementGroupFactory([self._needs], **self._where())
+
+    def leave_out(self, node: str, why: str) -> bool:
+        """Starts no more trials on the node with this id; False if it has been left out before."""
+        new = node not in self._unfit
+        self._unfit.setdefault(node, why)
+        self._expires = 0.0
+        return new
+
+    def _check(self) -> None:
+        if self._count:
+            self._waits = False
+            return
+        if len(self._unfit) >= (1 if self._autoscaler is None else MOST_UNFIT):
+            reasons = "; ".join(dict.fromkeys(self._unfit.values()))
+            raise SteppeError(
+                f"no node is left that can carry out trials: {reasons}; then go on with "
+                f"`python -m search resume {self._run}`"
+            )
+        if self._autoscaler is None:
+            return
+        if self._autoscaler.never():
+            raise SteppeError(
+                f"no type of node that the cluster's autoscaler may start has {self._asked} for a "
+                "trial; ask for less, or give it larger ones"
+            )
+        if not self._waits:
+            print(
+                f"Waiting for the cluster's autoscaler: no node has {self._asked} yet", flush=True
+            )
+        self._waits = True
+
+    def _where(self) -> dict[str, Any]:
+        """Which nodes will do, as arguments of `placement_group`."""
+        if not self._unfit:
+            return {}
+        return {"bundle_label_selector": [{"ray.io/node-id": f"!in({','.join(self._unfit)})"}]}
+
+    def _fit(self, node: dict[str, float]) -> int:
+        # Fractions such as 0.1 do not divide exactly.
+        return min(int(node.get(name, 0) / need + 1e-9) for name, need in self._needs.items())
