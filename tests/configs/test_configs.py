@@ -33,7 +33,7 @@ def test_it_loads_and_its_resolved_form_loads_too(path, tmp_path):
     assert sweep.name == path.stem
     assert studies(sweep)
     for one in by_dataset(sweep).values():
-        for algorithm in sweep.algorithms:
+        for algorithm in sweep.trained:
             assert first_settings(one, algorithm) or sweep.search.sampler == "grid"
     resolved = tmp_path / "resolved.yaml"
     resolved.write_text(as_yaml(sweep))
@@ -48,7 +48,9 @@ def test_it_says_how_to_launch_it(path):
 
 def test_the_family_has_every_part():
     algorithms = load(FOLDER / "digits-family.yaml").algorithms
-    assert {part for name in algorithms for part in parts(name)} == set(PARTS) - set(OF_TEXTS)
+    # Digits begin from random weights, and these need texts or weights to stay close to.
+    there = set(PARTS) - {*OF_TEXTS, "MIRO"}
+    assert {part for name in algorithms for part in parts(name)} == there
 
 
 @pytest.mark.parametrize("name", OF_BENCHMARKS)
