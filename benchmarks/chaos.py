@@ -43,7 +43,7 @@ from search.run.storage import JOURNAL  # noqa: E402
 
 KINDS = ("worker", "node", "driver", "cluster", "asked worker", "asked node")
 # What differs between two runs of one sweep: when and where.
-OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device")
+OF_TIME_AND_PLACE = ("seconds", "started", "finished", "node", "device", "gpu_memory", "gpu_beside")
 EVALUATIONS_OF_A_TRIAL = 10
 EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
 PATIENCE = 600.0  # seconds without progress after which the sweep has come to a standstill

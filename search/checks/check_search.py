@@ -165,11 +165,13 @@ def check_budgets(sweep: Sweep) -> Iterator[Problem]:
     """Budgets and a terminator that could never act; nothing else may be wrong with the sweep."""
     search = sweep.search
     for key in ("budget", "study_budget"):
-        if getattr(search, key).gpu_hours is not None and not sweep.resources.gpu:
-            yield Problem(
-                ("search", key, "gpu_hours"),
-                "has no effect: resources.gpu is 0; limit cpu_hours, or passes",
-            )
+        if getattr(search, key).gpu_hours is None:
+            continue
+        why = "has no effect: resources.gpu is 0" if not sweep.resources.gpus else ""
+        if sweep.resources.gpu == "auto":
+            why = "is not counted with resources.gpu: auto, where shares differ"
+        if why:
+            yield Problem(("search", key, "gpu_hours"), f"{why}; limit cpu_hours, or passes")
     for name in type(search.study_budget).model_fields:
         of_study, of_sweep = getattr(search.study_budget, name), getattr(search.budget, name)
         if of_study is not None and of_sweep is not None and of_study >= of_sweep:

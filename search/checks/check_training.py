@@ -169,7 +169,7 @@ def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
 
 def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
     """Keys of `training` and `resources` that exclude each other."""
-    gpu = sweep.resources.gpu
+    gpu = sweep.resources.gpus
     if gpu > 1 and gpu != int(gpu):
         yield Problem(
             ("resources", "gpu"), f"is {gpu:g}; it must be a share up to 1 or a whole number"
@@ -185,7 +185,7 @@ def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def _devices(sweep: DatasetSweep) -> Iterator[Problem]:
-    gpu, device = sweep.resources.gpu, sweep.training.device
+    gpu, device = sweep.resources.gpus, sweep.training.device
     if gpu == 0 and device == "cuda":
         yield Problem(
             ("training", "device"),
@@ -195,8 +195,8 @@ def _devices(sweep: DatasetSweep) -> Iterator[Problem]:
     if gpu > 0 and device in ("cpu", "mps"):
         yield Problem(
             ("training", "device"),
-            f"is {show(device)}, but resources.gpu is {gpu:g}, and a trial would hold its GPU "
-            "idle; set resources.gpu: 0 or leave the device out",
+            f"is {show(device)}, but resources.gpu is {_gpu(sweep)}, and a trial would hold its "
+            "GPU idle; set resources.gpu: 0 or leave the device out",
         )
     if device == "mps" and sweep.training.micro_batches > 1:
         yield Problem(
@@ -204,6 +204,11 @@ def _devices(sweep: DatasetSweep) -> Iterator[Problem]:
             f"is {sweep.training.micro_batches}, but on mps torch cannot repeat the random numbers "
             "of a piece that goes forward again; remove it, or compute elsewhere",
         )
+
+
+def _gpu(sweep: DatasetSweep) -> str:
+    gpu = sweep.resources.gpu
+    return gpu if isinstance(gpu, str) else f"{gpu:g}"
 
 
 def check_steps(sweep: DatasetSweep) -> Iterator[Problem]:
@@ -234,7 +239,7 @@ def check_device(sweep: Sweep) -> list[Problem]:
         except ValueError as error:
             asked = one.training.device
             path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
-            value = f"{one.resources.gpu:g}" if asked == "auto" else show(asked)
+            value = _gpu(one) if asked == "auto" else show(asked)
             text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
             found[Problem(path_in_file(sweep, name, path), text)] = None
     return list(found)

@@ -18,6 +18,7 @@ from search.run import lease, manifest, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
+from search.study import packing
 from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
@@ -57,6 +58,7 @@ def print_status(run: str) -> None:
         lines.append(f"studies that have spent their search.study_budget: {len(closed)}")
     if frozen:
         lines.append(f"frozen trials, which may be trained further: {frozen}")
+    lines += _gpu_shares(folder, sweep)
     lines.append(_disk_use(folder))
     lines.append(
         _driver(folder, left, running, frozen, [limit.key for limit in limits if limit.reached])
@@ -113,6 +115,19 @@ def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
     max_trials = max(max_trials, ended.total() + running + frozen)
     return StudyProgress(*columns, max_trials, running, ended, best, frozen)
+
+
+def _gpu_shares(folder: RunFolder, sweep: Sweep) -> list[str]:
+    """With resources.gpu: auto, what the next trial of each kind gets, by those in the tables."""
+    if sweep.resources.gpu != "auto":
+        return []
+    size = sweep.training.batch_size
+    lines = []
+    for kind, known in packing.measured_in(tables.read_trials(folder), size).items():
+        choice = packing.choose([*known.values()], max(own.batch for own in known.values()))
+        share = "a whole GPU" if choice.share == 1 else f"1/{round(1 / choice.share)} of a GPU"
+        lines.append(f"{', '.join(kind)}: {share} each; a trial {choice.why}")
+    return lines
 
 
 def _disk_use(folder: RunFolder) -> str:

@@ -14,12 +14,14 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from search.driver.gpu_shares import GpuShares
 from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.driver.trackers import Tracker
 from search.driver.tracking import tracking_callbacks
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.run.run_folder import RunFolder
+from search.study import packing
 from search.study.plan import StudyPlan
 from search.worker.actor import Leaving, trial_actor
 from search.worker.trial import run_trial
@@ -85,10 +87,11 @@ def drive(
     common = next(iter(plans.values()))
     needs = common.resources.as_ray_resources()
     given = common.resources.model_dump(exclude_none=True)
-    asked = ", ".join(f"resources.{name}: {need:g}" for name, need in given.items() if need)
-    slots = Slots(needs, asked, folder.uri)
+    asked = ", ".join(f"resources.{name}: {_shown(need)}" for name, need in given.items() if need)
+    shares = GpuShares(plans, folder) if common.resources.gpu == "auto" else None
+    slots = Slots(needs, asked, folder.uri, packing.MOST if shares else 1)
     slots.wait()
-    searcher = StudySearcher(ledger, slots, stop.asked, common.search.hang_seconds)
+    searcher = StudySearcher(ledger, slots, stop.asked, common.search.hang_seconds, shares)
     scheduler = StudyScheduler(searcher)
     leaving = Leaving()
     stop.lets_save(leaving.ask, scheduler.at_work)
@@ -120,6 +123,10 @@ def drive(
     leaving.forget()
     if searcher.failure is not None:
         raise searcher.failure
+
+
+def _shown(need: float | str) -> str:
+    return need if isinstance(need, str) else f"{need:g}"
 
 
 @contextmanager

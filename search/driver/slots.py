@@ -24,16 +24,21 @@ class Slots:
     """How many trials the cluster can run at once; nodes may come and go.
 
     needs: what a trial occupies, in Ray's names and units (Resources.as_ray_resources). asked: the
-    same by the keys of the sweep file, and run: the run's location, both for messages.
+    same by the keys of the sweep file, and run: the run's location, both for messages. shared_by:
+    how many trials may share what is a GPU in `needs`.
     """
 
-    def __init__(self, needs: Mapping[str, float], asked: str = "", run: str = "") -> None:
+    def __init__(
+        self, needs: Mapping[str, float], asked: str = "", run: str = "", shared_by: int = 1
+    ) -> None:
         self._needs = dict(needs)
+        self._shared_by = shared_by
         self._asked = asked
         self._run = run
         self._unfit: dict[str, str] = {}  # why a node is left out, by its id
         self._autoscaler: autoscaler.Autoscaler | None = None
         self._count = 0
+        self.gpus = 0.0  # of the nodes that were counted
         self._expires = 0.0
         self._waits = False
 
@@ -48,10 +53,10 @@ class Slots:
         """
         if time.monotonic() >= self._expires:
             known = ray.nodes()  # type: ignore[no-untyped-call]
-            nodes = {node["NodeID"]: node["Resources"] for node in known if node["Alive"]}
-            self._count = sum(
-                self._fit(node) for name, node in nodes.items() if name not in self._unfit
-            )
+            alive = {node["NodeID"]: node["Resources"] for node in known if node["Alive"]}
+            nodes = [node for name, node in alive.items() if name not in self._unfit]
+            self._count = sum(self._fit(node) for node in nodes)
+            self.gpus = sum(node.get("GPU", 0.0) for node in nodes)
             if self._autoscaler is None and autoscaler.present():
                 self._autoscaler = autoscaler.Autoscaler(self._needs)
             missing = left - max(self._count - running, 0)
@@ -74,9 +79,10 @@ class Slots:
             time.sleep(1)
             self._expires = 0.0
 
-    def request(self) -> PlacementGroupFactory:
-        """What a trial occupies, on a node that is not left out; for Tune."""
-        return PlacementGroupFactory([self._needs], **self._where())
+    def request(self, gpus: float | None = None) -> PlacementGroupFactory:
+        """What a trial occupies, on a node that is not left out; for Tune. gpus: None as needed."""
+        needs = self._needs if gpus is None else {**self._needs, "GPU": gpus}
+        return PlacementGroupFactory([needs], **self._where())
 
     def leave_out(self, node: str, why: str) -> bool:
         """Starts no more trials on the node with this id; False if it has been left out before."""
@@ -116,4 +122,5 @@ class Slots:
 
     def _fit(self, node: dict[str, float]) -> int:
         # Fractions such as 0.1 do not divide exactly.
-        return min(int(node.get(name, 0) / need + 1e-9) for name, need in self._needs.items())
+        needs = self._needs | {"GPU": self._needs.get("GPU", 0.0) / self._shared_by}
+        return min(int(node.get(name, 0) / need + 1e-9) for name, need in needs.items() if need)

@@ -15,10 +15,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.driver.faults import LOST, Fault, error_of, fault_of
+from search.driver.gpu_shares import GpuShares
 from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.run.columns import FROZEN
+from search.study import packing
 from search.study.plan import TrialSpec
+from search.worker.gpu import SHARE
 from search.worker.trial import config_of
 from search.worker.trial_rows import Progress
 
@@ -42,12 +45,15 @@ class StudySearcher(Searcher):
         slots: Slots,
         stop: threading.Event,
         hang_seconds: float | None = None,
+        gpu_shares: GpuShares | None = None,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._slots = slots
         self._stop = stop
         self._hang_seconds = hang_seconds or math.inf
+        self._shares = gpu_shares
+        self._gpus: dict[str, float] = {}  # what each running trial has
         self._last_report: dict[str, float] = {}  # when each trial last reported
         self.specs: dict[str, TrialSpec] = {}
         self.faults: dict[str, Fault] = {}
@@ -63,7 +69,8 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         try:
             running = len(self.specs)
-            if running >= self._slots.count(running, self._ledger.left) and running:
+            slots = self._slots.count(running, self._ledger.left)
+            if running and (running >= slots or self._gpus_are_taken()):
                 return None
             spec = self._ledger.next()
         except Exception as error:
@@ -74,11 +81,20 @@ class StudySearcher(Searcher):
             return None if self.specs else Searcher.FINISHED
         self.specs[trial_id] = spec
         self._last_report[trial_id] = time.monotonic()
-        return config_of(spec)
+        if self._shares is None:
+            return config_of(spec)
+        self._gpus[trial_id] = self._shares.of(spec)
+        return config_of(spec) | {SHARE: self._gpus[trial_id]}
 
-    def request(self) -> PlacementGroupFactory:
-        """What the next trial is to occupy, and where; for Tune."""
-        return self._slots.request()
+    def _gpus_are_taken(self) -> bool:
+        """Whether no trial would fit beside the running ones; one that asks for more waits."""
+        if self._shares is None:
+            return False
+        return sum(self._gpus.values()) + 1 / packing.MOST > self._slots.gpus + 1e-9
+
+    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What the trial with this config is to occupy, and where; for Tune."""
+        return self._slots.request(config.get(SHARE))
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Records a trial's report; True if the trial is to be stopped."""
@@ -88,6 +104,8 @@ class StudySearcher(Searcher):
             return False
         try:
             spec = self.specs[trial_id]
+            if self._shares is not None:
+                self._shares.report(spec, progress)
             if not self._ledger.report(spec, progress):
                 return False
             self._ledger.prune(spec)
@@ -101,6 +119,7 @@ class StudySearcher(Searcher):
     ) -> None:
         """Records the end of an attempt at a trial."""
         spec = self.specs.pop(trial_id, None)
+        self._gpus.pop(trial_id, None)
         fault = self.faults.pop(trial_id, LOST)
         silent = time.monotonic() - self._last_report.pop(trial_id, math.inf)
         if fault.died and silent >= self._hang_seconds:
@@ -118,6 +137,8 @@ class StudySearcher(Searcher):
                 self.fail(fault.user_error)  # a resume continues the trial
             else:
                 self._ledger.lose(spec, fault.reason, fault.counts)
+                if self._shares is not None:
+                    self._shares.lost(spec, fault.counts)
                 if fault.node is not None and self._slots.leave_out(fault.node, fault.reason):
                     log.warning("left out: %s", fault.reason)
                     print(f"Left out: {fault.reason}", flush=True)
@@ -156,7 +177,7 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Keeps a new trial off nodes that are left out."""
-        trial.update_resources(self._searcher.request())
+        trial.update_resources(self._searcher.request(trial.config))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Whether a trial continues after a report."""

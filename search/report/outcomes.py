@@ -74,7 +74,8 @@ def _hours(name: str, trials: pd.DataFrame, run: ReportedRun) -> TrialHours:
     states = trials["state"].value_counts()
     hours = float(trials["seconds"].fillna(0).sum()) / 3600
     on_gpu = trials["device"].notna() & ~trials["device"].isin(["cpu", "mps"])
-    gpu_hours = float(trials.loc[on_gpu, "seconds"].fillna(0).sum()) / 3600 * resources.gpu
+    gpus = trials["gpu"].fillna(resources.gpus) if "gpu" in trials else resources.gpus
+    gpu_hours = float((trials["seconds"].fillna(0) * gpus)[on_gpu].sum()) / 3600
     shown = [state for state in STATES if state != FROZEN or FROZEN in set(run.trials["state"])]
     counts = {state: int(states.get(state, 0)) for state in shown}
     return TrialHours(name, counts, hours, hours * resources.cpu, gpu_hours)

@@ -39,6 +39,9 @@ _TRIAL_FIELDS = [
     pa.field("finished", _TIME),
     pa.field("node", pa.string()),
     pa.field("device", pa.string()),
+    pa.field("gpu", pa.float64()),  # how many GPUs it had; null on a CPU
+    pa.field("gpu_memory", pa.float64()),  # of its GPU's memory, the most that it took
+    pa.field("gpu_beside", pa.float64()),  # and what others held
 ]
 
 _EVALUATION_FIELDS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ def has_limit(budget: Mapping[str, float | None]) -> bool:
 def limits(
     key: str,
     budget: Mapping[str, float | None],
-    resources: Mapping[str, float | None],
+    resources: Mapping[str, Any],
     cost: Cost,
     wall_hours: float = 0.0,
 ) -> list[Limit]:
@@ -62,7 +63,8 @@ def limits(
     hours = cost.seconds / 3600
     spent = {
         "trials": cost.trials,
-        "gpu_hours": hours * (resources["gpu"] or 0.0),
+        # With gpu: auto there is no such limit (search.checks.check_search).
+        "gpu_hours": hours * (0.0 if resources["gpu"] == "auto" else resources["gpu"] or 0.0),
         "cpu_hours": hours * (resources["cpu"] or 0.0),
         "passes": cost.passes,
         "wall_hours": wall_hours,

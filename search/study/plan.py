@@ -253,4 +253,4 @@ def device(sweep: Sweep) -> str:
     """The device of the trials: for `auto` a GPU if resources give them one."""
     if sweep.training.device != "auto":
         return sweep.training.device
-    return "cuda" if sweep.resources.gpu > 0 else "cpu"
+    return "cuda" if sweep.resources.gpus > 0 else "cpu"

@@ -77,6 +77,15 @@ def _in_64_bits(number: int) -> int:
     return number
 
 
+def _gpu(written: object) -> float | Literal["auto"]:
+    if written == "auto":
+        return "auto"
+    number = _finite(written)
+    if not isinstance(number, int | float) or number < 0:
+        raise ValueError("it must be auto, or a number of at least 0")
+    return float(number)
+
+
 def _run_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(
@@ -194,6 +203,11 @@ _HELD_OUT_SCHEMA = {
 
 Whole = Annotated[int, BeforeValidator(_finite), AfterValidator(_in_64_bits)]
 Real = Annotated[float, BeforeValidator(_finite)]
+Gpu = Annotated[
+    float | Literal["auto"],
+    PlainValidator(_gpu),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "auto"}]}),
+]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Weights = Annotated[str, AfterValidator(_weights)]
 Prompts = Annotated[

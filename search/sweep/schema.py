@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 from models.text_head import PROMPT
 from search.sweep.fields import (
     Allow,
+    Gpu,
     HeldOut,
     Originals,
     Prompts,
@@ -79,14 +80,23 @@ class Resources(Section):
     """What one trial occupies."""
 
     cpu: Real = Field(default=1.0, gt=0)
-    gpu: Real = Field(default=0.0, ge=0, description="A share of one, or a whole number of them.")
+    gpu: Gpu = Field(
+        default=0.0,
+        description="A share of one, or a whole number of them; auto: a share that the first "
+        "trials measure.",
+    )
     memory: Real | None = Field(
         default=None, gt=0, description="GB; a trial that takes more has failed."
     )
 
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial; with auto, at most."""
+        return 1.0 if isinstance(self.gpu, str) else self.gpu
+
     def as_ray_resources(self) -> dict[str, float]:
         """The same by Ray's names; memory in bytes."""
-        needs = {"CPU": self.cpu, "GPU": self.gpu, "memory": (self.memory or 0) * 1e9}
+        needs = {"CPU": self.cpu, "GPU": self.gpus, "memory": (self.memory or 0) * 1e9}
         return {name: need for name, need in needs.items() if need}
 
 

@@ -23,6 +23,7 @@ from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
 from search.sweep.search_keys import FREEZE_THAW
+from search.worker import gpu
 from search.worker.actor import at_work, preempted
 from search.worker.limits import HangLimit, MemoryLimit
 from search.worker.node import check_device, check_node, check_weights, load_dataset
@@ -44,7 +45,7 @@ def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: Ru
     """
     spec = spec_of(config, plans)
     torch.set_num_threads(max(int(spec.plan.resources.cpu), 1))
-    Trial(folder, spec).carry_out()
+    Trial(folder, spec, config.get(gpu.SHARE, spec.plan.resources.gpus)).carry_out()
 
 
 class Frozen(Exception):
@@ -54,7 +55,7 @@ class Frozen(Exception):
 class Trial:
     """One attempt at a trial."""
 
-    def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
+    def __init__(self, folder: RunFolder, spec: TrialSpec, gpus: float = 0.0) -> None:
         plan = spec.plan
         self._plan = plan
         self._hang = HangLimit(plan.search.hang_seconds)
@@ -67,6 +68,8 @@ class Trial:
         self._best: Evaluation | None = None  # by the first objective
         self._checkpoints = TrialCheckpoints(folder, spec)
         self._memory = MemoryLimit(plan.resources.memory)
+        self._gpus = gpus
+        gpu.begin(self._run.device)
         self._checkpoint: Callable[[], Checkpoint] | None = None  # makes one of this moment
         self._written = 0  # evaluations up to this step are in the tables
         self._folds = TrialFolds(folder, spec)
@@ -278,6 +281,7 @@ class Trial:
             note="; ".join(self._checkpoints.notes) or None,
             second=second,
             images=0 if best is None else self._objectives[0].images(best),
+            **gpu.measured(self._run.device, self._gpus),
         )
 
 

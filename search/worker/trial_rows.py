@@ -40,6 +40,9 @@ class Progress:
     folds: int | None = None
     second: float | None = None
     images: int = 0
+    gpu: float | None = None
+    gpu_memory: float | None = None
+    gpu_beside: float | None = None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -81,6 +84,9 @@ def trial_row(
             "started": datetime.fromtimestamp(progress.started, UTC),
             "node": progress.node,
             "device": progress.device,
+            "gpu": progress.gpu,
+            "gpu_memory": progress.gpu_memory,
+            "gpu_beside": progress.gpu_beside,
         }
     return row
 

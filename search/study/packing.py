@@ -1,0 +1,114 @@
+"""How many trials share a GPU with `resources.gpu: auto`, decided by what trials measured.
+
+Trials of one kind (a dataset, a model and an algorithm) begin with a GPU each. If twice as many fit
+into its memory, the next ones get half of it, and so on, as long as the trials on a GPU together
+come on faster than half as many did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+MOST = 8  # trials that share a GPU
+FREE = 0.1  # of its memory that stays free, as neighbours do not all peak at once, or do
+GAIN = 1.1  # by how much faster twice as many trials must come on together
+
+KIND = ("dataset", "model", "algorithm")
+Kind = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one trial measured on its GPU.
+
+    share: of a GPU, that it had. memory: the most of the GPU's memory that it took, a fraction.
+    beside: what others held at that time, a fraction. speed: images a second, counted once for each
+    forward and backward pass over them. batch: images per source domain and step.
+    """
+
+    share: float
+    memory: float
+    beside: float
+    speed: float
+    batch: int
+
+    @property
+    def together(self) -> int:
+        """How many trials may share a GPU with it."""
+        return max(round(1 / self.share), 1)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether most of its places beside it were taken, so that its speed is that of sharing."""
+        return self.beside >= (self.together - 1) * self.memory / 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The share of a GPU of the next trial of a kind, and why, for people."""
+
+    share: float
+    why: str
+
+
+def choose(measured: Sequence[Measured], batch: int) -> Choice:
+    """The share of a GPU for a trial with this batch size, by earlier trials of its kind.
+
+    The memory of a larger batch than any before is taken to grow as the batch does, which is the
+    most that it can.
+    """
+    if not measured:
+        return Choice(1.0, "the first trial is measured alone")
+    memory = max(own.memory * max(batch / own.batch, 1.0) for own in measured)
+    takes = f"takes {memory:.0%} of the memory"
+    work: dict[int, float] = {}
+    for count in {own.together for own in measured if own.crowded}:
+        speeds = [own.speed for own in measured if own.together == count and own.crowded]
+        work[count] = count * median(speeds)
+    together = 1
+    while 2 * together <= MOST and 2 * together * memory <= 1 - FREE:
+        if together not in work:
+            break
+        if 2 * together not in work:
+            return Choice(1 / (2 * together), f"{takes}; {2 * together} at once are tried")
+        if work[2 * together] < GAIN * work[together]:
+            gain = work[2 * together] / work[together]
+            return Choice(
+                1 / together,
+                f"{takes}; {2 * together} at once come on {gain:.2f} times as fast as {together}",
+            )
+        together *= 2
+    if together == 1:
+        return Choice(1.0, f"{takes}, so that no two fit")
+    faster = ""
+    if {1, together} <= work.keys():
+        gain = work[together] / work[1]
+        faster = f"; {together} at once come on {gain:.2f} times as fast as one"
+    return Choice(1 / together, takes + faster)
+
+
+def measured_in(trials: pd.DataFrame, batch_size: int) -> dict[Kind, dict[str, Measured]]:
+    """What the trials of a table measured, by their kind and name.
+
+    batch_size: of trials without one in their setting. Trials that measured nothing are left out.
+    """
+    found: dict[Kind, dict[str, Measured]] = {}
+    if "gpu_memory" not in trials:
+        return found
+    rows = trials[trials["gpu_memory"].notna() & (trials["seconds"] > 0) & (trials["passes"] > 0)]
+    for row in rows.to_dict("records"):
+        kind = (str(row["dataset"]), str(row["model"]), str(row["algorithm"]))
+        found.setdefault(kind, {})[str(row["trial"])] = _measured(row, batch_size)
+    return found
+
+
+def _measured(row: Mapping[Any, Any], batch_size: int) -> Measured:
+    own = row.get("hp_batch_size")
+    batch = batch_size if own is None or pd.isna(own) else int(own)
+    speed = row["passes"] * batch / row["seconds"]
+    return Measured(row["gpu"], row["gpu_memory"], row["gpu_beside"], speed, batch)

@@ -1,0 +1,145 @@
+"""resources.gpu: auto, from the measurement of a trial to the share of the next; no GPU needed."""
+
+import threading
+
+import pytest
+import torch
+
+from search.checks.check_training import check_device
+from search.checks.load_sweep import checked
+from search.cli.status import _gpu_shares
+from search.driver.gpu_shares import GpuShares
+from search.driver.slots import Slots
+from search.driver.tune_adapter import StudySearcher
+from search.errors import SteppeError
+from search.run import manifest, tables
+from search.run.run_folder import RunFolder
+from search.study.plan import plans
+from search.sweep.schema import Resources
+from search.worker import gpu, trial
+from search.worker.trial import Trial
+from tests.search.play import SWEEP, open_ledger, small_sweep
+
+AUTO = {"resources": Resources(gpu="auto")}
+
+
+class EightPlaces:
+    """One GPU, and CPUs for eight trials."""
+
+    gpus = 1.0
+
+    def count(self, running, left):
+        return 8
+
+
+def reported(step, memory, share, beside=0.0, state=None):
+    return {
+        "step": step, "value": 0.5, "best_step": step, "seconds": step / 10, "passes": float(step),
+        "started": 0.0, "node": "here", "device": "cuda", "state": state, "images": 0,
+        "gpu": share, "gpu_memory": memory, "gpu_beside": beside,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def searcher(tmp_path):
+    sweep = small_sweep(search={"trials": 8}).model_copy(update=AUTO)
+    folder = RunFolder(tmp_path / "run")
+    ledger = open_ledger(sweep, folder)
+    return StudySearcher(
+        ledger, EightPlaces(), threading.Event(), gpu_shares=GpuShares(plans(sweep), folder)
+    )
+
+
+def test_the_first_trial_is_alone_until_it_has_measured_and_the_next_ones_share(searcher):
+    assert searcher.suggest("a")["gpu"] == 1
+    assert searcher.suggest("b") is None
+    searcher.report("a", reported(10, 0.2, 1.0))
+    assert searcher.suggest("b") is None  # it still has the whole GPU
+    searcher.on_trial_complete("a", reported(90, 0.2, 1.0, state="completed"))
+    assert searcher.suggest("b")["gpu"] == 0.5
+    assert searcher.suggest("c")["gpu"] == 0.5
+    assert searcher.suggest("d") is None
+    for name in ("b", "c"):
+        searcher.report(name, reported(10, 0.2, 0.5, beside=0.2))
+    searcher.on_trial_complete("b", reported(90, 0.2, 0.5, state="completed"))
+    assert searcher.suggest("d")["gpu"] == 0.25
+
+
+def test_a_trial_that_failed_by_itself_is_alone_from_then_on(searcher):
+    first = searcher.suggest("a")
+    searcher.report("a", reported(10, 0.2, 1.0))
+    spec = searcher.specs["a"]
+    assert searcher._shares.of(spec) == 0.5
+    searcher._shares.lost(spec, counts=False)  # its node went away
+    assert searcher._shares.of(spec) == 0.5
+    searcher._shares.lost(spec, counts=True)
+    assert searcher._shares.of(spec) == first["gpu"] == 1
+
+
+def test_ray_is_asked_for_the_share_of_the_trial_and_places_are_counted_by_the_smallest():
+    slots = Slots(Resources(gpu="auto", cpu=2).as_ray_resources(), shared_by=8)
+    assert slots.request(0.25).bundles == [{"CPU": 2.0, "GPU": 0.25}]
+    assert slots.request().bundles == [{"CPU": 2.0, "GPU": 1.0}]
+    assert slots._fit({"CPU": 64, "GPU": 2}) == 16
+    assert slots._fit({"CPU": 8, "GPU": 2}) == 4
+    assert slots._fit({"CPU": 8}) == 0
+
+
+def test_the_probe_counts_what_others_hold_apart_from_its_own(monkeypatch):
+    known = {
+        "is_available": True, "mem_get_info": (40e9, 100e9),
+        "memory_reserved": 20e9, "max_memory_reserved": 30e9,
+    }  # fmt: skip
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    found = gpu.measured("cuda", 0.5)
+    assert found == {
+        "gpu": 0.5,
+        "gpu_memory": pytest.approx(0.306),
+        "gpu_beside": pytest.approx(0.394),
+    }
+    assert gpu.measured("cpu", 0.0) == {}
+
+
+def test_a_measurement_is_in_the_trials_row_and_status_shows_what_follows(tmp_path, monkeypatch):
+    place = {"gpu": 1.0, "gpu_memory": 0.3, "gpu_beside": 0.0}
+    monkeypatch.setattr(gpu, "measured", lambda device, share: place)
+    monkeypatch.setattr(trial.tune, "report", lambda report: None)
+    sweep = small_sweep(training={"steps": 20}).model_copy(update=AUTO)
+    folder = RunFolder(tmp_path / "run")
+    manifest.record(folder, [])
+    (plan,) = plans(sweep).values()
+    spec = plan.trial(0, plan.begins_with[0])
+    monkeypatch.setattr("search.study.plan.device", lambda sweep: "cpu")
+    Trial(folder, plans(sweep)[plan.study.id].trial(0, spec.values)).carry_out()
+    row = tables.read_trial(folder, spec.trial)
+    assert {name: row[name] for name in place} == place
+    assert GpuShares(plans(sweep), folder).of(spec) == 0.5
+    (line,) = _gpu_shares(folder, sweep)
+    assert "RotatedDigits, mlp, SAGM: 1/2 of a GPU" in line
+    assert "30%" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"training": {"device": "cpu"}}, ("training.device", "resources.gpu is auto")),
+        ({"resources": {"gpu": "half"}}, ("resources.gpu", "auto, or a number")),
+        ({"resources": {"gpu": -1}}, ("resources.gpu", "auto, or a number")),
+        ({"search": {"budget": {"gpu_hours": 1}}}, ("search.budget.gpu_hours", "passes")),
+    ],
+)
+def test_what_does_not_go_with_auto_is_refused(changes, says):
+    data = {**SWEEP, "resources": {"gpu": "auto"}}
+    data |= {key: {**data[key], **own} for key, own in changes.items()}
+    with pytest.raises(SteppeError) as error:
+        checked(data, "sweep.yaml")
+    assert all(text in str(error.value) for text in says)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_a_launch_is_refused_in_a_sentence():
+    (problem,) = check_device(small_sweep().model_copy(update=AUTO))
+    assert problem.path == ("resources", "gpu")
+    assert "is auto" in problem.text
+    assert "resources.gpu: 0" in problem.text
