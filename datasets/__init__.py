@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets import image_folders, mnist, rotated_digits
-from datasets.benchmarks import BENCHMARKS
 from datasets.domain_dataset import DatasetError, Domain, DomainDataset
 from datasets.entry import Description, Entry, Progress, Reading
 from datasets.findings import KINDS, check_kinds
+from datasets.further_benchmarks import KNOWN
 from datasets.spelling import unknown_name
 
 __all__ = [
@@ -29,7 +29,7 @@ DATASETS: dict[str, Entry] = {
     "RotatedDigits": Entry(rotated_digits.DESCRIPTION, lambda root, reading: rotated_digits.load()),
     "RotatedMNIST": mnist.ROTATED.entry(),
     "ColoredMNIST": mnist.COLORED.entry(),
-    **{name: image_folders.entry(name, benchmark) for name, benchmark in BENCHMARKS.items()},
+    **{name: image_folders.entry(name, benchmark) for name, benchmark in KNOWN.items()},
     "ImageFolders": image_folders.entry("ImageFolders"),
 }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from datasets.arranged import Arrange
+
 Counts = Mapping[str, int]
 
 
@@ -20,6 +22,14 @@ class Benchmark:
     variants: copies in use, by name: domain -> images; the first one is the usual.
     defects: copies that need something done first: what, and domain -> images.
     sentence, source: as of `Description`.
+    order: the domains, if they are not numbered by name or `variants` is empty, as the images per
+    domain are not known here.
+    total: the number of all images, where only that is known.
+    gaps: whether domains lack classes as published.
+    arrange: how files are found where folders are not domain/class/image.
+    markers: what its folder holds, if not the domains.
+    held_out: the domains that may be held out, if not all.
+    cropped: as of `DomainDataset`.
     """
 
     folder: str
@@ -28,11 +38,23 @@ class Benchmark:
     sentence: str
     source: str
     defects: Mapping[str, Counts] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    total: int | None = None
+    gaps: bool = False
+    arrange: Arrange | None = None
+    markers: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    cropped: bool = True
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Names of the domains' folders, sorted as DomainBed numbers them."""
-        return tuple(sorted(next(iter(self.variants.values()))))
+        """Names of the domains as DomainBed numbers them: sorted, unless it has another order."""
+        return self.order or tuple(sorted(next(iter(self.variants.values()))))
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What lies in its folder and tells it from others."""
+        return self.markers or self.domains
 
 
 BENCHMARKS = {

@@ -106,6 +106,7 @@ class DomainDataset:
     fingerprint: what `fingerprint` returned when the dataset was built.
     notes: what differs from the published data and was accepted, and what was skipped; a
     sentence each, for the record of a run.
+    cropped: whether augmentation cuts random crops; else training sees whole images.
 
     Raises ValueError: no domain, a name twice or with a slash, image shapes that differ, or a label
     without a class.
@@ -116,6 +117,7 @@ class DomainDataset:
     classes: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    cropped: bool = True
 
     def __post_init__(self) -> None:
         if not self.domains:

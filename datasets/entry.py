@@ -20,12 +20,14 @@ class Description:
     classes: the number of classes.
     sentence: what the dataset is, for lists.
     source: where its images come from.
+    held_out: the domains that may be held out; empty: all.
     """
 
     domains: tuple[str, ...]
     classes: int
     sentence: str
     source: str
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

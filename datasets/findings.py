@@ -64,6 +64,8 @@ def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
     else:
         layout.check_spelling(tree.root, names)
     empty = [domain.name for domain in tree.domains if not domain.files]
+    if empty and tree.arranged:
+        raise DatasetError(f"{shown(str(tree.root))} has no image of the domain {empty[0]}")
     if empty:
         raise DatasetError(
             f"the folder {shown(str(tree.root / empty[0]))} should be a domain, but its class "
@@ -71,15 +73,21 @@ def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
             f".{shown(empty[0])} to leave it out"
         )
     findings = [Finding(STRAYS, _stray(tree, name)) for name in tree.strays]
-    findings += _missing(tree)
+    findings += [] if benchmark is not None and benchmark.gaps else _missing(tree)
     if benchmark is not None:
         if len(tree.classes) != benchmark.classes:
+            plain = not tree.arranged
             rare = "; ".join(finding.what for finding in _missing(tree)[:MOST_NAMED])
             raise DatasetError(
-                f"{shown(str(tree.root))} has {len(tree.classes)} class folders, but "
-                f"{benchmark.classes} are published{': ' + rare if rare else ''}"
-                f"{layout.hint(tree)}; put that right, or load the folder as a dataset of your own "
-                "with `name: ImageFolders`"
+                f"{shown(str(tree.root))} has {len(tree.classes)} class{' folder' * plain}"
+                f"{'s' if plain or len(tree.classes) != 1 else ''}, but {benchmark.classes} are "
+                f"published{': ' + rare if rare else ''}"
+                + (
+                    f"{layout.hint(tree)}; put that right, or load the folder as a dataset of your "
+                    "own with `name: ImageFolders`"
+                    if plain
+                    else "; put that right"
+                )
             )
         findings += _counts(tree, benchmark)
         findings += [Finding(LAYOUT, what) for what in tree.repeated]
@@ -95,13 +103,17 @@ def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
 
 
 def is_published(tree: ImageTree, benchmark: Benchmark | None) -> bool:
-    """Whether a tree has the images of a benchmark that are published, by their numbers."""
-    return benchmark is not None and _found(tree) in benchmark.variants.values()
+    """Whether a tree has the images of a benchmark that are published, by their known numbers."""
+    if benchmark is None:
+        return False
+    if not benchmark.variants:
+        return benchmark.total in (None, tree.count)
+    return _found(tree) in benchmark.variants.values()
 
 
 def variant(tree: ImageTree, benchmark: Benchmark | None) -> str | None:
     """Which of a benchmark's copies a tree is, where there are several."""
-    if benchmark is None or len(benchmark.variants) == 1:
+    if benchmark is None or len(benchmark.variants) < 2:
         return None
     found = _found(tree)
     return next((name for name, counts in benchmark.variants.items() if counts == found), None)
@@ -182,8 +194,10 @@ def _listed(names: Sequence[str]) -> str:
 
 def _counts(tree: ImageTree, benchmark: Benchmark) -> list[Finding]:
     found = _found(tree)
-    if found in benchmark.variants.values():
+    if is_published(tree, benchmark):
         return []
+    if not benchmark.variants:
+        return [Finding(COUNTS, f"{tree.count:,} images in all, {benchmark.total:,} are published")]
     for what, counts in benchmark.defects.items():
         if counts == found:
             return [Finding(COUNTS, what)]

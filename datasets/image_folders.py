@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import findings, layout
+from datasets.arranged import arranged_tree
 from datasets.benchmarks import Benchmark
 from datasets.cache import contents, versions
 from datasets.cache.fill import fill
@@ -43,7 +44,11 @@ def entry(name: str, benchmark: Benchmark | None = None) -> Entry:
         )
     else:
         description = Description(
-            benchmark.domains, benchmark.classes, benchmark.sentence, benchmark.source
+            benchmark.domains,
+            benchmark.classes,
+            benchmark.sentence,
+            benchmark.source,
+            benchmark.held_out,
         )
     return Entry(
         description,
@@ -72,7 +77,8 @@ class ImageFolders:
         version, notes = self._version(root, reading)
         dataset = contents.open_dataset(version, reading.allow)
         layout.check_left(dataset)
-        return replace(dataset, notes=notes + dataset.notes)
+        cropped = self.benchmark is None or self.benchmark.cropped
+        return replace(dataset, notes=notes + dataset.notes, cropped=cropped)
 
     def look(self, root: Path) -> Description:
         """What is found in a user's own folder.
@@ -121,29 +127,29 @@ class ImageFolders:
             if not found_domains(root):
                 raise layout.no_domains(root)
             return root
-        domains = self.benchmark.domains
+        inside = self.benchmark.inside
         for folder in (root / self.benchmark.folder, root / self.name, root):
-            there = [domain for domain in domains if (folder / domain).is_dir()]
-            if len(there) == len(domains):
+            there = [name for name in inside if (folder / name).exists()]
+            if len(there) == len(inside):
                 return folder
             if there:
-                missing = ", ".join(domain for domain in domains if domain not in there)
+                missing = ", ".join(name for name in inside if name not in there)
                 raise FileNotFoundError(
                     f"{self.name} in {folder} lacks {missing}; it has {_listed(folder)}"
                 )
         raise FileNotFoundError(
             f"no {self.name} in {root}: there should be {self.benchmark.folder}/ with "
-            f"{', '.join(domains)}, or these themselves; there is {_listed(root)}"
+            f"{', '.join(inside)}, or these themselves; there is {_listed(root)}"
             f"{self._elsewhere(root)}"
         )
 
     def _elsewhere(self, root: Path) -> str:
-        """Where a benchmark's domains seem to lie, if it is near."""
+        """Where a benchmark's folder seems to be, if it is near."""
         assert self.benchmark is not None
         below = sorted(path for path in root.iterdir() if path.is_dir())
         further = (path for folder in below[:20] for path in sorted(folder.iterdir())[:20])
         for folder in (*list(root.absolute().parents)[:2], *below, *further):
-            if all((folder / domain).is_dir() for domain in self.benchmark.domains):
+            if all((folder / name).exists() for name in self.benchmark.inside):
                 return f"; dataset.root seems to be {shown(str(folder))}"
         return ""
 
@@ -167,7 +173,7 @@ class ImageFolders:
                 if facts.domains == domains and unchanged(folder, facts.folders):
                     return version, ()
         try:
-            tree = list_tree(folder, domains)
+            tree = self._tree(folder, domains)
         except OSError as error:
             raise _unreadable(error) from error
         found = findings.of_tree(tree, self.benchmark)
@@ -194,6 +200,11 @@ class ImageFolders:
             ),
         )
         return version, notes
+
+    def _tree(self, folder: Path, domains: tuple[str, ...]) -> ImageTree:
+        if self.benchmark is None or self.benchmark.arrange is None:
+            return list_tree(folder, domains)
+        return arranged_tree(folder, domains, self.benchmark.arrange)
 
     def _domains(self, folder: Path) -> tuple[str, ...]:
         return found_domains(folder) if self.benchmark is None else self.benchmark.domains

@@ -21,7 +21,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 class ImageFile(NamedTuple):
     """A file that is an image by its name.
 
-    path: from the domain's folder, the class first: `dog/pic_001.jpg`.
+    path: from the domain's folder, the class first: `dog/pic_001.jpg`; in an arranged tree the
+    class, then the path from the root (see `ImageTree.place`).
     bytes, modified: its size, and its time in nanoseconds; -1 if it cannot be asked.
     """
 
@@ -65,6 +66,7 @@ class ImageTree:
     folders: time in nanoseconds of each folder that was looked into, from the root.
     repeated: links to folders that hold the link or were looked into already; not followed.
     lost: links to nothing, and folders that cannot be read.
+    arranged: whether its domains are no folders of their own (datasets.arranged).
     """
 
     root: Path
@@ -75,6 +77,13 @@ class ImageTree:
     folders: Mapping[str, int]
     repeated: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    arranged: bool = False
+
+    def place(self, domain: str, file: ImageFile) -> Path:
+        """Where a file of a domain lies."""
+        if self.arranged:
+            return self.root / file.path.partition("/")[2]
+        return self.root / domain / file.path
 
     @property
     def count(self) -> int:
@@ -137,7 +146,7 @@ def image_names(folder: Path) -> list[str]:
 def unchanged(root: Path, folders: Mapping[str, int]) -> bool:
     """Whether no file came, went or was replaced in any of the `folders` of a tree."""
     try:
-        return all(_modified(root / name) == time for name, time in folders.items())
+        return all(modified(root / name) == time for name, time in folders.items())
     except OSError:
         return False
 
@@ -172,7 +181,7 @@ class _Listing:
 
     def domain(self, name: str) -> DomainTree:
         top = self.root / name
-        self.times[name] = _modified(top)
+        self.times[name] = modified(top)
         entries = _entries(top)
         self.note(entries, f"{name}/")
         folders = [folder for folder in entries.folders if not is_junk(folder)]
@@ -190,7 +199,7 @@ class _Listing:
                 for file in names:
                     path = f"{place}/{file}"
                     if is_image(file):
-                        files.append(_stat(top / path, path))
+                        files.append(stat_of(top / path, path))
                     else:
                         others.append(path)
         beside = tuple(file for file in entries.files if is_image(file) and not is_junk(file))
@@ -220,7 +229,7 @@ class _Listing:
                     continue
                 seen[identity] = place
                 entries = _entries(folder)
-                self.times[where] = _modified(folder)
+                self.times[where] = modified(folder)
             except OSError as error:
                 self.lost.append(f"{shown(where)}: {error.strerror or error}")
                 continue
@@ -261,7 +270,8 @@ def _entries(folder: Path) -> _Entries:
     return _Entries(sorted(folders), sorted(files), frozenset(links))
 
 
-def _stat(file: Path, path: str) -> ImageFile:
+def stat_of(file: Path, path: str) -> ImageFile:
+    """A file as an image; `path` is its name there."""
     try:
         found = file.stat()
     except OSError:
@@ -282,5 +292,6 @@ def _is_above(folder: Path, root: Path) -> bool:
     return folder.is_symlink() and folder.resolve() in (real, *real.parents)
 
 
-def _modified(folder: Path) -> int:
+def modified(folder: Path) -> int:
+    """The time of a folder or file in nanoseconds."""
     return folder.stat().st_mtime_ns

@@ -14,24 +14,27 @@ from datasets.input_format import IMAGENET, InputFormat
 from datasets.spelling import unknown_name
 from datasets.views import View, as_stored
 
-AUGMENTATIONS: dict[str, Callable[[InputFormat], View]] = {
+# Of what the network expects, and whether random crops are cut.
+AUGMENTATIONS: dict[str, Callable[[InputFormat, bool], View]] = {
     # Resized and normalised, as for evaluation.
-    "none": lambda format: OnHost(format, augmented=False),
+    "none": lambda format, cropped: OnHost(format, augmented=False),
     # The field's training transform on the CPU: Pillow's pixels, to the bit.
-    "exact": lambda format: OnHost(format, augmented=True),
+    "exact": lambda format, cropped: OnHost(format, augmented=True, cropped=cropped),
     # The same draws in float32, where the network computes.
     "device": OnDevice,
 }
 
 
-def view(augmentation: str, format: InputFormat) -> View:
+def view(augmentation: str, format: InputFormat, cropped: bool = True) -> View:
     """What `augmentation` makes of images for a network that expects `format`.
+
+    cropped: whether an augmentation cuts random crops.
 
     Raises ValueError: unknown augmentation; names the nearest one.
     """
     if augmentation not in AUGMENTATIONS:
         raise unknown_name("augmentation", augmentation, (*AUGMENTATIONS, "auto"))
-    return AUGMENTATIONS[augmentation](format)
+    return AUGMENTATIONS[augmentation](format, cropped)
 
 
 def views(
@@ -62,4 +65,4 @@ def views(
         format = replace(IMAGENET, size=dataset.image_shape[1])
     if augmentation == "auto":
         augmentation = "device" if device.type == "cuda" else "exact"
-    return view(augmentation, format), view("none", format)
+    return view(augmentation, format, dataset.cropped), view("none", format)

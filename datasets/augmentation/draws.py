@@ -52,19 +52,27 @@ class Draws:
         )
 
 
-def draw(seed: int, step: int, sizes: NDArray[np.int64], stored: NDArray[np.int64]) -> Draws:
+def draw(
+    seed: int,
+    step: int,
+    sizes: NDArray[np.int64],
+    stored: NDArray[np.int64],
+    cropped: bool = True,
+) -> Draws:
     """The draws of a step, the same whenever they are asked for.
 
     seed, step: see `datasets.randomness`.
     sizes: int64 [N, 2], original width and height of each sample: crops keep proportions.
     stored: int64 [N, 2], or [2] for all, width and height of the images that crops are cut from.
+    cropped: False takes whole images; the other draws are the same.
     """
     u = units(seed, AUGMENTATION, step, len(sizes) * (UNITS + 10)).reshape(len(sizes), -1)
     crop, order, factor = u[:, :UNITS], u[:, UNITS : UNITS + 4], u[:, UNITS + 4 : UNITS + 8]
     factors = 1 + JITTER * (2 * factor - 1)
     factors[:, HUE] -= 1
+    whole = np.concatenate([np.zeros_like(sizes), np.broadcast_to(stored, sizes.shape)], axis=1)
     return Draws(
-        boxes=to_stored(random_crops(crop, sizes), sizes, stored),
+        boxes=to_stored(random_crops(crop, sizes), sizes, stored) if cropped else whole,
         flips=u[:, -2] < 0.5,
         orders=order.argsort(axis=1),
         factors=factors,

@@ -11,10 +11,8 @@ from datasets.input_format import IMAGENET, InputFormat
 SMALL = 64  # pixels: icons, digits and thumbnails, hardly photographs
 LOOKED_AT = 32  # images of a domain
 
-AUGMENTED = (
-    f"random crops of 70 % or more, mirroring, colour jitter of {JITTER:g}, "
-    f"{100 * GRAY:g} % made grey (DomainBed's)"
-)
+UNCROPPED = f"mirroring, colour jitter of {JITTER:g}, {100 * GRAY:g} % made grey (DomainBed's)"
+AUGMENTED = f"random crops of 70 % or more, {UNCROPPED}"
 
 
 def in_words(dataset: DomainDataset, augmentation: str, format: InputFormat | None = None) -> str:
@@ -26,7 +24,8 @@ def in_words(dataset: DomainDataset, augmentation: str, format: InputFormat | No
     stored = f"{channels} x {height} x {width}"
     if dataset.domains[0].sizes is None:
         return f"{stored}, shown as stored: no augmentation, values / 255, not normalised"
-    changes = "none" if augmentation == "none" else f"{AUGMENTED}{_cut_from(dataset)}"
+    changes = f"{AUGMENTED}{_cut_from(dataset)}" if dataset.cropped else UNCROPPED
+    changes = "none" if augmentation == "none" else changes
     return f"{stored}; augmentation: {changes}; normalisation: {_normalisation(format)}"
 
 

@@ -25,13 +25,14 @@ from datasets.views import Block, Gathering, Job, Pictures, gather, host_buffer
 class OnDevice:
     """A view (see `datasets.views`) that moves stored pixels to the device and augments them there.
 
-    format: what the network expects.
+    format: what the network expects. cropped: whether random crops are cut.
 
     Raises ValueError: when called: images are not of three colours.
     """
 
-    def __init__(self, format: InputFormat) -> None:
+    def __init__(self, format: InputFormat, cropped: bool = True) -> None:
         self._format = format
+        self._cropped = cropped
 
     def __call__(self, blocks: Sequence[Block], seed: int, step: int, device: torch.device) -> Job:
         """The augmented images of the blocks, float32 [N, 3, size, size]."""
@@ -39,13 +40,15 @@ class OnDevice:
         sizes = np.concatenate([block.sizes for block in blocks])
         if any(block.domain.originals is not None for block in blocks):
             pictures = [block.crop_sources() for block in blocks]
-            draws = draw(seed, step, sizes, np.concatenate([one.sizes for one in pictures]))
+            stored = np.concatenate([one.sizes for one in pictures])
+            draws = draw(seed, step, sizes, stored, self._cropped)
             gathering = gather_crops(pictures, draws.boxes, device)
             # The crops alone are moved, each to the corner.
             packed = pack(replace(draws, boxes=draws.boxes * np.array([0, 0, 1, 1])), device)
         else:
             gathering = gather(blocks, device)
-            packed = pack(draw(seed, step, sizes, np.array([width, height])), device)
+            stored = np.array([width, height])
+            packed = pack(draw(seed, step, sizes, stored, self._cropped), device)
 
         def finish() -> Tensor:
             x = augment(

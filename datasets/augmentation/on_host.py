@@ -26,17 +26,18 @@ class OnHost:
     their last bit may differ.
 
     format: what the network expects.
-    augmented: whether samples are augmented.
+    augmented: whether samples are augmented. cropped: whether that cuts random crops.
 
     Raises ValueError: when called: images are not of three colours.
     """
 
-    def __init__(self, format: InputFormat, augmented: bool) -> None:
+    def __init__(self, format: InputFormat, augmented: bool, cropped: bool = True) -> None:
         from datasets.augmentation import rendering  # here: it imports numba
 
         self._render = rendering.render
         self._format = format
         self._augmented = augmented
+        self._cropped = cropped
         self._normalised = format.table()
         self._buffers = Buffers()
         self._same = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
@@ -55,7 +56,8 @@ class OnHost:
         if self._augmented:
             pictures = [block.crop_sources() for block in blocks]
             sizes = np.concatenate([block.sizes for block in blocks])
-            draws = draw(seed, step, sizes, np.concatenate([one.sizes for one in pictures]))
+            stored = np.concatenate([one.sizes for one in pictures])
+            draws = draw(seed, step, sizes, stored, self._cropped)
         else:
             pictures = [block.squares() for block in blocks]
             draws = nothing(count, width, height)

@@ -12,8 +12,9 @@ import json
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,8 @@ from datasets.entry import Progress
 from datasets.findings import Finding
 from datasets.image_tree import DomainTree, ImageFile, ImageTree
 from datasets.spelling import shown
+
+_Place = Callable[[ImageFile], Path]  # where a file of a domain lies
 
 BLOCK = 128  # images decoded, then written at once
 
@@ -82,9 +85,8 @@ def fill(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is a finding
             for domain in tree.domains:
-                _fill_domain(
-                    folder, tree.root / domain.name, domain, (size, originals), pool, count
-                )
+                place = partial(tree.place, domain.name)
+                _fill_domain(folder, place, domain, (size, originals), pool, count)
     finally:
         pool.shutdown(cancel_futures=True)
     _finish(folder, tree, name, published, originals)
@@ -92,7 +94,7 @@ def fill(
 
 def _fill_domain(
     folder: Path,
-    root: Path,
+    place: _Place,
     domain: DomainTree,
     sides: tuple[int, int],
     pool: ThreadPoolExecutor,
@@ -117,7 +119,7 @@ def _fill_domain(
         crops.seek(0, os.SEEK_END)
         pixels.truncate(_offset(kept, size))
         pixels.seek(0, os.SEEK_END)
-        for rows, block, kept_originals in _decoded(root, domain.files[len(done) :], sides, pool):
+        for rows, block, kept_originals in _decoded(place, domain.files[len(done) :], sides, pool):
             readable = [row.state != UNREADABLE for row in rows]
             _write(pixels, block if all(readable) else block[readable])
             if kept_originals:
@@ -136,7 +138,7 @@ def _fill_domain(
 
 
 def _decoded(
-    root: Path, files: Sequence[ImageFile], sides: tuple[int, int], pool: ThreadPoolExecutor
+    place: _Place, files: Sequence[ImageFile], sides: tuple[int, int], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[list[Row], NDArray[np.uint8], list[NDArray[np.uint8]]]]:
     """Rows, pixels and originals of each block in order; the next is decoded while one is written.
 
@@ -149,18 +151,18 @@ def _decoded(
         block = files[start : start + length]
         pixels = np.empty((len(block), size, size, 3), np.uint8)
         futures = [
-            pool.submit(decode, root / file.path, file, out, side)
+            pool.submit(decode, place(file), file, out, side)
             for file, out in zip(block, pixels, strict=True)
         ]
         begun.append((block, pixels, futures))
         if len(begun) == 2:
-            yield _collect(root, begun, side)
+            yield _collect(place, begun, side)
     while begun:
-        yield _collect(root, begun, side)
+        yield _collect(place, begun, side)
 
 
 def _collect(
-    root: Path, begun: deque[_Begun], side: int
+    place: _Place, begun: deque[_Begun], side: int
 ) -> tuple[list[Row], NDArray[np.uint8], list[NDArray[np.uint8]]]:
     files, pixels, futures = begun.popleft()
     results = [future.result() for future in futures]
@@ -172,7 +174,7 @@ def _collect(
         with tolerant():
             for i in broken:
                 pixels[i] = 0
-                again, originals[i] = decode(root / files[i].path, files[i], pixels[i], side)
+                again, originals[i] = decode(place(files[i]), files[i], pixels[i], side)
                 if again.state != UNREADABLE:
                     again = again._replace(state=TRUNCATED)
                 rows[i] = again._replace(reason=rows[i].reason)

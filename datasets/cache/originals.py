@@ -43,8 +43,8 @@ def expected_bytes(tree: ImageTree, side: int) -> int:
     for domain in tree.domains:
         sizes = []
         for file in domain.files[:: max(1, len(domain.files) // LOOKED_AT)]:
-            path = tree.root / domain.name / file.path
-            with contextlib.suppress(Exception), Image.open(path) as image:
+            place = tree.place(domain.name, file)
+            with contextlib.suppress(Exception), Image.open(place) as image:
                 sizes.append(kept_bytes(*image.size, side))
         total += len(domain.files) * sum(sizes) / max(1, len(sizes))
     return int(total)

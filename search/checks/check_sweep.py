@@ -190,22 +190,27 @@ def _domains(sweep: DatasetSweep) -> list[Problem]:
         size = ("dataset", "size")
         return [Problem(size, f"is {sweep.dataset.size}, but {sweep.dataset.name} has one size")]
     try:
-        domains = datasets.describe(sweep.dataset.name, root).domains
+        about = datasets.describe(sweep.dataset.name, root)
     except (FileNotFoundError, datasets.DatasetError) as error:
         return [Problem(("dataset", "root"), f"is {show(str(root))}: {error}")]
-    return list(_held_out(sweep, domains))
+    return list(_held_out(sweep, about.domains, about.held_out or about.domains))
 
 
-def _held_out(sweep: DatasetSweep, domains: Sequence[str]) -> Iterator[Problem]:
-    """What cannot be held out of these domains."""
+def _held_out(
+    sweep: DatasetSweep, domains: Sequence[str], possible: Sequence[str]
+) -> Iterator[Problem]:
+    """What cannot be held out of these domains. possible: those that are made for it."""
     unknown = [
         Problem(
             ("held_out", index),
-            f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}",
+            f"is {show(name)}, no domain of {sweep.dataset.name}; {way_out(name, domains)}"
+            if name not in domains
+            else f"is {show(name)}, but {sweep.dataset.name} is made for holding out "
+            f"{' and '.join(possible)} alone; write all",
         )
         for index, held_out in enumerate(held_out_domains(sweep))
         for name in members(held_out)
-        if name not in domains
+        if name not in possible
     ]
     yield from unknown
     if len(domains) < 2:

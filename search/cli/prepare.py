@@ -19,9 +19,9 @@ from rich.table import Table
 
 import datasets
 from datasets.archive import find_dataset, unpack
-from datasets.benchmarks import BENCHMARKS
 from datasets.domain_dataset import DomainDataset
 from datasets.download import download
+from datasets.further_benchmarks import KNOWN
 from datasets.mnist import FILES as MNIST_FILES
 from datasets.spelling import shown
 from search.errors import SteppeError, way_out
@@ -136,14 +136,14 @@ def _fetch(name: str, url: str, root: Path) -> Path:
 def _unpack(name: str, archive: Path, root: Path) -> Path:
     """Unpacks into a temporary folder, and moves the dataset's part of it to its place."""
     target = _target(name, str(archive), root)
-    benchmark = BENCHMARKS.get(name)
+    benchmark = KNOWN.get(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".steppe-unpack-", dir=target.parent) as aside,
         console().status(f"unpacking {escape(shown(archive.name))}"),
     ):
         unpack(archive, Path(aside) / "all")
-        find_dataset(Path(aside) / "all", benchmark.domains if benchmark else ()).rename(target)
+        find_dataset(Path(aside) / "all", benchmark.inside if benchmark else ()).rename(target)
     return target
 
 
@@ -154,7 +154,7 @@ def _target(name: str, source: str, root: Path) -> Path:
             f"SOURCE of {name} must be the folder that holds {', '.join(MNIST_FILES)}, "
             f"or `{DOWNLOAD}`"
         )
-    benchmark = BENCHMARKS.get(name)
+    benchmark = KNOWN.get(name)
     stem = re.sub(r"(\.tar)?\.\w+$", "", Path(urllib.parse.urlsplit(source).path).name)
     target = root.expanduser().absolute() / (benchmark.folder if benchmark else stem or "images")
     if target.exists():

@@ -90,9 +90,13 @@ def study_columns(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def held_out_domains(sweep: DatasetSweep) -> tuple[str, ...]:
-    """What is held out of a dataset, domains and sets; each domain, in its order, for `all`."""
+    """What is held out of a dataset, domains and sets; each domain, in its order, for `all`.
+
+    Of a dataset that has only some domains to be held out, `all` is these.
+    """
     if sweep.held_out == "all":
-        return datasets.describe(sweep.dataset.name, sweep.dataset.root).domains
+        about = datasets.describe(sweep.dataset.name, sweep.dataset.root)
+        return about.held_out or about.domains
     return sweep.held_out
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from datasets.benchmarks import BENCHMARKS
+from datasets.further_benchmarks import FURTHER
 from search.checks.load_sweep import load
 from search.space.algorithm_names import parts
 from search.study.plan import plans
@@ -65,6 +66,14 @@ def test_each_benchmark_has_the_fields_protocol_and_as_many_studies_as_its_file_
     training = sweep.training
     assert training.steps == (15000 if name == "domainnet" else 5000)
     assert (training.batch_size, training.optimizer, training.bn) == (32, "adam", "frozen")
+
+
+def test_the_further_benchmarks_have_configs_with_as_many_studies_as_these_say():
+    spawrious, others = (load(FOLDER / f"{n}.yaml") for n in ("spawrious", "further-benchmarks"))
+    assert {*spawrious.datasets, *others.datasets} == {*FURTHER}
+    assert {study.held_out for study in studies(spawrious)} == {"Test"}
+    for sweep in (spawrious, others):
+        assert f"{len(studies(sweep))} studies" in (FOLDER / f"{sweep.name}.yaml").read_text()
 
 
 def test_the_main_table_is_all_five_of_them():

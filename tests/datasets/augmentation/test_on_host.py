@@ -51,10 +51,12 @@ def test_unaugmented_images_are_those_of_the_fields_evaluation(side: int) -> Non
     assert x.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_augmented_images_are_torchvisions_of_the_same_draws() -> None:
-    x = OnHost(SMALL, augmented=True)(blocks(), 5, 7, CPU).run()
+@pytest.mark.parametrize("cropped", [True, False])
+def test_augmented_images_are_torchvisions_of_the_same_draws(cropped: bool) -> None:
+    x = OnHost(SMALL, augmented=True, cropped=cropped)(blocks(), 5, 7, CPU).run()
     sizes = np.concatenate([block.sizes for block in blocks()])
-    draws = draw(5, 7, sizes, np.array([32, 32]))
+    draws = draw(5, 7, sizes, np.array([32, 32]), cropped)
+    assert cropped or (draws.boxes == [0, 0, 32, 32]).all()
     finish = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.deviation)]
     )

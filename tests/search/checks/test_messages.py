@@ -29,6 +29,10 @@ from tests.search.refused import SWEEP, problems, space, the_problem
         ({"held_out": "75"}, "held_out is '75'; it must be all or a list of domains"),
         ({"held_out": ["75", "5"]}, "held_out[1] is '5', no domain of RotatedDigits; did you"),
         ({"held_out": [0, "0"]}, "held_out[1] is '0', which the list already has"),
+        (
+            {"dataset": {"name": "SpawriousM2MEasy", "root": "x"}, "held_out": ["SC_group_1"]},
+            "held_out[0] is 'SC_group_1', but SpawriousM2MEasy is made for holding out Test alone",
+        ),
         ({"held_out": [["0", "5"]]}, "held_out[0] is '5', no domain of RotatedDigits; did you"),
         ({"held_out": [[0, 15], [15, 0]]}, "held_out[1] is ['0', '15'], which the list already"),
         ({"held_out": [[0], "0"]}, "held_out[1] is '0', which the list already has"),

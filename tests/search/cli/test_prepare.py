@@ -29,6 +29,7 @@ from search.cli.prepare import prepare
 from search.errors import SteppeError
 from search.sweep.schema import Dataset
 from tests.datasets.photos import idx, jpeg, numbered, tree
+from tests.datasets.test_further_benchmarks import camelyon
 
 PACS = BENCHMARKS["PACS"].domains
 
@@ -83,6 +84,22 @@ def test_an_archive_is_unpacked_to_the_benchmarks_folder(archive: Path, tmp_path
     assert len(datasets.load("PACS", tmp_path / "my data", 8, ["counts"]).domains) == 4
     with pytest.raises(SteppeError, match=r"my data/PACS exists already; use it with `python -m"):
         prepare("PACS", str(archive), tmp_path / "my data", 8, ["counts"])
+
+
+def test_an_archive_whose_folders_are_no_domains_is_found_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camelyon(tmp_path / "source" / "blob")
+    made = shutil.make_archive(str(tmp_path / "blob"), "gztar", tmp_path / "source")
+    prepare("WILDSCamelyon", made, tmp_path / "new", 8, ["counts"])
+    printed = capsys.readouterr().out
+    assert "hospital_4" in printed
+    assert datasets.load(
+        "WILDSCamelyon", tmp_path / "new", size=8, allow=["counts"], originals=512
+    ).fingerprint in printed  # fmt: skip
+    (index,) = (tmp_path / "new").rglob(INDEX)
+    row = pd.read_parquet(index).iloc[0]
+    assert (row["class"], row["file"].split("/")[1]) == ("0", "patches")
 
 
 def test_ones_own_archive_gets_a_folder_of_its_name(mine: Path, tmp_path: Path) -> None:
