@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.feature_maps import FeatureMaps
+from training.draws import Draws
 from training.optimizers import Optimizer
 from training.weights import Weights
 
@@ -33,7 +34,7 @@ class Beside:
     anchor: what is asked for. featurizer: the one that trains, which may be compiled after this is
     made. original: a copy of it from before training; it stays in evaluation mode, without
     gradients. shape: (C, H, W) of the images. optimizer: makes one, of the kind that the model's
-    is, for a vector.
+    is, for a vector and the sizes of its tensors.
 
     The numbers are no weights of the model: no climb moves them or counts them in its length, no
     average takes them in, and nobody needs them once the run is over.
@@ -47,7 +48,7 @@ class Beside:
         featurizer: nn.Module,
         original: nn.Module,
         shape: tuple[int, int, int],
-        optimizer: Callable[[Tensor], Optimizer],
+        optimizer: Callable[..., Optimizer],
     ) -> None:
         if not any(parameter.requires_grad for parameter in featurizer.parameters()):
             raise ValueError("features that stay as they are have nothing to be compared with")
@@ -60,7 +61,7 @@ class Beside:
         self._numbers = Weights(
             nn.ParameterList(first.new_full((one.shape[1],), anchor.initial) for one in seen)
         )
-        self.optimizer = optimizer(self._numbers.flat)
+        self.optimizer = optimizer(self._numbers.flat, sizes=self._numbers.sizes)
         self._lr_multiple = anchor.lr_multiple
         self.gradient = torch.zeros_like(self._numbers.flat)
 
@@ -86,10 +87,10 @@ class Beside:
         self.forget()
         return torch.cat(found)
 
-    def step(self, lr: float) -> None:
+    def step(self, lr: float, draws: Draws) -> None:
         """One step of the numbers along `gradient`, at their multiple of the model's rate."""
         self.optimizer.lr = lr * self._lr_multiple
-        self.optimizer.step(self.gradient)
+        self.optimizer.step(self.gradient, draws)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes, by name; the tensors themselves."""
@@ -101,7 +102,7 @@ def beside(
     model: nn.Module,
     original: nn.Module | None,
     shape: tuple[int, int, int],
-    optimizer: Callable[[Tensor], Optimizer],
+    optimizer: Callable[..., Optimizer],
 ) -> Beside | None:
     """What is held beside a Network; None without an anchor. Raises as Beside."""
     if anchor is None or original is None:

@@ -12,6 +12,7 @@ import models
 from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
 from models import tuning
+from training.checkpoint import bits
 from training.run import Run
 
 
@@ -34,3 +35,17 @@ def networks(
     if run.trains == "classifier":
         model.featurizer.requires_grad_(False)
     return model, original
+
+
+def frozen_bits(model: nn.Module, original: nn.Module | None) -> list[int]:
+    """A sum over the bits of each parameter that does not train (training.checkpoint)."""
+    resting = [p for p in model.parameters() if not p.requires_grad]
+    return bits([*resting, *(() if original is None else original.parameters())])
+
+
+def place(run: Run, device: torch.device, *networks: nn.Module | None) -> None:
+    """Moves networks to the run's device, in its memory layout."""
+    for network in filter(None, networks):
+        network.to(device)
+        if run.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -83,7 +83,7 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
         beside=held,
     )
     try:
-        take_step(update, step, optimizer(weights.flat))
+        take_step(update, step, optimizer(weights.flat, sizes=weights.sizes))
     except NotImplementedError:
         return  # an operation without a kernel for shapes alone
     except RuntimeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +17,13 @@ from models import tuning
 from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
 from training.beside import beside
-from training.checkpoint import Checkpoint, bits
+from training.checkpoint import Checkpoint
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, predict
 from training.flatness import with_flatness
-from training.networks import networks
+from training.networks import frozen_bits, networks, place
 from training.passes import Passes
 from training.run import Run
 from training.run_data import data_of, measure_statistics
@@ -53,25 +53,19 @@ class Trainer:
 
     def __init__(self, run: Run, dataset: DomainDataset) -> None:
         values = dict(run.hyperparameters)
-        own = {name: values.pop(name) for name in OWN if name in values}
-        of_average = averaging.hyperparameters(run.averaging)
-        numbers = {name: values.pop(name) for name in of_average if name in values}
-        of_tuning = tuning.hyperparameters(run.tuning)
-        tuned = {name: values.pop(name) for name in of_tuning if name in values}
+        own = _taken(values, OWN)
+        numbers = _taken(values, averaging.hyperparameters(run.averaging))
+        tuned = _taken(values, tuning.hyperparameters(run.tuning))
+        of_optimizer = _taken(values, optimizers.hyperparameters(run.optimizer))
         self.run = run
         self.device = device_of(run.device)
         self.lr_schedule, rho_schedule = schedules_of(run)
         update = algorithms.build(run.algorithm, values, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
-        self.model, original = networks(
-            run, dataset, own.get("dropout", 0.0), tuned, update.anchor is not None
-        )
-        resting = [p for p in self.model.parameters() if not p.requires_grad]
-        self.frozen = bits([*resting, *(() if original is None else original.parameters())])
-        for network in filter(None, (self.model, original)):
-            network.to(self.device)
-            if run.channels_last:
-                network.to(memory_format=torch.channels_last)
+        dropout, anchored = own.get("dropout", 0.0), update.anchor is not None
+        self.model, original = networks(run, dataset, dropout, tuned, anchored)
+        self.frozen = frozen_bits(self.model, original)
+        place(run, self.device, self.model, original)
         self.weights = Weights(self.model)
         self.lr = float(own.get("lr", 5e-5))
         optimizer = partial(
@@ -81,8 +75,9 @@ class Trainer:
             weight_decay=float(own.get("weight_decay", 0.0)),
             momentum=run.momentum,
             nesterov=run.nesterov,
+            numbers=of_optimizer,
         )
-        self.optimizer = optimizer(self.weights.flat)
+        self.optimizer = optimizer(self.weights.flat, sizes=self.weights.sizes)
         self.beside = beside(update.anchor, self.model, original, dataset.image_shape, optimizer)
         self.statistics = [] if self.bn_rests else running_statistics(self.model)
         self.average = averaging.build(run.averaging, numbers)
@@ -295,3 +290,8 @@ class Trainer:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
+
+
+def _taken(values: dict[str, float], names: Iterable[str]) -> dict[str, float]:
+    """Takes the values with these names out of a dictionary."""
+    return {name: values.pop(name) for name in names if name in values}

@@ -122,9 +122,9 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
         # Each stride of a walk knows what those before it remember.
         one = replace(step, passes=passes, memory=step.memory | step.remembered, remembered={})
         gradient, values = direction(update, one)
-        optimizer.step(gradient)
+        optimizer.step(gradient, one.draws)
         if one.beside is not None:
-            one.beside.step(optimizer.lr)
+            one.beside.step(optimizer.lr, one.draws)
         step.remembered.update(one.remembered)
         return values
 

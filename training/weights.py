@@ -42,6 +42,7 @@ class Weights:
             (tuple(p.shape), p.stride(), end - p.numel())
             for p, end in zip(self.parameters, ends, strict=True)
         ]
+        self.sizes = [p.numel() for p in self.parameters]
         first = self.parameters[0]
         self.flat = torch.empty(ends[-1], dtype=first.dtype, device=first.device)
         for parameter, view in zip(self.parameters, self.views(self.flat), strict=True):

@@ -27,26 +27,24 @@ from search.study.study_space import (
 )
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
-from training import averaging
+from training import averaging, optimizers
 from training.algorithms import PARTS, part_hyperparameters
 
 # All points of a grid are listed before the first is drawn.
 MAX_POINTS = 100_000
 
 # Lowest and highest valid value; 0 and infinity for all others.
+COUNTS = ("batch_size", "swad_converge", "swad_tolerance", "swa_every", "sma_start", "lora_rank")
 BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(COUNTS, (1, float("inf"))),
     "dropout": (0, 0.99),
-    "batch_size": (1, float("inf")),
-    "swad_converge": (1, float("inf")),
-    "swad_tolerance": (1, float("inf")),
     "swa_start": (0, 0.99),
-    "swa_every": (1, float("inf")),
-    "sma_start": (1, float("inf")),
     "ema_decay": (0, 0.999_999),
     "bma_beta": (0.01, 100),
-    "lora_rank": (1, float("inf")),
     "lora_alpha": (1e-6, float("inf")),
     "mixup_alpha": (1e-6, float("inf")),
+    "genie_average": (0, 0.999_999),
+    "genie_drop": (0, 0.99),
 }
 
 
@@ -278,6 +276,8 @@ def _unknown(sweep: DatasetSweep, name: str) -> str:
                 f"is a number of the tuning {how}, but model.tuning is {sweep.model.tuning}; "
                 f"set it to {how} or remove the key"
             )
+    if name in optimizers.hyperparameters("genie"):
+        return "is a number of the optimizer genie: set training.optimizer to it or remove the key"
     if owners:
         return (
             f"is a hyperparameter of {' and '.join(owners)}, but of none of the listed algorithms "

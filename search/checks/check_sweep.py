@@ -44,7 +44,7 @@ def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
         for problem in _idle_keys(part, broken_here):
             here = _in_file(sweep, name, problem)
             idle.setdefault(here.path, []).append(here)
-    problems = [*_overridden_keys(sweep), *_averaging_per_dataset(sweep)]
+    problems = [*_overridden_keys(sweep), *_method_per_dataset(sweep)]
     for problem, names in wrong.items():
         for_all = len(names) == len(parts) or problem.path[0] == "datasets"
         text = problem.text if for_all else f"{problem.text} ({', '.join(names)})"
@@ -121,9 +121,17 @@ def _overridden_keys(sweep: Sweep) -> Iterator[Problem]:
         yield Problem(("held_out",), "has no effect: each dataset has its own; remove it")
 
 
-def _averaging_per_dataset(sweep: Sweep) -> Iterator[Problem]:
-    """Averaging that differs by dataset, so that a row of the tables would mix two methods."""
+def _method_per_dataset(sweep: Sweep) -> Iterator[Problem]:
+    """A method that differs by dataset, so that a row of the tables would mix two."""
     for name, given in sweep.datasets.items():
+        if "genie" in (sweep.training.optimizer, given.training.optimizer) and (
+            "optimizer" in training_overrides(given)
+        ):
+            yield Problem(
+                ("datasets", name, "training", "optimizer"),
+                "would give a row of the tables genie here and another optimizer there; set "
+                "training.optimizer for all datasets",
+            )
         if "averaging" in training_overrides(given):
             yield Problem(
                 ("datasets", name, "training", "averaging"),

@@ -118,6 +118,8 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
         for name in ("lr", "weight_decay")
         if any(name not in given_ranges(sweep, algorithm) for algorithm in sweep.trained)
     ]
+    if sweep.training.optimizer == "genie" and "lr" in names:
+        names.remove("lr")  # of this optimizer there is a source
     model, on = sweep.model, tuple(by_dataset(sweep))
     if model.tuning == "lora" and "lr" in names:
         yield (

@@ -11,6 +11,7 @@ from search.space.suggested_ranges import (
     CLIPOOD,
     DENSE,
     EMA,
+    GENIE,
     HEAD,
     MIRO,
     RANDOM_WEIGHTS,
@@ -174,6 +175,7 @@ PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
     },
     "head": {ANY: _all(HEAD, lr=5e-5)},
     "lora": {ANY: _all(LORA, lr=4e-4, lora_rank=8, lora_alpha=8)},
+    "genie": {ANY: _all(f"defaults of {GENIE}", lr=0.015, genie_average=0.95, genie_drop=0.4)},
 }
 
 

@@ -22,6 +22,7 @@ CLIPOOD = "Shu et al. 2023, arXiv 2302.00864"
 WISE_FT = "Wortsman et al. 2022, arXiv 2109.01903, and its released code"
 EMA = "Tarvainen & Valpola 2017, arXiv 1703.01780"
 MIRO = "README of the released code of MIRO (Cha et al. 2022, arXiv 2203.10789)"
+GENIE = "the released code of GENIE (00ssum/GENIE at 9785479)"
 LORA = "Hu et al. 2021, arXiv 2106.09685"
 HEAD = (
     f"linear_lr, the rate of ERM++ while its classifier alone trains ({ERMPP}), in DomainBed at "
@@ -58,8 +59,9 @@ STRETCHED_RADIUS = _log(
 
 
 # By what has the hyperparameter: the training of every trial, the training of a network that starts
-# from random weights, a part of an algorithm, an averaging, a tuning. If a trial has the same
-# hyperparameter twice, the later entry holds: ASAM's radius over SAM's, as ASAM shapes the ball.
+# from random weights, a part of an algorithm, an averaging, a tuning, an optimizer. If a trial has
+# the same hyperparameter twice, the later entry holds: ASAM's radius over SAM's, as ASAM shapes the
+# ball.
 RANGES: dict[str, dict[str, Suggestion]] = {
     TRAINING: {
         "lr": _log(1e-5, 10**-3.5, PHOTOGRAPHS),
@@ -203,6 +205,12 @@ RANGES: dict[str, dict[str, Suggestion]] = {
         "lora_rank": Suggestion(Choice((2, 4, 8, 16)), f"around 8; 1 to 64 in table 6 ({LORA})"),
         # "Tuning alpha is roughly the same as tuning the learning rate", section 4.1.
         "lora_alpha": Suggestion(Fixed(8), f"not searched in {LORA}"),
+    },
+    # The last, as its rate holds whatever is trained by it.
+    "genie": {
+        "lr": _log(1e-3, 1e-1, f"convergence_rate of {GENIE}"),
+        "genie_average": Suggestion(Interval(0.9, 0.999), f"moving_avg of {GENIE}"),
+        "genie_drop": Suggestion(Interval(0.1, 0.8), f"p of {GENIE}"),
     },
 }
 

@@ -11,7 +11,7 @@ from search.space.ranges import Choice, Fixed, Interval, Range, Value, nearest_v
 from search.space.suggested_ranges import TEXT_HEAD, Suggestion, suggestions
 from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
-from training import averaging
+from training import averaging, optimizers
 from training.algorithms import PARTS, ZERO_SHOT, hyperparameters
 
 
@@ -47,8 +47,8 @@ def random_weights(sweep: Sweep) -> bool:
 def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | type[float]]:
     """The type of every hyperparameter of an algorithm in the sweep.
 
-    First those of the training, then of the update, the averaging and the model's tuning. What is
-    not trained has none.
+    First those of the training, then of the update, the averaging, the model's tuning and the
+    optimizer. What is not trained has none.
     """
     if algorithm == ZERO_SHOT:
         return {}
@@ -58,6 +58,7 @@ def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | 
         hyperparameters(algorithm_names.split(algorithm)[0])
         | averaging.hyperparameters(average)
         | tuning.hyperparameters(sweep.model.tuning)
+        | optimizers.hyperparameters(sweep.training.optimizer)
     )
     return types | {name: int if isinstance(own[name], int) else float for name in own}
 
@@ -132,7 +133,7 @@ def wanted_first(sweep: DatasetSweep, algorithm: str) -> list[dict[str, Publishe
     settings = [own]
     known = [_values(own)]
     for other in ("ERM", *PARTS):
-        theirs = published((other, *_of_model(sweep)), sweep.dataset.name, random_weights(sweep))
+        theirs = published((other, *_of_all(sweep)), sweep.dataset.name, random_weights(sweep))
         variant = own | {name: theirs[name] for name in suggestions(())}
         if _values(variant) not in known:
             settings.append(variant)
@@ -150,14 +151,15 @@ def _values(setting: Mapping[str, Published]) -> dict[str, Value]:
 
 
 def _parts(sweep: DatasetSweep, algorithm: str) -> tuple[str, ...]:
-    """What has hyperparameters besides the training: update, averaging, head and tuning."""
+    """What has hyperparameters besides the training: update, averaging, head, tuning, optimizer."""
     update = algorithm_names.parts(algorithm)
-    return (*update, averaging_of(sweep, algorithm), *_of_model(sweep))
+    return (*update, averaging_of(sweep, algorithm), *_of_all(sweep))
 
 
-def _of_model(sweep: Sweep) -> tuple[str, ...]:
-    """What the model has rates of its own by: its head and its tuning."""
-    return (*([] if sweep.model.head == "linear" else [TEXT_HEAD]), sweep.model.tuning)
+def _of_all(sweep: Sweep) -> tuple[str, ...]:
+    """What gives all algorithms rates of their own: the model's head and tuning, the optimizer."""
+    head = [] if sweep.model.head == "linear" else [TEXT_HEAD]
+    return (*head, sweep.model.tuning, sweep.training.optimizer)
 
 
 def _sma_start(steps: int) -> int:

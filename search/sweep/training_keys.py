@@ -38,7 +38,9 @@ class Training(Section):
         gt=0,
         description="Learning rate of the linear probe; none: the published one of the dataset.",
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "genie"] = Field(
+        default="adam", description="The base optimizer; genie has ranges of its own for lr."
+    )
     momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
     nesterov: bool = Field(default=False, description="Nesterov's form of sgd's momentum.")
     lr_schedule: Literal["constant", "linear", "cosine", "step"] = Field(

@@ -154,8 +154,14 @@ def test_a_run_resumed_twice_ends_bit_for_bit_like_one_that_was_not_interrupted(
         assert one.scores == other.scores
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("algorithm", ["SAM", "DISAM+GGA+SAGM"])
+@pytest.mark.parametrize(
+    ("algorithm", "optimizer"),
+    [
+        *(("SAM", name) for name in ("adamw", "sgd")),
+        *(("DISAM+GGA+SAGM", name) for name in ("adamw", "sgd")),
+        ("MIRO+SAM", "genie"),
+    ],
+)
 def test_resuming_is_exact_with_every_optimizer_and_without_dropout(algorithm, optimizer):
     schedule = {"rho_schedule": "cosine", "rho_warmup": 3}
     run = run_of(algorithm, {"dropout": 0.0}, optimizer=optimizer, **schedule)

@@ -207,7 +207,7 @@ class WatchedOptimizer:
         self.state = self._inner.state
         self._seen = seen
 
-    def step(self, gradient: Tensor) -> None:
+    def step(self, gradient: Tensor, draws: object = None) -> None:
         self._seen.gradients.append(gradient.clone())
         self._inner.step(gradient)
 

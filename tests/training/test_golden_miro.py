@@ -66,7 +66,7 @@ class Golden:
         self.weights = Weights(self.model)
         self.start = self.weights.flat.clone()
 
-        def optimizer(vector: Tensor) -> optimizers.Optimizer:
+        def optimizer(vector: Tensor, sizes: object = ()) -> optimizers.Optimizer:
             return optimizers.build(
                 settings["name"], vector, settings["lr"], settings["weight_decay"]
             )
