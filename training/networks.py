@@ -48,4 +48,4 @@ def place(run: Run, device: torch.device, *networks: nn.Module | None) -> None:
     for network in filter(None, networks):
         network.to(device)
         if run.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
