@@ -16,7 +16,7 @@ from search.sweep.config_errors import Problem, show
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
 from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Sweep
-from search.sweep.search_keys import Search
+from search.sweep.search_keys import WISE_FT, Search
 from training.algorithms import compares_domains
 
 # Keys that carry the best settings of one study to another, which one objective must tell.
@@ -46,23 +46,27 @@ def check_search(search: Search) -> Iterator[Problem]:
 
 def _combined(search: Search) -> Iterator[Problem]:
     """Keys under which there would be nothing to combine."""
+    least = 1 if search.combine == (WISE_FT,) else 2  # networks of a study
     if LEAVE_ONE_DOMAIN_OUT in search.objectives:
         yield Problem(
             ("search", "combine"),
             f"is {show(list(search.combine))}, but under {LEAVE_ONE_DOMAIN_OUT} other runs than "
             "those whose weights could be kept choose; choose another objective, or remove it",
         )
-    elif search.trials < 2:
+    elif search.trials < least:
         yield Problem(
             ("search", "combine"),
             f"is {show(list(search.combine))}, but search.trials: {search.trials} leaves no two "
             "networks of a study; raise it, or remove search.combine",
         )
-    elif search.most_kept is not None and search.most_kept < 2:
+    elif search.keep_weights == "last" or (
+        search.most_kept is not None and search.most_kept < least
+    ):
+        networks = "no two networks" if least > 1 else "no selected network"
         yield Problem(
             ("search", "combine"),
             f"is {show(list(search.combine))}, but search.keep_weights: {search.keep_weights} "
-            "leaves no two networks of a study; choose all, or a number from 2",
+            f"leaves {networks} of a study; choose all, or a number from {least}",
         )
     elif oracles(search.objectives):
         yield Problem(

@@ -16,6 +16,7 @@ from search.study.plan import device
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Model, Sweep
+from search.sweep.search_keys import WISE_FT
 from training.algorithms import OF_TEXTS, compares_with_start, works_on_features
 from training.computation import device_of
 
@@ -59,6 +60,12 @@ def _heads(sweep: DatasetSweep) -> Iterator[Problem]:
                         f"is {show(name)}, and {part} takes the texts of CLIP; set model.head: "
                         "text-fixed or text, or remove it",
                     )
+        if WISE_FT in sweep.search.combine:
+            yield Problem(
+                ("search", "combine"),
+                f"is {show(list(sweep.search.combine))}, and {WISE_FT} goes from zero-shot to "
+                "trained weights; set model.head: text or text-fixed, or remove it",
+            )
         return
     try:
         models.text_tower(model.name, model.weights)

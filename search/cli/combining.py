@@ -16,6 +16,7 @@ class Combination(StrEnum):
     uniform = "uniform"
     greedy = "greedy"
     ensemble = "ensemble"
+    wise_ft = "wise-ft"
 
 
 class Across(StrEnum):
@@ -29,7 +30,10 @@ def combine(
     run: RunArgument,
     method: Annotated[
         list[Combination] | None,
-        typer.Option(help="How, again for more: soups or an ensemble. Without it: all ways."),
+        typer.Option(
+            help="How, again for more: soups, an ensemble, or WiSE-FT of zero-shot and the best "
+            "network. Without it: all ways."
+        ),
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=2, help="Only so many networks of each study, the best.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,16 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from search.checks.open_datasets import open_dataset
-from search.combination.groups import Candidate, Group, check_methods, groups
+from search.combination.groups import (
+    Candidate,
+    Group,
+    check_kept,
+    check_validated,
+    fewest,
+    groups,
+    possible_methods,
+)
+from search.combination.wise_ft import Curve, curve
 from search.errors import SteppeError
 from search.reproduce.recorded_trial import EndedRun, ended_run
 from search.run import manifest
@@ -21,13 +31,11 @@ from search.run.checkpoints import read_weights
 from search.run.combinations import read_combination, write_combination
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.sweep.search_keys import COMBINATIONS
-from training.combining import barrier, greedy, pooled, uniform
+from search.sweep.search_keys import WISE_FT
+from training.combining import barrier, greedy, interpolated, pooled, uniform
 from training.computation import device_of
 from training.evaluation import Evaluation, Part, Score
 from training.scorer import Scorer
-
-FEWEST = 2  # networks to combine
 
 
 def combine(
@@ -39,19 +47,20 @@ def combine(
 ) -> None:
     """Writes the combinations of every study of a run that are not there yet.
 
-    methods: of COMBINATIONS; all without any. top: only so many candidates of each study, the best.
-    across: `algorithms` combines the studies that differ in nothing else, `seeds` those of all
-    seeds. root: where the images lie now, if they have moved. Prints a line for each.
+    methods: of COMBINATIONS; all that the run has, without any. top: only so many candidates of
+    each study, the best. across: `algorithms` combines the studies that differ in nothing else,
+    `seeds` those of all seeds. root: where the images lie now, if they have moved. Prints a line
+    for each.
 
     Raises SteppeError if there is nothing to combine, if a driver works on the run, or if weights
     or images are not those of the run.
     """
-    default = [name for name in COMBINATIONS if across != "seeds" or name != "greedy"]
-    methods = list(methods) or default
-    check_methods(methods, across)
     ended = ended_run(run, root)
-    opened: dict[str, DomainDataset] = {}
+    methods = list(methods) or possible_methods(ended.sweep, across)
+    check_validated(methods, across)
     found = list(groups(ended, across, top))
+    check_kept(ended, methods)
+    opened: dict[str, DomainDataset] = {}
     most = max(len(group.candidates) for group in found)
     if top is not None and most < top:
         raise SteppeError(
@@ -67,12 +76,13 @@ def combine(
             if len(there) and all(known == candidates for known in there["candidates"]):
                 print(f"{name}: done before", flush=True)
                 continue
-            if bench is None and len(candidates) >= FEWEST:
+            if bench is None and len(candidates) >= fewest(method):
                 dataset = group.study.dataset
                 if dataset not in opened:
                     opened[dataset] = dataset_of(ended, group.studies[0])
                 bench = Bench(ended.folder, group, opened[dataset])
-            rows = _rows(group, method, top, bench)
+            enough = bench if len(candidates) >= fewest(method) else None
+            rows = _rows(group, method, top, enough)
             write_combination(ended.folder, rows)
             print(f"{name}: {_sentence(rows[0])}", flush=True)
 
@@ -116,6 +126,25 @@ class Bench:
         """The state dict of the mean of these members, whose order matters to the last bit."""
         mean = uniform(self.states(trials), self.scorer.parameters)
         return self.scorer.with_statistics(mean.state())
+
+    @cached_property
+    def zero_shot(self) -> dict[str, Tensor]:
+        """The weights that the networks began with."""
+        return self.scorer.start()
+
+    def on_the_way(self, trial: str, alpha: float) -> dict[str, Tensor]:
+        """The weights between zero-shot and those of a trial."""
+        (trained,) = self.states([trial])
+        return interpolated(self.zero_shot, trained, alpha)
+
+    def wise_ft(self, trial: str) -> Curve:
+        """From zero-shot to a trial."""
+        (trained,) = self.states([trial])
+        return curve(
+            self.zero_shot,
+            trained,
+            lambda state: _numbers(self.scorer.scores(state, _reported), mixed=False),
+        )
 
     def greedy(self, trials: Sequence[str]) -> list[str]:
         """The members of the greedy soup of ranked candidates."""
@@ -168,7 +197,10 @@ def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> li
     }
     if bench is None:
         count = "the only network" if candidates else "no network"
-        return [{**row, "reason": f"{count} that was kept; a combination takes {FEWEST}"}]
+        return [{**row, "reason": f"{count} that was kept; it takes {fewest(method)}"}]
+    if method == WISE_FT:
+        best = candidates[:1]
+        return [{**row, "members": best, "networks": 1, **bench.wise_ft(best[0]).row}]
     members = bench.greedy(candidates) if method == "greedy" else candidates
     row |= {"members": members, "networks": len(members) if method == "ensemble" else 1}
     if method != "ensemble":
@@ -249,4 +281,6 @@ def _sentence(row: Mapping[str, Any]) -> str:
     if "validation" not in row:
         return f"{count}, held-out accuracy {row['accuracy']:.4f}"
     numbers = f"validation {row['validation']:.4f}, held-out accuracy {row['accuracy']:.4f}"
+    if row["method"] == WISE_FT:
+        return f"alpha {row['alpha']:g} between zero-shot and {row['members'][0]}, {numbers}"
     return f"{count}, {numbers}"

@@ -16,12 +16,13 @@ from search.reproduce.recorded_trial import ended_run
 from search.run import manifest
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
-from search.sweep.search_keys import COMBINATIONS
+from search.sweep.search_keys import COMBINATIONS, WISE_FT
 
 
 def is_combination(name: str | None) -> bool:
     """Whether a name is of a combination, as `combine` prints it, and not of a trial or study."""
-    return name is not None and name.rpartition(".")[2].partition("-")[0] in COMBINATIONS
+    ending = "" if name is None else name.rpartition(".")[2]
+    return any(ending == method or ending.startswith(f"{method}-") for method in COMBINATIONS)
 
 
 def export(
@@ -55,7 +56,11 @@ def export(
         )
     place = place_of(name, output)
     dataset = dataset_of(ended, group.studies[0])
-    print(f"{name}: the mean of {len(row['members'])} networks")
+    between = row["method"] == WISE_FT
+    how = f"the mean of {len(row['members'])} networks"
+    if between:
+        how = f"alpha {row['alpha']:g} between zero-shot and {row['members'][0]}"
+    print(f"{name}: {how}")
     bench = Bench(ended.folder, group, dataset)
     scored = [
         {
@@ -86,7 +91,9 @@ def export(
         "versions": manifest.versions(),
     }
     model = Model(name, None, bench.scorer.run, group.studies[0], scored, about)
-    return write_model(place, model, dataset, bench.soup(row["members"]), predicted)
+    members = row["members"]
+    state = bench.on_the_way(members[0], row["alpha"]) if between else bench.soup(members)
+    return write_model(place, model, dataset, state, predicted)
 
 
 def _row(folder: RunFolder, name: str) -> dict[str, Any]:

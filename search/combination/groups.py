@@ -14,9 +14,13 @@ from search.run.checkpoints import kept_weights
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.study.study import Study
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
+from search.sweep.schema import Sweep
+from search.sweep.search_keys import COMBINATIONS, WISE_FT
+from training.algorithms import ZERO_SHOT
 from training.combining import ranking
 
 ACROSS = ("algorithms", "seeds")
+VALIDATED = ("greedy", WISE_FT)  # what chooses by validation
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,6 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
             "networks to combine can be kept; launch a sweep with search.objective: "
             "training-domain and search.keep_weights: all"
         )
-    if search.most_kept is not None and search.most_kept < 2:
-        raise SteppeError(
-            f"{run.folder.uri} has search.keep_weights: {search.keep_weights}, so no study has two "
-            "networks to combine; launch a sweep with search.keep_weights: all"
-        )
     if oracles(search.objectives):
         raise SteppeError(
             f"{run.folder.uri} has search.objective: {oracles(search.objectives)[0]}: the held-out "
@@ -91,6 +90,8 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
     together: dict[tuple[object, ...], list[StudyPlan]] = {}
     for plan in plans(run.sweep).values():
         study = plan.study
+        if study.algorithm == ZERO_SHOT:  # what is not trained is no network of its own
+            continue
         key = (
             study.dataset,
             None if across == "algorithms" else study.algorithm,
@@ -98,6 +99,8 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
             None if across == "seeds" else study.seed,
         )
         together.setdefault(key, []).append(plan)
+    if not together:
+        raise SteppeError(f"{run.folder.uri} trains nothing, so there is nothing to combine")
     if across is not None and all(len(those) == 1 for those in together.values()):
         raise SteppeError(
             f"{run.folder.uri} has one {across.removesuffix('s')}, so --across {across} combines "
@@ -140,11 +143,49 @@ def _pooled(run: EndedRun, trials: pd.DataFrame) -> dict[str, float]:
     return dict((hits / counts).items())
 
 
-def check_methods(methods: Sequence[str], across: str | None) -> None:
+def fewest(method: str) -> int:
+    """Networks that the method takes."""
+    return 1 if method == WISE_FT else 2
+
+
+def possible_methods(sweep: Sweep, across: str | None) -> list[str]:
+    """The methods that a run's networks can be combined by."""
+    most = sweep.search.most_kept
+    return [
+        name
+        for name in COMBINATIONS
+        if (across != "seeds" or name not in VALIDATED)
+        and (name != WISE_FT or sweep.model.head != "linear")
+        and (
+            name == WISE_FT or most is None or most >= fewest(name) or sweep.model.head == "linear"
+        )
+    ]
+
+
+def check_validated(methods: Sequence[str], across: str | None) -> None:
     """Raises SteppeError for a method that needs validation which a group does not have."""
-    if across == "seeds" and "greedy" in methods:
+    for method in methods if across == "seeds" else ():
+        if method in VALIDATED:
+            raise SteppeError(
+                f"--method {method} does not go with --across seeds: other seeds have other "
+                "splits, so every image that would validate the result has trained some of its "
+                "members; give --method uniform or --method ensemble"
+            )
+
+
+def check_kept(run: EndedRun, methods: Sequence[str]) -> None:
+    """Raises SteppeError for a method for which the run kept too few networks, or other ones."""
+    if WISE_FT in methods and run.sweep.model.head == "linear":
         raise SteppeError(
-            "--method greedy does not go with --across seeds: other seeds have other splits, so "
-            "every image that would validate the soup has trained some of its members; give "
-            "--method uniform or --method ensemble"
+            f"--method {WISE_FT} goes from zero-shot to trained weights, and {run.folder.uri} has "
+            "model.head: linear, which has no zero-shot; launch a sweep with model.head: text"
+        )
+    search = run.sweep.search
+    most = search.most_kept
+    least = max(map(fewest, methods))
+    if most is not None and (most < least or (most and search.keep_weights == "last")):
+        networks = "two networks to combine" if least > 1 else "selected network"
+        raise SteppeError(
+            f"{run.folder.uri} has search.keep_weights: {search.keep_weights}, so no study has "
+            f"{networks}; launch a sweep with search.keep_weights: all"
         )

@@ -15,12 +15,13 @@ from search.report.curves import curves, history
 from search.report.figure import Figure
 from search.report.front import front
 from search.report.importance import importance
+from search.report.interpolation import interpolation
 from search.report.landscape import landscape
 from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
 from search.report.reported_run import ReportedRun, read
-from search.results import accuracy_line, behind_numbers, combined, comparison_document
+from search.results import accuracy_line, behind_numbers, combined, comparison_document, wise_ft
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
 from search.results.summary_document import document
@@ -47,6 +48,7 @@ def page(run: ReportedRun) -> str:
         "front": front(run),
         "validation": validation_figure(run),
         "flatness": flatness_figure(run),
+        "interpolation": interpolation(run),
     }
     return _template().render(
         run=run,
@@ -97,7 +99,7 @@ def _combined(run: ReportedRun) -> tuple[Grid, ...]:
         return ()
     grids = document(combined.summary(run.combinations, run.method, "held-out")).grids
     differences, _ = combined.compared(run.main, run.combinations, run.method)
-    return (*grids, *differences)
+    return (*grids, *wise_ft.grids(run.combinations), *differences)
 
 
 def write(run: str, output: Path | None = None) -> str:

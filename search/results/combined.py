@@ -20,8 +20,14 @@ from search.results.summaries import ResultTable, Summary, by_dataset, domain_ta
 from search.run.combinations import read_combinations
 from search.run.run_folder import WEIGHTS, RunFolder
 from search.space.ranges import show_number
+from search.sweep.search_keys import WISE_FT
 
-KINDS = {"uniform": "uniform soup", "greedy": "greedy soup", "ensemble": "ensemble"}
+KINDS = {
+    "uniform": "uniform soup",
+    "greedy": "greedy soup",
+    "ensemble": "ensemble",
+    WISE_FT: "WiSE-FT",
+}
 HIGH = 0.05  # a barrier above this is told in a note
 
 
@@ -83,6 +89,7 @@ def _whole(rows: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
             "study": "",
             "members": (),
             "candidates": (),
+            "curve": (),
             "reason": "not combined yet",
         }
         for key in asked
@@ -98,7 +105,7 @@ def _whole(rows: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
         ]
     )
     whole = found.sort_values("place", kind="stable").drop(columns="place")
-    return whole.astype(dict.fromkeys(("accuracy", "barrier", "passes"), "float64"))
+    return whole.astype(dict.fromkeys(("accuracy", "alpha", "barrier", "passes"), "float64"))
 
 
 def _ordered(frame: pd.DataFrame, algorithms: Sequence[str]) -> pd.DataFrame:
@@ -126,7 +133,8 @@ def _labels(frame: pd.DataFrame) -> list[str]:
     found = []
     for key, top, across in zip(keys, frame["top"], frame["across"], strict=True):
         some = [size for size in sizes[key] if size] or [0]
-        label = f"{key[2]}, {KINDS[str(key[3])]} of {_span(some)}"
+        label = f"{key[2]}, {KINDS[str(key[3])]}"
+        label += "" if key[3] == WISE_FT else f" of {_span(some)}"
         label += "" if pd.isna(top) else f" (best {top})"
         found.append(label + (" over seeds" if across == "seeds" else ""))
     return found
@@ -254,6 +262,7 @@ def _shared(frame: pd.DataFrame) -> Iterable[str]:
 def frame_of(combinations: pd.DataFrame) -> pd.DataFrame:
     """The combinations as a frame of plain values: lists of trials as text."""
     plain = combinations.copy()
+    plain = plain.drop(columns="curve")  # a frame of its own (search.results.wise_ft)
     for column in ("candidates", "members"):
         plain[column] = [" ".join(trials) for trials in plain[column]]
     return plain

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search import results
-from search.results import behind_numbers, combined
+from search.results import behind_numbers, combined, wise_ft
 from search.results.accuracy_line import grids as line_grids
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
@@ -86,7 +86,10 @@ def _with_combined(whole: Document, found: results.Results, by: str) -> Document
         **both,
         "combinations": combined.frame_of(found.combinations),
     }
-    return Document((*whole.grids, *own.grids), frames)
+    curves = wise_ft.curves(found.combinations)
+    if not curves.empty:
+        frames["wise_ft"] = curves
+    return Document((*whole.grids, *own.grids, *wise_ft.grids(found.combinations)), frames)
 
 
 def print_comparison(

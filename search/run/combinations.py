@@ -20,13 +20,16 @@ from search.run.tables import damaged, to_parquet
 
 COMBINATIONS = "combinations"
 
+# Of a point of wise-ft's curve.
+POINT = ("alpha", "validation", "accuracy", "accuracy_all")
+
 _FIELDS = [
     *(
         pa.field(name, pa.int64() if name == "seed" else pa.string(), nullable=False)
         for name in STUDY_COLUMNS
     ),
     pa.field("combination", pa.string(), nullable=False),  # its name
-    pa.field("method", pa.string(), nullable=False),  # uniform, greedy, ensemble
+    pa.field("method", pa.string(), nullable=False),  # uniform, greedy, ensemble, wise-ft
     pa.field("across", pa.string()),  # algorithms, seeds; null: of one study
     pa.field("top", pa.int64()),  # only the best so many trials were candidates
     pa.field("candidates", pa.list_(pa.string()), nullable=False),  # trials, the best first
@@ -39,6 +42,8 @@ _FIELDS = [
     pa.field("barrier", pa.float64()),  # largest one of the best candidate and another
     pa.field("passes", pa.float64()),  # training of all candidates
     pa.field("networks", pa.int64()),  # that predict at test
+    pa.field("alpha", pa.float64()),  # of wise-ft: the share of the trained weights, as validated
+    pa.field("curve", pa.list_(pa.struct([pa.field(n, pa.float64()) for n in POINT]))),
     pa.field("reason", pa.string()),  # why there is none
 ]
 SCHEMA = pa.schema(_FIELDS, metadata={"schema_version": str(SCHEMA_VERSION)})
@@ -73,6 +78,7 @@ def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))
     for column in ("candidates", "members"):
         frame[column] = [tuple(trials) for trials in frame[column]]
+    frame["curve"] = [() if own is None else tuple(own) for own in frame["curve"].astype(object)]
     of_sets = frame["accuracies"].astype(object)
     frame["accuracies"] = [None if own is None else own.tolist() for own in of_sets]
     return frame

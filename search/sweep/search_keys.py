@@ -24,7 +24,8 @@ from search.yaml_file import as_number
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 KEPT = ("none", "best", "last", "all")
 FREEZE_THAW = "freeze-thaw"
-COMBINATIONS = ("uniform", "greedy", "ensemble")
+WISE_FT = "wise-ft"
+COMBINATIONS = ("uniform", "greedy", "ensemble", WISE_FT)
 
 Amount = Annotated[Real, Field(gt=0)]
 
@@ -234,7 +235,7 @@ class Search(Section):
     combine: Combinations = Field(
         default=(),
         description="How the kept networks of each study are combined when the sweep has ended: "
-        "one way, or a list.",
+        "one way, or a list. wise-ft takes the best one, and zero-shot.",
     )
     space: dict[str, SpaceEntry] = Field(
         default={},
@@ -273,8 +274,9 @@ class Search(Section):
     @classmethod
     def _keeping_members(cls, written: Any) -> Any:
         """What is to be combined has to be kept."""
-        if isinstance(written, dict) and written.get("combine"):
-            return {"keep_weights": "all", **written}
+        if isinstance(written, dict) and (asked := written.get("combine")):
+            one = asked in (WISE_FT, [WISE_FT], (WISE_FT,))
+            return {"keep_weights": "best" if one else "all", **written}
         return written
 
     @property
