@@ -16,8 +16,8 @@ from datasets.image_tree import (
     ImageFile,
     ImageTree,
     image_names,
-    is_junk,
     modified,
+    other_names,
     stat_of,
     visible_folders,
 )
@@ -48,12 +48,8 @@ class Files:
     def images(self, place: str) -> list[str]:
         """Places of the images in a folder, sorted. Raises DatasetError if it is not there."""
         self._note(place)
-        names = image_names(self.root / place)
-        there = {entry.name for entry in (self.root / place).iterdir() if entry.is_file()}
-        self.others += [
-            f"{place}/{name}" for name in sorted(there.difference(names)) if not is_junk(name)
-        ]
-        return [f"{place}/{name}" for name in names]
+        self.others += [f"{place}/{name}" for name in other_names(self.root / place)]
+        return [f"{place}/{name}" for name in image_names(self.root / place)]
 
     def rows(self, place: str, *columns: str) -> Iterator[list[str]]:
         """These columns of a CSV file, row by row.

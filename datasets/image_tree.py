@@ -65,7 +65,7 @@ class ImageTree:
     skipped: hidden files and folders, from the root; those of systems are no news.
     folders: time in nanoseconds of each folder that was looked into, from the root.
     repeated: links to folders that hold the link or were looked into already; not followed.
-    lost: links to nothing, and folders that cannot be read.
+    lost: links to nothing, and folders that cannot be read; if arranged, files that are no images too.
     arranged: whether its domains are no folders of their own (datasets.arranged).
     """
 
@@ -141,6 +141,11 @@ def visible_folders(folder: Path) -> list[str]:
 def image_names(folder: Path) -> list[str]:
     """Names of the files in a folder itself that are images by their names, sorted."""
     return [name for name in _entries(folder).files if is_image(name) and not is_junk(name)]
+
+
+def other_names(folder: Path) -> list[str]:
+    """Names of the files in a folder itself that are none, sorted; without hidden ones."""
+    return [name for name in _entries(folder).files if not is_image(name) and not is_junk(name)]
 
 
 def unchanged(root: Path, folders: Mapping[str, int]) -> bool:

@@ -42,6 +42,17 @@ def test_a_fold_trains_on_neither_of_its_domains():
     assert evaluations(FOLD) != evaluations(FOLD, changed)
 
 
+def test_a_run_without_a_set_is_the_fold_without_the_same_domains():
+    """So the pairs that DomainBed trains are the folds of its leave-one-domain-out selection."""
+    runs = FOLD, replace(FOLD, held_out="30/60", left_out=None)
+    fold, pair = (Trainer(run, DIGITS) for run in runs)
+    for trainer in (fold, pair):
+        for _ in range(2):
+            trainer.train_one()
+    assert torch.equal(fold.weights.flat, pair.weights.flat)
+    assert {p.domain.name for p in pair.parts if p.role == "held_out"} == {"30", "60"}
+
+
 def test_each_evaluation_of_a_fold_scores_the_in_splits_of_its_domains_and_nothing_else():
     for kept in ("needed", "all"):
         found = evaluations(replace(FOLD, evaluations=kept))
@@ -83,6 +94,7 @@ def test_a_fold_whose_weights_are_no_numbers_any_more_has_diverged():
     [
         ({"left_out": "30"}, "no fold can leave it out"),
         ({"left_out": "31"}, "31"),
+        ({"held_out": "0/15/30/45/75"}, "no domain to train on without 0, 15, 30, 45, 75 and 60"),
         ({"averaging": "swa"}, "scored step by step"),
     ],
 )

@@ -56,6 +56,13 @@ def test_a_table_has_the_rows_of_its_own_model_or_of_a_resnet50():
     assert shown("convnext_tiny").published == shown("resnet50").published
 
 
+def test_beside_sets_of_domains_no_number_of_single_ones_stands():
+    pairs = table([("PACS", "art_painting/photo", 1), ("PACS", AVERAGE, 4)])
+    columns = tuple(replace(column, sets=True) for column in pairs.columns)
+    assert beside(replace(pairs, columns=columns)).published == {}
+    assert beside(pairs).published
+
+
 def test_published_numbers_stand_below_the_average_with_their_sources():
     found = beside(table(PACS))
     row = found.published["SAGM (published, Wang 2023)"]
