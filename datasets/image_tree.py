@@ -65,8 +65,9 @@ class ImageTree:
     skipped: hidden files and folders, from the root; those of systems are no news.
     folders: time in nanoseconds of each folder that was looked into, from the root.
     repeated: links to folders that hold the link or were looked into already; not followed.
-    lost: links to nothing, and folders that cannot be read; if arranged, files that are no images too.
-    arranged: whether its domains are no folders of their own (datasets.arranged).
+    lost: links to nothing, and folders that cannot be read.
+    arranged: whether its domains are no folders of their own (datasets.arranged); `lost` then also
+    has files that are no images.
     """
 
     root: Path
