@@ -21,8 +21,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 class ImageFile(NamedTuple):
     """A file that is an image by its name.
 
-    path: from the domain's folder, the class first: `dog/pic_001.jpg`; in an arranged tree the
-    class, then the path from the root (see `ImageTree.place`).
+    path: from the domain's folder, the class first: `dog/pic_001.jpg` (but see `ImageTree.place`).
     bytes, modified: its size, and its time in nanoseconds; -1 if it cannot be asked.
     """
 
@@ -66,8 +65,7 @@ class ImageTree:
     folders: time in nanoseconds of each folder that was looked into, from the root.
     repeated: links to folders that hold the link or were looked into already; not followed.
     lost: links to nothing, and folders that cannot be read.
-    arranged: whether its domains are no folders of their own (datasets.arranged); `lost` then also
-    has files that are no images.
+    arranged: whether its domains are no folders (datasets.arranged); `lost` then has other files.
     """
 
     root: Path
@@ -81,10 +79,9 @@ class ImageTree:
     arranged: bool = False
 
     def place(self, domain: str, file: ImageFile) -> Path:
-        """Where a file of a domain lies."""
-        if self.arranged:
-            return self.root / file.path.partition("/")[2]
-        return self.root / domain / file.path
+        """Where a file of a domain lies; arranged, its path is from the root, behind its class."""
+        inside = file.path.partition("/")[2] if self.arranged else f"{domain}/{file.path}"
+        return self.root / inside
 
     @property
     def count(self) -> int:
