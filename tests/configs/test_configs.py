@@ -93,6 +93,21 @@ def test_the_main_table_is_all_five_of_them():
         )
 
 
+def test_the_reviewers_table_has_its_rows_on_all_five_benchmarks_and_as_many_studies_as_it_says():
+    rows = {
+        "reviewer-table": (528, {"ERM", "MIRO", "SWAD", "GGA", "DISAM+SAGM", "MIRO+SAGM+SWAD"}),
+        "reviewer-table-clip": (198, {"zero-shot", "ERM", "MMS+BMA"}),
+    }
+    for name, (count, algorithms) in rows.items():
+        path = FOLDER / f"{name}.yaml"
+        sweep = load(path)
+        assert algorithms <= set(sweep.algorithms)
+        assert set(by_dataset(sweep)) == set(BENCHMARKS)
+        assert len(studies(sweep)) == count
+        assert f"The bill: {count} studies" in path.read_text()
+        assert {"uniform", "greedy"} <= set(sweep.search.combine)
+
+
 @pytest.mark.parametrize("dataset", BENCHMARKS)
 def test_first_trials_are_the_published_settings_of_each_benchmark(dataset):
     one = by_dataset(load(FOLDER / "main-table.yaml"))[dataset]
