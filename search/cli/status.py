@@ -126,7 +126,9 @@ def _gpu_shares(folder: RunFolder, sweep: Sweep) -> list[str]:
     for kind, known in packing.measured_in(tables.read_trials(folder), size).items():
         choice = packing.choose([*known.values()], max(own.batch for own in known.values()))
         share = "a whole GPU" if choice.share == 1 else f"1/{round(1 / choice.share)} of a GPU"
-        lines.append(f"{', '.join(kind)}: {share} each; a trial {choice.why}")
+        *names, held_out = kind
+        several = f", {held_out} domains held out" * (held_out > 1)
+        lines.append(f"{', '.join(map(str, names))}{several}: {share} each; a trial {choice.why}")
     return lines
 
 

@@ -50,7 +50,8 @@ class GpuShares:
 
 
 def _kind(spec: TrialSpec) -> packing.Kind:
-    return (spec.study.dataset, spec.study.model, spec.study.algorithm)
+    study = spec.study
+    return packing.kind(study.dataset, study.model, study.algorithm, study.held_out)
 
 
 def _batch(spec: TrialSpec) -> int:

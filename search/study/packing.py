@@ -1,8 +1,9 @@
 """How many trials share a GPU with `resources.gpu: auto`, decided by what trials measured.
 
-Trials of one kind (a dataset, a model and an algorithm) begin with a GPU each. If twice as many fit
-into its memory, the next ones get half of it, and so on, as long as the trials on a GPU together
-come on faster than half as many did.
+Trials of one kind (a dataset, a model, an algorithm, and how many domains are held out, as their
+batch has images of all others) begin with a GPU each. If twice as many fit into its memory, the
+next ones get half of it, and so on, as long as the trials on a GPU together come on faster than
+half as many did.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from typing import Any
 
 import pandas as pd
 
+from datasets.domain_dataset import members
+
 MOST = 8  # trials that share a GPU
 FREE = 0.1  # of its memory that stays free, as neighbours do not all peak at once, or do
 GAIN = 1.1  # by how much faster twice as many trials must come on together
 
-KIND = ("dataset", "model", "algorithm")
-Kind = tuple[str, str, str]
+Kind = tuple[str, str, str, int]
+
+
+def kind(dataset: str, model: str, algorithm: str, held_out: str) -> Kind:
+    """The kind of the trials of a study with these columns."""
+    return dataset, model, algorithm, len(members(held_out))
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,8 @@ def measured_in(trials: pd.DataFrame, batch_size: int) -> dict[Kind, dict[str, M
         return found
     rows = trials[trials["gpu_memory"].notna() & (trials["seconds"] > 0) & (trials["passes"] > 0)]
     for row in rows.to_dict("records"):
-        kind = (str(row["dataset"]), str(row["model"]), str(row["algorithm"]))
-        found.setdefault(kind, {})[str(row["trial"])] = _measured(row, batch_size)
+        columns = (str(row[name]) for name in ("dataset", "model", "algorithm", "held_out"))
+        found.setdefault(kind(*columns), {})[str(row["trial"])] = _measured(row, batch_size)
     return found
 
 

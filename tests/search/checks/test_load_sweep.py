@@ -40,7 +40,11 @@ def test_an_exponent_without_a_dot_is_a_number(tmp_path):
 
 
 def test_domains_that_look_like_numbers_are_names(tmp_path):
-    assert load(write(tmp_path, SMALLEST + "held_out: [0, 75]")).held_out == ("0", "75")
+    path = write(tmp_path, SMALLEST + "held_out: [0, 75]")
+    assert load(path).held_out == ("0", "75")
+    # Of a set in any order there is one name, and tables' names can be written too.
+    sets = load(path, ["held_out=[[75, 0], 30, 45/15]"]).held_out
+    assert sets == ("0/75", "30", "15/45")
 
 
 def test_a_relative_root_is_made_absolute(tmp_path, monkeypatch):

@@ -60,13 +60,13 @@ def test_the_highest_memory_of_all_counts_and_that_of_a_larger_batch_is_scaled()
 def test_speed_is_of_images_so_that_batches_of_any_size_are_compared():
     rows = {
         "trial": list("abcd"), "dataset": "PACS", "model": "resnet50",
-        "algorithm": ["SAM", "SAM", "ERM", "ERM"],
+        "algorithm": ["SAM", "SAM", "ERM", "ERM"], "held_out": ["photo", "cartoon", "a/b", "a/b"],
         "gpu": [1.0, 0.5, 1.0, None], "gpu_memory": [0.2, 0.2, 0.1, None],
         "gpu_beside": [0.0, 0.2, 0.0, None], "passes": [100.0, 200.0, 50.0, 50.0],
         "seconds": [10.0, 10.0, 10.0, 10.0], "hp_batch_size": [32, 16, None, 32],
     }  # fmt: skip
     found = measured_in(pd.DataFrame(rows), 8)
-    sam, erm = found["PACS", "resnet50", "SAM"], found["PACS", "resnet50", "ERM"]
+    sam, erm = found["PACS", "resnet50", "SAM", 1], found["PACS", "resnet50", "ERM", 2]
     assert {name: own.speed for name, own in sam.items()} == {"a": 320.0, "b": 320.0}
     assert {name: (own.speed, own.batch) for name, own in erm.items()} == {"c": (40.0, 8)}
     assert measured_in(pd.DataFrame(rows).drop(columns="gpu_memory"), 8) == {}
