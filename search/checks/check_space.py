@@ -58,7 +58,7 @@ def check_space(sweep: DatasetSweep) -> list[Problem]:
     else:
         problems += _first_trial_values(sweep)
     problems += [*_late_starts(sweep), *_too_few_evaluations(sweep), *_too_many_pieces(sweep)]
-    if all("batch_size" in given_ranges(sweep, name) for name in sweep.trained):
+    if sweep.trained and all("batch_size" in given_ranges(sweep, name) for name in sweep.trained):
         problems += _idle_batch_size(sweep)
     return problems
 

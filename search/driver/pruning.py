@@ -71,7 +71,7 @@ class Pruning:
         elif step < max(known):
             return False
         trial = self._storage.get_trial(running.trial_id)
-        if progress.folds is None and progress.step >= record.plan.training.steps:
+        if progress.folds is None and progress.step >= record.plan.steps:
             return False
         if not reports_best_so_far(objectives):
             # Pruners may use the best of all values, but here only the newest counts.

@@ -73,6 +73,11 @@ class StudyPlan:
         return makes_folds(self.search)
 
     @property
+    def steps(self) -> int:
+        """Steps of a run of its trials; zero-shot makes none."""
+        return 0 if self.study.algorithm == ZERO_SHOT else self.training.steps
+
+    @property
     def total_steps(self) -> int:
         """Steps of a whole trial: its own run and, if it has folds, one for each source domain."""
         sources = len(self.domains) - len(members(self.study.held_out))
@@ -144,7 +149,7 @@ class TrialSpec:
             algorithm=algorithm_names.split(study.algorithm)[0],
             held_out=study.held_out,
             seed=study.seed,
-            steps=0 if study.algorithm == ZERO_SHOT else training.steps,
+            steps=self.plan.steps,
             evaluate_every=training.evaluate_every,
             hyperparameters=dict(self.values),  # type: ignore[arg-type]
             weights=self.plan.model.weights,
