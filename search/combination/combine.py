@@ -26,7 +26,7 @@ from search.combination.groups import (
 from search.combination.wise_ft import Curve, curve
 from search.errors import SteppeError
 from search.reproduce.recorded_trial import EndedRun, ended_run
-from search.run import manifest
+from search.run import lease, manifest
 from search.run.checkpoints import read_weights
 from search.run.combinations import read_combination, write_combination
 from search.run.run_folder import RunFolder
@@ -49,8 +49,7 @@ def combine(
 
     methods: of COMBINATIONS; all that the run has, without any. top: only so many candidates of
     each study, the best. across: `algorithms` combines the studies that differ in nothing else,
-    `seeds` those of all seeds. root: where the images lie now, if they have moved. Prints a line
-    for each.
+    `seeds` those of all seeds. root: where the images lie now, if they have moved.
 
     Raises SteppeError if there is nothing to combine, if a driver works on the run, or if weights
     or images are not those of the run.
@@ -67,24 +66,37 @@ def combine(
             f"--top {top} leaves no network out, as none of the combinations has more than {most} "
             "candidates; remove it"
         )
-    for group in found:
-        candidates = tuple(candidate.trial for candidate in group.candidates)
-        bench: Bench | None = None
-        for method in methods:
-            name = group.name(method, top)
-            there = read_combination(ended.folder, name)
-            if len(there) and all(known == candidates for known in there["candidates"]):
-                print(f"{name}: done before", flush=True)
-                continue
-            if bench is None and len(candidates) >= fewest(method):
-                dataset = group.study.dataset
-                if dataset not in opened:
-                    opened[dataset] = dataset_of(ended, group.studies[0])
-                bench = Bench(ended.folder, group, opened[dataset])
-            enough = bench if len(candidates) >= fewest(method) else None
-            rows = _rows(group, method, top, enough)
-            write_combination(ended.folder, rows)
-            print(f"{name}: {_sentence(rows[0])}", flush=True)
+    # So that no driver begins meanwhile, whose trials would change what is kept.
+    with lease.Lease(ended.folder, on_loss=lambda: None) as held:
+        for group in found:
+            _combine(ended, group, methods, top, opened, held)
+
+
+def _combine(
+    ended: EndedRun,
+    group: Group,
+    methods: Sequence[str],
+    top: int | None,
+    opened: dict[str, DomainDataset],
+    held: lease.Lease,
+) -> None:
+    """Writes the combinations of a group. opened: datasets by name; a missing one is added."""
+    candidates = tuple(candidate.trial for candidate in group.candidates)
+    bench: Bench | None = None
+    for method in methods:
+        name = group.name(method, top)
+        there = read_combination(ended.folder, name)
+        if len(there) and all(known == candidates for known in there["candidates"]):
+            print(f"{name}: done before", flush=True)
+            continue
+        if bench is None and len(candidates) >= fewest(method):
+            if (dataset := group.study.dataset) not in opened:
+                opened[dataset] = dataset_of(ended, group.studies[0])
+            bench = Bench(ended.folder, group, opened[dataset])
+        rows = _rows(group, method, top, bench if len(candidates) >= fewest(method) else None)
+        held.check()
+        write_combination(ended.folder, rows)
+        print(f"{name}: {_sentence(rows[0])}", flush=True)
 
 
 class Bench:
@@ -120,6 +132,8 @@ class Bench:
             state = _weights(self._folder, trial)
             if {name: tensor.shape for name, tensor in state.items()} != shapes:
                 raise _damaged(self._folder, trial, "they are not of the run's model")
+            if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+                raise _damaged(self._folder, trial, "they hold numbers that are not finite")
             yield state
 
     def soup(self, trials: Sequence[str]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
 from search.errors import SteppeError, nearest
 from search.reproduce.model_files import Model, came_from, place_of, write_model
-from search.reproduce.recorded_trial import ended_run
+from search.reproduce.recorded_trial import STUDY_COLUMNS, ended_run
 from search.run import manifest
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
+from search.study.study import Study
 from search.sweep.search_keys import COMBINATIONS, WISE_FT
 
 
@@ -97,10 +98,15 @@ def export(
 
 
 def _row(folder: RunFolder, name: str) -> dict[str, Any]:
-    """The first row of the one combination that is called so, or ends in it."""
+    """The first row of the one combination that is called so, or ends in it.
+
+    A domain may be given as tables print it, or as names of files have it.
+    """
     found = read_combinations(folder)
-    names = list(dict.fromkeys(found["combination"]))
-    ending = [name] if name in names else [n for n in names if n.endswith(f".{name}")]
+    titles = {str(row["combination"]): _title(row) for row in found.to_dict("records")}
+    names = list(titles)
+    whole = [n for n in names if n == name] or [n for n in names if titles[n] == name]
+    ending = whole or [n for n in names if n.endswith(f".{name}") or titles[n].endswith(f".{name}")]
     if not names:
         raise SteppeError(
             f"{folder.uri} has no combinations; `python -m search combine {folder.uri}` makes them"
@@ -109,6 +115,13 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
         raise SteppeError(_which(folder, name, ending, names))
     row = found[found["combination"] == ending[0]].iloc[0].to_dict()
     return {str(key): None if _null(value) else value for key, value in row.items()}
+
+
+def _title(row: Mapping[Any, Any]) -> str:
+    """The name of a combination with what tables print of its study."""
+    study, name = str(row["study"]), str(row["combination"])
+    title = Study(*(row[column] for column in STUDY_COLUMNS)).title
+    return title + name.removeprefix(study) if name.startswith(f"{study}.") else name
 
 
 def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[str]) -> str:

@@ -24,9 +24,9 @@ def read_start(folder: RunFolder, run: Run) -> tuple[str, Start] | None:
         return None
     try:
         found = from_bytes(folder.read_bytes(_name(run)))
-    except (FileNotFoundError, TornCheckpoint):  # a damaged one is trained again
+        return found["trial"], Start(found["tensors"], found["seconds"], found["passes"])
+    except (FileNotFoundError, TornCheckpoint, KeyError):  # a damaged one is trained again
         return None
-    return found["trial"], Start(found["tensors"], found["seconds"], found["passes"])
 
 
 def write_start(folder: RunFolder, run: Run, trial: str, start: Start) -> Start:

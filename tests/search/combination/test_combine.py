@@ -18,7 +18,7 @@ from search import results
 from search.combination import combine
 from search.combination.groups import groups
 from search.reproduce.recorded_trial import ended_run
-from search.run import tables
+from search.run import lease, tables
 from search.run.checkpoints import read_weights, write_weights
 from search.run.combinations import COMBINATIONS, read_combinations, write_combination
 from search.run.run_folder import RunFolder
@@ -114,6 +114,19 @@ def test_killed_it_goes_on_and_ends_with_the_same_bits(folder, monkeypatch):
     assert written == {f: folder.read_bytes(f"{COMBINATIONS}/{f}") for f in written}
 
 
+def test_no_driver_can_begin_while_networks_are_combined(folder, tmp_path, monkeypatch):
+    copy = RunFolder(shutil.copytree(folder.root, tmp_path / "run"))
+    copy.delete(COMBINATIONS)
+    holders = []
+    monkeypatch.setattr(
+        "search.combination.combine.write_combination",
+        lambda run, rows: holders.append(lease.read(run)),
+    )
+    combine.combine(copy.uri, ["uniform"])
+    assert [holder.alive for holder in holders] == [True]
+    assert lease.read(copy) is None
+
+
 def test_a_soup_is_exported_with_the_accuracy_of_its_row(folder):
     out = Path(folder.root) / "../out"
     done = steppe("export", folder.uri, f"{STUDY}.greedy", "--output", out, "--predictions")
@@ -164,10 +177,14 @@ def test_combinations_of_fewer_networks_than_are_kept_are_outdated(folder, tmp_p
 
 def test_files_of_something_else_are_named(folder, tmp_path):
     copy = RunFolder(shutil.copytree(folder.root, tmp_path / "run"))
-    write_weights(copy, f"{STUDY}.1", {"other": torch.zeros(2)})
     copy.delete(COMBINATIONS)
-    done = steppe("combine", copy.uri)
-    assert (done.exit_code, f"{STUDY}.1" in done.stderr) == (2, True)
+    state = read_weights(copy, f"{STUDY}.1")
+    infinite = {name: torch.full_like(tensor, torch.inf) for name, tensor in state.items()}
+    for wrong, word in (({"other": torch.zeros(2)}, "model"), (infinite, "finite")):
+        write_weights(copy, f"{STUDY}.1", wrong)
+        done = steppe("combine", copy.uri)
+        assert (done.exit_code, f"{STUDY}.1" in done.stderr, word in done.stderr) == (2, True, True)
+        assert lease.read(copy) is None
     copy.write_bytes(f"{COMBINATIONS}/x.parquet", tables.to_parquet(pa.table({"a": [1]})))
     done = steppe("results", copy.uri)
     assert (done.exit_code, "x.parquet" in done.stderr) == (2, True)

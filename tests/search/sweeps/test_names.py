@@ -23,6 +23,7 @@ from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.loading import read_sweep
 from search.results.selection import select
 from search.run import manifest
+from search.run.combinations import write_combination
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.screen import StudyProgress, console, printable, progress_table
 from search.study.resolved_sweep import as_yaml, differences
@@ -317,3 +318,9 @@ def test_a_run_over_such_domains_is_launched_goes_on_and_is_read(tmp_path):
         assert again.exit_code == 0, again.output
     out = steppe("export", run, "ERM.Photo.0", "--output", tmp_path / "exported")
     assert out.exit_code == 0, out.output
+    row = {name: trials[name][0] for name in ("sweep", "model", "algorithm", "dataset", "seed")}
+    row |= {"held_out": "照片", "study": "none-0", "combination": "none-0.greedy"}
+    row |= {"method": "greedy", "candidates": ["none-0.0"], "members": [], "reason": "a test"}
+    write_combination(RunFolder(run), [row])
+    refused = steppe("export", run, "ERM.照片.0.greedy")
+    assert "there is no model of none-0.greedy: a test" in refused.stderr
