@@ -195,6 +195,12 @@ class Passes:
         with torch.no_grad():
             return mean_loss(self._forward())
 
+    def look(self) -> None:
+        """A forward pass without a gradient: all that it leaves is in the model's buffers."""
+        self._spend(len(self.batch.y), FORWARD)
+        with torch.no_grad():
+            self._forward()
+
     @cached_property
     def _samples_apart(self) -> bool:
         """Whether what a sample gives depends on nothing but the sample and the weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from training.run import Run
 
@@ -63,11 +63,46 @@ class Schedule:
 CONSTANT = Schedule()
 
 
+@dataclass
+class Plateau:
+    """A factor that drops when the validation loss stops falling, and ends the run the third time.
+
+    A loss below (1 - 1e-4) times the best so far is better; after the second in a row that is not,
+    the factor is multiplied by `drop`, and the count begins anew. factors: after each evaluation;
+    0 where it ends. As torch's ReduceLROnPlateau with a patience of 1 in DomainBed's train_autolr
+    (b93c22a; ERM++, Teterwak et al. 2023, arXiv 2304.01973).
+    """
+
+    drop: float = 0.1
+    factor: float = 1.0
+    best: float = math.inf
+    worse: int = 0
+    drops: int = 0
+    factors: list[float] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self.drops >= MOST_DROPS
+
+    def evaluated(self, loss: float) -> None:
+        """The validation loss of the next evaluation."""
+        if loss < self.best * (1 - 1e-4):
+            self.best, self.worse = loss, 0
+        else:
+            self.worse += 1
+        if self.worse > 1:
+            self.factor, self.worse, self.drops = self.factor * self.drop, 0, self.drops + 1
+        self.factors.append(0.0 if self.ended else self.factor)
+
+
+MOST_DROPS = 3
+
+
 def schedules_of(run: Run) -> tuple[Schedule, Schedule]:
-    """The schedules of lr and of rho."""
-    lr = Schedule(
-        run.lr_schedule, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop
-    )
+    """The schedules of lr and of rho; of `plateau`, what holds besides."""
+    shape = "constant" if run.lr_schedule == "plateau" else run.lr_schedule
+    lr = Schedule(shape, run.steps, run.lr_warmup, run.lr_floor, run.lr_drop_at, run.lr_drop)
     if run.rho_schedule == "lr":
         return lr, lr
     return lr, Schedule(run.rho_schedule, run.steps, run.rho_warmup, run.rho_floor)

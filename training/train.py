@@ -152,10 +152,10 @@ def _evaluate(
         scores += _rest_of_held_out(trainer, scores)
     evaluation = Evaluation(trainer.step, scores, trainer.seconds, passes=trainer.passes)
     trainer.evaluations.append(evaluation)
-    if trainer.average is not None:
-        trainer.average.evaluated(evaluation.validation_loss)
-    elif not fold:
+    if trainer.average is None and not fold:
         _keep(trainer, evaluation, prefers)
+    if not fold:
+        trainer.evaluated(evaluation, began)
     return True
 
 

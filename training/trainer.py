@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
-from models import tuning
 from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
+from training.averaged import check_fold, in_place, put, show
 from training.beside import beside
 from training.checkpoint import Checkpoint
 from training.clipping import clipped
@@ -24,15 +25,15 @@ from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, predict
 from training.flatness import with_flatness
 from training.networks import frozen_bits, networks, place
+from training.numbers import numbers_of
 from training.passes import Passes
 from training.run import Run
 from training.run_data import data_of, measure_statistics
-from training.schedules import schedules_of
+from training.schedules import Plateau, schedules_of
 from training.update import Step, take_step
 from training.weights import Weights
 
 Correct = dict[str, NDArray[np.bool_]]
-OWN = ("lr", "weight_decay", "dropout", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,14 @@ class Trainer:
     """
 
     def __init__(self, run: Run, dataset: DomainDataset) -> None:
-        values = dict(run.hyperparameters)
-        own = _taken(values, OWN)
-        numbers = _taken(values, averaging.hyperparameters(run.averaging))
-        tuned = _taken(values, tuning.hyperparameters(run.tuning))
-        of_optimizer = _taken(values, optimizers.hyperparameters(run.optimizer))
+        own = (numbers := numbers_of(run)).own
         self.run = run
         self.device = device_of(run.device)
         self.lr_schedule, rho_schedule = schedules_of(run)
-        update = algorithms.build(run.algorithm, values, rho_schedule)
+        update = algorithms.build(run.algorithm, numbers.algorithm, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
         dropout, anchored = own.get("dropout", 0.0), update.anchor is not None
-        self.model, original = networks(run, dataset, dropout, tuned, anchored)
+        self.model, original = networks(run, dataset, dropout, numbers.tuning, anchored)
         self.frozen = frozen_bits(self.model, original)
         place(run, self.device, self.model, original)
         self.weights = Weights(self.model)
@@ -75,17 +72,14 @@ class Trainer:
             weight_decay=float(own.get("weight_decay", 0.0)),
             momentum=run.momentum,
             nesterov=run.nesterov,
-            numbers=of_optimizer,
+            numbers=numbers.optimizer,
         )
         self.optimizer = optimizer(self.weights.flat, sizes=self.weights.sizes)
         self.beside = beside(update.anchor, self.model, original, dataset.image_shape, optimizer)
         self.statistics = [] if self.bn_rests else running_statistics(self.model)
-        self.average = averaging.build(run.averaging, numbers)
-        if self.average is not None and run.left_out is not None:
-            raise ValueError(
-                f"averaging {run.averaging!r} has one result at the end of a run, and a fold (left "
-                f"out: {run.left_out!r}) is scored step by step"
-            )
+        self.average = averaging.build(run.averaging, numbers.averaging)
+        self.plateau = Plateau(run.lr_drop) if run.lr_schedule == "plateau" else None
+        check_fold(run)
         self.parts, self.batches = data_of(
             run, dataset, self.model.colours, self.device, int(own.get("batch_size", 32))
         )
@@ -114,15 +108,15 @@ class Trainer:
 
     @property
     def over(self) -> bool:
-        """Whether all steps are done, or more would not change the averaged weights."""
+        """Whether all steps are done, or the run has ended by itself."""
         if self.run.steps == 0:  # it is evaluated all the same
             return bool(self.evaluations)
         return self.step >= self.run.steps or self.dead
 
     @property
     def dead(self) -> bool:
-        """Whether more steps would not change the averaged weights."""
-        return self.average is not None and self.average.ended
+        """Whether it has ended by itself: more steps would not change the average, or rate is 0."""
+        return any(own is not None and own.ended for own in (self.average, self.plateau))
 
     def learn(self) -> None:
         """The model as it is while it learns: dropout drops, and batch norm looks at the batch."""
@@ -151,17 +145,33 @@ class Trainer:
             beside=self.beside,
             memory=self.memory,
         )
-        self.optimizer.lr = self.lr * self.lr_schedule(self.step)
+        rate = 1.0 if self.plateau is None else self.plateau.factor
+        self.optimizer.lr = self.lr * self.lr_schedule(self.step) * rate
         losses = take_step(self.update, step, self.optimizer)
-        self.passes += step.passes.spent
         self.step += 1
         self._tell_average()
+        if self.average is not None:
+            show(self.average, self.model, self.weights, self.statistics, step.passes)
+        self.passes += step.passes.spent
         return losses[0]
 
     def _tell_average(self) -> None:
         if self.average is not None:
             statistics = torch.cat(self.statistics) if self.statistics else None
             self.average.add(self.weights.flat, self.step, self.run.steps, statistics)
+
+    def evaluated(self, evaluation: Evaluation, began: float) -> None:
+        """Tells what depends on it of an evaluation of the latest weights; began: the clock's."""
+        if self.average is not None:
+            self.average.evaluated(evaluation.validation_loss)
+        if self.plateau is None:
+            return
+        if getattr(self.average, "runs_along", False) and self.average is not None:
+            with in_place(self.average, self.model, self.weights, self.statistics):
+                scores = self.scores(lambda part: part.role == "source" and part.split == "out")
+            evaluation = replace(evaluation, scores=scores)
+        self.plateau.evaluated(evaluation.validation_loss)
+        self.seconds = time.perf_counter() - began
 
     def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
         """Scores of the wanted parts, in order."""
@@ -216,13 +226,8 @@ class Trainer:
         anew for the average, unless they are frozen or the average has its own.
         """
         assert self.average is not None
-        self.weights.flat.copy_(self.average.result())
-        averaged = self.average.statistics
-        if averaged is not None:
-            sizes = [len(own) for own in self.statistics]
-            for own, value in zip(self.statistics, torch.split(averaged, sizes), strict=True):
-                own.copy_(value)
-        elif not self.bn_rests:
+        put(self.average, self.weights, self.statistics)
+        if self.average.statistics is None and not self.bn_rests:
             with autocast(self.run.precision, self.device):
                 measure_statistics(self.model, self.run, self.batches, self.device)
 
@@ -248,6 +253,7 @@ class Trainer:
             "memory": {key: tensor.clone() for key, tensor in self.memory.items()},
             "loss": self.loss.clone(),
             "average": self.average and self.average.state(),
+            "plateau": self.plateau and asdict(self.plateau),
             "best": vars(self.best) if self.best else None,
             "preferred": vars(self.preferred) if self.preferred else None,
             "evaluations": [
@@ -275,6 +281,8 @@ class Trainer:
         self.loss.copy_(checkpoint["loss"])
         if self.average is not None:
             self.average.restore(checkpoint["average"], self.device)
+        if self.plateau is not None:
+            self.plateau = Plateau(**checkpoint["plateau"])
         self.best = self._best(checkpoint["best"])
         self.preferred = self._best(checkpoint.get("preferred"))
         self.evaluations = [
@@ -290,8 +298,3 @@ class Trainer:
             return None
         tensors = [tensor.to(self.device) for tensor in saved["tensors"]]
         return Best(saved["step"], saved["validation"], tensors)
-
-
-def _taken(values: dict[str, float], names: Iterable[str]) -> dict[str, float]:
-    """Takes the values with these names out of a dictionary."""
-    return {name: values.pop(name) for name in names if name in values}

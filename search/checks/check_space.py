@@ -19,6 +19,7 @@ from search.space.ranges import (
     value_in,
 )
 from search.study.study_space import (
+    MOVING,
     averaging_of,
     column_types,
     given_ranges,
@@ -34,9 +35,9 @@ from training.algorithms import PARTS, part_hyperparameters
 MAX_POINTS = 100_000
 
 # Lowest and highest valid value; 0 and infinity for all others.
-COUNTS = ("batch_size", "swad_converge", "swad_tolerance", "swa_every", "sma_start", "lora_rank")
+COUNTS = ("batch_size", "swad_converge", "swad_tolerance", "swa_every", "lora_rank")
 BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(COUNTS, (1, float("inf"))),
+    **dict.fromkeys((*COUNTS, *MOVING.values()), (1, float("inf"))),
     "dropout": (0, 0.99),
     "swa_start": (0, 0.99),
     "ema_decay": (0, 0.999_999),
@@ -185,8 +186,8 @@ def _late_starts(sweep: DatasetSweep) -> list[Problem]:
         last = {}
         if "GGA" in algorithm_names.parts(algorithm):
             last["start"] = steps - 1, "GGA begins"
-        if averaging_of(sweep, algorithm) == "sma":
-            last["sma_start"] = steps, "SMA averages anything"
+        if average := MOVING.get(averaging_of(sweep, algorithm)):
+            last[average] = steps, "it averages anything"
         for name, (most, what) in last.items():
             latest = max(map(float, extremes(study_space(sweep, algorithm)[name])))
             if latest > most:

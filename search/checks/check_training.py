@@ -53,7 +53,7 @@ def _heads(sweep: DatasetSweep) -> Iterator[Problem]:
     model = sweep.model
     if model.head == "linear":
         for index, name in enumerate(sweep.algorithms):
-            for part in name.split("+"):
+            for part in algorithm_names.words_of(name):
                 if part in OF_TEXTS:
                     yield Problem(
                         ("algorithms", index),
@@ -188,7 +188,26 @@ def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
             "is true, but training.momentum is 0, and Nesterov's step goes on by the momentum; "
             "raise it, such as 0.9, or remove nesterov",
         )
+    if (training.lr_schedule, training.rho_schedule) == ("plateau", "lr"):
+        yield Problem(
+            ("training", "rho_schedule"),
+            "is 'lr', but with lr_schedule: plateau nobody knows lr before; change one of the two",
+        )
+    yield from _linear_starts(sweep)
     yield from _devices(sweep)
+
+
+def _linear_starts(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Algorithms that begin with a probe of the classifier, where that alone or nothing trains."""
+    alone, fixed = sweep.model.tuning == "head", sweep.model.head == "text-fixed"
+    for index, name in enumerate(sweep.algorithms):
+        if (alone or fixed) and "ERM++" in algorithm_names.words_of(name):
+            key = "model.tuning: head" if alone else "model.head: text-fixed"
+            yield Problem(
+                ("algorithms", index),
+                f"is {show(name)}, which trains the classifier alone and then all weights; with "
+                f"{key} it cannot; choose another, or remove it",
+            )
 
 
 def _devices(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from models.torch_private import BatchNorm as BatchNormLayer
 from search.space import algorithm_names
 from search.study.folds import makes_folds
 from search.study.plan import device
+from search.study.study_space import start_of
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.fields import Section
 from search.sweep.model_layers import batch_norm, has_layer
@@ -54,7 +55,10 @@ LR_FALLS = Condition(
     "only linear and cosine fall to a floor",
     lambda s: s.training.lr_schedule in ("linear", "cosine"),
 )
-LR_DROPS = Condition("only step drops", lambda s: s.training.lr_schedule == "step")
+LR_STEPS = Condition("only step drops there", lambda s: s.training.lr_schedule == "step")
+LR_DROPS = Condition(
+    "only step and plateau drop", lambda s: s.training.lr_schedule in ("step", "plateau")
+)
 ASCENDS = Condition("no listed algorithm climbs", lambda s: _any_part(s, "rho"))
 LR_CHANGES = Condition(
     "lr, which rho would follow, is constant",
@@ -68,7 +72,10 @@ FEATURES_LEARN = Condition(
     "model.tuning is head, and the features stay as they are", lambda s: s.model.tuning != "head"
 )
 TEXTS = Condition("model.head is linear", lambda s: s.model.head != "linear")
-PROBED = Condition("training.start is model", lambda s: s.training.start != "model")
+PROBED = Condition(
+    "training.start is model",
+    lambda s: any(start_of(s, name) != "model" for name in s.algorithms),
+)
 BATCH_NORM = Condition(
     "{model} has no batch norm", lambda s: has_layer(s.model.name, BatchNormLayer)
 )
@@ -127,7 +134,7 @@ CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
     ("training", "nesterov"): (SGD,),
     ("training", "averaging"): (AVERAGING,),
     ("training", "lr_floor"): (LR_FALLS,),
-    ("training", "lr_drop_at"): (LR_DROPS,),
+    ("training", "lr_drop_at"): (LR_STEPS,),
     ("training", "lr_drop"): (LR_DROPS,),
     ("training", "rho_schedule"): (ASCENDS, LR_CHANGES),
     ("training", "rho_warmup"): (ASCENDS, RHO_ALONE),

@@ -58,7 +58,7 @@ def print_algorithms(name: str | None) -> None:
 
 def _print_algorithm(screen: Console, name: str) -> None:
     try:
-        averages = [word for word in name.split("+") if word in AVERAGES]
+        averages = [word for word in algorithm_names.words_of(name) if word in AVERAGES]
         parts = (*algorithm_names.parts(name), *averages) or (name,)
     except ValueError as error:
         raise SteppeError(str(error)) from None

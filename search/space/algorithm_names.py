@@ -1,6 +1,7 @@
 """The name of an algorithm in a sweep: parts of the update, and an average of the weights.
 
 `SAGM+SWAD` is SAGM with SWAD's average as its result; `SWAD` alone is ERM with SWAD's average.
+`ERM++` is an average, too, and starts from a linear probe.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from training.averaging import AVERAGINGS, NONE
 AVERAGES = {name.upper(): name for name in AVERAGINGS}
 
 
+def words_of(name: str) -> list[str]:
+    """The parts and averages that a name joins by +; `ERM++` is one of them."""
+    mark = "\0"
+    return [word.replace(mark, "ERM++") for word in name.replace("ERM++", mark).split("+")]
+
+
 def split(name: str) -> tuple[str, str | None]:
     """The update and the average: (SAGM, swad) of `SAGM+SWAD`, (SAGM, None) of `SAGM`.
 
     Raises ValueError for two averages, or a word that is nearly an average.
     """
-    words = name.split("+")
+    words = words_of(name)
     averages = [word for word in words if word in AVERAGES]
     known = ["ERM", ZERO_SHOT, *PARTS, *AVERAGES]
     for word in words:

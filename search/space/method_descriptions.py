@@ -15,6 +15,7 @@ from search.space.suggested_ranges import (
     CLIPOOD,
     DENSE,
     EMA,
+    ERMPP,
     RANGES,
     SWA,
     SWAD,
@@ -43,7 +44,14 @@ UNTRAINED = (
 UNTRAINED_PAPER = "Radford et al. 2021 (CLIP), arXiv 2103.00020"
 # What is no part of an update -> what it does, and its source.
 UNPARTED = {"ERM": (ERM, ERM_PAPER), ZERO_SHOT: (UNTRAINED, UNTRAINED_PAPER)}
-AVERAGING_PAPERS = {"SWAD": SWAD, "SWA": SWA, "SMA": DENSE, "EMA": EMA, "BMA": CLIPOOD}
+AVERAGING_PAPERS = {
+    "SWAD": SWAD,
+    "SWA": SWA,
+    "SMA": DENSE,
+    "EMA": EMA,
+    "BMA": CLIPOOD,
+    "ERM++": ERMPP,
+}
 
 
 @dataclass(frozen=True)

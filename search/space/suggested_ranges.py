@@ -180,6 +180,9 @@ RANGES: dict[str, dict[str, Suggestion]] = {
             Fixed(100), f"not searched in {DENSE}; 600 in {ERMPP}, after 500 linear steps"
         ),
     },
+    "erm++": {
+        "ermpp_start": Suggestion(Fixed(99), f"600, less the 501 updates of its probe ({ERMPP})"),
+    },
     "ema": {"ema_decay": Suggestion(Choice((0.99, 0.999)), EMA)},
     "bma": {
         "bma_beta": Suggestion(

@@ -21,6 +21,7 @@ from search.study.study_space import (
     column_types,
     first_settings,
     random_weights,
+    start_of,
     study_space,
 )
 from search.sweep.model_layers import batch_norm
@@ -31,6 +32,8 @@ from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
 from training.algorithms import ZERO_SHOT, passes_per_step
 from training.run import Run
+
+ERMPP_PROBE = 501  # linear_steps + 1 of its class in DomainBed
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,8 @@ def _plan(
         "averaging": averaging_of(sweep, study.algorithm),
         "bn": batch_norm(sweep, sweep.training),
         "device": device(sweep),
-        "start_steps": sweep.training.start_steps or sweep.training.steps,
+        "start": start_of(sweep, study.algorithm),
+        "start_steps": sweep.training.start_steps or _probe_steps(sweep, study.algorithm),
         "start_lr": sweep.training.start_lr or _usual_lr(sweep),
     }
     return StudyPlan(
@@ -245,6 +249,12 @@ def _plan(
         begins_with=begin[:1] if as_before else begin,
         as_before=as_before,
     )
+
+
+def _probe_steps(sweep: DatasetSweep, algorithm: str) -> int:
+    """As many as the run, as DiWA; as published of ERM++, unless the run is shorter."""
+    steps = sweep.training.steps
+    return min(ERMPP_PROBE, steps) if averaging_of(sweep, algorithm) == "erm++" else steps
 
 
 def _usual_lr(sweep: DatasetSweep) -> float:

@@ -14,13 +14,16 @@ from search.sweep.schema import Sweep
 from training import averaging, optimizers
 from training.algorithms import PARTS, ZERO_SHOT, hyperparameters
 
+# Averages that begin with an update, and the number that says which.
+MOVING = {"sma": "sma_start", "erm++": "ermpp_start"}
+
 
 def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     """The range of every hyperparameter of an algorithm in the sweep.
 
     A range of the sweep's space for this algorithm holds over one for all algorithms, and that over
-    the suggested one. The batch size is fixed unless the sweep's space names it, and SMA starts in
-    the middle of a run that is too short for the suggested start.
+    the suggested one. The batch size is fixed unless the sweep's space names it, and a moving
+    average starts in the middle of a run that is too short for the suggested start.
     """
     types = hyperparameter_types(sweep, algorithm)
     if not types:
@@ -28,8 +31,8 @@ def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     suggested = suggested_ranges(sweep, algorithm)
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
-    if "sma_start" in space:
-        space["sma_start"] = Fixed(_sma_start(sweep.training.steps))
+    if start := MOVING.get(averaging_of(sweep, algorithm)):
+        space[start] = Fixed(_moving_start(averaging_of(sweep, algorithm), sweep.training.steps))
     given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
@@ -66,6 +69,11 @@ def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | 
 def averaging_of(sweep: Sweep, algorithm: str) -> str:
     """The averaging of an algorithm's trials: the one in its name, otherwise the sweep's."""
     return algorithm_names.averaging(algorithm, sweep.training.averaging)
+
+
+def start_of(sweep: Sweep, algorithm: str) -> str:
+    """What an algorithm's trials start from: of ERM++ a linear probe, otherwise the sweep's."""
+    return "linear-probe" if averaging_of(sweep, algorithm) == "erm++" else sweep.training.start
 
 
 def column_types(sweep: Sweep) -> dict[str, type[int] | type[float]]:
@@ -162,8 +170,8 @@ def _of_all(sweep: Sweep) -> tuple[str, ...]:
     return (*head, sweep.model.tuning, sweep.training.optimizer)
 
 
-def _sma_start(steps: int) -> int:
-    published = int(averaging.hyperparameters("sma")["sma_start"])
+def _moving_start(average: str, steps: int) -> int:
+    published = int(averaging.hyperparameters(average)[MOVING[average]])
     return min(published, max(steps // 2, 1))
 
 

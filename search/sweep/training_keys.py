@@ -43,8 +43,10 @@ class Training(Section):
     )
     momentum: Real = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
     nesterov: bool = Field(default=False, description="Nesterov's form of sgd's momentum.")
-    lr_schedule: Literal["constant", "linear", "cosine", "step"] = Field(
-        default="constant", description="How lr changes after the warm-up."
+    lr_schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = Field(
+        default="constant",
+        description="How lr changes after the warm-up; plateau: by lr_drop when the validation "
+        "loss stops falling, and the third time the trial ends.",
     )
     lr_warmup: Whole = Field(default=0, ge=0, description="Steps in which lr rises from 0.")
     lr_floor: Real = Field(
@@ -65,11 +67,12 @@ class Training(Section):
     clip_norm: Real | None = Field(
         default=None, gt=0, description="Largest norm of a gradient; longer ones are clipped."
     )
-    averaging: Literal["none", "swad", "swa", "sma", "ema", "bma"] = Field(
+    averaging: Literal["none", "swad", "swa", "sma", "ema", "bma", "erm++"] = Field(
         default="none",
         description="Average of the weights that is a trial's result: swad in the valley of the "
         "validation loss, swa over the last part of the run, sma from an update on, ema "
-        "exponentially, bma by a Beta density over the run with its start.",
+        "exponentially, bma by a Beta density over the run with its start, erm++ as sma, after a "
+        "linear probe.",
     )
     rho_schedule: Literal["constant", "linear", "cosine", "lr"] = Field(
         default="constant", description="How rho changes after the warm-up; lr: as lr does."

@@ -29,6 +29,7 @@ NUMBERS = {
     "sma": {"sma_start": 5},
     "ema": {"ema_decay": 0.8},
     "bma": {"bma_beta": 0.5},
+    "erm++": {"ermpp_start": 4},
 }
 NEEDED = [(name, "source", "out") for name in ("0", "15", "45", "60", "75")]
 HELD_OUT = [("30", "held_out", "in"), ("30", "held_out", "out")]

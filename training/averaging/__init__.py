@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from training.averaging.from_the_start import BMA, SMA
+from training.averaging.from_the_start import BMA, ERMPP, SMA
 from training.averaging.moving import EMA, SWA
 from training.averaging.swad import SWAD
 
@@ -20,6 +20,7 @@ __all__ = [
     "AVERAGINGS",
     "BMA",
     "EMA",
+    "ERMPP",
     "NONE",
     "SMA",
     "SWA",
@@ -68,7 +69,11 @@ AVERAGINGS: dict[str, type[Any]] = {
     "sma": SMA,
     "ema": EMA,
     "bma": BMA,
+    "erm++": ERMPP,
 }
+
+# What their numbers' names begin with, where it is not their own name.
+PREFIXES = {"erm++": "ermpp"}
 
 
 def hyperparameters(name: str) -> dict[str, float]:
@@ -82,7 +87,8 @@ def hyperparameters(name: str) -> dict[str, float]:
         known = ", ".join([NONE, *AVERAGINGS])
         raise ValueError(f"unknown averaging {name!r}; there are: {known}")
     numbers = [field for field in fields(AVERAGINGS[name]) if field.init]
-    return {f"{name}_{number.name}": _default(number) for number in numbers}
+    prefix = PREFIXES.get(name, name)
+    return {f"{prefix}_{number.name}": _default(number) for number in numbers}
 
 
 def build(name: str, values: Mapping[str, float]) -> Averaging | None:
@@ -95,7 +101,7 @@ def build(name: str, values: Mapping[str, float]) -> Averaging | None:
         return None
     # A whole number that went through a table may come back as 3.0.
     numbers = {
-        key.removeprefix(f"{name}_"): type(default)(settings[key])
+        key.removeprefix(f"{PREFIXES.get(name, name)}_"): type(default)(settings[key])
         for key, default in hyperparameters(name).items()
     }
     averaging: Averaging = AVERAGINGS[name](**numbers)

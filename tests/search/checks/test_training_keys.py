@@ -5,6 +5,10 @@ from torch import nn
 
 import models
 from search.checks.load_sweep import checked
+from search.space.ranges import Interval
+from search.study.study_space import study_space
+from search.sweep.per_dataset import by_dataset
+from tests.search.play import first_settings
 from tests.search.refused import SWEEP, space, the_problem
 
 
@@ -30,6 +34,12 @@ from tests.search.refused import SWEEP, space, the_problem
             "rho follows lr",
         ),
         (["ERM"], {"training": {"start_steps": 9}}, "training.start_steps", "training.start is"),
+        (
+            ["SAM"],
+            {"training": {"lr_schedule": "plateau", "lr_drop_at": [0.5]}},
+            "training.lr_drop_at",
+            "only step",
+        ),
         (["ERM"], {"training": {"start_lr": 0.1}}, "training.start_lr", "training.start is model"),
         (
             ["ERM"],
@@ -44,7 +54,7 @@ from tests.search.refused import SWEEP, space, the_problem
             "training.lr_floor",
             "only linear and cosine",
         ),
-        (["ERM"], {"training": {"lr_drop": 0.5}}, "training.lr_drop", "only step drops"),
+        (["ERM"], {"training": {"lr_drop": 0.5}}, "training.lr_drop", "only step"),
         (["ERM"], {"training": {"lr_drop_at": [0.5]}}, "training.lr_drop_at", "only step drops"),
         (["ERM"], {"training": {"bn": "frozen"}}, "training.bn", "cnn has no batch norm"),
         (
@@ -180,3 +190,38 @@ def test_keys_with_effect_are_taken():
     training = {"optimizer": "sgd", "momentum": 0.5, "rho_schedule": "linear", "rho_floor": 0.5}
     search = {"scheduler": "hyperband", "reduction_factor": 4, "grace_steps": 100}
     assert checked({**SWEEP, "training": training, "search": search}, "x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "word"),
+    [
+        (
+            {"training": {"lr_schedule": "plateau", "rho_schedule": "lr"}},
+            "training.rho_schedule",
+            "plateau",
+        ),
+        (
+            {"model": {"name": "cnn", "tuning": "head"}, "algorithms": ["SAM+ERM++"]},
+            "algorithms[0]",
+            "model.tuning: head",
+        ),
+        ({"search": space(genie_drop=0.1)}, "search.space.genie_drop", "training.optimizer"),
+        (
+            {"training": {"optimizer": "genie"}, "search": space(genie_drop=1)},
+            "search.space.genie_drop",
+            "0.99",
+        ),
+    ],
+)
+def test_schedules_starts_and_optimizers_that_cannot_act_are_refused(changes, key, word):
+    line = the_problem(**changes)
+    assert line.startswith(key)
+    assert word in line
+
+
+def test_genie_has_a_range_of_lr_and_numbers_of_its_own():
+    sweep = checked({**SWEEP, "training": {"optimizer": "genie"}}, "x")
+    of_genie = study_space(by_dataset(sweep)["RotatedDigits"], "SAM")
+    assert of_genie["lr"] == Interval(1e-3, 1e-1, log=True)
+    assert {"genie_average", "genie_drop", "rho"} <= of_genie.keys()
+    assert first_settings(sweep, "SAM")[0]["lr"] == 0.015

@@ -18,11 +18,25 @@ from tests.search.play import first_settings, small_sweep
         ("DISAM+SAGM+SWAD", ("DISAM+SAGM", "swad")),
         ("SWA+SAM", ("SAM", "swa")),
         ("GGA+EMA", ("GGA", "ema")),
+        ("ERM++", ("ERM", "erm++")),
+        ("SAGM+ERM++", ("SAGM", "erm++")),
+        ("ERM+++DISAM+SAM", ("DISAM+SAM", "erm++")),
     ],
 )
 def test_a_name_is_an_update_and_perhaps_an_average(name, meaning):
     assert split(name) == meaning
     assert averaging(name, "none") == (meaning[1] or "none")
+
+
+def test_trials_of_ermpp_start_from_a_linear_probe_and_those_of_others_as_the_sweep_says():
+    sweep = small_sweep(algorithms=["SMA", "SAM+ERM++"], training={"steps": 600})
+    found = {plan.study.algorithm: plan for plan in plans(sweep).values()}
+    runs = {name: plan.trial(0, {"ermpp_start": 99}).run for name, plan in found.items()}
+
+    assert (runs["SMA"].start, runs["SMA"].averaging) == ("model", "sma")
+    assert (runs["SAM+ERM++"].start, runs["SAM+ERM++"].start_steps) == ("linear-probe", 501)
+    assert (runs["SAM+ERM++"].algorithm, runs["SAM+ERM++"].averaging) == ("SAM", "erm++")
+    assert found["SAM+ERM++"].space["ermpp_start"].value == 99
 
 
 def test_a_name_without_an_average_has_the_sweeps():

@@ -1,0 +1,72 @@
+"""The averaged weights of a run in the place of the latest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from training.averaging import Averaging
+from training.passes import Passes
+from training.run import Run
+from training.weights import Weights
+
+
+def check_fold(run: Run) -> None:
+    """Raises ValueError for a fold whose result would not be that of its steps."""
+    if run.left_out is None:
+        return
+    for what, value in (("averaging", run.averaging), ("lr_schedule", run.lr_schedule)):
+        if (what, value) == ("lr_schedule", "plateau") or (what == "averaging" and value != "none"):
+            raise ValueError(
+                f"{what} {value!r} needs the validation of a whole run, and a fold (left out: "
+                f"{run.left_out!r}) is scored step by step"
+            )
+
+
+def put(average: Averaging, weights: Weights, statistics: Sequence[Tensor]) -> None:
+    """Puts the averaged weights, and its running statistics if it has any, in place for good.
+
+    statistics: batch norm's, the tensors themselves.
+    """
+    weights.flat.copy_(average.result())
+    averaged = average.statistics
+    if averaged is not None:
+        parts = torch.split(averaged, [len(own) for own in statistics])
+        for own, value in zip(statistics, parts, strict=True):
+            own.copy_(value)
+
+
+@contextmanager
+def in_place(
+    average: Averaging, model: nn.Module, weights: Weights, statistics: Sequence[Tensor]
+) -> Iterator[None]:
+    """As `put` for the block; on leaving, weights and buffers are as before."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    try:
+        with weights.displaced():
+            put(average, weights, statistics)
+            yield
+    finally:
+        for own, kept in zip(model.buffers(), before, strict=True):
+            own.copy_(kept)
+
+
+def show(
+    average: Averaging,
+    model: nn.Module,
+    weights: Weights,
+    statistics: Sequence[Tensor],
+    passes: Passes,
+) -> None:
+    """Shows the averaged network the batch of a step, if it asks for that.
+
+    The model is in training mode. Of an average that moves its running statistics (ERM++).
+    """
+    if not statistics or not getattr(average, "sees_batches", False):
+        return
+    with in_place(average, model, weights, statistics):
+        passes.look()
+        average.saw(torch.cat(list(statistics)))  # type: ignore[attr-defined]
