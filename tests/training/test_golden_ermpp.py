@@ -89,10 +89,9 @@ def test_the_rate_drops_and_the_run_ends_where_the_record_says(case):
 
 
 def test_a_run_that_ends_on_a_plateau_ends_alike_after_a_resume_and_looks_at_its_average():
-    run = Run(
-        "RotatedDigits", None, "normed", "ERM", "30", 0, 60, 2, {"lr": 1.0, "batch_size": 8, "ermpp_start": 5},
-        averaging="erm++", lr_schedule="plateau", lr_drop=0.5,
-    )  # fmt: skip
+    values = {"lr": 1.0, "batch_size": 8, "ermpp_start": 5}
+    run = Run("RotatedDigits", None, "normed", "ERM", "30", 0, 60, 2, values)
+    run = replace(run, averaging="erm++", lr_schedule="plateau", lr_drop=0.5)
     saved: list[Checkpoint] = []
     whole = train(run, DIGITS, lambda _: None, lambda make: saved.append(make()))
     losses = [saved[-1]["plateau"][key] for key in ("best", "factors")]
