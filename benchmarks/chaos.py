@@ -8,7 +8,13 @@ on another cluster; a worker is asked to go; a node is, and another takes its pl
 trials and evaluations must equal, bit for bit, those of a sweep that nobody disturbed, apart from
 times and places.
 
+With `--scheduler freeze-thaw`, what a trial does next depends on which of those at work is first,
+so one trial works at a time (`--nodes 1`) where all must be equal. With more nodes, what both
+sweeps have trained must be equal, and all trials must have ended.
+
     python -m benchmarks.chaos --kills 20 --seed 0 --output out.json
+    python -m benchmarks.chaos --kills 20 --scheduler freeze-thaw --nodes 1 \
+        --kinds worker driver cluster "asked worker"
 """
 
 from __future__ import annotations
@@ -49,7 +55,7 @@ EVALUATION = ["trial", "fold", "step", "weights", "domain", "split"]
 PATIENCE = 600.0  # seconds without progress after which the sweep has come to a standstill
 
 
-def sweep_file(trials: int, steps: int) -> dict[str, Any]:
+def sweep_file(trials: int, steps: int, scheduler: str = "none") -> dict[str, Any]:
     return {
         "name": "chaos",
         "dataset": {"name": "RotatedDigits"},
@@ -65,7 +71,7 @@ def sweep_file(trials: int, steps: int) -> dict[str, Any]:
         "search": {
             "trials": trials,
             "sampler": "random",
-            "scheduler": "none",
+            "scheduler": scheduler,
             "max_failures": 1000,
             "space": {"lr": {"log_uniform": [3e-4, 1e-2]}},
         },
@@ -88,9 +94,15 @@ class Story:
         return not any(self.differences.values())
 
 
-def undisturbed(file: Path, output: Path) -> None:
+def undisturbed(file: Path, output: Path, nodes: int = 0) -> None:
+    """Launches the sweep on as many CPUs as there are nodes; on all that this process may use."""
     done = command("launch", file, "--output", output)
-    subprocess.run(done.arguments, env=done.environment, cwd=CHECKOUT, check=True, timeout=3600)
+    own = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, own[:nodes] if nodes else own)
+    try:
+        subprocess.run(done.arguments, env=done.environment, cwd=CHECKOUT, check=True, timeout=3600)
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def disturbed(
@@ -204,8 +216,11 @@ def _written(run: RunFolder) -> dict[str, tuple[int, int]]:
     return {file.base_name: (file.size, file.mtime_ns) for file in files if file.is_file}
 
 
-def compare(run: RunFolder, reference: RunFolder) -> dict[str, int]:
-    """Counts of everything in which a run is not its undisturbed reference; all must be 0."""
+def compare(run: RunFolder, reference: RunFolder, alike: bool = True) -> dict[str, int]:
+    """Counts of everything in which a run is not its undisturbed reference; all must be 0.
+
+    alike: whether their trials had to be trained to the same steps.
+    """
     found: dict[str, int] = {}
     keys = {"trials": ["trial"], "evaluations": EVALUATION}
     read: dict[str, Callable[[RunFolder], pd.DataFrame]] = {
@@ -220,6 +235,11 @@ def compare(run: RunFolder, reference: RunFolder) -> dict[str, int]:
             )
             for place in (run, reference)
         )
+        if not alike and table == "trials":
+            done = theirs[theirs["state"] == "completed"].merge(
+                ours.loc[ours["state"] == "completed", key], on=key
+            )
+            ours, theirs = ours.merge(done[key], on=key), done
         found[f"{table} lost"] = len(theirs.merge(ours[key], on=key, how="left_anti"))
         found[f"{table} too many"] = len(ours.merge(theirs[key], on=key, how="left_anti"))
         found[f"{table} duplicated"] = int(ours.duplicated(key).sum())
@@ -231,6 +251,9 @@ def compare(run: RunFolder, reference: RunFolder) -> dict[str, int]:
         same = (one == other) | (one.isna() & other.isna())
         found[f"{table} differing"] = int((~same.all(axis=1)).sum())
         found[f"{table} differing as Steppe reads them"] = abs(len(read[table](run)) - len(theirs))
+        if not alike:
+            for what in ("lost", "too many", "differing as Steppe reads them"):
+                del found[f"{table} {what}"]
     stored = storage.open_for_reading(run)
     told = {
         f"{study.study_name}.{trial.number}": trial
@@ -247,6 +270,7 @@ def compare(run: RunFolder, reference: RunFolder) -> dict[str, int]:
     )
     # Only a disturbed sweep has something to say in its log.
     found["files too many or too few"] = len((_files(run) ^ _files(reference)) - {"driver.log"})
+    found["trials that have not ended"] = int((rows["state"] == "frozen").sum())
     return {what: int(count) for what, count in found.items()}  # numpy's are no JSON
 
 
@@ -263,6 +287,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
+    parser.add_argument("--scheduler", choices=["none", "freeze-thaw"], default="none")
     parser.add_argument("--nodes", type=int, default=2, help="of one CPU each")
     parser.add_argument("--trials", type=int, default=10, help="of each of four studies")
     parser.add_argument("--steps", type=int, default=1000)
@@ -274,13 +299,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         file = place / "sweep.yaml"
-        file.write_text(json.dumps(sweep_file(arguments.trials, arguments.steps)))  # JSON is YAML
+        sweep = sweep_file(arguments.trials, arguments.steps, arguments.scheduler)
+        freezes = arguments.scheduler == "freeze-thaw"
+        file.write_text(json.dumps(sweep))  # JSON is YAML
         began = time.monotonic()
-        undisturbed(file, place / "reference")
+        undisturbed(file, place / "reference", arguments.nodes if freezes else 0)
         alone = time.monotonic() - began
         run, reference = RunFolder(place / "run"), RunFolder(place / "reference")
         story = disturbed(file, run, kinds, arguments.nodes, draw)
-        story.differences = compare(run, reference)
+        story.differences = compare(run, reference, not freezes or arguments.nodes == 1)
     print(f"killed: {dict(story.kills)}, resumed {story.resumes} times")
     print(f"{story.seconds:.0f} s, and {alone:.0f} s undisturbed")
     for what, count in story.differences.items():

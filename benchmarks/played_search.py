@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from bisect import bisect_right
@@ -15,6 +16,9 @@ from search.study.plan import TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress, trial_row
 
+# The choice before the first evaluation: its validation, its trial, its held-out accuracy.
+NOBODY = (0.0, -1, 0.0)
+
 
 @dataclass
 class Played:
@@ -23,6 +27,7 @@ class Played:
     passes: spent by all trials until then. validation, held_out: of the best evaluation so far (of
     equal trials, the last; of equal steps, the first). stopped: trials stopped early; missed: the
     most that one of them would have come to, had it gone on. switches: times a trial was frozen.
+    wall: passes from beginning to end, where several workers make some at the same time.
     """
 
     passes: list[float] = field(default_factory=list)
@@ -30,6 +35,7 @@ class Played:
     held_out: list[float] = field(default_factory=list)
     trials: int = 0
     switches: int = 0
+    wall: float = 0.0
     stopped: int = 0
     missed: float = 0.0
 
@@ -57,54 +63,134 @@ class Played:
         return self.passes[first] if first < len(curve) else None
 
 
-def play(sweep: Sweep, curves: Curves, most: float | None = None) -> Played:
+@dataclass
+class Worker:
+    """What trains one trial at a time. clock: passes since the search began, its own and waiting.
+
+    at: evaluations that the trial has come to; paid: its passes until it was given this worker.
+    """
+
+    clock: float = 0.0
+    spec: TrialSpec | None = None
+    curve: Curve | None = None
+    at: int = 0
+    paid: float = 0.0
+
+
+def play(sweep: Sweep, curves: Curves, most: float | None = None, workers: int = 1) -> Played:
     """Searches the sweep's one study, with its ledger.
 
     As on Ray, a trial reports its best value so far at each evaluation and is stopped, or frozen,
     when the ledger says so. A frozen trial goes on where it was, or starts over and pays again if
-    its checkpoint was deleted. most: passes after which the search ends.
+    its checkpoint was deleted. The choice is made among all trials until the search ends, and then
+    among those that completed. most: passes after which the search ends.
     """
     played = Played()
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(scratch)
         ledger = Ledger(plans(sweep), folder, storage.open_for_writing(folder))
         whole: dict[int, tuple[bool, Curve]] = {}  # by trial: whether it was stopped
-        spent, leader = 0.0, (0.0, -1, 0.0)  # (validation, trial, held-out accuracy) of the choice
+        spent, leader = 0.0, NOBODY
+        team = [Worker() for _ in range(workers)]
         while most is None or spent < most:
-            spec = ledger.next()
-            if spec is None:
+            for worker in team:
+                if worker.spec is None:
+                    _take(worker, ledger.next(), folder, curves)
+            busy = [worker for worker in team if worker.spec is not None]
+            if not busy:
                 break
-            curve = curves.of(spec.run)
-            best, stopped = -1.0, False
-            checkpoint = f"{CHECKPOINTS}/{spec.trial}.a.pt"
-            before = int(folder.read_bytes(checkpoint)) if folder.exists(checkpoint) else 0
-            paid = curve.passes[before - 1] if before else 0.0
-            for at, validation in enumerate(curve.validation):
-                if validation > best and not curve.diverged:
-                    best = validation
-                    leader = max(leader, (best, spec.number, curve.held_out[at]))
-                if at >= before:
-                    played.note(spent + curve.passes[at] - paid, leader)
-                stopped = ledger.report(spec, said(curve, at)) or ledger.is_frozen(spec)
-                if stopped:
-                    break
+            worker = min(busy, key=lambda one: one.clock)
+            spec, curve = worker.spec, worker.curve
+            assert spec is not None
+            assert curve is not None
+            worker.at += 1
+            seen = curve.validation[: worker.at]
+            if not seen:  # it diverges before its first evaluation
+                stopped, last = False, True
+            else:
+                if not curve.diverged:
+                    best = seen.index(max(seen))
+                    leader = max(leader, (seen[best], spec.number, curve.held_out[best]))
+                cost = curve.passes[worker.at - 1] - worker.paid
+                worker.paid, worker.clock, spent = (
+                    curve.passes[worker.at - 1],
+                    worker.clock + cost,
+                    spent + cost,
+                )
+                played.note(spent, leader)
+                stopped = ledger.report(spec, said(curve, worker.at - 1))
+                stopped, last = stopped or ledger.is_frozen(spec), worker.at == len(curve.steps)
             if stopped and ledger.is_frozen(spec):
-                spent = played.passes[-1]
-                folder.write_bytes(checkpoint, str(at + 1).encode())
+                folder.write_bytes(_checkpoint(spec), str(worker.at).encode())
                 ledger.freeze(spec)
                 played.switches += 1
             elif stopped:
                 ledger.prune(spec)
-                spent = played.passes[-1]
-            else:
-                spent += curve.spent - paid
-                played.note(spent, leader)
+            elif last:
+                rest = curve.spent - worker.paid
+                worker.clock, spent = worker.clock + rest, spent + rest
                 finish(ledger, folder, spec, curve)
-            whole[spec.number] = (bool(stopped), curve)
+            if stopped or last:
+                whole[spec.number] = (bool(stopped), curve)
+                worker.spec = None
+                for idle in team:  # it waited for this
+                    if idle.spec is None:
+                        idle.clock = max(idle.clock, worker.clock)
+        completed = [
+            (curve.validation[best], number, curve.held_out[best])
+            for number, (stopped, curve) in whole.items()
+            if not stopped and not curve.diverged
+            for best in [curve.validation.index(max(curve.validation))]
+        ]
+        played.note(spent, max(completed, default=leader))
+        played.wall = max(worker.clock for worker in team)
         lost = [curve for stopped, curve in whole.values() if stopped]
         played.trials, played.stopped = len(whole), len(lost)
         best_lost = [max(curve.validation) for curve in lost if not curve.diverged]
         played.missed = max(best_lost, default=0.0)
+    return played
+
+
+def _take(worker: Worker, spec: TrialSpec | None, folder: RunFolder, curves: Curves) -> None:
+    """Gives a worker a trial, which goes on from its checkpoint, if there is one."""
+    worker.spec = spec
+    if spec is None:
+        return
+    worker.curve = curves.of(spec.run)
+    name = _checkpoint(spec)
+    worker.at = int(folder.read_bytes(name)) if folder.exists(name) else 0
+    worker.paid = worker.curve.passes[worker.at - 1] if worker.at else 0.0
+
+
+def _checkpoint(spec: TrialSpec) -> str:
+    return f"{CHECKPOINTS}/{spec.trial}.a.pt"
+
+
+def play_to(sweep: Sweep, curves: Curves, share: float) -> Played:
+    """Trains all trials for a share of their evaluations, and then the best one to its end."""
+    played = Played()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = RunFolder.create(scratch)
+        ledger = Ledger(plans(sweep), folder, storage.open_for_writing(folder))
+        spent, leader = 0.0, (-1.0, -1, 0.0)
+        found: list[Curve] = []
+        while (spec := ledger.next()) is not None:
+            found.append(curve := curves.of(spec.run))
+            whole = math.ceil(sweep.training.steps / sweep.training.evaluate_every)
+            until = min(round(share * whole), len(curve.steps))
+            for at in range(until):
+                if not curve.diverged:
+                    leader = max(leader, (curve.validation[at], spec.number, curve.held_out[at]))
+                played.note(spent + curve.passes[at], leader)
+            spent = played.spent if until else spent
+        last = found[leader[1]]
+        until = round(share * len(last.steps))
+        spent -= last.passes[until - 1]
+        for at in range(until, len(last.steps)):
+            leader = max(leader, (last.validation[at], leader[1], last.held_out[at]))
+            played.note(spent + last.passes[at], leader)
+        played.trials, played.stopped = len(found), len(found) - 1
+        played.wall = played.spent
     return played
 
 

@@ -11,7 +11,13 @@ from plotly.subplots import make_subplots
 from benchmarks.search_gains import Compared, interval
 
 # Of Okabe and Ito: told apart also by those who see few colours; a scheduler is a dash.
-COLOURS = {"random": "#666666", "tpe": "#0072B2", "gp": "#D55E00", "cmaes": "#009E73"}
+COLOURS = {
+    "random": "#666666",
+    "tpe": "#0072B2",
+    "gp": "#D55E00",
+    "cmaes": "#009E73",
+    "prior": "#CC79A7",
+}
 DASHES = {"none": "solid", "median": "dot", "asha": "dash", "freeze-thaw": "longdash"}
 GRID = np.linspace(0.02, 1, 50)  # of what the protocol spends
 

@@ -2,8 +2,11 @@
 
 The protocol tries 20 settings, its default and 19 drawn at random, each at full length, and chooses
 among all their evaluations: here `random/none`. The others are named by Steppe's sampler and
-scheduler; `tpe/asha x3` has three times the trials and ends where the protocol does. What another
-margin of asha does: benchmarks.rung_margins. Samplers, pruners, storage and tables are those of a
+scheduler; `tpe/asha x3` has three times the trials and ends where the protocol does. Two searches
+of about the same cost as freeze-thaw are simpler: `random/none first 7` trains seven settings, and
+`random/none to 0.33` all of them for a third, then the best to its end. `prior` draws around the
+default setting, the more the further the study is (benchmarks.prior_draws). What another margin of
+asha does: benchmarks.rung_margins. Samplers, pruners, storage and tables are those of a
 sweep. Only Ray is left out: trials are trained in this process, one at a time. What is spent is
 counted in passes (training.passes), so that it does not hang on the machine, without evaluations.
 
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -32,7 +36,8 @@ import torch
 
 import datasets
 from benchmarks.learning_curves import Curves
-from benchmarks.played_search import Played, play
+from benchmarks.played_search import Played, play, play_to
+from benchmarks.prior_draws import prior_draws
 from benchmarks.regret_figure import regret_figure
 from benchmarks.search_gains import Compared, Row, rows_of, table
 from search.checks.load_sweep import checked
@@ -44,10 +49,11 @@ from training.algorithms import hyperparameters
 DATASET = "RotatedDigits"
 DOMAINS = ("0", "15", "30", "45", "60", "75")
 SAMPLERS = ("random", "tpe", "gp", "cmaes")
-SCHEDULERS = ("none", "median", "asha")
+SCHEDULERS = ("none", "median", "asha", "freeze-thaw")
 PROTOCOL = "random/none"
 DEFAULT = "/".join(str(Search.model_fields[key].default) for key in ("sampler", "scheduler"))
 SEARCHES = [f"{sampler}/{scheduler}" for sampler, scheduler in product(SAMPLERS, SCHEDULERS)]
+BASELINES = ["random/none first 7", "random/none to 0.33", "prior/none", "prior/freeze-thaw"]
 # The lr is further up than suggested: in 300 steps the best would lie at the edge.
 SPACE: dict[str, Any] = {
     "lr": {"log_uniform": [3e-4, 3e-2]},
@@ -74,7 +80,11 @@ def sweep_of(setup: Setup, algorithm: str, held_out: str, seed: int, search: str
     """A sweep of one study."""
     name, _, option = search.partition(" ")
     sampler, scheduler = name.split("/")
-    times = int(option.removeprefix("x")) if option.startswith("x") else 1
+    trials = setup.trials
+    if option.startswith("x"):
+        trials *= int(option.removeprefix("x"))
+    elif option.startswith("first "):
+        trials = int(option.removeprefix("first "))
     own = hyperparameters(algorithm).keys() | {"lr", "weight_decay", "dropout"}
     data = {
         "name": "search-efficiency",
@@ -89,8 +99,8 @@ def sweep_of(setup: Setup, algorithm: str, held_out: str, seed: int, search: str
             "batch_size": setup.batch_size,
         },
         "search": {
-            "trials": setup.trials * times,
-            "sampler": sampler,
+            "trials": trials,
+            "sampler": "random" if sampler == "prior" else sampler,
             "scheduler": scheduler,
             "seed": seed,
             "space": {name: range_ for name, range_ in SPACE.items() if name in own},
@@ -100,13 +110,22 @@ def sweep_of(setup: Setup, algorithm: str, held_out: str, seed: int, search: str
 
 
 def compare(
-    setup: Setup, study: tuple[str, str, int], searches: Sequence[str], curves: Curves
+    setup: Setup,
+    study: tuple[str, str, int],
+    searches: Sequence[str],
+    curves: Curves,
+    workers: int = 1,
 ) -> Compared:
     """Every search of one study (algorithm, held-out domain, seed), the protocol first."""
     played: dict[str, Played] = {}
     for search in (PROTOCOL, *(name for name in searches if name != PROTOCOL)):
         most = played[PROTOCOL].spent if " x" in search else None
-        played[search] = play(sweep_of(setup, *study, search), curves, most)
+        sweep = sweep_of(setup, *study, search)
+        with prior_draws(setup.trials) if search.startswith("prior") else nullcontext():
+            if " to " in search:
+                played[search] = play_to(sweep, curves, float(search.rpartition(" ")[2]))
+            else:
+                played[search] = play(sweep, curves, most, workers)
     (plan,) = plans(sweep_of(setup, *study, PROTOCOL)).values()
     run = plan.trial(0, {}).run
     return Compared(*study, curves.best(run), played)
@@ -120,10 +139,11 @@ def main() -> None:
     parser.add_argument(
         "--searches",
         nargs="+",
-        default=[*SEARCHES, f"{DEFAULT} x3"],
+        default=[*SEARCHES, f"{DEFAULT} x3", *BASELINES],
     )
     for name, value in asdict(Setup()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="a folder")
     arguments = parser.parse_args()
     setup = Setup(**{name: getattr(arguments, name) for name in asdict(Setup())})
@@ -135,7 +155,7 @@ def main() -> None:
     asked = product(arguments.seeds, arguments.held_out, arguments.algorithms)
     for seed, held_out, algorithm in asked:
         study = (algorithm, held_out, seed)
-        compared.append(compare(setup, study, arguments.searches, curves))
+        compared.append(compare(setup, study, arguments.searches, curves, arguments.workers))
         rows = rows_of(compared, PROTOCOL)
         write(arguments.output, setup, rows, compared)
         print(f"{len(compared)} studies, {curves.trained} runs trained", flush=True)

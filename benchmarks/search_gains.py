@@ -37,6 +37,7 @@ class Compared:
                     "passes": one.spent,
                     "trials": one.trials,
                     "stopped": one.stopped,
+                    "switches": one.switches,
                     "validation": one.validation[-1],
                     "held_out": one.held_out[-1],
                     "missed": one.missed,
@@ -59,12 +60,13 @@ class Mean:
 class Row:
     """How a search compares with the protocol.
 
-    spent: passes, as a share of the protocol's. until: passes until validation is as good as the
-    protocol's choice, as a share likewise; all of it where it never is. reached: share of studies
-    in which it is. until_held_out, reached_held_out: the same of held-out accuracy, counted from
-    where it stays as good. validation, held_out: of the choice, less the protocol's; with third, of
-    that after a third of the protocol's passes. regret: the study's best known validation less the
-    choice's. missed: share of studies in which a stopped trial would have beaten the choice.
+    spent, wall: passes, and passes from beginning to end, as a share of the protocol's. until:
+    passes until validation is as good as the protocol's choice, as a share likewise; all of it
+    where it never is. reached: share of studies in which it is. until_held_out, reached_held_out:
+    the same of held-out accuracy, counted from where it stays as good. validation, held_out: of the
+    choice, less the protocol's; with third, of that after a third of the protocol's passes. regret:
+    the study's best known validation less the choice's. missed: share of studies in which a stopped
+    trial would have beaten the choice.
     """
 
     search: str
@@ -73,6 +75,7 @@ class Row:
     trials: float
     stopped: float
     spent: Mean
+    wall: Mean
     until: Mean
     reached: Mean
     until_held_out: Mean
@@ -134,6 +137,7 @@ def row_of(compared: Sequence[Compared], search: str, protocol: str, algorithm: 
         trials=float(np.mean([one.trials for one in own])),
         stopped=float(np.mean([one.stopped for one in own])),
         spent=mean(lambda one, other, _: one.spent / other.spent),
+        wall=mean(lambda one, other, _: one.wall / other.wall if other.wall else math.nan),
         until=share("validation"),
         reached=reached("validation"),
         until_held_out=share("held_out"),
