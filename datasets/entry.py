@@ -60,6 +60,7 @@ class Entry:
     look: the description of what is in a root; None: the same for every root.
     needs_root: whether there is nothing to load without a root.
     resizes: whether `Reading.size` and `Reading.originals` mean something.
+    cropped: as of `DomainDataset`; if not, originals are of no use.
     """
 
     description: Description
@@ -68,3 +69,4 @@ class Entry:
     look: Callable[[Path], Description] | None = None
     needs_root: bool = False
     resizes: bool = False
+    cropped: bool = True

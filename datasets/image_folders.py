@@ -57,6 +57,7 @@ def entry(name: str, benchmark: Benchmark | None = None) -> Entry:
         look=folders.look if benchmark is None else None,
         needs_root=True,
         resizes=True,
+        cropped=benchmark is None or benchmark.cropped,
     )
 
 

@@ -53,7 +53,7 @@ def originals(name: str, given: int | None) -> int:
     if given is not None:
         return given
     entry = datasets.DATASETS.get(name)
-    return DEFAULT_ORIGINALS if entry is not None and entry.resizes else 0
+    return DEFAULT_ORIGINALS if entry is not None and entry.resizes and entry.cropped else 0
 
 
 def with_originals_of_its_time(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,15 @@ from tests.search.play import small_sweep, without_ray
 DIGITS = datasets.load("RotatedDigits")
 
 
-def export(place: Path, method: str = "training-domain", weights: str | None = None) -> str:
-    """An export of a trial that held out 0."""
+def export(
+    place: Path, method: str = "training-domain", weights: str | None = None, held_out: str = "0"
+) -> str:
+    """An export of a trial."""
     place.mkdir()
     network = models.build("mlp", 10, DIGITS.image_shape)
     images = exported.Images(1, 8, 8, (0.0,), (1.0,))
     trained = {"trial": "X.0.0.1", "dataset": DIGITS.name, "fingerprint": DIGITS.fingerprint}
-    about = {"trained": {**trained, "held_out": "0", "method": method}}
+    about = {"trained": {**trained, "held_out": held_out, "method": method}}
     state = network.state_dict()
     exported.write(place, "mlp", weights, DIGITS.classes, images, state, about=about)
     return str(place / exported.WEIGHTS)
@@ -41,6 +43,11 @@ def test_the_held_out_domains_that_a_file_was_trained_on_or_chosen_by_are_found(
     assert saw(honest, "0") == []
     (why,) = saw(honest, "0", "15", "75")
     assert "X.0.0.1, which was trained on 15, 75 of" in why
+    assert saw(honest, "0/15", "75/15") == [why]
+    of_pair = export(tmp_path / "pair", held_out="0/15")
+    assert saw(of_pair, "0", "15", "0/15") == []
+    (why,) = saw(of_pair, "0/75")
+    assert "trained on 75 of" in why
     (why,) = saw(export(tmp_path / "oracle", method="oracle"), "0")
     assert "selected by oracle" in why
     # A model that began with another has seen what that saw.

@@ -75,7 +75,7 @@ def test_its_accuracy_is_the_mean_over_its_domains_and_counts_once(folder):
     assert list(of_pair["accuracies"].iloc[0]) == list(row["accuracies"])
 
 
-@pytest.mark.parametrize("kind", ["table", "latex", "markdown", "csv"])
+@pytest.mark.parametrize("kind", ["table", "latex", "csv"])
 def test_every_format_names_the_pair(folder, kind):
     printed = steppe("results", folder.uri, "--format", kind, "--published").stdout
     assert "0/75" in printed
@@ -119,9 +119,7 @@ def test_sets_that_share_a_domain_are_no_independent_sample():
         assert np.isnan(ranks(selection(*names))[0].p) == dependent
 
 
-@pytest.mark.parametrize("dataset", ["ImageFolders", "PACS"])
-def test_a_set_is_never_taken_for_a_domain_whose_name_looks_like_it(dataset):
-    names = ["photo/sketch", "photo+sketch", "photo_sketch", "photo sketch"]
-    ids = [Study(dataset, "cnn", "ERM", name, 0).id for name in names]
-    assert len({name.casefold() for name in ids if dataset == "ImageFolders"}) in (0, 4)
-    assert ids[0].startswith(f"{dataset}.cnn.ERM.photo")
+def test_a_set_is_never_taken_for_a_domain_whose_name_looks_like_it():
+    names = ["a/b", "a+b", "a_b", "a b", "a-b"]
+    ids = {Study("ImageFolders", "cnn", "ERM", name, 0).id.casefold() for name in names}
+    assert len(ids) == len(names)
