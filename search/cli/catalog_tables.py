@@ -30,6 +30,7 @@ from search.space.method_descriptions import (
     tuning_rates,
 )
 from search.space.ranges import show_number
+from training.algorithms import OF_TEXTS, ZERO_SHOT
 
 COMPOSED = "Parts compose with +: DISAM+SAGM, ASAM+SAGM, GGA+SAM, DISAM+SAGM+SWAD."
 
@@ -70,6 +71,11 @@ def _print_algorithm(screen: Console, name: str) -> None:
             screen.print(Text(f"More: {card.relative_to(CHECKOUT)}"))
     if own := own_hyperparameters(name):
         screen.print(_numbers("", own))
+    if name == ZERO_SHOT:
+        return
+    if any(part in OF_TEXTS for part in parts):
+        screen.print(_numbers("Training from CLIP's texts", training_hyperparameters(False, True)))
+        return
     for fresh in (False, True):
         start = "random" if fresh else "pretrained"
         screen.print(_numbers(f"Training from {start} weights", training_hyperparameters(fresh)))
@@ -120,6 +126,11 @@ def _print_training(screen: Console, name: str) -> None:
     if models.published(name):
         screen.print(_numbers("From published weights", training_hyperparameters(fresh=False)))
         screen.print(_numbers("The same, with model.tuning", tuning_rates()))
+        try:
+            models.text_tower(name, models.published(name)[0])
+        except ValueError:
+            return
+        screen.print(_numbers("With its texts as head", training_hyperparameters(False, True)))
 
 
 def print_datasets() -> None:

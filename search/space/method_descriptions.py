@@ -110,10 +110,14 @@ def own_hyperparameters(algorithm: str) -> list[Hyperparameter]:
     return _rows(values, values, suggestions(_parts(algorithm)))
 
 
-def training_hyperparameters(fresh: bool) -> list[Hyperparameter]:
-    """Those of every algorithm; fresh: for a model that starts from random weights."""
-    values = {name: entry.value for name, entry in published((), fresh=fresh).items()}
-    return _rows(TRAINING_HYPERPARAMETERS, values, suggestions((), fresh))
+def training_hyperparameters(fresh: bool, texts: bool = False) -> list[Hyperparameter]:
+    """Those of every algorithm; fresh: for a model that starts from random weights.
+
+    texts: for one whose head is made of texts.
+    """
+    parts = [TEXT_HEAD] if texts else []
+    values = {name: entry.value for name, entry in published(parts, fresh=fresh).items()}
+    return _rows(TRAINING_HYPERPARAMETERS, values, suggestions(parts, fresh))
 
 
 def tuning_rates() -> list[Hyperparameter]:
