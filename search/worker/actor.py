@@ -32,7 +32,7 @@ from ray.tune.trainable.function_trainable import wrap_function
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 0.5
 
 log = logging.getLogger("steppe")
 

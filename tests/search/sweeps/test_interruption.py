@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 600.0  # seconds; a busy machine takes its time
 TRIALS, OF_A_STUDY = 8, 4
-STEPS, EVERY = 300, 20
+STEPS, EVERY = 600, 40
 SWEEP: dict[str, Any] = {
     "name": "disturbed",
     "algorithms": ["ERM", "SAGM"],
