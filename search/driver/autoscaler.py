@@ -7,21 +7,24 @@ has a public way to ask what it does, so this reads what `ray status` reads.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
-from ray.experimental.internal_kv import _internal_kv_get
+from ray.exceptions import RpcError
+from ray.experimental.internal_kv import _internal_kv_get, internal_kv_get_gcs_client
 from ray.util.placement_group import (
     PlacementGroup,
     placement_group,
     placement_group_table,
     remove_placement_group,
 )
+
+log = logging.getLogger("steppe")
 
 # The most places for trials that are asked for at once. When they are there, more are.
 MOST_ASKED = 64
@@ -97,6 +100,9 @@ class Autoscaler:
 def _state() -> Any:
     """What the newer autoscaler tells the cluster; empty under the older one."""
     reply = GetClusterStatusReply()
-    client = GcsClient(ray.get_runtime_context().gcs_address)
-    reply.ParseFromString(client.get_cluster_status(timeout_s=10))
+    client = internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    try:
+        reply.ParseFromString(client.get_cluster_status(timeout_s=10))
+    except RpcError as error:  # a head that is busy must not end the sweep
+        log.warning("the cluster does not say what its autoscaler does: %s", error)
     return reply.autoscaling_state
