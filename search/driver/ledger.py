@@ -102,6 +102,7 @@ class Ledger:
                 )
                 freezing.changed(record)
                 return running.spec
+            self._settle(record)
         return None
 
     def report(self, spec: TrialSpec, progress: Progress) -> bool:

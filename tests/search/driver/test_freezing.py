@@ -11,6 +11,7 @@ from search.driver import freezing
 from search.run.run_folder import CHECKPOINTS, RunFolder
 from tests.search.play import (
     counts,
+    finish,
     open_ledger,
     quality,
     rows,
@@ -195,6 +196,37 @@ def test_a_budget_ends_with_the_best_so_far_and_a_larger_one_goes_on(tmp_path):
     assert grown.records[record.study.id].best == table(other)["objective"].max()
 
 
+def test_a_study_that_stagnates_ends_with_its_frozen_trials_and_others_get_its_trials(folder):
+    search = {"scheduler": "freeze-thaw", "grace_steps": 20, "trials": 8, "sampler": "tpe"}
+    search |= {"terminator": "stagnation", "patience": 2}
+    training = {"steps": 200, "evaluate_every": 10}
+    sweep = small_sweep(algorithms=["SAGM", "SAM"], training=training, search=search)
+    ledger, _ = carry_out(sweep, folder)
+    assert all(record.done for record in ledger.records.values())
+    assert set(table(folder)["state"]) == {"completed", "pruned"}
+    assert len(table(folder)) < 16
+
+
+def test_with_folds_a_trial_waits_after_a_fold_and_before_its_own_run(folder):
+    training = {"steps": 100, "evaluate_every": 10}
+    search = {"scheduler": "freeze-thaw", "trials": 2, "objective": "leave-one-domain-out"}
+    ledger = open_ledger(small_sweep(training=training, search=search), folder)
+
+    def fold(spec, number, value):
+        ledger.report(spec, replace(said(100 * number, value), folds=number))
+        return ledger.is_frozen(spec)
+
+    first = ledger.next()
+    ledger.report(first, replace(said(50, 0.0), value=None, best_step=None))
+    assert fold(first, 1, 0.5)  # the second has had none
+    ledger.freeze(first)
+    second = ledger.next()
+    assert [fold(second, number, 0.9) for number in range(1, 6)] == [False] * 5
+    finish(ledger, folder, second, 0.9)
+    assert ledger.next() is None
+    assert rows(folder)[first.trial]["state"] == "pruned"
+
+
 def test_checkpoints_are_bounded_and_a_trial_without_one_starts_over(folder, monkeypatch):
     monkeypatch.setattr(freezing, "MOST_CHECKPOINTS", 2)
     most = 0
@@ -219,8 +251,8 @@ def test_a_frozen_trial_frees_its_worker_and_comes_back_with_the_same_bits(tmp_p
     from search.driver.launch import launch
     from search.run import tables
 
-    training = {"steps": 40, "evaluate_every": 4}
-    search = {"trials": 4, "grace_steps": 8}
+    training = {"steps": 24, "evaluate_every": 4}
+    search = {"trials": 3, "grace_steps": 8}
     folders = {}
     for scheduler in ("none", "freeze-thaw"):
         if scheduler == "none":
