@@ -118,7 +118,7 @@ def test_released_files_of_augmix_and_moco_are_taken_whole(tmp_path):
         state = built.featurizer[0].state_dict()
         assert all(torch.equal(state[key], value) for key, value in bare.items())
 
-        short = {k: v for k, v in content["state_dict"].items() if "layer4.2.conv3" not in k}
-        torch.save({**content, "state_dict": short}, tmp_path / "short.pth.tar")
-        with pytest.raises(ValueError, match=r"layer4\.2\.conv3"):
-            models.build("resnet50", 7, (3, 32, 32), weights=str(tmp_path / "short.pth.tar"))
+    short = {k: v for k, v in content["state_dict"].items() if "layer4.2.conv3" not in k}
+    torch.save({**content, "state_dict": short}, tmp_path / "short.pth.tar")
+    with pytest.raises(ValueError, match=r"layer4\.2\.conv3"):
+        models.build("resnet50", 7, (3, 32, 32), weights=str(tmp_path / "short.pth.tar"))
