@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
-from models.text_head import PROMPT
 from search.sweep.fields import (
     Allow,
     Gpu,
@@ -23,7 +22,6 @@ from search.sweep.fields import (
 )
 from search.sweep.search_keys import Search, Track
 from search.sweep.training_keys import Training
-from training.algorithms import ZERO_SHOT
 
 
 class Dataset(Section):
@@ -66,7 +64,7 @@ class Model(Section):
         "classes, which train or stay fixed.",
     )
     prompts: Prompts = Field(
-        default=(PROMPT,),
+        default=("a photo of a {}.",),  # models.text_head.PROMPT; results are read without torch
         description="The texts: a sentence, or a list, with {} for the name of a class.",
     )
     tuning: Literal["full", "head", "lora"] = Field(
@@ -144,6 +142,8 @@ class Sweep(Section):
     @property
     def trained(self) -> tuple[str, ...]:
         """Its algorithms but for zero-shot, which makes no step and has no hyperparameters."""
+        from training.algorithms import ZERO_SHOT  # here, as results are read without torch
+
         return tuple(name for name in self.algorithms if name != ZERO_SHOT)
 
     @property

@@ -61,15 +61,15 @@ def test_the_columns_of_the_tables():
     study = "sweep study dataset model algorithm held_out seed"
     assert " ".join(trials_schema({"rho": float}).names) == (
         f"{study} trial number state reason steps best_step objective objective_2 seconds passes "
-        "started finished node device hp_rho"
+        "started finished node device gpu gpu_memory gpu_beside hp_rho"
     )
     assert " ".join(evaluations_schema().names) == (
         "sweep study trial step weights fold domain role split accuracy loss count "
         "sharpness curvature ece seconds passes"
     )
     assert " ".join(selection_schema({"rho": float}).names) == (
-        f"{study} method trial number step validation accuracy accuracy_all reason candidates ties "
-        "failed hp_rho"
+        f"{study} method trial number step validation accuracy accuracy_all accuracies reason "
+        "candidates ties failed hp_rho"
     )
 
 
@@ -125,6 +125,7 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
         **dict.fromkeys(["seed", "number"], "int64"),
         **dict.fromkeys(["steps", "best_step"], "Int64"),
         **dict.fromkeys(["objective", "objective_2", "seconds", "passes"], "float64"),
+        **dict.fromkeys(["gpu", "gpu_memory", "gpu_beside"], "float64"),
         **dict.fromkeys(["started", "finished"], "datetime64[us, UTC]"),
     }
     assert dict(read_evaluations(folder).dtypes.astype(str)) == {

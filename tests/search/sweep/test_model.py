@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 import models
+from models.text_head import Texts
 from search.checks.check_training import try_model
 from search.checks.load_sweep import checked
 from search.driver.launch import launch
@@ -261,3 +262,7 @@ def test_a_sweep_runs_on_a_model_of_a_family(
     assert list(trials["state"]) == ["completed"] * 2
     assert set(trials["model"]) == {name}
     assert ("hp_lora_rank" in trials) == (how == "lora")
+
+
+def test_the_default_prompt_is_that_of_a_text_head():
+    assert Model(name="open_clip/ViT-B-16").prompts == Texts(("a",)).prompts
