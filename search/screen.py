@@ -29,6 +29,13 @@ def printable(text: str) -> str:
     )
 
 
+def clock_time(seconds: float) -> str:
+    """A time span as `hours:minutes:seconds`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02}:{rest:02}"
+
+
 def console() -> Console:
     """A console that prints text as it is: `[red]` or `:car:` may be the name of a domain.
 

@@ -19,6 +19,13 @@ class Format(StrEnum):
     json = "json"
 
 
+class PlanFormat(StrEnum):
+    """How a plan or a status is printed."""
+
+    table = "table"
+    json = "json"
+
+
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="The folder of a run, `runs/NAME`, or its URI.")
 ]
@@ -42,6 +49,7 @@ PassesOption = Annotated[
     float | None,
     typer.Option(help="At equal cost: each training run counts up to this many passes."),
 ]
+PlanFormatOption = Annotated[PlanFormat, typer.Option("--format", help="How to print.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from search.cli import catalog, combining, prepare, reproduce, results, sweeps
+from search.cli import catalog, combining, planning, prepare, reproduce, results, sweeps
 from search.errors import SteppeError
 from search.screen import printable
 
@@ -18,7 +18,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 # By the headings of `--help`.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (sweeps.launch, sweeps.resume, sweeps.status),
+    "Sweeps": (planning.plan, sweeps.launch, sweeps.resume, sweeps.status),
     "Results": (
         results.results,
         results.compare,

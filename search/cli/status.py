@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +28,10 @@ from search.study.trial_attributes import is_frozen, state_of
 from search.sweep.schema import Sweep
 
 
-def print_status(run: str) -> None:
+def print_status(run: str, as_json: bool = False) -> None:
     """Prints how far the studies of a run are, and whether a driver works on it.
+
+    as_json: as one document, for programs.
 
     Raises SteppeError for a run that does not exist.
     """
@@ -48,6 +51,7 @@ def print_status(run: str) -> None:
         study.running if name in closed else study.trials - study.count
         for name, study in progress.items()
     )
+    reached = [limit.key for limit in limits if limit.reached]
     shaped = [*saw_held_out(sweep.search), *manifest.weights_origin(folder)[0]]
     lines = [f"{ended} of {asked} trials ended, in {folder.uri}"]
     lines += [f"not the honest protocol, {why}" for why in shaped]
@@ -60,9 +64,31 @@ def print_status(run: str) -> None:
         lines.append(f"frozen trials, which may be trained further: {frozen}")
     lines += _gpu_shares(folder, sweep)
     lines.append(_disk_use(folder))
-    lines.append(
-        _driver(folder, left, running, frozen, [limit.key for limit in limits if limit.reached])
-    )
+    said = _driver(folder, left, running, frozen, reached)
+    lines.append(said)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "sweep": sweep.name,
+                    "folder": folder.uri,
+                    "trials": asked,
+                    "ended": ended,
+                    "running": running,
+                    "frozen": frozen,
+                    "left": left,
+                    "stopped_studies": stopped,
+                    "spent_studies": len(closed),
+                    "budget": [{**vars(limit), "reached": limit.reached} for limit in limits],
+                    "not_honest": shaped,
+                    "bytes": _sizes(folder),
+                    "driver": said,
+                    "studies": [{"study": name, **vars(own)} for name, own in progress.items()],
+                },
+                indent=2,
+            )
+        )
+        return
     screen = console()
     screen.print(progress_table(sweep.name, progress.values()))
     for line in lines:
@@ -133,9 +159,16 @@ def _gpu_shares(folder: RunFolder, sweep: Sweep) -> list[str]:
 
 
 def _disk_use(folder: RunFolder) -> str:
+    sizes = _sizes(folder)
+    whole = decimal(sizes.pop("run"))
+    of_these = ", ".join(f"{name} {decimal(size)}" for name, size in sizes.items() if size)
+    return f"{whole} on disk" + (f", of it {of_these}" if of_these else "")
+
+
+def _sizes(folder: RunFolder) -> dict[str, int]:
+    """Bytes of the run, and of those of its folders that may grow large."""
     parts = {name: folder.size(name) for name in (CHECKPOINTS, FOLDS, STARTS, WEIGHTS)}
-    of_these = ", ".join(f"{name} {decimal(size)}" for name, size in parts.items() if size)
-    return f"{decimal(folder.size())} on disk" + (f", of it {of_these}" if of_these else "")
+    return {"run": folder.size(), **parts}
 
 
 def _driver(folder: RunFolder, left: int, running: int, frozen: int, spent: Sequence[str]) -> str:

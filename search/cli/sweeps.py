@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from search.cli.arguments import AddressOption, MovedOption, RunArgument, short_path
+from search.cli.arguments import (
+    AddressOption,
+    MovedOption,
+    PlanFormat,
+    PlanFormatOption,
+    RunArgument,
+    short_path,
+)
 
 TRIALS_FAILED, STOPPED = 1, 130  # exit statuses
 
@@ -58,14 +65,14 @@ def resume(run: RunArgument, address: AddressOption = None, root: MovedOption = 
     _finish(folder.uri, complete, sweep_of(folder).search.combine)
 
 
-def status(run: RunArgument) -> None:
+def status(run: RunArgument, format_: PlanFormatOption = PlanFormat.table) -> None:
     """Shows how far a sweep is, also while it runs.
 
     Example: `python -m search status runs/quickstart`
     """
     from search.cli.status import print_status
 
-    print_status(run)
+    print_status(run, as_json=format_ == PlanFormat.json)
 
 
 def _finish(location: str, complete: bool, combinations: Sequence[str]) -> None:

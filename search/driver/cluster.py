@@ -104,10 +104,10 @@ def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
 def _local_options() -> dict[str, Any]:
     # Workers inherit this process's environment and path; a runtime_env would only delay their
     # start by seconds. Without `local`, Ray would join any cluster of this machine.
-    return {"address": "local", "include_dashboard": False, "num_cpus": _own_cpus()}
+    return {"address": "local", "include_dashboard": False, "num_cpus": own_cpus()}
 
 
-def _own_cpus() -> int:
+def own_cpus() -> int:
     """The CPUs that this process may use, by `taskset`, cgroup or container.
 
     Ray counts those of the machine, or the quota of a container.

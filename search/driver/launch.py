@@ -16,6 +16,7 @@ from search.driver import live_view
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.opening import open_run, record, undone_if_never_begun
+from search.driver.planning import in_advance
 from search.driver.preparing import Prepared, prepare, refusing
 from search.driver.trackers import trackers
 from search.errors import SteppeError
@@ -57,6 +58,9 @@ def launch(
     refuse = refusing(source or folder.path(SWEEP), overridden)
     prepared = prepare(opened.sweep, folder, opened.new, refuse)
     sweep = prepared.sweep
+    if opened.new:
+        for line in in_advance(prepared):
+            print(line, flush=True)
     # ray is imported late, so that errors of the user are reported at once.
     prepare_environment(local=address is None)
     import ray

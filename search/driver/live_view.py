@@ -13,7 +13,7 @@ from rich.text import Text
 
 from search.driver.ledger import Ledger
 from search.run.run_folder import RunFolder
-from search.screen import StudyProgress, console, progress_table
+from search.screen import StudyProgress, clock_time, console, progress_table
 
 LINE_SECONDS = 15.0
 
@@ -51,12 +51,18 @@ def live_progress(sweep: str, ledger: Ledger, folder: RunFolder) -> Iterator[Non
 
 
 class Clock:
-    """Elapsed and remaining time, estimated from the trials that ended under this driver."""
+    """Elapsed and remaining time.
+
+    What is left is estimated from what trials have done since the first of them reported: before,
+    Ray and its workers start, which says nothing of the trials. Nothing is said until half a trial
+    of each worker is done.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._began = time.monotonic()
         self._ended_before = sum(row.count for row in rows_of(ledger))
+        self._since: tuple[float, float] | None = None  # the time, and what was done by then
 
     def line(self) -> str:
         """One line on the trials and the time."""
@@ -65,12 +71,28 @@ class Clock:
         ended = sum(row.count for row in rows)
         running = sum(row.running for row in rows)
         elapsed = time.monotonic() - self._began
-        text = f"{ended} of {total} trials ended, {running} running, {_clock(elapsed)} elapsed"
-        new = ended - self._ended_before
-        left = running + self._ledger.left
-        if new and left:
-            text += f", about {_clock(elapsed / new * left)} left"
+        text = f"{ended} of {total} trials ended, {running} running, {clock_time(elapsed)} elapsed"
+        now, at_work = time.monotonic(), self._at_work()
+        done = ended + sum(at_work)
+        if self._since is None and (any(at_work) or ended > self._ended_before):
+            self._since = now, done
+        left = running + self._ledger.left - sum(at_work)
+        if self._since is not None and left > 0:
+            since, before = self._since
+            if done - before >= max(running, 1) / 2:
+                text += f", about {clock_time((now - since) / (done - before) * left)} left"
         return text
+
+    def _at_work(self) -> list[float]:
+        """The share of its steps that each running trial has done."""
+        running = [
+            own for r in list(self._ledger.records.values()) for own in [*r.running.values()]
+        ]
+        return [
+            min(own.progress.step / own.spec.plan.total_steps, 1.0)
+            for own in running
+            if own.progress is not None and own.spec.plan.total_steps
+        ]
 
 
 def rows_of(ledger: Ledger) -> list[StudyProgress]:
@@ -89,9 +111,3 @@ def rows_of(ledger: Ledger) -> list[StudyProgress]:
         )
         for record in ledger.records.values()
     ]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

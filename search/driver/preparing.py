@@ -42,8 +42,12 @@ class Prepared:
     weights_known: bool
 
 
-def prepare(sweep: Sweep, folder: RunFolder, new: bool, refuse: Refuse) -> Prepared:
+def prepare(
+    sweep: Sweep, folder: RunFolder, new: bool, refuse: Refuse, quiet: bool = False
+) -> Prepared:
     """Checks everything that can be checked before the first trial, and builds the datasets.
+
+    quiet: says nothing of what is searched and seen.
 
     new: whether it adds studies or trials to what the folder holds; what a run of an earlier
     version was asked for continues without new checks. Raises SteppeError.
@@ -74,7 +78,7 @@ def prepare(sweep: Sweep, folder: RunFolder, new: bool, refuse: Refuse) -> Prepa
             "weights have not seen, choose other weights, or set search.allow_oracle: true, and "
             "every table says so"
         )
-    if new:
+    if new and not quiet:
         for note in notes(sweep, found):
             print(note, flush=True)
     known = weights_origin.known_in_full(origin, found)

@@ -212,8 +212,12 @@ class SharedDraws(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """The quantile of the distribution that belongs to the trial's number and the name."""
-        unit = (seed_hash(*self._key, trial.number, param_name) + 0.5) / 2**31
-        match param_distribution:
+        return self.draw(trial.number, param_name, param_distribution)
+
+    def draw(self, number: int, name: str, within: BaseDistribution) -> Any:
+        """A value for the trial of this number in any study."""
+        unit = (seed_hash(*self._key, number, name) + 0.5) / 2**31
+        match within:
             case CategoricalDistribution(choices=choices):
                 return choices[int(unit * len(choices))]
             case FloatDistribution(low=low, high=high, log=log):
@@ -221,7 +225,7 @@ class SharedDraws(BaseSampler):
             case IntDistribution(low=low, high=high, log=log):
                 value = round(_between(low - 0.5, high + 0.5, unit, log))
                 return min(max(value, low), high)
-        raise TypeError(f"no draw from a {type(param_distribution).__name__}")
+        raise TypeError(f"no draw from a {type(within).__name__}")
 
 
 def _between(low: float, high: float, unit: float, log: bool) -> float:

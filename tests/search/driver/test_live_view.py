@@ -8,7 +8,7 @@ from search.driver import live_view
 from search.driver.live_view import Clock, live_progress, rows_of
 from search.screen import progress_table
 from tests.search.command import wait_until
-from tests.search.play import finish, open_ledger, small_sweep
+from tests.search.play import finish, open_ledger, said, small_sweep
 
 
 def text_of(renderable) -> str:
@@ -61,11 +61,19 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
     resumed = open_ledger(sweep, folder)
     clock = Clock(resumed)
     assert clock.line() == "4 of 10 trials ended, 0 running, 0:00:00 elapsed"
-    for _ in range(2):
-        finish(resumed, folder, resumed.next(), 0.5)
-    resumed.next()
-    now[0] += 3700.0
-    line = "6 of 10 trials ended, 1 running, 1:01:40 elapsed, about 2:03:20 left"
+    now[0] += 500.0  # Ray starts, and its workers
+    running = resumed.next()
+    assert " left" not in clock.line()
+    resumed.report(running, said(9, 0.5))
+    assert " left" not in clock.line()
+    now[0] += 90.0
+    resumed.report(running, said(18, 0.5))
+    assert " left" not in clock.line()  # of a tenth of a trial
+    now[0] += 810.0
+    finish(resumed, folder, running, 0.5)
+    resumed.report(resumed.next(), said(45, 0.5))
+    now[0] += 500.0
+    line = "5 of 10 trials ended, 1 running, 0:31:40 elapsed, about 1:15:00 left"
     assert clock.line() == line
 
 
@@ -75,14 +83,14 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
     ledger = open_ledger(sweep, folder)
     with live_progress(sweep.name, ledger, folder):
         finish(ledger, folder, ledger.next(), 0.5)
-        said: list[str] = []
+        printed: list[str] = []
 
         def two_more() -> bool:
-            said.append(capsys.readouterr().out)
-            return "".join(said).count("\n") >= 3
+            printed.append(capsys.readouterr().out)
+            return "".join(printed).count("\n") >= 3
 
         wait_until(two_more, 120, "lines now and then")
-    lines = ("".join(said) + capsys.readouterr().out).splitlines()
+    lines = ("".join(printed) + capsys.readouterr().out).splitlines()
     assert lines[0].startswith("played: 0 of 4 trials ended, 0 running, ")
     assert lines[0].endswith(f", in {folder.uri}")
     assert len(lines) >= 3

@@ -1,0 +1,207 @@
+"""What a sweep will cost: steps, passes, images, space and time, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from search.driver.trial_cost import (
+    EACH_TRIAL,
+    Cost,
+    cost_of,
+    probe_cost,
+    settings,
+    varies,
+)
+from search.screen import clock_time
+from search.space import algorithm_names
+from search.space.ranges import Value
+from search.study.plan import StudyPlan
+from training.algorithms import passes_per_step
+from training.timing import Timing
+
+# Of the passes of all trials at full length, what schedulers spent of 20 trials of a study, from
+# and to (docs/search-efficiency.md), and how many trials of a study run before they stop any.
+SPENT = {"asha": (0.54, 0.72)}
+MEASURED_ON, BEFORE = 20, 3
+DEAR = 2.0  # a trial is worth a line from so many times the usual cost
+
+
+@dataclass(frozen=True)
+class TrialBill:
+    """The cost of one trial of a study, and how much of it is still to pay."""
+
+    plan: StudyPlan
+    number: int
+    cost: Cost
+    left: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The cost of a sweep. images: of each domain, by dataset. timed: by dataset and algorithm."""
+
+    trials: Sequence[TrialBill]
+    images: Mapping[str, Mapping[str, int]]
+    timed: Mapping[tuple[str, str], Timing] = field(default_factory=dict)
+
+    def sum(self, wanted: Callable[[TrialBill], bool] = lambda trial: True) -> Cost:
+        """What is left to pay of the wanted trials, if none is stopped."""
+        parts = (t.cost.times(t.left) for t in self.trials if t.left and wanted(t))
+        return sum(parts, Cost())
+
+    def spent(self) -> tuple[float, float]:
+        """What share of that trials will cost, from and to, as the scheduler stops some."""
+        return spent_share(next(iter(self.trials)).plan)
+
+    @property
+    def busy(self) -> float:
+        """The share of this machine that was left to timed steps; 1 if none were."""
+        found = [timing.busy for timing in self.timed.values()]
+        return sum(found) / len(found) if found else 1.0
+
+    def by(self, key: Callable[[TrialBill], Any]) -> dict[Any, Cost]:
+        """The cost that is left, by something that trials have."""
+        found: dict[Any, Cost] = {}
+        for trial in self.trials:
+            name = key(trial)
+            found[name] = found.get(name, Cost()) + trial.cost.times(trial.left)
+        return found
+
+    def dear(self) -> list[tuple[TrialBill, float]]:
+        """Of each algorithm on a dataset, the dearest trial if it is far above the usual one."""
+        found = []
+        groups: dict[Any, list[TrialBill]] = {}
+        for trial in self.trials:
+            if trial.left:
+                study = trial.plan.study
+                groups.setdefault((study.dataset, study.algorithm), []).append(trial)
+        for group in groups.values():
+            usual = median(ordinary(trial) for trial in group)
+            most = max(group, key=lambda trial: trial.cost.passes)
+            if usual and most.cost.passes > DEAR * usual:
+                found.append((most, most.cost.passes / usual))
+        return found
+
+
+def ordinary(trial: TrialBill) -> float:
+    """The passes that a trial would cost if all of its steps were ordinary ones."""
+    name = algorithm_names.split(trial.plan.study.algorithm)[0]
+    return trial.cost.steps * passes_per_step(name)
+
+
+def spent_share(plan: StudyPlan) -> tuple[float, float]:
+    """What share of full-length trials a study spends, from and to.
+
+    See SPENT. For a scheduler that was not measured: if all trials but one were stopped as soon as
+    they may be, and if none were.
+    """
+    search = plan.search
+    if search.scheduler == "none" or not plan.training.steps:
+        return 1.0, 1.0
+    if search.scheduler not in SPENT:
+        first = min(plan.grace_steps / plan.total_steps, 1.0)
+        return (1 + (plan.trials - 1) * first) / plan.trials, 1.0
+    few = min(BEFORE, plan.trials)
+
+    def scaled(share: float) -> float:
+        later = (share * MEASURED_ON - BEFORE) / (MEASURED_ON - BEFORE)
+        return (few + max(later, 0.0) * (plan.trials - few)) / plan.trials
+
+    low, high = SPENT[search.scheduler]
+    return scaled(low), scaled(high)
+
+
+def bills(
+    plans: Mapping[str, StudyPlan],
+    trials: Mapping[str, int],
+    images: Mapping[str, Mapping[str, int]],
+    timed: Mapping[tuple[str, str], Timing],
+) -> list[TrialBill]:
+    """The bill of each trial of these plans. trials: how many each study may have, by its name."""
+    held_out: dict[str, set[str]] = {}
+    for plan in plans.values():
+        held_out.setdefault(plan.study.dataset, set()).add(plan.study.held_out)
+    probed = set[Any]()
+    known: dict[Any, Cost] = {}
+    found = []
+    values: dict[tuple[str, str], list[dict[str, Value]]] = {}
+    for name, plan in plans.items():
+        study = plan.study
+        key = study.dataset, study.algorithm
+        if key not in values or len(values[key]) < trials[name]:
+            values[key] = [settings(plan, number) for number in range(trials[name])]
+        different = varies(plan)
+        for number in range(trials[name]):
+            own = values[key][number]
+            cost_key = (*key, study.held_out, tuple(sorted(own.items())) if different else None)
+            if cost_key not in known:
+                counts, timing = images[study.dataset], timed.get(key)
+                known[cost_key] = cost_of(plan, own, counts, timing, held_out[study.dataset])
+            cost = known[cost_key]
+            probe = study.dataset, study.held_out, study.seed
+            if plan.training.start != "model" and probe not in probed:
+                probed.add(probe)
+                cost += probe_cost(plan, timed.get(key))
+            found.append(TrialBill(plan, number, cost))
+    return found
+
+
+def from_rates(
+    trials: Sequence[TrialBill], rates: Mapping[tuple[str, str], float]
+) -> list[TrialBill]:
+    """The bills with seconds by those of a pass, which are known for a dataset and an algorithm."""
+    found = []
+    for trial in trials:
+        rate = rates.get((trial.plan.study.dataset, trial.plan.study.algorithm))
+        if rate is not None:
+            seconds = trial.cost.passes * rate + EACH_TRIAL
+            trial = replace(trial, cost=replace(trial.cost, seconds=seconds))
+        found.append(trial)
+    return found
+
+
+def first_line(name: str, bill: Bill, ended: int = 0) -> str:
+    """How large a sweep is: studies, and trials."""
+    studies = [trial.plan.study for trial in bill.trials]
+
+    def several(what: str, count: int, plural: str = "") -> str:
+        return f"{count:,} {what}" if count == 1 else f"{count:,} {plural or what + 's'}"
+
+    parts = [
+        several("dataset", len({study.dataset for study in studies})),
+        several("algorithm", len({study.algorithm for study in studies})),
+        several("held-out domain", len({(s.dataset, s.held_out) for s in studies})),
+        several("seed", len({study.seed for study in studies})),
+    ]
+    done = f", of which {ended:,} have ended" if ended else ""
+    count = several("study", len({study.id for study in studies}), "studies")
+    return f"{name}: {count} ({', '.join(parts)}), {several('trial', len(bill.trials))}{done}"
+
+
+def dear_lines(bill: Bill) -> Iterator[str]:
+    """The trials that cost far more than others of their algorithm, as one of GGA may."""
+    for trial, times in bill.dear():
+        run = trial.cost
+        yield (
+            f"Dear: {name_of(trial)} takes {number(run.passes)} passes, {times:.0f} times those of "
+            f"{number(run.steps)} ordinary steps"
+            + (f" ({clock_time(run.seconds)})" if run.seconds else "")
+        )
+
+
+def name_of(trial: TrialBill) -> str:
+    """The name of a trial as tables print it."""
+    return f"{trial.plan.study.title}.{trial.number}"
+
+
+def number(value: float) -> str:
+    """A large number in few digits."""
+    for power, letter in ((1e9, "bn"), (1e6, "M")):
+        if value >= 10 * power:
+            return f"{value / power:,.0f} {letter}"
+        if value >= power:
+            return f"{value / power:.1f} {letter}"
+    return f"{value:,.0f}"

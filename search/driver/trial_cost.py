@@ -1,0 +1,142 @@
+"""What one trial will cost: steps, passes, images and, where steps were timed, seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+
+from search.space.ranges import Fixed, Value
+from search.study import samplers
+from search.study.folds import folds_of
+from search.study.plan import StudyPlan
+from search.study.samplers import SharedDraws, distribution
+from training.algorithms import hyperparameters, parse, passes_per_step
+from training.algorithms.gga import GGA
+from training.passes import FORWARD
+from training.run import Run
+from training.timing import Timing
+
+OUT = 0.2  # the share of a domain that is its out split
+MEASURED = 500  # batches on which batch norm's statistics are measured for averaged weights
+# Seconds that each trial takes besides: its worker, its files, the driver's answers.
+EACH_TRIAL = 0.3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of some trials. All but trials may be fractions, of what trials share.
+
+    runs: trainings, folds included. trained, scored: images. seconds: of one worker.
+    """
+
+    trials: float = 0
+    runs: float = 0
+    steps: float = 0
+    passes: float = 0
+    evaluations: float = 0
+    trained: float = 0
+    scored: float = 0
+    seconds: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def times(self, share: float) -> Cost:
+        """So much of it."""
+        return Cost(*(getattr(self, f.name) * share for f in fields(self)))
+
+
+def varies(plan: StudyPlan) -> bool:
+    """Whether its trials may differ in cost."""
+    names = ["batch_size"]
+    if "search_steps" in plan.space:
+        names += ["search_steps", "start", "length", "dropout"]
+    return any(name in plan.space and not isinstance(plan.space[name], Fixed) for name in names)
+
+
+def settings(plan: StudyPlan, number: int) -> dict[str, Value]:
+    """The setting of a trial: the one that it begins with, or as `random` draws it.
+
+    A sampler that learns, and a grid, will try others.
+    """
+    first = plan.first_settings()
+    known = first[number] if number < len(first) else {}
+    drawn: dict[str, Value] = {}
+    draws = SharedDraws(plan.search.seed)
+    for name, range_ in plan.space.items():
+        if isinstance(range_, Fixed):
+            drawn[name] = range_.value
+        elif name in known:
+            drawn[name] = known[name]
+        else:
+            drawn[name] = draws.draw(number, name, distribution(range_))
+    return drawn
+
+
+def cost_of(
+    plan: StudyPlan,
+    values: Mapping[str, Value],
+    images: Mapping[str, int],
+    timing: Timing | None,
+    held_out: Collection[str],
+) -> Cost:
+    """The cost of a trial. held_out: all that the sweep holds out, which may share its folds."""
+    run = plan.trial(0, values).run
+    cost = replace(_run_cost(run, values, images, timing), trials=1)
+    if plan.makes_folds:
+        # Both of two studies with the same setting need the fold without both of their domains.
+        shared = plan.search.sampler in samplers.UNGUIDED
+        for fold in folds_of(run, [*images]):
+            share = 0.5 if shared and fold.left_out in held_out else 1.0
+            cost += _run_cost(fold, values, images, timing).times(share)
+    return replace(cost, seconds=cost.seconds + EACH_TRIAL * (timing is not None))
+
+
+def _run_cost(
+    run: Run, values: Mapping[str, Value], images: Mapping[str, int], timing: Timing | None
+) -> Cost:
+    sources = [name for name in images if name not in run.unseen]
+    batch = float(values.get("batch_size", 32))
+    points = _points(run, values, timing)
+    per_step = passes_per_step(run.algorithm) if timing is None else timing.passes
+    passes = run.steps * per_step + points
+    evaluations = max(math.ceil(run.steps / run.evaluate_every), 1)
+    unseen = sum(images[name] for name in run.unseen)
+    if run.left_out is not None:
+        scored = evaluations * (1 - OUT) * unseen
+    elif run.evaluations == "all":
+        scored = float(evaluations * sum(images.values()))
+    else:
+        scored = evaluations * OUT * sum(images[name] for name in sources)
+        scored += evaluations * OUT * unseen if run.evaluations == "held_out" else 0.0
+        # With the best and with the last weights, or with the average.
+        scored += unseen * (2.0 if run.averaging == "none" and evaluations > 1 else 1.0)
+    seconds = 0.0
+    if timing is not None:
+        training = run.steps * timing.step + points * timing.search
+        seconds = timing.build + training * batch / timing.batch + scored * timing.image
+        if run.averaging != "none" and timing.measures:
+            seconds += MEASURED * timing.step / timing.passes * FORWARD
+    trained = run.steps * batch * len(sources)
+    return Cost(0, 1, run.steps, passes, evaluations, trained, scored, seconds)
+
+
+def _points(run: Run, values: Mapping[str, Value], timing: Timing | None) -> float:
+    """The passes of GGA's search in its window; 0 for an algorithm without."""
+    if "GGA" not in parse(run.algorithm):
+        return 0.0
+    defaults = hyperparameters(run.algorithm)
+    own = {n: int(values.get(n, defaults[n])) for n in ("search_steps", "start", "length")}
+    window = min(own["start"] + own["length"], run.steps - 1) - own["start"] + 1
+    looks = run.bn == "updated" if timing is None else timing.redrawn
+    redrawn = looks or bool(values.get("dropout"))
+    annealed = GGA(search_steps=own["search_steps"]).annealed_cost(redrawn) - GGA.cost
+    return max(window, 0) * annealed
+
+
+def probe_cost(plan: StudyPlan, timing: Timing | None) -> Cost:
+    """The cost of the linear probe that a study's trials start from."""
+    steps = plan.training.start_steps or plan.training.steps
+    seconds = 0.0 if timing is None else steps * timing.step / timing.passes * FORWARD
+    return Cost(steps=steps, passes=steps * FORWARD, seconds=seconds)

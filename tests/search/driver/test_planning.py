@@ -1,0 +1,128 @@
+"""The bill of a sweep before it starts, and of what is left of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import datasets
+from search.checks.load_sweep import load
+from search.driver import planning, preparing
+from search.errors import SteppeError
+from search.report.bill_document import document, lines
+from search.run.run_folder import SWEEP, RunFolder
+from search.study.resolved_sweep import as_yaml
+from tests.search.command import CHECKOUT, steppe
+from tests.search.play import open_ledger, play, small_sweep
+from training.run import Run
+from training.timing import Timing, stand_in, time_run
+
+CONFIGS = sorted((CHECKOUT / "configs").glob("*.yaml"))
+# A step of 10 ms and one pass; 1 ms to score an image.
+TIMED = Timing(32, 0.5, 0.01, 1.0, 0.005, 0.001, False, False, 4000, 1000, None, 1.0)
+
+
+@pytest.fixture
+def not_timed(monkeypatch):
+    """Neither steps nor first steps on the meta device are taken; a CPU stands in for GPUs."""
+    monkeypatch.setattr(planning, "_time", lambda plan, dataset: TIMED)
+    monkeypatch.setattr(planning, "_workers", lambda sweep: 2)
+    for module in (planning, preparing):
+        monkeypatch.setattr(module, "check_data", lambda sweep, plans, found: [])
+
+
+def planned(sweep, folder):
+    return planning.plan_sweep(sweep, folder, "sweep.yaml")
+
+
+@pytest.mark.usefixtures("not_timed")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_has_a_bill_without_its_images(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "try_model", lambda model, found: None)
+    found = planned(load(path, ["search.trials=2"]), RunFolder(tmp_path / "run"))
+    assert found.ended == 0
+    for cost in found.bill.by(lambda trial: trial.plan.study.algorithm).values():
+        assert cost.trials >= 1
+        assert cost.seconds > 0
+        assert cost.passes >= cost.steps
+    assert list(lines(found))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("not_timed")
+def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
+    bill = document(planned(load(CHECKOUT / "configs/pacs.yaml"), RunFolder(tmp_path / "run")))
+    assert bill["studies"] == 8 * 4 * 3
+    assert bill["left"]["trials"] == bill["left"]["runs"] == 20 * bill["studies"]
+    assert bill["left"]["steps"] == 5000 * bill["left"]["runs"]
+    assert bill["images"]["PACS"]["sketch"] == 3929
+    assert bill["undecoded"]["images"] == 9991
+    ordinary = bill["left"]["steps"] * 32 * 3
+    assert bill["left"]["trained"] == ordinary
+    (dear,) = (one for one in bill["dear"] if ".GGA." in one["trial"])
+    # 101 steps of 251 points each, with dropout, which draws each twice.
+    assert dear["passes"] == pytest.approx(5000 + 101 * 251 * 4 / 3)
+    shares = {(one["what"], one["name"]): one["share"] for one in bill["one_less"]}
+    assert shares["seed", ""] == pytest.approx(1 / 3)
+    assert sum(s for (what, _), s in shares.items() if what == "algorithm") == pytest.approx(1)
+    assert bill["pruning"]["spends"] == pytest.approx([0.54, 0.72])
+    assert any("--like" not in note and "published" in note for note in bill["notes"])
+
+
+@pytest.mark.usefixtures("not_timed")
+def test_of_a_run_that_grows_what_it_has_is_paid(folder):
+    few = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 2})
+    folder.write_bytes(SWEEP, as_yaml(few).encode())
+    ledger = open_ledger(few, folder)
+    play(few, folder, 3, ledger)
+    before = {path: path.read_bytes() for path in Path(folder.root).rglob("*") if path.is_file()}
+    assert planned(few, folder).bill.sum().trials == 1
+    grown = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 5}, seeds=[0, 1])
+    found = planned(grown, folder)
+    assert (found.trials, found.ended, found.bill.sum().trials) == (20, 3, 17)
+    with pytest.raises(SteppeError, match=r"training\.steps: 50 here, 90 in the run"):
+        planned(small_sweep(training={"steps": 50}), folder)
+    shown = json.loads(steppe("status", folder.uri, "--format", "json").stdout)
+    assert (shown["trials"], shown["ended"], shown["left"]) == (4, 3, 1)
+    after = {path: path.read_bytes() for path in Path(folder.root).rglob("*") if path.is_file()}
+    assert after == before
+    assert open_ledger(few, folder).left == 1
+
+
+@pytest.mark.usefixtures("not_timed")
+def test_folds_that_studies_share_and_budgets_are_counted(tmp_path):
+    search = {"objective": "leave-one-domain-out", "trials": 1, "budget": {"passes": 10 * 90}}
+    one = document(planned(small_sweep(search=search, algorithms=["ERM"]), RunFolder(tmp_path)))
+    assert one["left"]["runs"] == 1 + 5
+    assert one["budget"] == []
+    sweep = small_sweep(search=search, algorithms=["ERM"], held_out="all")
+    every = document(planned(sweep, RunFolder(tmp_path)))
+    assert every["left"]["runs"] == 6 + 15
+    assert every["budget"] == [{"key": "search.budget.passes", "share": pytest.approx(10 / 21)}]
+
+
+def test_steps_are_timed_and_their_passes_counted():
+    images = datasets.load("RotatedDigits")
+    dataset = stand_in("RotatedDigits", [d.name for d in images.domains], 10, (1, 8, 8), False)
+    run = Run("RotatedDigits", None, "mlp", "GGA+SAM", "0", 0, 20, 10, {"batch_size": 4})
+    found = time_run(run, dataset, threads=1, seconds=0.01)
+    assert found.passes == 2
+    assert found.step > 0
+    assert found.search >= 0  # of a few milliseconds
+    assert not found.redrawn
+    assert found.checkpoint > 3 * found.weights > 0
+
+
+def test_the_command_prints_a_document_and_refuses_what_launch_refuses(tmp_path):
+    config = CHECKOUT / "configs" / "quickstart.yaml"
+    changes = ["--set", "model.name=mlp", "--set", "algorithms=[ERM]", "--set", "search.space={}"]
+    changes += ["--output", tmp_path / "run"]
+    shown = steppe("plan", config, *changes, "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["left"]["steps"] == 8 * 5 * 250
+    for wrong in ("training.evaluate_every=300", "search.space.rho=0.1"):
+        refused = [steppe(verb, config, *changes, "--set", wrong) for verb in ("plan", "launch")]
+        assert [result.exit_code for result in refused] == [2, 2]
+        assert refused[0].stderr == refused[1].stderr
