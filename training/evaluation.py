@@ -20,8 +20,9 @@ from datasets.views import Block, View, as_stored
 # left_out: the domain that a fold is not trained on besides those held out (training.run).
 Role = Literal["source", "held_out", "left_out"]
 SplitName = Literal["in", "out"]
-# Those that training has come to, or an average of those that it passed through.
-WhichWeights = Literal["iterate", "average"]
+# Those that training has come to, an average of those that it passed through, or those of a second
+# stage (training.retraining), beside which stands the validation of the first.
+WhichWeights = Literal["iterate", "average", "retrained"]
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 
 

@@ -27,6 +27,9 @@ class Run:
     is random. head: `text` starts from the texts of `prompts` (models.text_head), and `text-fixed`
     stays so. tuning: which part of the model trains (models.tuning).
 
+    images: what of the source domains is trained on, their in splits or both. retrain `all-images`:
+    a second stage on all of them follows the first (training.retraining).
+
     start `linear-probe`: the classifier is trained alone before, for start_steps with start_lr and
     start_batch_size (training.start). trains `classifier`: the run is such a probe.
 
@@ -58,6 +61,8 @@ class Run:
     head: Literal["linear", "text", "text-fixed"] = "linear"
     prompts: tuple[str, ...] = ()
     tuning: Literal["full", "head", "lora"] = "full"
+    images: Literal["in", "all"] = "in"
+    retrain: Literal["none", "all-images"] = "none"
     start: Literal["model", "linear-probe"] = "model"
     start_steps: int = 0
     start_lr: float = 5e-5

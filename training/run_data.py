@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from datasets.augmentation import views
 from datasets.batches import Batches
-from datasets.domain_dataset import DomainDataset
+from datasets.domain_dataset import Domain, DomainDataset
 from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
 from models.network import Colours
@@ -21,7 +23,7 @@ from training.run import Run
 def data_of(
     run: Run, dataset: DomainDataset, colours: Colours, device: torch.device, batch_size: int
 ) -> tuple[list[Part], Batches]:
-    """The parts that are scored, and the batches of the source domains' in splits."""
+    """The parts that are scored, and the batches of the source domains, as Run.images says."""
     in_training, in_evaluation = views(
         dataset,
         run.augmentation,
@@ -29,9 +31,13 @@ def data_of(
         InputFormat(dataset.image_shape[1], colours.mean, colours.deviation),
     )
     parts = parts_of(dataset, run.held_out, run.seed, in_evaluation, run.left_out)
-    sources = [p for p in parts if p.role == "source" and p.split == "in"]
+    sources: dict[str, tuple[Domain, NDArray[np.int64]]] = {}
+    for part in parts:
+        if part.role == "source" and (part.split == "in" or run.images == "all"):
+            _, known = sources.get(part.domain.name, (part.domain, part.indices[:0]))
+            sources[part.domain.name] = part.domain, np.concatenate([known, part.indices])
     batches = Batches(
-        [(p.domain, p.indices) for p in sources],
+        list(sources.values()),
         batch_size,
         seed_hash(run.random_seed, "batches"),
         device,

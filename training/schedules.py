@@ -69,8 +69,9 @@ class Plateau:
 
     A loss below (1 - 1e-4) times the best so far is better; after the second in a row that is not,
     the factor is multiplied by `drop`, and the count begins anew. factors: after each evaluation;
-    0 where it ends. As torch's ReduceLROnPlateau with a patience of 1 in DomainBed's train_autolr
-    (b93c22a; ERM++, Teterwak et al. 2023, arXiv 2304.01973).
+    0 where it ends. replayed: those of an earlier run, taken one by one. As torch's
+    ReduceLROnPlateau with a patience of 1 in DomainBed's train_autolr (b93c22a; ERM++, Teterwak et
+    al. 2023, arXiv 2304.01973).
     """
 
     drop: float = 0.1
@@ -79,6 +80,7 @@ class Plateau:
     worse: int = 0
     drops: int = 0
     factors: list[float] = field(default_factory=list)
+    replayed: list[float] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -86,7 +88,11 @@ class Plateau:
         return self.drops >= MOST_DROPS
 
     def evaluated(self, loss: float) -> None:
-        """The validation loss of the next evaluation."""
+        """The validation loss of the next evaluation; it does not matter to a replay."""
+        if self.replayed:
+            self.factor = self.replayed[len(self.factors)]
+            self.factors.append(self.factor)
+            return
         if loss < self.best * (1 - 1e-4):
             self.best, self.worse = loss, 0
         else:

@@ -58,6 +58,7 @@ def probe_of(run: Run) -> Run:
         evaluate_every=run.start_steps,
         hyperparameters={"lr": run.start_lr, "batch_size": run.start_batch_size},
         weights=run.weights,
+        images=run.images,
         head=run.head,
         prompts=run.prompts,
         trains="classifier",

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
-from models.tuning import plain_state, resting
+from models.tuning import resting
 from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation, Score
+from training.result import TrainResult, state_of
+from training.retraining import Second, retrained
 from training.run import Run
 from training.start import Start, begin_from, start_of
-from training.trainer import Best, Correct, Trainer
+from training.trainer import Best, Trainer
 
 __all__ = ["Checkpoint", "Interrupted", "TrainResult", "Trainer", "train"]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended: its evaluations in order, and the step of the one that speaks for it.
-
-    That is the one with the best validation, or the one that `train` was told to prefer, and with
-    averaging the last, which is of the averaged weights and stands beside that of the latest ones;
-    validation is its own. Held-out scores stand in it, and without averaging at the best and the
-    last step too. passes: Passes.spent of its steps. state `diverged`: the loss stopped being a
-    finite number; `reason` says when. weights: the model's state dict on the CPU, if asked for;
-    resting: which of its tensors do not train. correct: Trainer.correct.
-    """
-
-    state: Literal["completed", "diverged"]
-    reason: str
-    evaluations: tuple[Evaluation, ...]
-    best_step: int | None
-    validation: float | None
-    steps: int
-    seconds: float
-    passes: float
-    weights: dict[str, Tensor] | None = None
-    resting: frozenset[str] = frozenset()
-    correct: Correct = field(default_factory=dict)
 
 
 def train(  # noqa: PLR0913 - three of them are what the caller wants of the result
@@ -75,12 +52,13 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
     one as the one that speaks for the run; by default if it validates better. `keep`: which weights
     are in the result, those that speak for the run (best), the last, or those of a step that is
     evaluated after any resume; a run that diverged has none. A fold (Run.left_out) has no best
-    step, and no weights that speak for it.
+    step, and no weights that speak for it. Run.retrain adds a second stage (training.retraining).
 
     Raises ValueError as Trainer does, and Interrupted when it leaves.
     """
     if start is None and resume is None:
         start = start_of(run, dataset, leaving)
+    offer = save or (lambda _: None)
     with backends(run.tf32, run.deterministic):
         trainer = Trainer(run, dataset)
         _begin(trainer, start, resume, report)
@@ -91,19 +69,22 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
             begin = trainer.step - trainer.step % run.evaluate_every
             end = min(begin + run.evaluate_every, run.steps)
             if not _train_until(trainer, end, leaving):
-                if save is not None:
-                    save(trainer.checkpoint)
+                offer(trainer.checkpoint)
                 raise Interrupted(f"asked to leave at step {trainer.step}")
             if not _evaluate(trainer, held_out_at, prefers):
                 between = f"between steps {begin} and {end}"
                 return _result(trainer, f"the loss stopped being finite {between}")
             if trainer.step == keep:
-                kept = _state(trainer)
-            if save is not None:
-                save(trainer.checkpoint)
+                kept = state_of(trainer)
+            offer(trainer.checkpoint)
             if not trainer.dead:
                 report(trainer.evaluations[-1])
-        return _result(trainer, keep=keep, kept=kept)
+        if run.retrain == "none" or run.steps == 0:
+            return _result(trainer, keep=keep, kept=kept)
+        ended = trainer.checkpoint()
+        result = _result(trainer)
+    again = Second(run, result, trainer.plateau, ended, (resume or {}).get("second"))
+    return retrained(again, dataset, offer, leaving, keep != "none")
 
 
 def _begin(
@@ -203,7 +184,7 @@ def _result(
     kept: dict[str, Tensor] | None = None,
 ) -> TrainResult:
     """The result of a run that is over; `diverged` says why it ended early."""
-    last = _state(trainer) if keep == "last" else kept
+    last = state_of(trainer) if keep == "last" else kept
     if trainer.average is None:
         evaluations = _with_flatness(trainer, _with_held_out(trainer, last=not diverged))
         best_step = trainer.speaking.step if trainer.speaking else None
@@ -233,15 +214,7 @@ def _selected_state(trainer: Trainer) -> dict[str, Tensor]:
     """Of the averaged weights, which have been loaded, or of the best ones."""
     if trainer.average is None and trainer.speaking is not None:
         trainer.load_tensors(trainer.speaking.tensors)
-    return _state(trainer)
-
-
-def _state(trainer: Trainer) -> dict[str, Tensor]:
-    # torch.compile puts a name of its own before those of what it wraps.
-    return {
-        name.replace("_orig_mod.", ""): tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in plain_state(trainer.model).items()
-    }
+    return state_of(trainer)
 
 
 def _with_held_out(trainer: Trainer, last: bool) -> tuple[Evaluation, ...]:

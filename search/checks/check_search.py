@@ -150,6 +150,12 @@ def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
             f"is {show(training.averaging)}, which has one result at the end of a run; "
             f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two",
         )
+    if training.retrain != "none":
+        yield Problem(
+            ("training", "retrain"),
+            f"is {show(training.retrain)}, whose second stage follows a whole run; "
+            f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two",
+        )
     if training.lr_schedule == "plateau":
         yield Problem(
             ("training", "lr_schedule"),

@@ -132,6 +132,12 @@ def _method_per_dataset(sweep: Sweep) -> Iterator[Problem]:
                 "would give a row of the tables genie here and another optimizer there; set "
                 "training.optimizer for all datasets",
             )
+        if "retrain" in training_overrides(given):
+            yield Problem(
+                ("datasets", name, "training", "retrain"),
+                "would give a row of the tables two stages here and one there; set "
+                "training.retrain for all datasets",
+            )
         if "averaging" in training_overrides(given):
             yield Problem(
                 ("datasets", name, "training", "averaging"),

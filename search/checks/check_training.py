@@ -13,6 +13,7 @@ from models.text_head import Texts
 from search.errors import SteppeError, way_out
 from search.space import algorithm_names
 from search.study.plan import device
+from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
 from search.sweep.schema import Model, Sweep
@@ -194,7 +195,34 @@ def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
             "is 'lr', but with lr_schedule: plateau nobody knows lr before; change one of the two",
         )
     yield from _linear_starts(sweep)
+    yield from _second_stage(sweep)
     yield from _devices(sweep)
+
+
+def _second_stage(sweep: DatasetSweep) -> Iterator[Problem]:
+    """What cannot go with a second stage, which has no validation, or with a plateau."""
+    training = sweep.training
+    for index, name in enumerate(sweep.algorithms):
+        average = averaging_of(sweep, name)
+        if training.retrain != "none" and average == "swad":
+            why = "SWAD chooses by validation, which a second stage (training.retrain) has not"
+        elif training.lr_schedule == "plateau" and average == "swa":
+            why = "SWA averages the last part of training.steps, and a plateau may end before it"
+        else:
+            continue
+        yield Problem(("algorithms", index), f"is {show(name)}, but {why}; use SMA or ERM++")
+    if training.retrain == "none":
+        return
+    for path, value, none in (
+        (("training", "flatness"), training.flatness, "none"),
+        (("search", "combine"), list(sweep.search.combine), []),
+    ):
+        if value != none:
+            yield Problem(
+                path,
+                f"is {show(value)}, but of a second stage (training.retrain) nothing is left out "
+                "to look at; remove one of the two",
+            )
 
 
 def _linear_starts(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from search.run.checkpoints import kept_weights
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.study.study import Study
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
+from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 from search.sweep.search_keys import COMBINATIONS, WISE_FT
 from training.algorithms import ZERO_SHOT
@@ -79,6 +80,11 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
             f"{run.folder.uri} has search.objective: {LEAVE_ONE_DOMAIN_OUT}, under which no "
             "networks to combine can be kept; launch a sweep with search.objective: "
             "training-domain and search.keep_weights: all"
+        )
+    if any(one.training.retrain != "none" for one in by_dataset(run.sweep).values()):
+        raise SteppeError(
+            f"{run.folder.uri} has training.retrain: its networks were trained on the images that "
+            "a combination would be chosen by; launch a sweep without it"
         )
     if oracles(search.objectives):
         raise SteppeError(

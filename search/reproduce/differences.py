@@ -92,7 +92,7 @@ def compare(
     for row in trial.evaluations.to_dict("records"):
         place = tuple(row[key] for key in KEYS)
         step, weights, domain, split = place
-        average = ", average" if weights == "average" else ""
+        average = f", {weights}" if weights in ("average", "retrained") else ""
         where = f"step {step}{average}, domain {domain}, {split} split"
         for number in NUMBERS:
             old, new = _number(row.get(number)), _number(here.get(place, {}).get(number))

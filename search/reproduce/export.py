@@ -33,8 +33,8 @@ class Selected:
 
     @property
     def weights(self) -> str:
-        """Its result: `average` of its weights, or `iterate`."""
-        return "average" if self.trial.averaged else "iterate"
+        """Its result: `average` of its weights, `retrained` in a second stage, or `iterate`."""
+        return self.trial.result
 
     @property
     def rows(self) -> list[dict[str, Any]]:

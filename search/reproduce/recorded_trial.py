@@ -48,8 +48,14 @@ class RecordedTrial:
 
     @property
     def averaged(self) -> bool:
-        """Whether its result is an average of its weights."""
-        return bool((self.evaluations["weights"] == "average").any())
+        """Whether its result is an average of its weights, or of a second stage."""
+        return self.result != "iterate"
+
+    @property
+    def result(self) -> str:
+        """Which weights are its result: `iterate`, `average` or `retrained`."""
+        kinds = set(self.evaluations["weights"].dropna())
+        return next((kind for kind in ("retrained", "average") if kind in kinds), "iterate")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ fewer folds than all, so a pruned trial might have won over all.) A diverged tri
 usable setting, whatever it reached before. A failed trial has no result. A frozen trial may still
 be trained further, and has none yet.
 
-The result of a trial with averaged weights is these weights, so only their evaluations count.
+The result of a trial with averaged weights is these weights, so only their evaluations count; of
+one with a second stage (training.retrain) its weights, with the validation of the first.
 Pruners compared the weights on the way there, so with averaging a pruned trial might have won.
 """
 
@@ -64,14 +65,15 @@ def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Ca
 
 
 def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the weights that are a trial's result: averaged ones, where it has such."""
+    """The rows of the weights that are a trial's result: averaged or retrained ones, if it has."""
     if "weights" not in evaluations:
         return evaluations
-    average = evaluations["weights"] == "average"
-    if not average.any():
-        return evaluations
-    averaged = evaluations.loc[average, "trial"].unique()
-    return evaluations[average | ~evaluations["trial"].isin(averaged)]
+    for kind in ("retrained", "average"):
+        own = evaluations["weights"] == kind
+        if own.any():
+            having = evaluations.loc[own, "trial"].unique()
+            evaluations = evaluations[own | ~evaluations["trial"].isin(having)]
+    return evaluations
 
 
 def why_none(rule: Rule, trials: pd.DataFrame) -> str:
@@ -143,7 +145,7 @@ def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:
             "so they cannot be read at equal cost"
         )
     kept = evaluations["passes"] <= passes
-    averaged = evaluations["weights"] == "average"
+    averaged = evaluations["weights"].isin(["average", "retrained"])
     late = evaluations.loc[averaged & ~kept, "trial"].unique()
     found: pd.DataFrame = evaluations[kept & ~evaluations["trial"].isin(late)]
     return found

@@ -41,7 +41,7 @@ DEFAULT_METHOD = "training-domain"  # the one of DomainBed that does not see the
 _ORDERS: dict[str, Sequence[str]] = {
     "state": STATES,
     "method": METHODS,
-    "weights": ("iterate", "average"),
+    "weights": ("iterate", "average", "retrained"),
     "role": ("source", "held_out", "left_out"),
     "split": ("in", "out"),
 }

@@ -104,19 +104,30 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
 def about_pruning(
     run: LoadedRun, studies: Iterable[Mapping[str, Any]], evaluations: pd.DataFrame
 ) -> list[str]:
-    """The note below every table of a run whose averaged trials were stopped by their iterates.
+    """The notes below every table of a run whose trials' results are other weights than iterates.
 
     studies: the study columns of the table. evaluations: those of early commits lack `weights`.
     """
-    if run.sweep.search.scheduler == "none" or "weights" not in evaluations:
+    if "weights" not in evaluations:
         return []
-    averaged = set(evaluations.loc[evaluations["weights"] == "average", "study"])
+    stages = []
+    if (evaluations["weights"] == "retrained").any():
+        stages.append(
+            f"{run.name}: training.retrain: all-images trained the results again on all images of "
+            "the source domains, so they have no validation of their own; the one shown is that of "
+            "the first stage"
+        )
+    if run.sweep.search.scheduler == "none":
+        return stages
+    kinds = ["average", "retrained"]
+    averaged = set(evaluations.loc[evaluations["weights"].isin(kinds), "study"])
     names = dict.fromkeys(s["algorithm"] for s in studies if s["study"] in averaged)
     if not names:
-        return []
+        return stages
     return [
+        *stages,
         f"{run.name}: {run.sweep.search.scheduler} compared the iterates of {', '.join(names)}, "
-        "not the averages that are the results"
+        "not the averages or retrained weights that are the results",
     ]
 
 

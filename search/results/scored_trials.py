@@ -50,7 +50,7 @@ def alike(trials: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame)
     pruned = trials[trials["state"] == "pruned"]
     rows = evaluations[evaluations["study"].isin(pruned["study"].unique())]
     if "weights" in rows:
-        rows = rows[rows["weights"] != "average"]
+        rows = rows[~rows["weights"].isin(["average", "retrained"])]
     rows = rows.astype({"trial": object, "study": object})
     both = _both(rows, ["study", "trial", "step"]).dropna().reset_index()
     whole = both[both["trial"].isin(pruned["trial"].astype(object))]["study"].unique()
@@ -76,7 +76,8 @@ def averaged_first(rows: pd.DataFrame) -> pd.DataFrame:
     if "weights" not in rows:  # tables from before there were averages
         return rows
     keys = ["trial", "step", "domain", "split"]
-    ordered = rows.assign(_average=rows["weights"].astype(object) == "average")
+    kinds = {"average": 1, "retrained": 2}
+    ordered = rows.assign(_average=rows["weights"].astype(object).map(kinds).fillna(0))
     ordered = ordered.sort_values("_average", kind="stable").drop_duplicates(keys, keep="last")
     return ordered.drop(columns="_average").sort_index()
 

@@ -49,7 +49,9 @@ _EVALUATION_FIELDS = [
     pa.field("study", pa.string(), nullable=False),
     pa.field("trial", pa.string(), nullable=False),
     pa.field("step", pa.int64(), nullable=False),
-    pa.field("weights", pa.string()),  # iterate, average; null in tables without averaging
+    pa.field(
+        "weights", pa.string()
+    ),  # iterate, average, retrained; null in tables without averaging
     pa.field("fold", pa.string()),  # the domain that a fold leaves out; null in the trial's own run
     pa.field("domain", pa.string(), nullable=False),
     pa.field("role", pa.string(), nullable=False),  # source, held_out, left_out

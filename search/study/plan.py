@@ -160,6 +160,7 @@ class TrialSpec:
             prompts=() if self.plan.model.head == "linear" else self.plan.model.prompts,
             tuning=self.plan.model.tuning,
             **self._start,
+            retrain=training.retrain,
             optimizer=training.optimizer,
             momentum=training.momentum,
             nesterov=training.nesterov,

@@ -38,6 +38,11 @@ class Training(Section):
         gt=0,
         description="Learning rate of the linear probe; none: the published one of the dataset.",
     )
+    retrain: Literal["none", "all-images"] = Field(
+        default="none",
+        description="A second stage on all images of the source domains, validation images "
+        "included, as long and at the rates that validation chose in the first.",
+    )
     optimizer: Literal["adam", "adamw", "sgd", "genie"] = Field(
         default="adam", description="The base optimizer; genie has ranges of its own for lr."
     )

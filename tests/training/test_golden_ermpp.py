@@ -6,16 +6,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import models
+from datasets.batches import DomainBatch
 from tests.training.golden_case import flat, read, tensor
 from tests.training.test_golden_averages import DIGITS, RUN, close, golden_trainer, values_of
+from training.averaged import in_place
 from training.checkpoint import Checkpoint, from_bytes, to_bytes
 from training.run import Run
 from training.schedules import Plateau
 from training.start import Start, begin_from, changed, probe_of
 from training.train import train
+from training.trainer import Trainer
 
 CASES = read("ermpp")["cases"]
 
@@ -104,3 +108,94 @@ def test_a_run_that_ends_on_a_plateau_ends_alike_after_a_resume_and_looks_at_its
     again = train(run, DIGITS, lambda _: None, resume=middle)
     assert [e.scores for e in again.evaluations] == [e.scores for e in whole.evaluations]
     assert again.passes == pytest.approx(whole.steps * 4 / 3)
+
+
+@cases("two_stages")
+def test_two_stages_are_those_of_train_autolr(monkeypatch, case):
+    x = [tensor(values) for values in case["data"]["x"]]
+    y = [torch.tensor(values) for values in case["data"]["y"]]
+    sources = [domain for domain in range(len(x)) if domain != case["held_out"]]
+    out = {domain: sorted(case["out_split"][str(domain)]) for domain in sources}
+    kept = {d: [i for i in range(len(y[d])) if i not in out[d]] for d in sources}
+    linear, every = case["linear_steps"] + 1, case["checkpoint_freq"]
+    settings, problem = case["optimizer"], {"model": case["model"], "init": case["init"]}
+    problem |= {"data": {"x": [], "y": []}, "batches": []}
+
+    def of(chosen):
+        parts = [(x[d][rows], y[d][rows]) for d, rows in chosen.items()]
+        sizes = tuple(len(labels) for _, labels in parts)
+        domains = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        return DomainBatch(
+            *(torch.cat(column) for column in zip(*parts, strict=True)), domains, sizes
+        )
+
+    def loss(model, images, labels):
+        return F.cross_entropy(model.classifier(model.featurizer(images)), labels)
+
+    def stage(batch, plateau, steps):
+        run = replace(RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"])
+        prober = golden_trainer(monkeypatch, problem, **probe_of(run).as_dict())
+        values = {"lr": settings["lr"], "ermpp_start": case["start"] - linear}
+        trainer = golden_trainer(monkeypatch, problem, averaging="erm++", hyperparameters=values)
+        trainer.plateau, losses = plateau, []
+        for each in (prober, trainer):
+            monkeypatch.setattr(each, "batches", lambda step: batch)
+        for _ in range(linear):
+            prober.train_one()
+        begin_from(trainer.model, Start(changed(prober.model), 0.0, 0.0))
+        for number in range(linear, steps):
+            trainer.train_one()
+            if number % every and number != case["steps"] - 1:
+                continue
+            with in_place(trainer.average, trainer.model, trainer.weights, trainer.statistics):
+                seen = [loss(trainer.model, x[d][r], y[d][r]) for d, r in out.items()]
+            losses.append(float(torch.stack(seen).detach().mean()))
+            if not plateau.replayed or len(plateau.factors) < len(plateau.replayed):
+                plateau.evaluated(losses[-1])
+            if plateau.ended:
+                break
+        final = trainer.weights.flat.clone(), trainer.average.result()
+        return linear + trainer.step, losses, final
+
+    first, second = Plateau(), case["second_stage"]
+    for number, record in enumerate((case["first_stage"], second)):
+        plateau = Plateau(replayed=first.factors) if number else first
+        batch = of({d: sorted(range(len(y[d]))) for d in sources} if number else kept)
+        steps, losses, (weights, average) = stage(batch, plateau, record["steps"])
+        assert steps == record["steps"]
+        close(weights, flat(record["params"]))
+        close(average, flat(record["average"]))
+        if not number:
+            assert losses == pytest.approx(record["validation_losses"], abs=1e-9)
+            rates = [settings["lr"] * factor for factor in plateau.factors]
+            assert rates == pytest.approx(record["schedule"], abs=1e-9)
+    if first.ended:  # at a checkpoint, the last but one
+        left = (len(first.factors) - 1) * every
+        assert second["steps"] == left + (case["first_stage"]["steps"] - len(first.factors) * every)
+
+
+@pytest.mark.parametrize("averaging", ["none", "erm++"])
+def test_a_second_stage_has_all_images_and_the_validation_of_the_first(monkeypatch, averaging):
+    own = {} if averaging == "none" else {"ermpp_start": 2}
+    values = {"lr": 1e-2, "batch_size": 8, **own}
+    run = Run("RotatedDigits", None, "normed", "ERM", "30", 0, 8, 2, values)
+    run = replace(run, averaging=averaging, retrain="all-images")
+    run = replace(run, start="linear-probe", start_steps=3, start_lr=1e-2, lr_schedule="plateau")
+    saved: list[Checkpoint] = []
+    result = train(run, DIGITS, lambda _: None, lambda make: saved.append(make()), keep="best")
+    plain = train(replace(run, retrain="none"), DIGITS, lambda _: None)
+    last = result.evaluations[-1]
+
+    assert [e.scores for e in result.evaluations[:-1]] == [e.scores for e in plain.evaluations]
+    assert (last.weights, last.step) == ("retrained", result.best_step)
+    assert last.validation == result.validation == plain.validation
+    held_out = [score.accuracy for score in last.scores if score.role == "held_out"]
+    assert len(held_out) == 2
+    assert result.passes > plain.passes + result.best_step
+    second = Trainer(replace(run, images="all", retrain="none"), DIGITS)
+    first = Trainer(run, DIGITS)
+    assert not torch.equal(second.batches(0).x, first.batches(0).x)
+    middle = next(c for c in saved if "second" in c and c["second"]["step"] == 2)
+    again = train(run, DIGITS, lambda _: None, resume=from_bytes(to_bytes(middle)), keep="best")
+    assert [e.scores for e in again.evaluations] == [e.scores for e in result.evaluations]
+    assert all(torch.equal(again.weights[name], own) for name, own in result.weights.items())

@@ -1,0 +1,47 @@
+"""What comes of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from models.tuning import plain_state
+from training.evaluation import Evaluation
+from training.trainer import Correct, Trainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended: its evaluations in order, and the step of the one that speaks for it.
+
+    That is the one with the best validation, or the one that `train` was told to prefer, and with
+    averaging the last, which is of the averaged weights and stands beside that of the latest ones;
+    validation is its own. Held-out scores stand in it, and without averaging at the best and the
+    last step too. passes: Passes.spent of its steps. state `diverged`: the loss stopped being a
+    finite number; `reason` says when. weights: the model's state dict on the CPU, if asked for;
+    resting: which of its tensors do not train. correct: Trainer.correct. With Run.retrain it is how
+    the second stage ended (training.retraining), and steps are those of the first.
+    """
+
+    state: Literal["completed", "diverged"]
+    reason: str
+    evaluations: tuple[Evaluation, ...]
+    best_step: int | None
+    validation: float | None
+    steps: int
+    seconds: float
+    passes: float
+    weights: dict[str, Tensor] | None = None
+    resting: frozenset[str] = frozenset()
+    correct: Correct = field(default_factory=dict)
+
+
+def state_of(trainer: Trainer) -> dict[str, Tensor]:
+    """The state dict of the model as it is, on the CPU, without what tuning adds."""
+    # torch.compile puts a name of its own before those of what it wraps.
+    return {
+        name.replace("_orig_mod.", ""): tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in plain_state(trainer.model).items()
+    }
