@@ -105,6 +105,12 @@ class Freezing:
         able = [number for number in frozen if now.may_win(number)]
         return frozen[max(able, key=lambda n: (now.ends[n], now.values[n], n))] if able else None
 
+    def able(self, record: StudyRecord) -> int:
+        """How many frozen trials free workers would be given, as the study stands now."""
+        if record.closed:
+            return int(self.to_thaw(record) is not None)
+        return len(record.frozen) - len(self.settled(record))
+
     def settled(self, record: StudyRecord) -> list[int]:
         """The frozen trials that can no longer win."""
         if not record.frozen:

@@ -200,7 +200,7 @@ class Ledger:
         to_come = (
             record.max_trials - record.asked for record in self.records.values() if not record.full
         )
-        frozen = (len(r.frozen) for r in self.records.values() if not r.resting)
+        frozen = (self._freezing.able(r) for r in self.records.values() if not r.resting)
         return len(self._interrupted) + sum(to_come) + sum(frozen)
 
     def _put_away(self, record: StudyRecord, running: Running) -> None:

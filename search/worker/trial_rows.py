@@ -102,6 +102,7 @@ def progress_of(row: Mapping[str, Any]) -> Progress:
         node=row["node"],
         device=row["device"],
         passes=row["passes"] or 0.0,
+        **{name: row.get(name) for name in ("gpu", "gpu_memory", "gpu_beside")},
     )
 
 

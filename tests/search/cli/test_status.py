@@ -110,3 +110,23 @@ def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
     assert "studies stopped, as they no longer improved: 1" in text
     assert "search.budget.trials: 5 of 5 spent" in text
     assert "ended by its budget: `launch` with more search.budget.trials goes on" in text
+
+
+def test_what_waits_for_a_larger_budget_is_said(tmp_path, capsys):
+    search = {"trials": 3, "scheduler": "freeze-thaw", "grace_steps": 10}
+    sweep = small_sweep(search=search | {"budget": {"trials": 2}})
+    folder = RunFolder(tmp_path / "run")
+    folder.write_bytes(SWEEP, yaml.safe_dump(sweep.model_dump(mode="json")).encode())
+    ledger = open_ledger(sweep, folder)
+    first = ledger.next()
+    ledger.report(first, said(10, 0.5))
+    ledger.freeze(first)
+    second = ledger.next()
+    ledger.report(second, said(90, 0.8))
+    finish(ledger, folder, second, 0.8)
+    assert ledger.next() is None
+    assert ledger.left == 0
+    print_status(folder.uri)
+    text = capsys.readouterr().out
+    assert "frozen trials, which may be trained further: 1" in text
+    assert "goes on, and with 1 trials that wait" in text
