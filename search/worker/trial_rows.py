@@ -102,7 +102,9 @@ def progress_of(row: Mapping[str, Any]) -> Progress:
         node=row["node"],
         device=row["device"],
         passes=row["passes"] or 0.0,
-        **{name: row.get(name) for name in ("gpu", "gpu_memory", "gpu_beside")},
+        gpu=row.get("gpu"),
+        gpu_memory=row.get("gpu_memory"),
+        gpu_beside=row.get("gpu_beside"),
     )
 
 
