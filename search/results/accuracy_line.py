@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import linregress, norm, pearsonr
+from scipy.stats import linregress, norm
 
 from search.results.comparison import ALL
 from search.results.formats import Grid, Text
 from search.results.scored_trials import alike, scored
 
-FEWEST = 4  # trials; an interval of fewer would be that of all correlations
+FEWEST = 4  # settings; an interval of fewer would be that of all correlations
+WITHIN = norm.ppf(0.975)  # standard deviations in which 95 % lie
 STRONG, WEAK = 0.8, 0.5
 NARROW = 2.0  # standard errors of one accuracy
 
@@ -33,7 +34,7 @@ READINGS = {
     "differ in what validation does not see, and selection by validation is partly luck",
     "inverse": "inverse (below 0): trials that validate better are worse on this domain, as where "
     "they rely on what does not hold there; selection by validation chooses badly",
-    "cannot tell": "cannot tell: with so few trials R could be almost anything",
+    "cannot tell": "cannot tell: with so few settings R could be almost anything",
 }
 _NARROW = (
     f"narrow: the trials' validation accuracies spread less than {NARROW:g} times the chance error "
@@ -73,7 +74,10 @@ def lines(points: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     points: see `points`. trials: those that they are of. Columns:
     dataset, model, held_out
     trials, asked: those that are compared, and all that there are
-    r, low, high: Pearson's correlation of the probits, and its 95 % interval (Fisher's z)
+    settings: that these have; of each model the most that one of its algorithms has
+    r, low, high: Pearson's correlation of the probits, and its 95 % interval (Fisher's z) for so
+    many independent points as there are settings: trials of one setting in several seeds and
+    algorithms lie close together
     slope, intercept: of the least-squares line, in probits
     spread: standard deviation of the validation accuracies, a fraction
     chance: standard error of one of them, by its number of images, a fraction
@@ -88,8 +92,8 @@ def lines(points: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
             for dataset, model, held_out, rows, asked in _groups(points, trials)
         ],
         columns=[
-            *("dataset", "model", "held_out", "trials", "asked", "r", "low", "high", "slope"),
-            *("intercept", "spread", "chance", "clipped", "reading", "narrow", "why"),
+            *("dataset", "model", "held_out", "trials", "asked", "settings", "r", "low", "high"),
+            *("slope", "intercept", "spread", "chance", "clipped", "reading", "narrow", "why"),
         ],
     )
 
@@ -104,9 +108,9 @@ def grids(frame: pd.DataFrame) -> list[Grid]:
     rows = tuple(tuple(map(Text, _cells(row, names))) for row in shown)
     notes = [
         "R: correlation of the probits of validation and held-out accuracy over trials of all "
-        "algorithms and seeds, with its 95 % interval; slope: of the line through them; spread, in "
-        "points: standard deviation of the validation accuracies; chance: standard error of one, "
-        "by its number of images",
+        "algorithms and seeds, with its 95 % interval, in which trials of one setting count once; "
+        "slope: of the line through them; spread, in points: standard deviation of the validation "
+        "accuracies; chance: standard error of one, by its number of images",
         *(text for reading, text in READINGS.items() if (frame["reading"] == reading).any()),
         *([_NARROW] if _told_narrow(frame).any() else []),
     ]
@@ -165,6 +169,7 @@ def _line(rows: pd.DataFrame, asked: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "trials": len(rows),
         "asked": asked,
+        "settings": _settings(rows),
         **dict.fromkeys(("r", "low", "high", "slope", "intercept"), np.nan),
         "spread": float(validation.std()),
         "chance": chance,
@@ -174,22 +179,29 @@ def _line(rows: pd.DataFrame, asked: int) -> dict[str, Any]:
         "why": "",
     }
     x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
-    if len(rows) < FEWEST:
-        return found | {"why": f"too few trials: {len(rows)} of at least {FEWEST}"}
+    if found["settings"] < FEWEST:
+        return found | {"why": f"too few settings: {found['settings']} of at least {FEWEST}"}
     for values, name in ((x, "validation"), (y, "held-out")):
         if np.ptp(values) < 1e-9:
             return found | {"why": f"all {name} accuracies are equal"}
-    correlation = pearsonr(x, y)
-    interval = correlation.confidence_interval()
     fit = linregress(x, y)
+    r = float(np.clip(fit.rvalue, -1, 1))
+    middle = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    reach = WITHIN / np.sqrt(max(found["settings"] - 3, 1))
     found |= {
-        "r": float(correlation.statistic),
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "r": r,
+        "low": float(np.tanh(middle - reach)),
+        "high": float(np.tanh(middle + reach)),
         "slope": float(fit.slope),
         "intercept": float(fit.intercept),
     }
     return found | {"reading": _reading(found["low"], found["high"])}
+
+
+def _settings(rows: pd.DataFrame) -> int:
+    settings = rows.filter(regex="^(model|algorithm|hp_.*)$").astype(object).drop_duplicates()
+    of_each = settings.groupby(["model", "algorithm"], as_index=False).size()
+    return int(of_each.groupby("model")["size"].max().sum())
 
 
 def _reading(low: float, high: float) -> str:

@@ -19,7 +19,8 @@ def points(x, y, model="m", images=1000):
     x, y = np.asarray(x, float), np.asarray(y, float)
     return pd.DataFrame(
         {
-            "dataset": "d", "model": model, "held_out": "h", "x": x, "y": y,
+            "dataset": "d", "model": model, "algorithm": "a", "held_out": "h", "x": x, "y": y,
+            "hp_lr": np.arange(len(x)),
             "validation": norm.cdf(x), "accuracy": norm.cdf(y), "validation_images": images,
         }
     )  # fmt: skip
@@ -85,6 +86,16 @@ def test_without_a_correlation_the_table_says_why():
     assert (row["trials"], row["asked"], row["reading"]) == (0, 3, "")
     (grid,) = grids(lines(none, few))
     assert [cell.text for cell in grid.rows[0]][1:3] == ["0 of 3", ""]
+
+
+def test_trials_of_one_setting_count_once():
+    """Two algorithms and two seeds of one setting are no four points of a line."""
+    few = points([0, 0.01, 1, 1.01], [1, 1.01, 0, 0.01]).assign(hp_lr=1, algorithm=[*"abab"])
+    assert "1 of at least 4" in one(few)["why"]
+    once = points(np.arange(6), [0, 1, 2, 3, 5, 4])
+    several = pd.concat([once, once.assign(algorithm="b"), once.assign(seed=1)])
+    for key in ("low", "high", "settings"):
+        assert one(several)[key] == pytest.approx(one(once)[key])
 
 
 def test_accuracies_of_0_and_1_count_half_an_image_and_are_told():
