@@ -15,17 +15,23 @@ from search.worker.trial_rows import Progress
 class GpuShares:
     """The measurements of a run's trials, ended or not, and the shares that follow from them.
 
-    A trial that failed for a reason of its own, which may be that its neighbours took the memory,
-    is alone on its GPU from then on.
+    A trial that goes on with another share, as after it was frozen, is measured anew, and what it
+    measured before stays. One that failed for a reason of its own, which may be that its
+    neighbours took the memory, is alone on its GPU from then on.
     """
 
     def __init__(self, plans: Mapping[str, StudyPlan], folder: RunFolder) -> None:
         batch_size = next(iter(plans.values())).training.batch_size
-        self._known = packing.measured_in(tables.read_trials(folder), batch_size)
+        self._known = {
+            kind: {(trial, own.share): own for trial, own in known.items()}
+            for kind, known in packing.measured_in(tables.read_trials(folder), batch_size).items()
+        }
+        self._begun: dict[str, tuple[float, float]] = {}  # seconds and passes of earlier attempts
         self._alone: set[str] = set()
 
-    def of(self, spec: TrialSpec) -> float:
-        """The share of a trial that is handed out now."""
+    def of(self, spec: TrialSpec, before: Progress | None = None) -> float:
+        """The share of a trial that is handed out now. before: its last report, if it goes on."""
+        self._begun[spec.trial] = (before.seconds, before.passes) if before else (0.0, 0.0)
         if spec.trial in self._alone:
             return 1.0
         known = self._known.get(_kind(spec), {})
@@ -34,14 +40,12 @@ class GpuShares:
     def report(self, spec: TrialSpec, progress: Progress) -> None:
         """Notes what a running trial measured so far."""
         memory, beside = progress.gpu_memory, progress.gpu_beside
-        if progress.gpu and memory and beside is not None and progress.seconds and progress.passes:
-            self._known.setdefault(_kind(spec), {})[spec.trial] = Measured(
-                progress.gpu,
-                memory,
-                beside,
-                progress.passes * _batch(spec) / progress.seconds,
-                _batch(spec),
-            )
+        before = self._begun.get(spec.trial, (0.0, 0.0))
+        seconds, passes = progress.seconds - before[0], progress.passes - before[1]
+        if progress.gpu and memory and beside is not None and seconds > 0 and passes > 0:
+            batch = _batch(spec)
+            own = Measured(progress.gpu, memory, beside, passes * batch / seconds, batch)
+            self._known.setdefault(_kind(spec), {})[spec.trial, progress.gpu] = own
 
     def lost(self, spec: TrialSpec, counts: bool) -> None:
         """Notes that an attempt at a trial failed; counts: for a reason of its own."""

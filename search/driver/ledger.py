@@ -190,6 +190,10 @@ class Ledger:
         """Whether the trial is being carried out."""
         return spec.trial in self.records[spec.study.id].running
 
+    def last_report(self, spec: TrialSpec) -> Progress | None:
+        """What a trial that is being carried out last reported, if that is known."""
+        return self.records[spec.study.id].running[spec.trial].progress
+
     def delete_leftovers(self) -> None:
         """Deletes files that dead processes left, and merges late ones. No trial may be running."""
         self._cleanup.delete_leftovers()

@@ -83,7 +83,7 @@ class StudySearcher(Searcher):
         self._last_report[trial_id] = time.monotonic()
         if self._shares is None:
             return config_of(spec)
-        self._gpus[trial_id] = self._shares.of(spec)
+        self._gpus[trial_id] = self._shares.of(spec, self._ledger.last_report(spec))
         return config_of(spec) | {SHARE: self._gpus[trial_id]}
 
     def _gpus_are_taken(self) -> bool:

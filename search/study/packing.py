@@ -77,10 +77,13 @@ def choose(measured: Sequence[Measured], batch: int) -> Choice:
     for count in {own.together for own in measured if own.crowded}:
         speeds = [own.speed for own in measured if own.together == count and own.crowded]
         work[count] = count * median(speeds)
-    together = 1
+    # Of trials that went on with another share than they began with, tables know the last alone.
+    together = min(work, default=1)
+    while together > 1 and together * memory > 1 - FREE:
+        together //= 2
     while 2 * together <= MOST and 2 * together * memory <= 1 - FREE:
         if together not in work:
-            break
+            return Choice(1 / together, f"{takes}; {together} at once are measured")
         if 2 * together not in work:
             return Choice(1 / (2 * together), f"{takes}; {2 * together} at once are tried")
         if work[2 * together] < GAIN * work[together]:

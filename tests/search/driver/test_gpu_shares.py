@@ -76,6 +76,20 @@ def test_a_trial_that_failed_by_itself_is_alone_from_then_on(searcher):
     assert searcher._shares.of(spec) == first["gpu"] == 1
 
 
+def test_a_trial_that_goes_on_with_another_share_is_measured_anew(searcher):
+    """As after it was frozen: neither what it measured alone nor its time then is mixed in."""
+    searcher.suggest("a")
+    searcher.report("a", reported(10, 0.2, 1.0))
+    searcher._ledger.lose(searcher.specs["a"], "gone", counts=False)
+    searcher.on_trial_complete("a")
+    assert searcher.suggest("b")["gpu"] == 0.5
+    spec = searcher.specs["b"]
+    searcher.report("b", reported(20, 0.2, 0.5, beside=0.2) | {"seconds": 3.0})
+    (known,) = searcher._shares._known.values()
+    assert {share: own.speed for (_, share), own in known.items()} == {1: 320, 0.5: 160}
+    assert searcher._shares.of(spec) == 1  # two at once are no faster than one
+
+
 def test_ray_is_asked_for_the_share_of_the_trial_and_places_are_counted_by_the_smallest():
     slots = Slots(Resources(gpu="auto", cpu=2).as_ray_resources(), shared_by=8)
     assert slots.request(0.25).bundles == [{"CPU": 2.0, "GPU": 0.25}]

@@ -50,6 +50,12 @@ def test_a_trial_that_shared_with_nobody_does_not_measure_sharing():
     assert choose([ALONE, lonely, measured(2, 0.2, 500.0)], 32).share == 1
 
 
+def test_trials_that_went_on_with_another_share_leave_none_alone():
+    assert choose([measured(2, 0.2, 500.0)], 32).share == 0.25
+    assert choose([measured(2, 0.2, 500.0)], 96).share == 1  # a larger batch
+    assert "no two" not in choose([measured(2, 0.2, 500.0, beside=0.0)], 32).why
+
+
 def test_the_highest_memory_of_all_counts_and_that_of_a_larger_batch_is_scaled():
     assert choose([ALONE, measured(1, 0.46, 1000.0)], 32).share == 1
     assert choose([ALONE], 64).share == 0.5
