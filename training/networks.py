@@ -1,4 +1,4 @@
-"""The networks of a run, before it trains."""
+"""Builds the networks of a run, as they are before it trains."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import models
 from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
 from models import tuning
+from training.anchor import Anchor
 from training.checkpoint import bits
 from training.run import Run
 
@@ -21,16 +22,16 @@ def networks(
     dataset: DomainDataset,
     dropout: float,
     tuned: Mapping[str, float],
-    anchored: bool,
+    anchor: Anchor | None,
 ) -> tuple[models.Network, nn.Module | None]:
-    """The model of a run, and its featurizer as it was, if an anchor needs it; on the CPU.
+    """The model of a run, and a copy of its featurizer, if there is an anchor; on the CPU.
 
     Raises as models.build and tuning.tune.
     """
     torch.manual_seed(seed_hash(run.random_seed, "weights"))
     head = run.head_of(dataset.classes)
     model = models.build(run.model, head, dataset.image_shape, dropout, run.weights)
-    original = copy.deepcopy(model.featurizer) if anchored else None
+    original = copy.deepcopy(model.featurizer) if anchor else None
     tuning.tune(model, run.tuning, tuned)
     if run.trains == "classifier":
         model.featurizer.requires_grad_(False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from datasets.batches import DomainBatch
 from models.torch_private import BatchNorm, Dropout
-from training.beside import Beside
+from training.anchor import AnchorState
 from training.computation import autocast
 from training.micro_batches import cut, in_pieces
 from training.outputs import Objective, Outputs, mean_loss
@@ -30,8 +30,8 @@ class Passes:
     released codes.
 
     `pieces`: how many the batch is cut into; see training.micro_batches. `precision`: of the
-    forward pass; see training.computation. What it gives is float32 all the same. `beside`: what
-    the run holds beside the model, whose forward is one more for each batch (training.beside).
+    forward pass; see training.computation. What it gives is float32 all the same. `anchor`: has
+    the model before training go forward on each batch, too (training.anchor).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Passes:
         pieces: int = 1,
         precision: str = "fp32",
         *,
-        beside: Beside | None = None,
+        anchor: AnchorState | None = None,
     ) -> None:
         self._model = model
         self._weights = weights
@@ -51,7 +51,7 @@ class Passes:
         self._freeze_second = freeze_second
         self._pieces = pieces
         self._precision = precision
-        self._beside = beside
+        self._anchor = anchor
         self._before: tuple[Tensor, ...] | None = None  # maps of this batch, once they are known
         self._apart = False
         self._whole = len(batch.y)
@@ -123,13 +123,13 @@ class Passes:
 
     def _maps_before(self) -> tuple[Tensor, ...]:
         """Of the model before training, whose passes over a batch would all be the same."""
-        if self._beside is None or not torch.is_grad_enabled():
+        if self._anchor is None or not torch.is_grad_enabled():
             return ()
         if self._before is None:
             self._spend(len(self.batch.y), FORWARD)
             pieces = torch.chunk(self.batch.x, self._pieces)
             with autocast(self._precision, self.batch.x.device):
-                parts = [self._beside.maps_before(piece) for piece in pieces]
+                parts = [self._anchor.maps_before(piece) for piece in pieces]
             columns = zip(*parts, strict=True)
             self._before = tuple(torch.cat(column).to(self._weights.flat) for column in columns)
         return self._before
@@ -144,7 +144,7 @@ class Passes:
         with autocast(self._precision, x.device):
             features = self._model.featurizer(x)  # type: ignore[operator]
             logits = self._model.classifier(features)  # type: ignore[operator]
-        maps = () if self._beside is None else self._beside.maps.take()
+        maps = () if self._anchor is None else self._anchor.maps.take()
         if self._precision == "fp32":
             return features, logits, *maps
         return tuple(tensor.float() for tensor in (features, logits, *maps))

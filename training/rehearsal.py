@@ -16,7 +16,7 @@ from models import tuning
 from models.network import freeze_batch_norm
 from models.text_head import TextFeatures, TextHead
 from training import algorithms, optimizers
-from training.beside import beside
+from training.anchor import anchor_state
 from training.draws import StepDraws
 from training.passes import Passes
 from training.run import Run
@@ -58,7 +58,7 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
     optimizer = partial(
         optimizers.build, run.optimizer, lr=1e-3, weight_decay=0.0, momentum=run.momentum
     )
-    held = beside(update.anchor, model, original, dataset.image_shape, optimizer)
+    anchor = anchor_state(update.anchor, model, original, dataset.image_shape, optimizer)
     model.train()
     if run.bn == "frozen":
         freeze_batch_norm(model)
@@ -76,11 +76,11 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
             batch,
             freeze_second=run.bn_second_pass == "frozen",
             pieces=run.micro_batches,
-            beside=held,
+            anchor=anchor,
         ),
         weights=weights,
         draws=_NoNumbers(seed_hash("rehearsal"), 0, torch.device("cpu")),
-        beside=held,
+        anchor=anchor,
     )
     try:
         take_step(update, step, optimizer(weights.flat, sizes=weights.sizes))

@@ -21,7 +21,7 @@ from training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Second:
+class SecondStage:
     """What a second stage follows.
 
     run: of both stages. first: what came of the first, and its `plateau`, if lr followed one.
@@ -47,7 +47,7 @@ class Second:
 
 
 def retrained(
-    second: Second,
+    second: SecondStage,
     dataset: DomainDataset,
     save: Callable[[Callable[[], Checkpoint]], None],
     leaving: Callable[[], bool],
@@ -97,7 +97,7 @@ def retrained(
 
 def _train(
     trainer: Trainer,
-    second: Second,
+    second: SecondStage,
     save: Callable[[Callable[[], Checkpoint]], None],
     leaving: Callable[[], bool],
 ) -> bool:

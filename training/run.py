@@ -121,3 +121,17 @@ class Run:
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `Run(**run.as_dict())` is the same run."""
         return asdict(self)
+
+
+def check_fold(run: Run) -> None:
+    """Raises ValueError if a fold has what needs the validation of a whole run."""
+    whole = {
+        "averaging": run.averaging != "none",
+        "lr_schedule": run.lr_schedule == "plateau",
+    }
+    for key, needed in whole.items():
+        if run.left_out is not None and needed:
+            raise ValueError(
+                f"{key} {getattr(run, key)!r} needs the validation of a whole run, and a fold "
+                f"(left out: {run.left_out!r}) is scored step by step"
+            )

@@ -16,7 +16,7 @@ from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation, Score
 from training.result import TrainResult, state_of
-from training.retraining import Second, retrained
+from training.retraining import SecondStage, retrained
 from training.run import Run
 from training.start import Start, begin_from, start_of
 from training.trainer import Best, Trainer
@@ -83,7 +83,7 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
             return _result(trainer, keep=keep, kept=kept)
         ended = trainer.checkpoint()
         result = _result(trainer)
-    again = Second(run, result, trainer.plateau, ended, (resume or {}).get("second"))
+    again = SecondStage(run, result, trainer.plateau, ended, (resume or {}).get("second"))
     return retrained(again, dataset, offer, leaving, keep != "none")
 
 

@@ -16,18 +16,18 @@ from torch import Tensor
 from datasets.domain_dataset import DomainDataset
 from models.network import freeze_batch_norm, running_statistics
 from training import algorithms, averaging, optimizers
-from training.averaged import check_fold, in_place, put, show
-from training.beside import beside
+from training.anchor import anchor_state
+from training.averaging.placing import in_place, put, show
 from training.checkpoint import Checkpoint
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
 from training.evaluation import Evaluation, Part, Score, evaluate, predict
 from training.flatness import with_flatness
+from training.hyperparameters import hyperparameters_of
 from training.networks import frozen_bits, networks, place
-from training.numbers import numbers_of
 from training.passes import Passes
-from training.run import Run
+from training.run import Run, check_fold
 from training.run_data import data_of, measure_statistics
 from training.schedules import Plateau, schedules_of
 from training.update import Step, take_step
@@ -46,21 +46,21 @@ class Best:
 
 
 class Trainer:
-    """What changes from step to step, and what is needed to change it.
+    """A run's state, which changes from step to step, and what is needed to change it.
 
     Raises ValueError for a hyperparameter that the algorithm lacks, an unknown name, a number out
     of range or a device that is not there.
     """
 
     def __init__(self, run: Run, dataset: DomainDataset) -> None:
-        own = (numbers := numbers_of(run)).own
+        own = (values := hyperparameters_of(run)).own
         self.run = run
         self.device = device_of(run.device)
         self.lr_schedule, rho_schedule = schedules_of(run)
-        update = algorithms.build(run.algorithm, numbers.algorithm, rho_schedule)
+        update = algorithms.build(run.algorithm, values.algorithm, rho_schedule)
         self.update = update if run.clip_norm is None else clipped(update, run.clip_norm)
-        dropout, anchored = own.get("dropout", 0.0), update.anchor is not None
-        self.model, original = networks(run, dataset, dropout, numbers.tuning, anchored)
+        dropout, shape = own.get("dropout", 0.0), dataset.image_shape
+        self.model, original = networks(run, dataset, dropout, values.tuning, update.anchor)
         self.frozen = frozen_bits(self.model, original)
         place(run, self.device, self.model, original)
         self.weights = Weights(self.model)
@@ -72,12 +72,12 @@ class Trainer:
             weight_decay=float(own.get("weight_decay", 0.0)),
             momentum=run.momentum,
             nesterov=run.nesterov,
-            numbers=numbers.optimizer,
+            numbers=values.optimizer,
         )
         self.optimizer = optimizer(self.weights.flat, sizes=self.weights.sizes)
-        self.beside = beside(update.anchor, self.model, original, dataset.image_shape, optimizer)
+        self.anchor = anchor_state(update.anchor, self.model, original, shape, optimizer)
         self.statistics = [] if self.bn_rests else running_statistics(self.model)
-        self.average = averaging.build(run.averaging, numbers.averaging)
+        self.average = averaging.build(run.averaging, values.averaging)
         self.plateau = Plateau(run.lr_drop) if run.lr_schedule == "plateau" else None
         check_fold(run)
         self.parts, self.batches = data_of(
@@ -138,11 +138,11 @@ class Trainer:
                 freeze_second=self.run.bn_second_pass == "frozen",
                 pieces=self.run.micro_batches,
                 precision=self.run.precision,
-                beside=self.beside,
+                anchor=self.anchor,
             ),
             weights=self.weights,
             draws=StepDraws(self.run.random_seed, self.step, self.device),
-            beside=self.beside,
+            anchor=self.anchor,
             memory=self.memory,
         )
         rate = 1.0 if self.plateau is None else self.plateau.factor
@@ -249,7 +249,7 @@ class Trainer:
             "tensors": [tensor.clone() for tensor in self.tensors()],
             "frozen": self.frozen,
             "optimizer": {key: tensor.clone() for key, tensor in self.optimizer.state.items()},
-            "beside": {key: tensor.clone() for key, tensor in self._beside_tensors().items()},
+            "beside": {key: tensor.clone() for key, tensor in self._anchor_tensors().items()},
             "memory": {key: tensor.clone() for key, tensor in self.memory.items()},
             "loss": self.loss.clone(),
             "average": self.average and self.average.state(),
@@ -275,7 +275,7 @@ class Trainer:
         self.load_tensors(checkpoint["tensors"])
         for key, own in self.optimizer.state.items():
             own.copy_(checkpoint["optimizer"][key])
-        for key, own in self._beside_tensors().items():
+        for key, own in self._anchor_tensors().items():
             own.copy_(checkpoint["beside"][key])
         self.memory = {k: v.to(self.device, copy=True) for k, v in checkpoint["memory"].items()}
         self.loss.copy_(checkpoint["loss"])
@@ -290,8 +290,8 @@ class Trainer:
             for step, scores, seconds, passes in checkpoint["evaluations"]
         ]
 
-    def _beside_tensors(self) -> dict[str, Tensor]:
-        return {} if self.beside is None else self.beside.tensors()
+    def _anchor_tensors(self) -> dict[str, Tensor]:
+        return {} if self.anchor is None else self.anchor.tensors()
 
     def _best(self, saved: Checkpoint | None) -> Best | None:
         if saved is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from datasets.batches import DomainBatch
-from training.beside import Anchor, Beside
+from training.anchor import Anchor, AnchorState
 from training.draws import Draws
 from training.optimizers import Optimizer
 from training.outputs import Objective, Outputs, mean_loss
@@ -29,7 +29,7 @@ class Step:
 
     memory: what was remembered in earlier steps, saved with the run; to be read only.
     remembered: what this step adds to it once it is over; to be written by `remember` only.
-    beside: what the run holds beside the model, if the update has an anchor.
+    anchor: the model before training and what learns about it, if the update has an anchor.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Step:
     draws: Draws
     memory: dict[str, Tensor] = field(default_factory=dict)
     remembered: dict[str, Tensor] = field(default_factory=dict)
-    beside: Beside | None = None
+    anchor: AnchorState | None = None
 
     def remember(self, name: str, value: Tensor) -> Tensor:
         """Keeps a value for the steps that follow, and returns what is kept.
@@ -84,7 +84,7 @@ class Update:
     refine     Step -> what changes the final gradient; called before the passes (GGA-L)
     walk       (Step, stride) -> values, several small steps in place of one (Fish);
                stride(Passes) -> values is an ordinary step on their batch
-    anchor     has the passes see feature maps beside those of the model before training (MIRO)
+    anchor     asks for feature maps of the model and of the model before training (MIRO)
     restarts   steps before which the optimizer's memory is cleared (IRM); parts add theirs
     """
 
@@ -112,7 +112,7 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
     The optimizer steps from the undisplaced weights, so weight decay never sees a perturbation.
     """
     if step.number in update.restarts:
-        for each in (optimizer, *([step.beside.optimizer] if step.beside else [])):
+        for each in (optimizer, *([step.anchor.optimizer] if step.anchor else [])):
             for remembered in each.state.values():
                 remembered.zero_()
     if update.before is not None:
@@ -123,8 +123,8 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
         one = replace(step, passes=passes, memory=step.memory | step.remembered, remembered={})
         gradient, values = direction(update, one)
         optimizer.step(gradient, one.draws)
-        if one.beside is not None:
-            one.beside.step(optimizer.lr, one.draws)
+        if one.anchor is not None:
+            one.anchor.step(optimizer.lr, one.draws)
         step.remembered.update(one.remembered)
         return values
 
@@ -136,10 +136,10 @@ def take_step(update: Update, step: Step, optimizer: Optimizer) -> list[Tensor]:
 def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
     """The gradient [P] that the base optimizer gets, and the value [] each pass differentiated.
 
-    What learns beside the model gets the gradients of the same passes, combined in the same way;
+    An anchor's parameters get the gradients of the same passes, combined in the same way;
     of climbs of a part's own, that of the last.
     """
-    passes, beside = step.passes, step.beside
+    passes, anchor = step.passes, step.anchor
     refine = None if update.refine is None else update.refine(step)
     if update.mix is not None:
         passes = passes.over(update.mix(passes.batch, step))
@@ -147,11 +147,11 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
         passes = passes.apart()
 
     def gradient(second: bool = False) -> tuple[Tensor, Tensor]:
-        if beside is not None:
-            beside.forget()
+        if anchor is not None:
+            anchor.forget()
         found = passes.gradient(_objective(update, step, first=not second), second)
-        if beside is not None:
-            beside.gradient = beside.read()
+        if anchor is not None:
+            anchor.gradient = anchor.read()
         return found
 
     if update.climbs is not None:
@@ -160,14 +160,14 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
         value, result = gradient()
         values = [value]
         if update.scale is not None:
-            own = None if beside is None else beside.gradient
+            own = None if anchor is None else anchor.gradient
             with step.weights.displaced():
                 _climb(update, step, result)
                 value, peak = gradient(second=True)
             values.append(value)
             result = update.combine(result, peak)
-            if beside is not None and own is not None:
-                beside.gradient = update.combine(own, beside.gradient)
+            if anchor is not None and own is not None:
+                anchor.gradient = update.combine(own, anchor.gradient)
     return result if refine is None else refine(result), values
 
 

@@ -13,7 +13,7 @@ import models
 from datasets.batches import DomainBatch
 from tests.training.golden_case import flat, read, tensor
 from tests.training.test_golden_averages import DIGITS, RUN, close, golden_trainer, values_of
-from training.averaged import in_place
+from training.averaging.placing import in_place
 from training.checkpoint import Checkpoint, from_bytes, to_bytes
 from training.run import Run
 from training.schedules import Plateau

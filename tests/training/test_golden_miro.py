@@ -16,7 +16,7 @@ from training import optimizers
 from training.algorithms.miro import MIRO
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
-from training.beside import Beside
+from training.anchor import AnchorState
 from training.composition import Part, compose
 from training.draws import StepDraws
 from training.passes import Passes
@@ -73,7 +73,9 @@ class Golden:
 
         self.optimizer = optimizer(self.weights.flat)
         assert self.update.anchor is not None
-        self.beside = Beside(self.update.anchor, self.model.featurizer, original, SHAPE, optimizer)
+        self.anchor = AnchorState(
+            self.update.anchor, self.model.featurizer, original, SHAPE, optimizer
+        )
         self.spent = 0.0
 
     def named(self) -> list[tuple[str, Tensor]]:
@@ -89,9 +91,9 @@ class Golden:
         """The value [] of each step's first pass."""
         values = []
         for number, batch in zip(range(count), batches(self.problem), strict=False):
-            passes = Passes(self.model, self.weights, batch, pieces=pieces, beside=self.beside)
+            passes = Passes(self.model, self.weights, batch, pieces=pieces, anchor=self.anchor)
             draws = StepDraws(0, number, torch.device("cpu"))
-            step = Step(number, passes, self.weights, draws, beside=self.beside)
+            step = Step(number, passes, self.weights, draws, anchor=self.anchor)
             values.append(take_step(self.update, step, self.optimizer)[0])
             self.spent = passes.spent
         return values
@@ -104,7 +106,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case_id"])
 def test_miro_passes_through_the_recorded_weights_and_variances(case, pieces):
-    first = Golden(case).beside.numbers
+    first = Golden(case).anchor.parameters
     for number, expected in zip(first, case["initial_variance_parameter"], strict=True):
         close(number.detach(), tensor(expected))
     for steps, recorded in case["params"].items():
@@ -112,7 +114,7 @@ def test_miro_passes_through_the_recorded_weights_and_variances(case, pieces):
         losses = golden.steps(int(steps), pieces)
 
         own = dict(golden.named())
-        own |= {f"variance.{i}": number for i, number in enumerate(golden.beside.numbers)}
+        own |= {f"variance.{i}": number for i, number in enumerate(golden.anchor.parameters)}
         for name, expected in recorded.items():
             close(own[name].detach(), tensor(expected))
         close(torch.stack(losses), tensor([loss for loss, _ in case["losses"][: int(steps)]]))
@@ -125,12 +127,12 @@ def test_a_climb_neither_moves_the_variances_nor_counts_them(part, shares):
     case = next(case for case in CASES if case["case_id"] == "miro-sgd")
     golden, twin = Golden(case, part), Golden(case)
     batch = next(batches(golden.problem))
-    weights, numbers = twin.weights.parameters, twin.beside.numbers
+    weights, numbers = twin.weights.parameters, twin.anchor.parameters
 
     def gradients() -> tuple[Tensor, Tensor]:
-        passes = Passes(twin.model, twin.weights, batch, beside=twin.beside)
+        passes = Passes(twin.model, twin.weights, batch, anchor=twin.anchor)
         draws = StepDraws(0, 0, torch.device("cpu"))
-        step = Step(0, passes, twin.weights, draws, beside=twin.beside)
+        step = Step(0, passes, twin.weights, draws, anchor=twin.anchor)
         outputs = passes._forward()
         value = outputs.losses.mean() + twin.update.penalties[0](outputs, step)
         found = torch.autograd.grad(value, [*weights, *numbers])
@@ -149,7 +151,7 @@ def test_a_climb_neither_moves_the_variances_nor_counts_them(part, shares):
     golden.steps(1)
 
     close(golden.weights.flat, golden.start - rate * step)
-    learnt = torch.cat([number.detach() for number in golden.beside.numbers])
+    learnt = torch.cat([number.detach() for number in golden.anchor.parameters])
     close(learnt, own - 10 * rate * own_step)
     assert golden.spent == pytest.approx(2 + 1 / 3)  # both passes see the same maps
 
@@ -159,12 +161,12 @@ def test_what_learns_beside_the_model_forgets_when_the_optimizer_does():
     golden.update = replace(golden.update, restarts=frozenset({2}))
     golden.steps(3)
 
-    assert golden.beside.optimizer.state["step"] == 1
-    assert set(golden.beside.tensors()) == {"numbers", "step", "mean", "square"}
+    assert golden.anchor.optimizer.state["step"] == 1
+    assert set(golden.anchor.tensors()) == {"numbers", "step", "mean", "square"}
 
 
 def test_features_that_stay_as_they_are_are_refused():
     golden = Golden(CASES[0])
     golden.model.featurizer.requires_grad_(False)
     with pytest.raises(ValueError, match="stay as they are"):
-        Beside(golden.update.anchor, golden.model.featurizer, nn.Identity(), SHAPE, None)
+        AnchorState(golden.update.anchor, golden.model.featurizer, nn.Identity(), SHAPE, None)

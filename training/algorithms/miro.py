@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.beside import Anchor
+from training.anchor import Anchor
 from training.outputs import Outputs
 from training.passes import FORWARD
 from training.update import Step, Update
@@ -47,11 +47,11 @@ class MIRO:
         return replace(update, penalties=(*update.penalties, self.penalty), anchor=anchor)
 
     def penalty(self, outputs: Outputs, step: Step) -> Tensor:
-        assert step.beside is not None
+        assert step.anchor is not None
         total = outputs.logits.new_zeros(())
-        maps = zip(outputs.maps, outputs.maps_before, step.beside.numbers, strict=True)
-        for now, before, number in maps:
-            variance = F.softplus(number) + LEAST_VARIANCE
+        maps = zip(outputs.maps, outputs.maps_before, step.anchor.parameters, strict=True)
+        for now, before, parameter in maps:
+            variance = F.softplus(parameter) + LEAST_VARIANCE
             moved = (now - before).square().transpose(0, 1).flatten(1).mean(1)  # of each channel
             total = total + 0.5 * (moved / variance + variance.log()).mean()
         return self.miro_lambda * total

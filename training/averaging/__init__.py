@@ -34,7 +34,12 @@ NONE = "none"
 
 
 class Averaging(Protocol):
-    """Is told of each step and of each evaluation; holds no weights but its own."""
+    """Is told of each step and of each evaluation; holds no weights but its own.
+
+    It may have two more: `runs_along`, true if `result` may be asked for after every step, and
+    `sees_batches`, true if the averaged network is to see the batch of each step, too; `saw` then
+    gets its running statistics (SMA and ERMPP).
+    """
 
     @property
     def ended(self) -> bool:

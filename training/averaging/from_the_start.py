@@ -1,4 +1,4 @@
-"""Averages in which the weights at the start may be a member: SMA and BMA."""
+"""Averages in which the weights at the start may be a member: SMA, ERM++ and BMA."""
 
 from __future__ import annotations
 

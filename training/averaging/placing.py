@@ -1,4 +1,4 @@
-"""The averaged weights of a run in the place of the latest ones."""
+"""Puts averaged weights in the place of a run's latest ones, for good or for a while."""
 
 from __future__ import annotations
 
@@ -10,20 +10,7 @@ from torch import Tensor, nn
 
 from training.averaging import Averaging
 from training.passes import Passes
-from training.run import Run
 from training.weights import Weights
-
-
-def check_fold(run: Run) -> None:
-    """Raises ValueError for a fold whose result would not be that of its steps."""
-    if run.left_out is None:
-        return
-    for what, value in (("averaging", run.averaging), ("lr_schedule", run.lr_schedule)):
-        if (what, value) == ("lr_schedule", "plateau") or (what == "averaging" and value != "none"):
-            raise ValueError(
-                f"{what} {value!r} needs the validation of a whole run, and a fold (left out: "
-                f"{run.left_out!r}) is scored step by step"
-            )
 
 
 def put(average: Averaging, weights: Weights, statistics: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The hyperparameters of a run, by what has them."""
+"""The hyperparameters of a run, sorted by what they belong to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ OWN = ("lr", "weight_decay", "dropout", "batch_size")
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The training's own, and those of the averaging, the tuning, the optimizer, the algorithm."""
+class Hyperparameters:
+    """Values by name, in groups.
+
+    own: lr, weight_decay, dropout and batch_size. The others are those of the part they name.
+    """
 
     own: dict[str, float]
     averaging: dict[str, float]
@@ -23,14 +26,14 @@ class Numbers:
     algorithm: dict[str, float]
 
 
-def numbers_of(run: Run) -> Numbers:
-    """The numbers of a run; what nothing else has is the algorithm's."""
+def hyperparameters_of(run: Run) -> Hyperparameters:
+    """Those of a run; what belongs to nothing else is the algorithm's."""
     values = dict(run.hyperparameters)
 
     def taken(names: Iterable[str]) -> dict[str, float]:
         return {name: values.pop(name) for name in names if name in values}
 
-    return Numbers(
+    return Hyperparameters(
         taken(OWN),
         taken(averaging.hyperparameters(run.averaging)),
         taken(tuning.hyperparameters(run.tuning)),

@@ -1,4 +1,4 @@
-"""What a run holds beside its model: the featurizer as it was, and numbers that learn about it."""
+"""The featurizer as it was before training, and parameters that learn how far it has moved."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from training.weights import Weights
 
 @dataclass(frozen=True)
 class Anchor:
-    """Has the passes see feature maps beside those of the featurizer as it was before training.
+    """Asks for feature maps of the model, and for the same of the model before training.
 
-    stem: whether the stem's map is among them, or the stages' alone. initial: what a number begins
-    with; each channel of each map has one, which learns. lr_multiple: their rate, in those of the
-    model.
+    stem: whether the stem's map is among them, or the stages' alone. initial: the first value of
+    the parameter that each channel of each map has. lr_multiple: the rate at which these learn, as
+    a multiple of the model's.
     """
 
     stem: bool
@@ -28,16 +28,16 @@ class Anchor:
     lr_multiple: float
 
 
-class Beside:
-    """The featurizer as it was, and the numbers that learn.
+class AnchorState:
+    """The featurizer as it was, and the parameters that learn.
 
     anchor: what is asked for. featurizer: the one that trains, which may be compiled after this is
     made. original: a copy of it from before training; it stays in evaluation mode, without
-    gradients. shape: (C, H, W) of the images. optimizer: makes one, of the kind that the model's
-    is, for a vector and the sizes of its tensors.
+    gradients. shape: (C, H, W) of the images. optimizer: makes one of the model's kind for a vector
+    and the sizes of its tensors.
 
-    The numbers are no weights of the model: no climb moves them or counts them in its length, no
-    average takes them in, and nobody needs them once the run is over.
+    The parameters are no weights of the model: no climb moves them or counts them in its length,
+    no average takes them in, and nobody needs them once the run is over.
 
     Raises ValueError if the featurizer does not train or has no layers that are known by name.
     """
@@ -58,17 +58,17 @@ class Beside:
         first = next(original.parameters())
         seen = self.maps_before(first.new_zeros(1, *shape))
         self.names = self.maps.names
-        self._numbers = Weights(
+        self._own = Weights(
             nn.ParameterList(first.new_full((one.shape[1],), anchor.initial) for one in seen)
         )
-        self.optimizer = optimizer(self._numbers.flat, sizes=self._numbers.sizes)
+        self.optimizer = optimizer(self._own.flat, sizes=self._own.sizes)
         self._lr_multiple = anchor.lr_multiple
-        self.gradient = torch.zeros_like(self._numbers.flat)
+        self.gradient = torch.zeros_like(self._own.flat)
 
     @property
-    def numbers(self) -> list[Tensor]:
-        """Those of each map [channels], which a value may be differentiated by."""
-        return list(self._numbers.parameters)
+    def parameters(self) -> list[Tensor]:
+        """One tensor for each map, [channels], in order."""
+        return list(self._own.parameters)
 
     def maps_before(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the featurizer as it was makes of a batch: maps [N, channels, ...], in order."""
@@ -77,34 +77,34 @@ class Beside:
         return self._maps_before.take()
 
     def forget(self) -> None:
-        """Before a pass: what an earlier one has left."""
-        for number in self._numbers.parameters:
-            number.grad = None
+        """Clears the gradient that an earlier pass left."""
+        for parameter in self._own.parameters:
+            parameter.grad = None
 
     def read(self) -> Tensor:
-        """After a pass: the gradient [B] of its value by the numbers."""
-        found = [n.grad if n.grad is not None else torch.zeros_like(n) for n in self.numbers]
+        """The gradient [B] of the latest pass by all parameters, which is then cleared."""
+        found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
         self.forget()
         return torch.cat(found)
 
     def step(self, lr: float, draws: Draws) -> None:
-        """One step of the numbers along `gradient`, at their multiple of the model's rate."""
+        """One step of the parameters along `gradient`; lr: the model's rate."""
         self.optimizer.lr = lr * self._lr_multiple
         self.optimizer.step(self.gradient, draws)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that changes, by name; the tensors themselves."""
-        return {"numbers": self._numbers.flat, **self.optimizer.state}
+        """All that changes, by name; the tensors themselves, not copies."""
+        return {"numbers": self._own.flat, **self.optimizer.state}
 
 
-def beside(
+def anchor_state(
     anchor: Anchor | None,
     model: nn.Module,
     original: nn.Module | None,
     shape: tuple[int, int, int],
     optimizer: Callable[..., Optimizer],
-) -> Beside | None:
-    """What is held beside a Network; None without an anchor. Raises as Beside."""
+) -> AnchorState | None:
+    """The anchor state of a Network; None without an anchor. Raises as AnchorState."""
     if anchor is None or original is None:
         return None
-    return Beside(anchor, model.get_submodule("featurizer"), original, shape, optimizer)
+    return AnchorState(anchor, model.get_submodule("featurizer"), original, shape, optimizer)
