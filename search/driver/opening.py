@@ -6,7 +6,7 @@ domains, seeds and datasets. What is there stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,15 +57,7 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
     Raises SteppeError if a run there was asked for something else, for more, or lacks files.
     """
     written = _written(folder)
-    parts = {SWEEP: written is not None, JOURNAL: storage.begun(folder)}
-    if sweep.search.warm_start is not None:
-        parts[WARM_START] = folder.exists(WARM_START)
-    if folder.list(TRIALS) and not all(parts.values()):
-        missing = next(name for name, there in parts.items() if not there)
-        raise SteppeError(
-            f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
-            "another place with --output"
-        )
+    _check_there(folder, {SWEEP: written is not None, JOURNAL: storage.begun(folder)})
     if written is None:
         return Opened(as_in(folder, sweep), None, Changes((), (), ()), rewrite=True)
     roots = {name: one.dataset.root for name, one in by_dataset(sweep).items()}
@@ -80,6 +72,8 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
             f"{', '.join(GROWING)}, and for nothing less or else: change `name`, or give another "
             "place with --output"
         )
+    if sweep.search.warm_start is not None:
+        _check_there(folder, {WARM_START: folder.exists(WARM_START)})
     _check_names(sweep, folder)
     before = recorded_roots(folder)
     moved = any(
@@ -88,6 +82,16 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
     )
     rewrite = moved or as_yaml(sweep) != as_yaml(recorded)
     return Opened(sweep, written, asked, rewrite, _note(sweep, recorded))
+
+
+def _check_there(folder: RunFolder, parts: Mapping[str, bool]) -> None:
+    """A run with trials has these files. parts: whether each is there."""
+    missing = next((name for name, there in parts.items() if not there), None)
+    if missing is not None and folder.list(TRIALS):
+        raise SteppeError(
+            f"{folder.uri} holds trials, but its {missing} is missing; put it back, or give "
+            "another place with --output"
+        )
 
 
 def _note(sweep: Sweep, recorded: Sweep) -> str:

@@ -144,8 +144,8 @@ def _added(key: str, new: Any, old: Any, algorithms: Collection[str], reduced: b
         if key == "seeds" and reduced and new[: len(old)] != old:
             return None
         return f"+ {show(added, None)}" if added else ""
-    *section, algorithm, _ = key.split(".")
-    one_has_it = section == ["search", "space"] and algorithm not in algorithms
+    section, _, algorithm = key.rpartition(".")[0].rpartition(".")
+    one_has_it = section == "search.space" and algorithm not in algorithms
     return "" if one_has_it else None  # of the algorithm itself `algorithms` tells
 
 

@@ -206,6 +206,8 @@ def test_what_would_change_trials_is_refused_and_nothing_is_written(tmp_path):
         ({"training": {"steps": 4}, "seeds": [0, 1]}, "training.steps: 4 here, 2 in the run"),
         ({"search": {"sampler": "tpe", "trials": 5}}, "search.sampler"),
         ({"seeds": [1]}, "seeds: [1] here, [0] in the run"),
+        ({"search": {"warm_start": folder.uri}}, "search.warm_start"),
+        ({"name": "other", "seeds": [0, 1]}, "name: 'other' here, 'played' in the run"),
     ):
         with pytest.raises(SteppeError, match="holds a run of another configuration") as error:
             launch.launch(tiny(**change), folder)
