@@ -27,7 +27,7 @@ from datasets.spelling import shown
 class Files:
     """The files of each domain in order, and what was looked at to find them.
 
-    root: the dataset's folder; places are named from there.
+    root: the dataset's folder. A place is a path from there, with `/`.
     """
 
     def __init__(self, root: Path, domains: Sequence[str]) -> None:
@@ -168,44 +168,44 @@ def fmow(files: Files) -> None:
             files.add(f"region_{number}", label, f"images/rgb_img_{index}.png")
 
 
-BREEDS = ("bulldog", "dachshund", "labrador", "corgi")  # in the order of the tables of places
+BREEDS = ("bulldog", "dachshund", "labrador", "corgi")  # as backgrounds are listed
 
 
 def one_to_one(group: str, test: str, filler: str) -> Arrange:
-    """A Spawrious dataset in which each breed has a place of its own, in each domain.
+    """A Spawrious dataset in which each breed has one background, another in each split of it.
 
-    group, test: the places of the breeds in the source domains and in the held-out one, in the
-    order of BREEDS. filler: where a few images of each breed in the source domains are from. Of
+    group, test: the backgrounds of BREEDS, in their order, in the source domains and in the
+    held-out one. filler: the background of a few images of each breed in the source domains. Of
     each folder the first images by name are taken: the authors' code takes the first of an unsorted
     listing, which differs between file systems.
     """
 
     def arrange(files: Files) -> None:
-        for breed, place in zip(BREEDS, test.split(), strict=True):
+        for breed, background in zip(BREEDS, test.split(), strict=True):
             for part in ("0", "1"):
-                _spawrious(files, "Test", breed, f"{part}/{place}", None)
+                _spawrious(files, "Test", breed, f"{part}/{background}", None)
         for part, domain, most, few in (("0", GROUPS[0], 3072, 96), ("1", GROUPS[1], 2756, 412)):
-            for breed, place in zip(BREEDS, group.split(), strict=True):
-                _spawrious(files, domain, breed, f"{part}/{place}", most)
+            for breed, background in zip(BREEDS, group.split(), strict=True):
+                _spawrious(files, domain, breed, f"{part}/{background}", most)
                 _spawrious(files, domain, breed, f"{part}/{filler}", few)
 
     return arrange
 
 
 def many_to_many(group: str, test: str) -> Arrange:
-    """A Spawrious dataset in which pairs of breeds exchange their places between source domains.
+    """A Spawrious dataset in which pairs of breeds exchange backgrounds between the source domains.
 
-    group, test: as of `one_to_one`, of the first source domain and the first half of the held-out
-    one; in the other ones the places of the first two breeds, and those of the last two, are
-    exchanged.
+    group, test: the backgrounds of BREEDS, in their order, in the first source domain and in the
+    first half of the held-out one. In the second source domain and in the other half, the first two
+    are exchanged, and so are the last two.
     """
 
     def arrange(files: Files) -> None:
-        for places, domains in ((test.split(), ("Test", "Test")), (group.split(), GROUPS)):
-            exchanged = [places[1], places[0], places[3], places[2]]
-            for domain, own in zip(domains, (places, exchanged), strict=True):
-                for breed, place in zip(BREEDS, own, strict=True):
-                    _spawrious(files, domain, breed, f"0/{place}", 3168)
+        for first, domains in ((test.split(), ("Test", "Test")), (group.split(), GROUPS)):
+            exchanged = [first[1], first[0], first[3], first[2]]
+            for domain, own in zip(domains, (first, exchanged), strict=True):
+                for breed, background in zip(BREEDS, own, strict=True):
+                    _spawrious(files, domain, breed, f"0/{background}", 3168)
 
     return arrange
 
@@ -227,6 +227,6 @@ def _named(files: Files, table: str, text: str) -> str:
 
 def _unknown(files: Files, table: str, column: str, value: str) -> DatasetError:
     return DatasetError(
-        f"{shown(str(files.root / table))} has the {column} {value!r}, which the dataset does not; "
-        "put the file of its authors back"
+        f"{shown(str(files.root / table))} has the {column} {value!r}, which the "
+        "published dataset lacks; put the file of its authors back"
     )

@@ -76,18 +76,16 @@ def of_tree(tree: ImageTree, benchmark: Benchmark | None) -> list[Finding]:
     findings += [] if benchmark is not None and benchmark.gaps else _missing(tree)
     if benchmark is not None:
         if len(tree.classes) != benchmark.classes:
-            plain = not tree.arranged
+            count = len(tree.classes)
+            what, way_out = "classes" if count != 1 else "class", "put that right"
+            if not tree.arranged:
+                what = "class folders" if count != 1 else "class folder"
+                way_out += ", or load the folder as a dataset of your own with `name: ImageFolders`"
             rare = "; ".join(finding.what for finding in _missing(tree)[:MOST_NAMED])
+            hint = "" if tree.arranged else layout.hint(tree)
             raise DatasetError(
-                f"{shown(str(tree.root))} has {len(tree.classes)} class{' folder' * plain}"
-                f"{'s' if plain or len(tree.classes) != 1 else ''}, but {benchmark.classes} are "
-                f"published{': ' + rare if rare else ''}"
-                + (
-                    f"{layout.hint(tree)}; put that right, or load the folder as a dataset of your "
-                    "own with `name: ImageFolders`"
-                    if plain
-                    else "; put that right"
-                )
+                f"{shown(str(tree.root))} has {count} {what}, but {benchmark.classes} are "
+                f"published{': ' + rare if rare else ''}{hint}; {way_out}"
             )
         findings += _counts(tree, benchmark)
         findings += [Finding(LAYOUT, what) for what in tree.repeated]

@@ -1,7 +1,7 @@
-"""Benchmarks beside the main five: folders, classes and images per domain, as far as published.
+"""Benchmarks beside the main five: folders, classes and images per domain, as published.
 
 Layouts: facebookresearch/DomainBed, p-lambda/wilds and the authors' pages. Numbers of images are
-those of the papers; where they are not known here, nothing is compared.
+those of the papers; without them nothing is compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _spawrious(kind: str, arrange: Arrange) -> Benchmark:
         classes=4,
         order=("Test", *GROUPS),
         variants={"published": {"Test": 25344, **dict.fromkeys(GROUPS, 12672)}},
-        sentence=f"50,688 made photographs of 4 dog breeds whose places mislead: {kind}.",
+        sentence=f"50,688 synthetic photographs of 4 dog breeds whose backgrounds mislead: {kind}.",
         source="Lynch et al., 2023 (MIT); dropbox.com/s/e40j553480h3f3s/spawrious224.tar.gz?dl=1",
         arrange=arrange,
         markers=("0", "1"),
@@ -44,7 +44,7 @@ FURTHER = {
         ),
         variants={},
         total=56000,
-        sentence="56,000 made grey images of 7 kinds of rear seats' occupants in ten cars.",
+        sentence="56,000 synthetic grey images of rear seats in ten cars, by 7 kinds of occupant.",
         source="Dias Da Cruz et al., 2020 (CC BY-NC-SA 4.0); sviro.kl.dfki.de/?wpdmdl=1731",
     ),
     "WILDSCamelyon": Benchmark(
@@ -77,27 +77,27 @@ FURTHER = {
         markers=("rgb_metadata.csv", "country_code_mapping.csv", "images"),
     ),
     "SpawriousO2OEasy": _spawrious(
-        "one breed in one place, easy",
+        "each breed before one background, easy",
         one_to_one("desert jungle dirt snow", "dirt snow desert jungle", "beach"),
     ),
     "SpawriousO2OMedium": _spawrious(
-        "one breed in one place, medium",
+        "each breed before one background, medium",
         one_to_one("mountain beach dirt jungle", "jungle dirt beach snow", "desert"),
     ),
     "SpawriousO2OHard": _spawrious(
-        "one breed in one place, hard",
+        "each breed before one background, hard",
         one_to_one("jungle mountain snow desert", "mountain snow desert jungle", "beach"),
     ),
     "SpawriousM2MEasy": _spawrious(
-        "two breeds in two places, easy",
+        "pairs of breeds before two backgrounds, easy",
         many_to_many("desert mountain dirt jungle", "dirt jungle mountain desert"),
     ),
     "SpawriousM2MMedium": _spawrious(
-        "two breeds in two places, medium",
+        "pairs of breeds before two backgrounds, medium",
         many_to_many("beach snow mountain desert", "desert mountain beach snow"),
     ),
     "SpawriousM2MHard": _spawrious(
-        "two breeds in two places, hard",
+        "pairs of breeds before two backgrounds, hard",
         many_to_many("dirt jungle snow beach", "snow beach dirt jungle"),
     ),
     "Office31": Benchmark(

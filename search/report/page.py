@@ -15,12 +15,12 @@ from search.report.curves import curves, history
 from search.report.figure import Figure
 from search.report.front import front
 from search.report.importance import importance
-from search.report.interpolation import interpolation
 from search.report.landscape import landscape
 from search.report.method_tables import MOST_WINNERS, by_method
 from search.report.outcomes import failures, trial_hours
 from search.report.parallel import parallel
 from search.report.reported_run import ReportedRun, read
+from search.report.wise_ft import wise_ft_curve
 from search.results import accuracy_line, behind_numbers, combined, comparison_document, wise_ft
 from search.results.formats import Grid
 from search.results.notes import about_search, saw_held_out
@@ -48,7 +48,7 @@ def page(run: ReportedRun) -> str:
         "front": front(run),
         "validation": validation_figure(run),
         "flatness": flatness_figure(run),
-        "interpolation": interpolation(run),
+        "wise_ft": wise_ft_curve(run),
     }
     return _template().render(
         run=run,

@@ -2,8 +2,8 @@
 
 Trials of one kind (a dataset, a model, an algorithm, and how many domains are held out, as their
 batch has images of all others) begin with a GPU each. If twice as many fit into its memory, the
-next ones get half of it, and so on, as long as the trials on a GPU together come on faster than
-half as many did.
+next ones get half of it, and so on, as long as the trials on a GPU together do more work in a
+second than half as many did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datasets.domain_dataset import members
 
 MOST = 8  # trials that share a GPU
 FREE = 0.1  # of its memory that stays free, as neighbours do not all peak at once, or do
-GAIN = 1.1  # by how much faster twice as many trials must come on together
+GAIN = 1.1  # how many times the work in a second twice as many trials must do
 
 Kind = tuple[str, str, str, int]
 
@@ -90,7 +90,7 @@ def choose(measured: Sequence[Measured], batch: int) -> Choice:
             gain = work[2 * together] / work[together]
             return Choice(
                 1 / together,
-                f"{takes}; {2 * together} at once come on {gain:.2f} times as fast as {together}",
+                f"{takes}; {2 * together} at once are {gain:.2f} times as fast as {together}",
             )
         together *= 2
     if together == 1:
@@ -98,7 +98,7 @@ def choose(measured: Sequence[Measured], batch: int) -> Choice:
     faster = ""
     if {1, together} <= work.keys():
         gain = work[together] / work[1]
-        faster = f"; {together} at once come on {gain:.2f} times as fast as one"
+        faster = f"; {together} at once are {gain:.2f} times as fast as one"
     return Choice(1 / together, takes + faster)
 
 

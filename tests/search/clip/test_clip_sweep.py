@@ -137,7 +137,7 @@ def test_the_curve_is_in_tables_and_report_and_says_that_held_out_chose_nothing(
     assert "zero-shot" in steppe("compare", folder.uri).stdout
     assert steppe("report", folder.uri).exit_code == 0
     page = folder.read_bytes("report.html").decode()
-    assert 'id="interpolation"' in page
+    assert 'id="wise-ft"' in page
     assert "chose nothing" in page
 
 

@@ -1,4 +1,4 @@
-"""WiSE-FT's curve: accuracy on the way from zero-shot to the trained weights."""
+"""The figure of WiSE-FT's curve: accuracy on the way from zero-shot to the trained weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from search.report.reported_run import ReportedRun
 from search.results.wise_ft import curves
 
 
-def interpolation(run: ReportedRun) -> Figure | None:
+def wise_ft_curve(run: ReportedRun) -> Figure | None:
     """Validation and held-out accuracy over alpha, a panel per held-out domain; None without."""
     rows = curves(run.combinations)
     if rows.empty:
         return None
     return Figure(
-        "interpolation",
+        "wise-ft",
         "From zero-shot to the trained weights",
         "WiSE-FT: alpha 0 is zero-shot, alpha 1 the trained network, and between them lie their "
         "weighted means. Thin lines are validation on the source domains, which chose alpha; thick "
