@@ -37,9 +37,7 @@ from datasets.cache.originals import expected_bytes, kept_bytes
 from datasets.cache.versions import check_room
 from datasets.domain_dataset import fingerprint
 from datasets.entry import Progress
-from datasets.findings import Finding
 from datasets.image_tree import DomainTree, ImageFile, ImageTree
-from datasets.spelling import shown
 
 _Place = Callable[[ImageFile], Path]  # where a file of a domain lies
 
@@ -224,18 +222,12 @@ def _resumable(
 
 
 def _finish(folder: Path, tree: ImageTree, name: str, published: bool, side: int) -> None:
-    found: list[Finding] = []
     domains, digests, originals = [], [], []
-    inspection = Inspection()
+    inspection = Inspection(tree.arranged)
     number = {label: i for i, label in enumerate(tree.classes)}
     for domain in tree.domains:
         rows = list(read_index(folder, domain.name))
         readable = [row for row in rows if row.state != UNREADABLE]
-        found += [
-            Finding(row.state, f"{shown(f'{domain.name}/{row.file}')}: {row.reason}")
-            for row in rows
-            if row.state in (TRUNCATED, UNREADABLE)
-        ]
         inspection.add(domain.name, rows)
         labels = [number[row.file.split("/", 1)[0]] for row in readable]
         sizes = [(row.width, row.height) for row in readable]
@@ -245,7 +237,7 @@ def _finish(folder: Path, tree: ImageTree, name: str, published: bool, side: int
         originals.append([bytes.fromhex(row.original) for row in readable])
         digests.append([bytes.fromhex(row.pixels) for row in readable])
     twice = inspection.duplicates()
-    found += inspection.lost_classes()
+    found = [*inspection.damaged(), *inspection.lost_classes()]
     facts = Facts(
         dataset=name,
         root=str(tree.root),

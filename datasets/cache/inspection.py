@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from datasets.cache.decode import FULL, UNREADABLE, Row
-from datasets.findings import DUPLICATES, MISSING, Finding
+from datasets.findings import DUPLICATES, MISSING, TRUNCATED, Finding
 from datasets.spelling import shown
 
 DARK = FULL // 16  # the end of 12 bits
@@ -21,6 +21,7 @@ class Place(NamedTuple):
     domain: str
     file: str
     sha256: bytes
+    arranged: bool
 
     @property
     def label(self) -> str:
@@ -28,26 +29,34 @@ class Place(NamedTuple):
         return self.file.split("/", 1)[0]
 
     def __str__(self) -> str:
-        return shown(f"{self.domain}/{self.file}")
+        return _name(self.domain, self.file, self.arranged)
 
 
 class Inspection:
-    """Goes through the rows of each domain in turn."""
+    """Goes through the rows of each domain in turn. arranged: as of `ImageTree`."""
 
-    def __init__(self) -> None:
+    def __init__(self, arranged: bool = False) -> None:
+        self._arranged = arranged
         self.notes: list[str] = []
         # The first place of each image, by its pixels and original size; and its further places.
         self._first: dict[bytes, Place] = {}
         self._again: dict[bytes, list[Place]] = {}
+        self._damaged: list[Finding] = []
         self._lost: list[Finding] = []
 
     def add(self, domain: str, rows: Sequence[Row]) -> None:
         """Looks at a domain's files, in order."""
         readable = [row for row in rows if row.state != UNREADABLE]
+        self._damaged += [
+            Finding(row.state, f"{_name(domain, row.file, self._arranged)}: {row.reason}")
+            for row in rows
+            if row.state in (TRUNCATED, UNREADABLE)
+        ]
         for row in readable:
             # Half of each hash is enough, and there may be many images.
             image = bytes.fromhex(row.pixels)[:16] + f"{row.width}x{row.height}".encode()
-            place = Place(domain, row.file, bytes.fromhex(row.sha256)[:16])
+            sha256 = bytes.fromhex(row.sha256)[:16]
+            place = Place(domain, row.file, sha256, self._arranged)
             if self._first.setdefault(image, place) is not place:
                 self._again.setdefault(image, []).append(place)
         files = {row.file.split("/", 1)[0] for row in rows}
@@ -63,6 +72,10 @@ class Inspection:
                 f"{shown(domain)}: files that hold several images, of which the first is used: "
                 f"{len(several)}, as {shown(several[0])}"
             )
+
+    def damaged(self) -> list[Finding]:
+        """Files that are cut short or cannot be read."""
+        return self._damaged
 
     def lost_classes(self) -> list[Finding]:
         """Classes of which a domain had files, but none that could be read."""
@@ -111,6 +124,11 @@ class Inspection:
                 "the values have 12 bits or fewer, scale the files to 16"
             )
         self.notes.append(note)
+
+
+def _name(domain: str, file: str, arranged: bool) -> str:
+    """A file from the dataset's folder, for people; see `ImageTree.place`."""
+    return shown(file.partition("/")[2] if arranged else f"{domain}/{file}")
 
 
 class _Pairs:

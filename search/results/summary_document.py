@@ -102,7 +102,7 @@ def _winners(winners: pd.DataFrame) -> Grid:
     told = ", ".join(
         f"{name} {_value(str(name), winners[name].iloc[0])}".removeprefix("method ")
         for name in same
-        if name not in ("dataset", "model")
+        if name not in ("dataset", "model") and not pd.isna(winners[name].iloc[0])
     )
     table = winners.drop(columns=same)
     header = tuple("trial" if name == "number" else str(name) for name in table)

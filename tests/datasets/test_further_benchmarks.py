@@ -218,7 +218,7 @@ def test_a_wrong_root_is_refused(data: Path, name: str) -> None:
         ("SpawriousO2OHard", "spawrious224/1", "lacks 1"),
         ("SpawriousO2OHard", "spawrious224/1/beach/corgi", "there is no folder 1/beach/corgi"),
         ("WILDSCamelyon", "camelyon17_v1.0/patches/patient_003_node_1", "unreadable (6)"),
-        ("WILDSFMoW", "fmow_v1.1/images/rgb_img_7.png", "unreadable (1)"),
+        ("WILDSFMoW", "fmow_v1.1/images/rgb_img_7.png", "unreadable (1): images/rgb_img_7.png"),
     ],
 )
 def test_what_is_missing_is_named(

@@ -41,6 +41,7 @@ WINNERS = pd.DataFrame(
         "seed": [0, 1],
         "number": pd.array([0, 7], dtype="Int64"),
         "validation": [0.91234567, 0.9],
+        "accuracy": [float("nan")] * 2,  # as at equal cost
         "weight_decay": [5e-05, 0.0],
         "rho": [float("nan"), 0.05],
         "batch_size": pd.array([None, 32], dtype="Int64"),
