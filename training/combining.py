@@ -1,4 +1,4 @@
-"""Combinations of networks: soups, which average weights, ensembles, and ways to the start."""
+"""Combinations of networks: soups, ensembles, and the way from the start to a trained one."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class SGD:
 
 
 class GENIE:
-    """Steps that weigh each number's mean gradient by how sure it is, with noise where it is not.
+    """Steps that scale each weight's mean gradient by how sure it is, with noise where it is not.
 
     m, s: running means of g and g^2, each over c = 1 - b^t; mu = m / c;
     r = (1 - b) (2 - c) / ((1 + b) c), of the variance of mu in that of g

@@ -47,7 +47,7 @@ def combine(
     ] = None,
     root: MovedOption = None,
 ) -> None:
-    """Makes soups and ensembles of the networks that a run kept, and scores them.
+    """Makes soups, ensembles and WiSE-FT of the networks that a run kept, and scores them.
 
     The run must have `search.keep_weights: all` or a number. Killed, it goes on where it was.
 

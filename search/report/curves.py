@@ -18,7 +18,7 @@ from search.report.figure import (
     styles_of,
 )
 from search.report.reported_run import ReportedRun
-from search.results.scored_trials import averaged_first
+from search.results.scored_trials import one_per_split
 
 SHOWN_AT_ONCE = 6
 MOST_ALGORITHMS = 12
@@ -112,7 +112,7 @@ def _drawing(
 
 def _by_step(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Trial -> mean accuracy over the domains of these rows, by step."""
-    rows = averaged_first(rows)
+    rows = one_per_split(rows)
     keys = [rows["trial"].astype(object), rows["step"]]
     means = rows.groupby(keys, sort=True)["accuracy"].mean()
     return {str(trial): scores.droplevel(0) for trial, scores in means.groupby(level=0)}

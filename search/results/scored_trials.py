@@ -21,7 +21,7 @@ def scored(trials: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
     rows = evaluations[evaluations["trial"].isin(done["trial"])]
     step = rows["trial"].astype(object).map(done.set_index("trial")["best_step"])
     rows = rows[rows["step"].to_numpy() == step.astype("Float64").to_numpy(float, na_value=-1)]
-    rows = averaged_first(rows).astype({"trial": object})
+    rows = one_per_split(rows).astype({"trial": object})
     source = rows[(rows["role"] == "source") & (rows["split"] == "in")]
     flatness = source.reindex(columns=["trial", *_FLATNESS]).groupby("trial").mean()
     found = _both(rows, ["trial"])
@@ -71,15 +71,18 @@ def alike(trials: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame)
     return found.assign(of=found["study"].astype(object).map(of))
 
 
-def averaged_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, without those of the plain weights at steps that have a row of averaged ones."""
+def one_per_split(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each trial, step, domain and split: of several, that of the trial's result.
+
+    These are the retrained weights before the average, and the average before the iterate.
+    """
     if "weights" not in rows:  # tables from before there were averages
         return rows
     keys = ["trial", "step", "domain", "split"]
-    kinds = {"average": 1, "retrained": 2}
-    ordered = rows.assign(_average=rows["weights"].astype(object).map(kinds).fillna(0))
-    ordered = ordered.sort_values("_average", kind="stable").drop_duplicates(keys, keep="last")
-    return ordered.drop(columns="_average").sort_index()
+    order = {"average": 1, "retrained": 2}
+    ordered = rows.assign(_order=rows["weights"].astype(object).map(order).fillna(0))
+    ordered = ordered.sort_values("_order", kind="stable").drop_duplicates(keys, keep="last")
+    return ordered.drop(columns="_order").sort_index()
 
 
 def _both(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -37,9 +37,9 @@ TRAINING_HYPERPARAMETERS = tuple(RANGES[TRAINING])
 ERM = "The plain gradient of the mean loss: empirical risk minimization."
 ERM_PAPER = "Vapnik 1998; as a baseline Gulrajani & Lopez-Paz 2021, arXiv 2007.01434"
 UNTRAINED = (
-    "CLIP as it is, classifying images by texts on the classes: no step of training.\n\nThe class "
-    "whose text is most like the image, by the cosine of their features. It needs model.head: text "
-    "or text-fixed, has no hyperparameters, and one trial in each study."
+    "CLIP without training: an image gets the class whose text is most like it.\n\nLikeness is the "
+    "cosine of the features of image and text. It needs model.head: text or text-fixed, has no "
+    "hyperparameters, and one trial in each study."
 )
 UNTRAINED_PAPER = "Radford et al. 2021 (CLIP), arXiv 2103.00020"
 # What is no part of an update -> what it does, and its source.

@@ -19,9 +19,9 @@ class MMS:
     mean over samples of CE(logits - mms_margin tau <t_y, t_c>, y)
 
     t_c: unit text features of class c, y: the true class, tau: the temperature. The true logit
-    drops by mms_margin tau, the others by their likeness to it. Needs model.head: text-fixed or
-    text, whose margin is that of the texts it started from. MMS+BMA is CLIPood. Shu et al., ICML
-    2023, arXiv 2302.00864, and thuml/CLIPood.
+    drops by mms_margin tau, each other one by that times the likeness of its text. Needs
+    model.head: text-fixed, or text, where the margin stays that of the texts at the start. MMS+BMA
+    is CLIPood. Shu et al., ICML 2023, arXiv 2302.00864, and thuml/CLIPood.
     """
 
     cost: ClassVar[float] = 1

@@ -69,12 +69,12 @@ class SMA:
 
 @dataclass
 class ERMPP(SMA):
-    """ERM++: training from a linear probe of 501 updates, of which a moving average is the result.
+    """ERM++: a moving average of the weights in training that starts from a linear probe.
 
-    After update t >= start of all weights it is the mean of w_(start-1), ..., w_t; before, it is
-    w_t. Where batch norm is not frozen, the averaged network sees each batch once more, and
-    its running statistics go on from there (a third of a pass). start: the number of that update;
-    99 is the 600th with those of the probe. Teterwak et al., WACV 2025, arXiv 2304.01973, as the
+    After update t >= start it is the mean of w_(start-1), ..., w_t; before, it is w_t. Where batch
+    norm is not frozen, the averaged network sees each batch once more, and its running statistics
+    go on from there (a third of a pass). start: the number of that update, not counting the 501 of
+    the probe; with them 99 is the 600th. Teterwak et al., WACV 2025, arXiv 2304.01973, as the
     class of DomainBed at b93c22a.
     """
 
