@@ -41,6 +41,8 @@ class GpuShares:
         """Notes what a running trial measured so far."""
         memory, beside = progress.gpu_memory, progress.gpu_beside
         before = self._begun.get(spec.trial, (0.0, 0.0))
+        if progress.passes < before[1]:  # it started over, as its checkpoint was not kept
+            before = self._begun[spec.trial] = (0.0, 0.0)
         seconds, passes = progress.seconds - before[0], progress.passes - before[1]
         if progress.gpu and memory and beside is not None and seconds > 0 and passes > 0:
             batch = _batch(spec)

@@ -88,6 +88,11 @@ def test_a_trial_that_goes_on_with_another_share_is_measured_anew(searcher):
     (known,) = searcher._shares._known.values()
     assert {share: own.speed for (_, share), own in known.items()} == {1: 320, 0.5: 160}
     assert searcher._shares.of(spec) == 1  # two at once are no faster than one
+    searcher._ledger.lose(spec, "gone", counts=False)
+    searcher.on_trial_complete("b")
+    assert searcher.suggest("c")["gpu"] == 1
+    searcher.report("c", reported(10, 0.2, 1.0) | {"seconds": 2.0})  # from the start again
+    assert known[spec.trial, 1].speed == 160
 
 
 def test_ray_is_asked_for_the_share_of_the_trial_and_places_are_counted_by_the_smallest():
