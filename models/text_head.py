@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 PROMPT = "a photo of a {}."
 PLACE = "{}"
+DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,13 @@ def features_of(embed: Embed, texts: Texts, key: Sequence[object]) -> TextFeatur
     Raises as `embed`.
     """
     named = json.dumps([*map(str, key), texts.classes, texts.prompts])
-    file = _folder() / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors"
-    with suppress(Exception):  # no file, or one that is cut short: it is made again
-        kept = safetensors.torch.load_file(file)
-        return TextFeatures(kept["features"], float(kept["scale"]))
+    file = _folder() / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.texts"
+    with suppress(OSError):
+        content = file.read_bytes()
+        digest, content = content[:DIGEST], content[DIGEST:]
+        if hashlib.sha256(content).digest() == digest:  # otherwise it is damaged, and made again
+            kept = safetensors.torch.load(content)
+            return TextFeatures(kept["features"], float(kept["scale"]))
     embeddings, log_scale = embed(texts.sentences)
     found = TextFeatures.of(torch.unflatten(embeddings, 0, (len(texts.classes), -1)), log_scale)
     scale = torch.tensor(found.scale, dtype=torch.float64)
@@ -124,7 +128,7 @@ def features_of(embed: Embed, texts: Texts, key: Sequence[object]) -> TextFeatur
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f".{file.name}.{os.getpid()}")
-        aside.write_bytes(content)
+        aside.write_bytes(hashlib.sha256(content).digest() + content)
         aside.replace(file)
     return found
 

@@ -80,7 +80,7 @@ def _refusals(owners: dict[str, list[str]], comparing: set[str]) -> Iterable[str
     past = those("anchor")  # these look at each sample by itself
     for mixer in those("mix"):
         for other in [name for name in those(*READING_DOMAINS) if name not in past]:
-            yield f"{mixer} mixes samples of different domains, which {other} must tell apart"
+            yield f"{mixer} mixes domains and classes, which {other} must tell apart"
     for walker in those("walk"):
         for other in filter(comparing.__contains__, those(*READING_DOMAINS, "mix", "refine")):
             yield f"{walker} sees one domain at a time, and {other} needs several at once"

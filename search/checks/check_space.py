@@ -284,6 +284,8 @@ def _unknown(sweep: DatasetSweep, name: str) -> str:
             f"is a hyperparameter of {' and '.join(owners)}, but of none of the listed algorithms "
             f"({listed}); list one that has it or remove the key"
         )
+    if not column_types(sweep):
+        return f"has no effect: {listed} is not trained and has no hyperparameters; remove it"
     known = [*column_types(sweep), *sweep.algorithms]
     return f"is no hyperparameter of the listed algorithms ({listed}); {way_out(name, known)}"
 

@@ -38,9 +38,14 @@ class Selected:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The evaluations of these weights."""
+        """The evaluations of these weights.
+
+        The validation of retrained ones is not among them: it is that of the first stage.
+        """
         table = self.trial.evaluations
         chosen = table[(table["step"] == self.step) & (table["weights"] == self.weights)]
+        if self.weights == "retrained":
+            chosen = chosen[chosen["role"] != "source"]
         return [
             {str(key): value for key, value in row.items()} for row in chosen.to_dict("records")
         ]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 from search.errors import nearest
 from training.algorithms import PARTS, ZERO_SHOT, parse
 from training.averaging import AVERAGINGS, NONE
@@ -15,9 +17,10 @@ AVERAGES = {name.upper(): name for name in AVERAGINGS}
 
 
 def words_of(name: str) -> list[str]:
-    """The parts and averages that a name joins by +; `ERM++` is one of them."""
-    mark = "\0"
-    return [word.replace(mark, "ERM++") for word in name.replace("ERM++", mark).split("+")]
+    """The parts and averages that a name joins by +; `ERM++` is one of them, however written."""
+    plus = "\0"
+    marked = re.sub(r"erm\+\+", lambda found: found[0].replace("+", plus), name, flags=re.I)
+    return [word.replace(plus, "+") for word in marked.split("+")]
 
 
 def split(name: str) -> tuple[str, str | None]:

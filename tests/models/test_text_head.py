@@ -68,10 +68,12 @@ def test_texts_are_embedded_once(weights, cache, monkeypatch):
     assert torch.equal(first.features, again.features)
     assert first.scale == again.scale
 
-    for file in (cache / "texts").iterdir():
-        file.write_bytes(b"cut short")
-    with pytest.raises(FileNotFoundError, match="tokenizer"):  # made again, not read
-        models.text_features(tiny_clip.NAME, str(weights), TEXTS)
+    (file,) = (cache / "texts").iterdir()
+    whole = file.read_bytes()
+    for damaged in (b"cut short", whole[:-1], whole[:-1] + bytes([whole[-1] ^ 64])):
+        file.write_bytes(damaged)
+        with pytest.raises(FileNotFoundError, match="tokenizer"):  # made again, not read
+            models.text_features(tiny_clip.NAME, str(weights), TEXTS)
 
 
 def test_a_tokenizer_whose_library_is_missing_is_named(weights, monkeypatch):

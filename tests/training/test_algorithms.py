@@ -90,7 +90,7 @@ def test_a_number_that_would_mean_two_things_is_refused(monkeypatch):
         ("SAM+SAM", "SAM\\+SAM names SAM twice"),
         ("SAM+GSAM", "'SAM\\+GSAM' does not compose: SAM and GSAM both say how far"),
         ("GAM+DISAM", "GAM makes climbs of its own, which leave nothing for DISAM to shape"),
-        ("CORAL+Mixup", "Mixup mixes samples .* CORAL must tell"),
+        ("CORAL+Mixup", "Mixup mixes .* CORAL must tell"),
         ("CORAL+GGA-L+Fish", "Fish sees one domain at a time, and CORAL needs several at once"),
     ],
 )

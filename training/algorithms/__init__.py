@@ -59,8 +59,12 @@ PARTS: dict[str, type[Any]] = {
 ZERO_SHOT = "zero-shot"
 # What have no meaning without a text head (models.text_head).
 OF_TEXTS = (ZERO_SHOT, "MMS")
-# Methods that are a composition here, or a key of the training.
-KNOWN_AS = {"CLIPood": "MMS+BMA", "GENIE": "training.optimizer: genie"}
+# Methods that are a composition here, or a key of the sweep.
+KNOWN_AS = {
+    "CLIPood": "MMS+BMA",
+    "GENIE": "training.optimizer: genie",
+    "WiSE-FT": "search.combine: wise-ft",
+}
 
 # Radii of the papers, where they differ from SAM's; the last of an algorithm's parts holds.
 # Stretched by the weights, a ball needs about ten times SAM's (Kwon et al. 2021).

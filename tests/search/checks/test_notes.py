@@ -66,3 +66,12 @@ def test_ranges_say_whose_they_are():
     assert "(suggested: " in others
     assert sams.startswith("Ranges of SAM: lr 0.5 (the sweep's)")
     assert left_out.startswith("Note: lr 0.001 (DomainBed's defaults")
+
+
+def test_the_earlier_start_of_a_moving_average_in_a_short_run_is_no_miss():
+    def starts(**search: object) -> list[str]:
+        short = {"training": {"steps": 60, "averaging": "sma"}, "search": search}
+        return [line for line in said(load("RotatedDigits"), **short) if "sma_start" in line]
+
+    assert starts() == []
+    assert len(starts(space={"sma_start": {"choice": [20, 30]}})) == 1

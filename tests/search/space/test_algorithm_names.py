@@ -51,6 +51,7 @@ def test_a_name_without_an_average_has_the_sweeps():
         ("SWAD+EMA", "has two averages, SWAD and EMA; keep one"),
         ("SWAD+SWAD", "has two averages, SWAD and SWAD; keep one"),
         ("ERM+SWAD", "'ERM' in 'ERM\\+SWAD' is the update without any part; leave it out"),
+        ("SAGM+erm++", "unknown algorithm 'erm\\+\\+'; did you mean ERM\\+\\+\\?"),
         ("SAGM+swad", "unknown algorithm 'swad'; did you mean SWAD\\?"),
     ],
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import yaml
 
 import models
 from search.driver.launch import launch
 from search.run.run_folder import RunFolder
 from search.run.tables import read_evaluations, read_trials
+from tests.search.command import steppe
 from tests.search.play import small_sweep, without_ray
 
 
@@ -48,3 +50,7 @@ def test_tables_show_the_second_stages_accuracy_beside_the_validation_of_the_fir
     for trial, own in second[second["role"] == "source"].groupby("trial", observed=True):
         earlier = set(first.loc[first["trial"] == trial, "accuracy"])
         assert set(own["accuracy"]) <= earlier
+    done = steppe("export", folder.uri, "MIRO+SAGM.30.0", "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.stdout  # it has the held-out accuracy of the second stage
+    card = yaml.safe_load((tmp_path / "out" / "model.yaml").read_text())
+    assert {score["role"] for score in card["scores"]} == {"held_out"}
