@@ -203,7 +203,10 @@ def _second_stage(sweep: DatasetSweep) -> Iterator[Problem]:
     """What cannot go with a second stage, which has no validation, or with a plateau."""
     training = sweep.training
     for index, name in enumerate(sweep.algorithms):
-        average = averaging_of(sweep, name)
+        try:
+            average = averaging_of(sweep, name)
+        except ValueError:
+            continue  # check_sweep reports it
         if training.retrain != "none" and average == "swad":
             why = "SWAD chooses by validation, which a second stage (training.retrain) has not"
         elif training.lr_schedule == "plateau" and average == "swa":

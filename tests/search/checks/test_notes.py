@@ -70,7 +70,10 @@ def test_ranges_say_whose_they_are():
 
 def test_the_earlier_start_of_a_moving_average_in_a_short_run_is_no_miss():
     def starts(**search: object) -> list[str]:
-        short = {"training": {"steps": 60, "averaging": "sma"}, "search": search}
+        short = {
+            "training": {"steps": 60, "evaluate_every": 20, "averaging": "sma"},
+            "search": search,
+        }
         return [line for line in said(load("RotatedDigits"), **short) if "sma_start" in line]
 
     assert starts() == []
