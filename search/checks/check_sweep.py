@@ -8,7 +8,12 @@ import datasets
 from datasets.domain_dataset import members
 from search.checks.check_search import check_budgets, check_folds, check_search
 from search.checks.check_space import check_space
-from search.checks.check_training import check_model, check_steps, check_training
+from search.checks.check_training import (
+    check_model,
+    check_second_stage,
+    check_steps,
+    check_training,
+)
 from search.checks.keys_without_effect import CONDITION_KEYS, keys_without_effect
 from search.errors import way_out
 from search.space import algorithm_names
@@ -71,7 +76,7 @@ def _check_dataset(sweep: DatasetSweep, broken: Sequence[KeyPath]) -> list[Probl
     problems += domains + algorithms
     if algorithms or not _valid(broken, ("algorithms",)):
         return problems
-    problems += _equal_algorithms(sweep)
+    problems += [*_equal_algorithms(sweep), *check_second_stage(sweep)]
     if not domains and _valid(broken, ("dataset",)):
         problems += [*_too_few_sources(sweep), *check_folds(sweep)]
     if _valid(broken, ("search", "space"), ("training", "steps")):

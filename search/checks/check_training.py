@@ -195,18 +195,14 @@ def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
             "is 'lr', but with lr_schedule: plateau nobody knows lr before; change one of the two",
         )
     yield from _linear_starts(sweep)
-    yield from _second_stage(sweep)
     yield from _devices(sweep)
 
 
-def _second_stage(sweep: DatasetSweep) -> Iterator[Problem]:
-    """What cannot go with a second stage, which has no validation, or with a plateau."""
+def check_second_stage(sweep: DatasetSweep) -> Iterator[Problem]:
+    """What cannot go with a second stage or with a plateau; the algorithms must exist."""
     training = sweep.training
     for index, name in enumerate(sweep.algorithms):
-        try:
-            average = averaging_of(sweep, name)
-        except ValueError:
-            continue  # check_sweep reports it
+        average = averaging_of(sweep, name)
         if training.retrain != "none" and average == "swad":
             why = "SWAD chooses by validation, which a second stage (training.retrain) has not"
         elif training.lr_schedule == "plateau" and average == "swa":

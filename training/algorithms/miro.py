@@ -29,7 +29,8 @@ class MIRO:
     miro_lambda: weight. miro_lr_mult: the rate of b_l, in those of the model. Cha et al., ECCV
     2022, arXiv 2203.10789, as in its released code.
 
-    layers: the stem and the last layer of each stage, or (`block`) the stages alone.
+    layers: the stem and the last layer of each stage, as in every sweep, or (`block`, from Python)
+    the stages alone.
     """
 
     cost: ClassVar[float] = 1 + FORWARD
