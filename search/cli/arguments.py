@@ -39,7 +39,7 @@ AddressOption = Annotated[
 ]
 MovedOption = Annotated[
     Path | None,
-    typer.Option("--root", help="Where the images lie now, if not where they lay."),
+    typer.Option("--root", help="Where the images are now, if they have moved."),
 ]
 MethodOption = Annotated[
     str | None,

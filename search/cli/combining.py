@@ -32,7 +32,7 @@ def combine(
         list[Combination] | None,
         typer.Option(
             help="How, again for more: soups, an ensemble, or WiSE-FT of zero-shot and the best "
-            "network. Without it: all ways."
+            "network. Without it: all that can be made of the run."
         ),
     ] = None,
     top: Annotated[

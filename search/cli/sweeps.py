@@ -36,8 +36,8 @@ def launch(
 ) -> None:
     """Runs a sweep and prints the table of its results.
 
-    Launching the same file again continues where the run was stopped, and with more trials,
-    algorithms, held-out domains, seeds or datasets in it, the run grows.
+    Launching the same file again continues where the run was stopped. If the file has more trials,
+    algorithms, held-out domains, seeds or datasets by then, the run grows.
 
     Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
     """

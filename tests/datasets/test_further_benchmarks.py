@@ -158,7 +158,7 @@ def test_a_digit_is_of_both_parts(data: Path) -> None:
     assert found[:2] == ["0/svhn/train/0/train_0.jpg", "0/svhn/val/0/val_0.jpg"]
 
 
-def test_breeds_stand_in_their_places(data: Path) -> None:
+def test_breeds_stand_before_their_backgrounds(data: Path) -> None:
     def places(name: str, domain: str) -> set[str]:
         found = files(name, data / "spawrious224")[domain]
         return {f.split("/")[0] + " " + "/".join(f.split("/")[1:3]) for f in found}
@@ -184,7 +184,7 @@ def test_breeds_stand_in_their_places(data: Path) -> None:
             assert len(every) == len(set(every))
 
 
-def test_of_a_place_the_first_images_by_name_are_taken(tmp_path: Path) -> None:
+def test_of_a_background_the_first_images_by_name_are_taken(tmp_path: Path) -> None:
     for part, place, breed in product("01", PLACES, BREEDS):
         (tmp_path / part / place / breed).mkdir(parents=True)
     names = [f"img_{number:03}.png" for number in range(98)]

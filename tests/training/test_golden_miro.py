@@ -156,7 +156,7 @@ def test_a_climb_neither_moves_the_variances_nor_counts_them(part, shares):
     assert golden.spent == pytest.approx(2 + 1 / 3)  # both passes see the same maps
 
 
-def test_what_learns_beside_the_model_forgets_when_the_optimizer_does():
+def test_an_anchors_optimizer_forgets_when_the_models_does():
     golden = Golden(CASES[0])
     golden.update = replace(golden.update, restarts=frozenset({2}))
     golden.steps(3)

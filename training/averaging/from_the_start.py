@@ -69,7 +69,7 @@ class SMA:
 
 @dataclass
 class ERMPP(SMA):
-    """ERM++: a moving average of the weights in training that starts from a linear probe.
+    """A moving average of the weights, in training that starts from a linear probe.
 
     After update t >= start it is the mean of w_(start-1), ..., w_t; before, it is w_t. Where batch
     norm is not frozen, the averaged network sees each batch once more, and its running statistics

@@ -32,7 +32,7 @@ def test_the_first_trial_is_alone_and_the_second_shares_where_two_fit():
         ({1: 1000, 2: 900, 4: 700}, 0.25),  # 1.6 times, and eight do not fit
     ],
 )
-def test_twice_as_many_share_while_they_come_on_faster_together(speeds, share):
+def test_twice_as_many_share_while_they_are_faster_together(speeds, share):
     found = choose([measured(count, 0.2, speed) for count, speed in speeds.items()], 32)
     assert found.share == share
 
