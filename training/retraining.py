@@ -73,9 +73,15 @@ def retrained(
             begin_from(trainer.model, start)
             trainer.seconds, trainer.passes = start.seconds, start.passes
         if not _train(trainer, second, save, leaving):
-            reason = f"the loss of the second stage stopped being finite by step {trainer.step}"
             return replace(
-                first, state="diverged", reason=reason, best_step=None, validation=None, correct={}
+                first,
+                state="diverged",
+                reason=f"the loss of the second stage stopped being finite by step {trainer.step}",
+                best_step=None,
+                validation=None,
+                seconds=first.seconds + trainer.seconds,
+                passes=first.passes + trainer.passes,
+                correct={},
             )
         if trainer.average is not None:
             trainer.load_average()

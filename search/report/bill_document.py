@@ -209,6 +209,8 @@ def _disk_line(planned: Planned) -> str:
     size, count = planned.undecoded
     cache = f"; the cache of {number(count)} images up to {decimal(size)}" if count else ""
     parts = [f"{name} {decimal(kept)}" for name, kept in kinds.items() if kept]
+    if unknown := [name for name, kept in kinds.items() if kept is None]:
+        cache += f"; {' and '.join(unknown)} are not known without a timed step"
     return f"Disk, at most: {', '.join(parts)}{cache}"
 
 

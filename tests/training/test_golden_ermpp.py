@@ -199,3 +199,17 @@ def test_a_second_stage_has_all_images_and_the_validation_of_the_first(monkeypat
     again = train(run, DIGITS, lambda _: None, resume=from_bytes(to_bytes(middle)), keep="best")
     assert [e.scores for e in again.evaluations] == [e.scores for e in result.evaluations]
     assert all(torch.equal(again.weights[name], own) for name, own in result.weights.items())
+
+
+def test_a_second_stage_that_diverges_is_named_and_paid_for(monkeypatch):
+    whole = Trainer.train_one
+
+    def broken(trainer):
+        return whole(trainer) * (float("nan") if trainer.run.images == "all" else 1.0)
+
+    monkeypatch.setattr(Trainer, "train_one", broken)
+    run = Run("RotatedDigits", None, "mlp", "ERM", "30", 0, 1, 1, {"batch_size": 8})
+    result = train(replace(run, retrain="all-images"), DIGITS, lambda _: None)
+
+    assert (result.state, result.best_step, result.passes) == ("diverged", None, 2.0)
+    assert "second stage" in result.reason
