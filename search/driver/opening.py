@@ -54,7 +54,7 @@ class Opened:
 def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
     """Looks at the folder that a sweep is launched in; writes nothing.
 
-    Raises SteppeError if a run there was asked for something else, for more, or lacks files.
+    Raises SteppeError if a run there was asked for something else or for more, or lacks files.
     """
     written = _written(folder)
     _check_there(folder, {SWEEP: written is not None, JOURNAL: storage.begun(folder)})
@@ -119,6 +119,7 @@ def record(prepared: Prepared, opened: Opened, folder: RunFolder) -> None:
     """Writes the files that describe the run, after checking those that are there.
 
     sweep.yaml is the last of them: until it is written, a run that is killed is what it was.
+    Raises SteppeError if another driver has changed it since, or a table is damaged.
     """
     sweep = prepared.sweep
     if _written(folder) != opened.written:

@@ -47,10 +47,9 @@ def prepare(
 ) -> Prepared:
     """Checks everything that can be checked before the first trial, and builds the datasets.
 
-    quiet: says nothing of what is searched and seen.
-
     new: whether it adds studies or trials to what the folder holds; what a run of an earlier
-    version was asked for continues without new checks. Raises SteppeError.
+    version was asked for continues without new checks. quiet: says nothing of what is searched and
+    seen. Raises SteppeError.
     """
     require(sweep.track)
     planned = plans(sweep)
