@@ -23,6 +23,7 @@ from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.driver.trackers import Tracker
 from search.driver.tune_adapter import StudySearcher
+from search.errors import SteppeError
 from search.run import storage, tables
 from search.run.run_folder import RunFolder
 from search.space.ranges import Value
@@ -171,6 +172,9 @@ class OneSlot(Slots):
 
     def count(self, running: int = 0, left: int = 0) -> int:
         return 1
+
+    def leave_out(self, node: str, why: str) -> bool:
+        raise SteppeError(why)  # there is no other
 
 
 class Stopped(BaseException):
