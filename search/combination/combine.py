@@ -269,13 +269,13 @@ def _damaged(folder: RunFolder, trial: str, why: object) -> SteppeError:
 
 
 def dataset_of(run: EndedRun, plan: StudyPlan) -> DomainDataset:
-    """The dataset of a study, with the images that the run was made with."""
+    """The dataset of a study. Raises SteppeError if its images are not those of the run."""
     found = open_dataset(plan.dataset)
     known = manifest.fingerprints(run.folder).get(plan.dataset.name, found.fingerprint)
     if known != found.fingerprint:
         raise SteppeError(
             f"the images of {plan.dataset.name} are not those of {run.folder.uri} (fingerprint "
-            f"{found.fingerprint[:12]} here, {known[:12]} there); put them back"
+            f"{found.fingerprint[:12]} here, {known[:12]} there); give their folder with --root"
         )
     return found
 
