@@ -23,7 +23,7 @@ from search.combination.groups import (
     groups,
     possible_methods,
 )
-from search.combination.wise_ft import Curve, curve
+from search.combination.wise_ft import Curve, curve, zero_shot
 from search.errors import SteppeError
 from search.reproduce.recorded_trial import EndedRun, ended_run
 from search.run import lease, manifest
@@ -32,7 +32,7 @@ from search.run.combinations import read_combination, write_combination
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
 from search.sweep.search_keys import WISE_FT
-from training.combining import barrier, greedy, interpolated, pooled, uniform
+from training.combining import State, barrier, greedy, interpolated, pooled, uniform
 from training.computation import device_of
 from training.evaluation import Evaluation, Part, Score
 from training.scorer import Scorer
@@ -142,9 +142,9 @@ class Bench:
         return self.scorer.with_statistics(mean.state())
 
     @cached_property
-    def zero_shot(self) -> dict[str, Tensor]:
+    def zero_shot(self) -> State:
         """The weights that the networks began with."""
-        return self.scorer.start()
+        return zero_shot(self._folder, self.scorer)
 
     def on_the_way(self, trial: str, alpha: float) -> dict[str, Tensor]:
         """The weights between zero-shot and those of a trial."""

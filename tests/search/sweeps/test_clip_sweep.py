@@ -150,6 +150,18 @@ def test_wise_ft_is_exported_with_its_accuracy_and_a_trial_is_repeated(launched,
     assert steppe("rerun", folder.uri, "ERM.art.0.0").exit_code == 0
 
 
+def test_wise_ft_is_not_made_from_another_file_than_the_runs(place, launched, tmp_path):
+    file = place / "tiny_text.pt"
+    whole = file.read_bytes()
+    torch.save({**torch.load(file), "logit_scale": torch.tensor(2.0)}, file)
+    try:
+        done = steppe("export", launched[0].uri, "ERM.art.0.wise-ft", "--output", tmp_path / "out")
+    finally:
+        file.write_bytes(whole)
+    assert done.exit_code == 2, (done.stdout, done.exception)
+    assert all(word in done.stderr for word in (file.name, "sha256", "put it back"))
+
+
 def test_clipood_trains_the_image_tower_beside_fixed_texts(place):
     path = sweep(
         place,
