@@ -16,11 +16,11 @@ from search.sweep.config_errors import Problem, show
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
 from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Sweep
-from search.sweep.search_keys import WISE_FT, Search
+from search.sweep.search_keys import FREEZE_THAW, WISE_FT, Search
 from training.algorithms import compares_domains
 
 # Keys that carry the best settings of one study to another, which one objective must tell.
-_CARRY_SETTINGS = ("warm_start", "share", "seed_reduction")
+_CARRY_SETTINGS = ("warm_start", "share", "seed_reduction", "objective_over")
 
 
 def check_search(search: Search) -> Iterator[Problem]:
@@ -42,6 +42,47 @@ def check_search(search: Search) -> Iterator[Problem]:
         yield from _combined(search)
     if len(search.objectives) > 1:
         yield from _two_objectives(search)
+    elif search.objective_over == "seeds":
+        yield from _over_seeds(search)
+
+
+def _over_seeds(search: Search) -> Iterator[Problem]:
+    """Keys that look at the studies of seeds one by one, where settings are compared over seeds."""
+    key, defaults = ("search", "objective_over"), Search.model_fields
+    not_with = {
+        "share": "a setting has the same trial number with each seed",
+        "seed_reduction": "it has all settings that may win tried with all seeds",
+        "terminator": "a study of one seed does not know how its settings do with others",
+        "study_budget": "a setting would be trained with some of the seeds; limit search.budget",
+        "combine": "the networks of a study are ranked by its own seed",
+    }
+    for name, why in not_with.items():
+        if getattr(search, name) != defaults[name].default:
+            yield Problem(key, f"is seeds, which does not go with search.{name}: {why}; remove one")
+    if search.budget.trials is not None:
+        yield Problem(
+            key,
+            "is seeds, which does not go with search.budget.trials: settings that cannot win end "
+            "without being trained; limit passes",
+        )
+    if search.scheduler == FREEZE_THAW:
+        yield Problem(
+            key,
+            f"is seeds, which does not go with search.scheduler: {FREEZE_THAW}: that ends what "
+            "cannot be the best with one seed; choose asha or none",
+        )
+    if search.keep_weights in ("best", "last") or isinstance(search.keep_weights, int):
+        yield Problem(
+            key,
+            f"is seeds, which does not go with search.keep_weights: {search.keep_weights}: the "
+            "best trial of a study may have another setting than the best mean; choose all or none",
+        )
+    if LEAVE_ONE_DOMAIN_OUT in search.objectives:
+        yield Problem(
+            key,
+            f"is seeds, which does not go with search.objective: {LEAVE_ONE_DOMAIN_OUT}: folds are "
+            "means already; choose another objective, or remove it",
+        )
 
 
 def _combined(search: Search) -> Iterator[Problem]:

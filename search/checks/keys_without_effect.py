@@ -155,6 +155,7 @@ CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
     ("search", "warm_start"): (NO_GRID,),
     ("search", "share"): (NO_GRID, SEVERAL_DOMAINS, SHARED_SEEDS, SEEDS_AT_ONCE),
     ("search", "seed_reduction"): (SEVERAL_SEEDS,),
+    ("search", "objective_over"): (SEVERAL_SEEDS,),
     ("search", "patience"): (TERMINATOR,),
 }
 

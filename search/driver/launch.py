@@ -152,7 +152,8 @@ def write_selection(sweep: Sweep, folder: RunFolder) -> None:
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     asked = study_columns(sweep)
     why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
-    chosen = select(trials, evaluations, tuple(METHODS), asked, why)
+    tied = [sweep.name] if sweep.search.objective_over == "seeds" else []
+    chosen = select(trials, evaluations, tuple(METHODS), asked, why, tied)
     tables.write_selection(folder, chosen)
 
 

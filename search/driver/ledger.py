@@ -17,6 +17,7 @@ from search.driver.freezing import Freezing
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import LaterSeeds
 from search.driver.recording import Outcome, adopt, read_outcome, record_outcome
+from search.driver.seed_means import SeedMeans
 from search.driver.study_record import Running, StudyRecord
 from search.driver.suggestions import Suggestions
 from search.driver.termination import Terminator
@@ -25,7 +26,7 @@ from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
 from search.study.plan import StudyPlan, TrialSpec
-from search.study.trial_attributes import FAILURES, JUDGED
+from search.study.trial_attributes import FAILURES, JUDGED, UNTRAINED
 from search.sweep.search_keys import FREEZE_THAW
 from search.worker.trial_rows import Progress, progress_of, trial_row
 
@@ -50,8 +51,10 @@ class Ledger:
         self._storage = storage
         self.records = {name: StudyRecord(plan, plan.trials) for name, plan in plans.items()}
         self._freezing = Freezing()
+        self._seed_means = SeedMeans(self.records)
         self._pruning = Pruning(plans.values(), storage, self._freezing)
-        self._suggestions = Suggestions(storage, self._pruning, warm_start.recorded(folder))
+        earlier = warm_start.recorded(folder)
+        self._suggestions = Suggestions(storage, self._pruning, self._seed_means, earlier)
         self._later_seeds = LaterSeeds(
             self.records,
             self._search.seed_reduction,
@@ -83,14 +86,17 @@ class Ledger:
         suggest. With `freeze-thaw` it is the one that has trained least, and the trial is its most
         promising one, frozen or new.
         """
-        if self._interrupted:
+        while self._interrupted:
             record, trial_id, progress = self._interrupted.popleft()
             running = self._suggestions.same_trial(record, trial_id)
             running.progress = progress
-            return running.spec
+            untrained = self._storage.get_trial(trial_id).user_attrs.get(UNTRAINED)
+            if untrained is None:
+                return running.spec
+            self._write_and_end(running.spec, "pruned", untrained)
         self._close_spent()
         freezing = self._freezing
-        while waiting := [record for record in self.records.values() if freezing.waits(record)]:
+        while waiting := [record for record in self.records.values() if self._waits(record)]:
             record = min(waiting, key=lambda one: (len(one.running), freezing.worked(one)))
             frozen = freezing.to_thaw(record)
             if frozen is not None:
@@ -101,6 +107,7 @@ class Ledger:
                     record, self.records.values(), [r.spec.number for r in record.frozen.values()]
                 )
                 freezing.changed(record)
+                self._seed_means.changed(record)
                 return running.spec
             self._settle(record)
         return None
@@ -226,6 +233,11 @@ class Ledger:
         tables.delete_trial(self._folder, frozen.spec.trial)
         return running.spec
 
+    def _waits(self, record: StudyRecord) -> bool:
+        if self._seed_means.applies(record):
+            return self._seed_means.waits(record)
+        return self._freezing.waits(record)
+
     def _settle(self, record: StudyRecord) -> None:
         """Ends a study whose frozen trials can no longer win, or lets it rest without a budget."""
         if record.running or not record.frozen or self._freezing.waits(record):
@@ -255,6 +267,7 @@ class Ledger:
         running = record.running.pop(spec.trial)
         record_outcome(self._storage, record, running.trial_id, spec.number, outcome)
         self._freezing.changed(record)
+        self._seed_means.changed(record)
         self._cleanup.after_trial(record, spec)
         self._cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
         if record.done:
@@ -268,6 +281,10 @@ class Ledger:
             record.resting = record.resting and record.closed
             if name not in interrupted:
                 self._settle(record)
+        for record, number, reason in self._seed_means.untrained():
+            self._cleanup.before_new_trial(record)
+            untrained = self._suggestions.next_seed(record, number, reason)
+            self._write_and_end(untrained.spec, "pruned", reason)
         self._later_seeds.promote()
 
     @property

@@ -45,7 +45,9 @@ class Pruning:
     def pruner(self, record: StudyRecord) -> BasePruner:
         """The study's pruner. Later seeds are never pruned, as settings are compared over seeds."""
         study = record.study
-        return NopPruner() if record.previous else self._pruners[study.dataset, study.algorithm]
+        if record.previous or record.first:
+            return NopPruner()
+        return self._pruners[study.dataset, study.algorithm]
 
     def stops(self, record: StudyRecord, running: Running, progress: Progress) -> bool:
         """Records a report; True if the trial is to be stopped, or frozen.

@@ -39,9 +39,11 @@ def queue_first(
 
     That is what the plan begins with, those of `earlier` runs, and the sweep's. A grid queues all
     of its points, those first, and further ones when it is asked for more trials. The study of a
-    later seed queues its promoted settings.
+    later seed queues its promoted settings, or those of the first seed one by one (SeedMeans).
     """
     plan = record.plan
+    if record.first is not None:
+        return
     if record.previous is not None:
         most = record.max_trials
         _promote(record, study, study.user_attrs.get(PROMOTED, _best(record.previous)[:most]))

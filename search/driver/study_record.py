@@ -32,7 +32,8 @@ class StudyRecord:
     """One study: its plan, its Optuna study once it has begun, and a count of its trials.
 
     max_trials: how many it may have; the plan's number, until seeds are reduced or studies are
-    stopped. previous: the study that this one waits for, to try its best settings. asked: trials
+    stopped. previous: the study that this one waits for, to try its best settings. first: the study
+    of the first seed, whose settings it trains under the same numbers (SeedMeans). asked: trials
     begun so far. closed: its budget or the sweep's is spent (BudgetGuard). running: by trial name.
     frozen: trials that have left their worker and may go on (Freezing), by name. resting: whether
     they wait for a larger budget. ended: number of trials by state. ranked: value and number of its
@@ -42,6 +43,7 @@ class StudyRecord:
     plan: StudyPlan
     max_trials: int
     previous: StudyRecord | None = None
+    first: StudyRecord | None = None
     optuna: optuna.Study | None = None
     asked: int = 0
     closed: bool = False

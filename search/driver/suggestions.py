@@ -7,16 +7,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import optuna
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import queue_first, queue_shared
+from search.driver.seed_means import SeedMeans
 from search.driver.study_record import Running, StudyRecord
 from search.run.storage import SweepStorage
 from search.space.ranges import Value
 from search.study import samplers
 from search.study.samplers import suggest
+from search.study.trial_attributes import UNTRAINED
 
 log = logging.getLogger("steppe")
+
+NOTHING: Mapping[int, float] = {}
 
 
 class Suggestions:
@@ -29,10 +34,12 @@ class Suggestions:
         self,
         storage: SweepStorage,
         pruning: Pruning,
+        seed_means: SeedMeans,
         earlier: Mapping[str, Sequence[Mapping[str, Value]]],
     ) -> None:
         self._storage = storage
         self._pruning = pruning
+        self._seed_means = seed_means
         self._earlier = earlier
 
     def load(self, records: Iterable[StudyRecord]) -> Iterator[StudyRecord]:
@@ -56,49 +63,83 @@ class Suggestions:
 
         records: of all studies. frozen: numbers of trials that the sampler takes for stopped ones.
         """
-        search = record.plan.search
-        if record.optuna is None:
-            study = optuna.create_study(
-                storage=self._storage,
-                study_name=record.study.id,
-                directions=[StudyDirection.MAXIMIZE] * len(search.objectives),
-                pruner=self._pruning.pruner(record),
-            )
-            self._queue_first(record, study)
-            record.optuna = study
-        queue_shared(record, records, search.share)
+        if record.first is not None:
+            return self.next_seed(record, self._seed_means.number(record))
+        study = self._begun(record)
+        queue_shared(record, records, record.plan.search.share)
         record.asked += 1
-        return self._start(record, record.optuna.ask(), frozen)
+        lost, means = self._seed_means.told(record)
+        return self._start(record, study.ask(), [*frozen, *lost], means)
+
+    def next_seed(self, record: StudyRecord, number: int, untrained: str | None = None) -> Running:
+        """Starts the trial of this number in a later seed's study, which it begins if need be.
+
+        It has the setting of that trial in the first seed's study. untrained: why it is to end at
+        once, which is in the journal before it starts.
+        """
+        assert record.first is not None
+        assert record.first.optuna is not None
+        study = self._begun(record)
+        settings = record.first.optuna.get_trials(deepcopy=False)
+        for setting in settings[len(study.get_trials(deepcopy=False)) : number + 1]:
+            study.enqueue_trial(setting.params)
+        trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+        if untrained is not None:
+            self._storage.set_trial_user_attr(trial_id, UNTRAINED, untrained)
+        self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        record.asked += 1
+        return self.same_trial(record, trial_id)
 
     def same_trial(self, record: StudyRecord, trial_id: int) -> Running:
         """Starts another attempt at a trial."""
         assert record.optuna is not None
         return self._start(record, optuna.trial.Trial(record.optuna, trial_id))
 
+    def _begun(self, record: StudyRecord) -> optuna.Study:
+        if record.optuna is None:
+            study = optuna.create_study(
+                storage=self._storage,
+                study_name=record.study.id,
+                directions=[StudyDirection.MAXIMIZE] * len(record.plan.search.objectives),
+                pruner=self._pruning.pruner(record),
+            )
+            self._queue_first(record, study)
+            record.optuna = study
+        return record.optuna
+
     def _queue_first(self, record: StudyRecord, study: optuna.Study) -> None:
         queue_first(record, study, self._earlier.get(record.study.id, ()))
 
     def _start(
-        self, record: StudyRecord, trial: optuna.Trial, frozen: Collection[int] = ()
+        self,
+        record: StudyRecord,
+        trial: optuna.Trial,
+        frozen: Collection[int] = (),
+        means: Mapping[int, float] = NOTHING,
     ) -> Running:
-        values = self._values(record, trial, frozen)
+        values = self._values(record, trial, frozen, means)
         self._storage.flush()  # before a worker writes anything under this number
         running = Running(record.plan.trial(trial.number, values), trial._trial_id)
         record.running[running.spec.trial] = running
         return running
 
     def _values(
-        self, record: StudyRecord, trial: optuna.Trial, frozen: Collection[int]
+        self,
+        record: StudyRecord,
+        trial: optuna.Trial,
+        frozen: Collection[int],
+        means: Mapping[int, float],
     ) -> dict[str, Value]:
         plan, space = record.plan, record.plan.space
-        trial.study.sampler = samplers.build(plan.search.sampler, plan, trial.number, frozen)
+        # Later seeds have nothing to draw.
+        name = "random" if record.first is not None else plan.search.sampler
+        trial.study.sampler = samplers.build(name, plan, trial.number, frozen, means)
         try:
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}
         except OSError:
             raise
         except Exception:
             # A model that cannot be fitted must not end a sweep of days.
-            name = plan.search.sampler
             log.exception("sampler %s failed in %s; drawing at random", name, record.study.id)
             trial.study.sampler = samplers.build("random", plan, trial.number)
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}

@@ -100,7 +100,8 @@ def _selected(ended: EndedRun, name: str | None, method: str) -> Selected:
     if name in set(trials["trial"]):
         trials = trials[trials["trial"] == name]
         evaluations = evaluations[evaluations["trial"] == name]
-    found = select(trials, evaluations, [method])
+    over = [ended.sweep.name] if ended.sweep.search.objective_over == "seeds" else []
+    found = select(trials, evaluations, [method], over_seeds=over)
     row = found[(found["study"] == name) | (found["trial"] == name)]
     winner = None if row.empty else row.iloc[0]
     if winner is None or not isinstance(winner["trial"], str):

@@ -125,8 +125,7 @@ def at_cost(results: Results, passes: float) -> Results:
     Raises SteppeError for tables without passes.
     """
     cut = within_passes(results.evaluations, passes)
-    # A combination stands for whole trials.
-    none = results.combinations.iloc[:0]
+    none = results.combinations.iloc[:0]  # they stand for whole trials
     return replace(results, evaluations=cut, combinations=none, passes=passes)
 
 
@@ -287,10 +286,11 @@ def _check_whole(results: Results) -> None:
 def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     studies = results.studies
     ended = {study["study"] for study in studies} - results.unfinished
-    untried: dict[str, str] = {}
+    untried, over = dict[str, str](), list[str]()
     for run in results.runs.values():
         untried |= notes.why_untried(run.sweep, run.study_columns, results.trials, ended)
-    found = selection.select(results.trials, results.evaluations, methods, studies, untried)
+        over += [run.sweep_name] * (run.sweep.search.objective_over == "seeds")
+    found = selection.select(results.trials, results.evaluations, methods, studies, untried, over)
     if results.passes is not None:
         within = f" within {show_number(results.passes)} passes"
         found["reason"] = [

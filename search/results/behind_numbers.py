@@ -78,7 +78,8 @@ def behind(
     Draws in which a study has none are left out.
     """
     oracle = "oracle" + PER_DATASET * rule_of(method)[1]
-    chosen, best = (ranked(name, trials, evaluations, studies) for name in (method, oracle))
+    means = [name for name, sweep in sweeps.items() if sweep.search.objective_over == "seeds"]
+    chosen, best = (ranked(name, trials, evaluations, studies, means) for name in (method, oracle))
     columns = {study["study"]: study for study in studies}
     calibration = _calibration(evaluations, chosen)
     rows = []
@@ -137,7 +138,8 @@ def grid(frame: pd.DataFrame, notes: Sequence[str] = ()) -> Grid:
 
 
 def _tied(sweep: Sweep) -> bool:
-    return sweep.search.share != "none" or bool(sweep.search.seed_reduction)
+    search = sweep.search
+    return search.share != "none" or bool(search.seed_reduction) or search.objective_over != "none"
 
 
 def _cost(trials: pd.DataFrame) -> dict[str, Any]:
@@ -198,7 +200,8 @@ def _selection_error(
 ) -> tuple[float, str]:
     """The standard deviation of the average over draws of trials; NaN, and why."""
     if tied:
-        return np.nan, "studies took settings from each other (search.share or seed_reduction)"
+        keys = "search.share, seed_reduction or objective_over"
+        return np.nan, f"studies took settings from each other ({keys})"
     if any(len(candidates) < 2 for candidates in rankings.values()):
         return np.nan, "a study has fewer than two candidates"
     count = int(trials["number"].max()) + 1

@@ -98,6 +98,11 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
             "each later seed tries again the best settings of the seed before it, one in "
             f"{search.seed_reduction} (most in a study: {listed}){_TIED}"
         )
+    if search.objective_over == "seeds":
+        notes.append(
+            "chosen per held-out domain for all seeds together, by the mean validation over seeds "
+            f"(search.objective_over: seeds){_TIED}"
+        )
     return [f"{run.name}: {note}" for note in notes]
 
 

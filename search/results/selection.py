@@ -5,7 +5,9 @@ done again, by another method, long after the sweep.
 
 Each rule (search.results.selection_rules) makes two methods. `training-domain` chooses in each
 study, so per held-out domain and seed, as DomainBed does. `training-domain-per-dataset` chooses one
-setting for all held-out domains and seeds, as the tables of SWAD, SAGM and GGA do.
+setting for all held-out domains and seeds, as the tables of SWAD, SAGM and GGA do. In a sweep whose
+objective is the mean over seeds, the first kind chooses one setting for all seeds of a held-out
+domain.
 
 A setting is the values of all hyperparameters. To be chosen for a dataset, every study of (dataset,
 model, algorithm) must have completed a trial with it: the mean over some of the studies would
@@ -15,7 +17,7 @@ validation that ranks its trial there; each study keeps its own step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,13 +55,15 @@ def select(
     methods: Sequence[str] = ("training-domain",),
     studies: Iterable[Mapping[str, Any]] = (),
     untried: Mapping[str, str] | None = None,
+    over_seeds: Collection[str] = (),
 ) -> pd.DataFrame:
     """The winner of every study by every method: the table `selection`.
 
     A study without a winner has a row too: `trial` is null, `reason` says why. studies: the study
     columns of those that the sweep asks for, in the order of the result; without them a study that
     has no trial yet has no row. untried: why a study will never have a trial
-    (search.results.notes). Raises SteppeError for an unknown method.
+    (search.results.notes). over_seeds: the sweeps whose studies have one setting for all seeds of a
+    held-out domain. Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
@@ -77,16 +81,13 @@ def select(
         }
         for rule, ranking in rankings.items()
     }
-    settings = _settings_of(trials) if any(once for _, once in rules.values()) else {}
-    chosen = {
-        method: _one_setting_each(_datasets(columns), rankings[rule], settings, why[rule])
-        if once
-        else {
-            key: _winner(candidates, why[rule].get(key))
-            for key, candidates in rankings[rule].items()
-        }
-        for method, (rule, once) in rules.items()
-    }
+    tied = _seeds(columns, over_seeds)
+    settings = _settings_of(trials) if tied or any(once for _, once in rules.values()) else {}
+    chosen = {}
+    for method, (rule, once) in rules.items():
+        sharing = _datasets(columns) if once else tied
+        own = {key: _winner(found, why[rule].get(key)) for key, found in rankings[rule].items()}
+        chosen[method] = own | _one_setting_each(sharing, rankings[rule], settings, why[rule])
     failed = {key: int((group["state"] == "failed").sum()) for key, group in groups.items()}
     rows = [
         {**columns[key], "method": method, "failed": failed[key], **chosen[method][key]}
@@ -103,20 +104,23 @@ def ranked(
     trials: pd.DataFrame,
     evaluations: pd.DataFrame,
     studies: Iterable[Mapping[str, Any]],
+    over_seeds: Collection[str] = (),
 ) -> list[Rankings]:
     """The candidates of every study by a method, best first.
 
     A mapping for each (dataset, model, algorithm). By a method `...-per-dataset`, all studies of a
     mapping have the same settings in the same order. studies: the study columns of all studies.
-    Raises SteppeError for an unknown method.
+    over_seeds: as of `select`. Raises SteppeError for an unknown method.
     """
     rule, once = rule_of(method)
     columns = {study["study"]: study for study in studies}
     rankings = _rankings([rule], columns, trials, evaluations)[rule]
     groups = [{study: rankings[study] for study in group} for group in _datasets(columns)]
-    if not once:
-        return groups
     settings = _settings_of(trials)
+    if not once:
+        for seeds in _seeds(columns, over_seeds):
+            rankings |= _in_one_order({study: rankings[study] for study in seeds}, settings)
+        return [{study: rankings[study] for study in group} for group in groups]
     return [_in_one_order(group, settings) for group in groups]
 
 
@@ -170,6 +174,18 @@ def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     for study, values in columns.items():
         key = tuple(values[name] for name in ("dataset", "model", "algorithm"))
         groups.setdefault(key, []).append(study)
+    return list(groups.values())
+
+
+def _seeds(
+    columns: Mapping[str, Mapping[str, Any]], over_seeds: Collection[str]
+) -> list[list[str]]:
+    """The studies of these sweeps that differ in their seed only."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for study, values in columns.items():
+        if values["sweep"] in over_seeds:
+            same = ("sweep", "dataset", "model", "algorithm", "held_out")
+            groups.setdefault(tuple(values[name] for name in same), []).append(study)
     return list(groups.values())
 
 

@@ -1,9 +1,10 @@
-"""A sampler that never repeats a setting, and takes the trials that wait for stopped ones."""
+"""A sampler that never repeats a setting, and is told what a search knows of earlier trials."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Container, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -19,7 +20,8 @@ class DistinctSampler(BaseSampler):
 
     The same setting with the same seed gives the same run, which tells nothing new. space: all
     hyperparameters that are searched, in the order in which they are drawn. at_random: as in Draws.
-    frozen: trials that the other sampler takes for pruned ones.
+    frozen: trials that the other sampler takes for pruned ones. means: what it takes for the values
+    of completed ones.
     """
 
     def __init__(
@@ -28,8 +30,9 @@ class DistinctSampler(BaseSampler):
         space: Mapping[str, BaseDistribution],
         at_random: Callable[[int], BaseSampler],
         frozen: Collection[int] = (),
+        means: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
-        self._frozen = frozen
+        self._frozen, self._means = frozen, means
         self._sampler = sampler
         self._space = dict(space)
         self._at_random = at_random
@@ -44,7 +47,7 @@ class DistinctSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A setting that no earlier trial has, if one of MAX_REDRAWS is new."""
-        study = _with_pruned(study, self._frozen)
+        study = _as_told(study, self._frozen, self._means)
         queued = trial.system_attrs.get("fixed_params", {})
         jointly = self._sampler.infer_relative_search_space(study, trial)
         known = self._sampler.sample_relative(study, trial, jointly) | queued
@@ -85,9 +88,11 @@ class DistinctSampler(BaseSampler):
         }
 
 
-def _with_pruned(study: optuna.Study, numbers: Collection[int]) -> optuna.Study:
-    """The study as it would be if these running trials had been pruned."""
-    if not numbers:
+def _as_told(
+    study: optuna.Study, pruned: Collection[int], means: Mapping[int, float]
+) -> optuna.Study:
+    """The study as it would be if these trials had been pruned, and those had these values."""
+    if not pruned and not means:
         return study
 
     def trials(
@@ -97,8 +102,10 @@ def _with_pruned(study: optuna.Study, numbers: Collection[int]) -> optuna.Study:
     ) -> list[FrozenTrial]:
         known = [copy.copy(trial) for trial in study.get_trials(deepcopy=False)]
         for trial in known:
-            if trial.number in numbers:
-                trial.state = TrialState.PRUNED
+            if trial.number in pruned:
+                trial.state, trial.values = TrialState.PRUNED, None
+            elif trial.number in means:
+                trial.values = [means[trial.number]]
         return [trial for trial in known if states is None or trial.state in states]
 
     seen = copy.copy(study)

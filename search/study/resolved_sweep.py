@@ -97,7 +97,7 @@ def changes(here: Sweep, there: Sweep) -> Changes:
     """How a sweep differs from the sweep of a run, by dataset, so that either may list several."""
     ours, theirs = by_dataset(here), by_dataset(there)
     both = {*here.algorithms} & {*there.algorithms}
-    reduced = there.search.seed_reduction is not None
+    reduced = there.search.seed_reduction is not None or there.search.objective_over != "none"
     refused, more, other = dict[str, None](), dict[str, None](), dict[str, None]()
     if any(name not in ours for name in theirs):
         refused[f"datasets: {show([*ours])} here, {show([*theirs])} in the run"] = None
@@ -132,7 +132,7 @@ def _differing(here: Sweep, there: Sweep) -> Iterator[tuple[str, Any, Any]]:
 def _added(key: str, new: Any, old: Any, algorithms: Collection[str], reduced: bool) -> str | None:
     """What a key asks for in addition, in words; empty if it says nothing else; None if it does.
 
-    algorithms: those of both sweeps. reduced: whether each seed tries the best of the one before.
+    algorithms: those of both sweeps. reduced: whether later seeds wait for the first.
     """
     if key == "search.trials":
         return f"{old} -> {new}" if new > old else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -101,10 +101,17 @@ ONE_OBJECTIVE = ("cmaes",)  # these take no more
 UNGUIDED = ("random", "qmc", "grid")
 
 
-def build(name: str, plan: StudyPlan, number: int, frozen: Collection[int] = ()) -> BaseSampler:
+def build(
+    name: str,
+    plan: StudyPlan,
+    number: int,
+    frozen: Collection[int] = (),
+    means: Mapping[int, float] | None = None,
+) -> BaseSampler:
     """A sampler for the trial of this number in the study of the plan.
 
-    frozen: trials that wait, which it takes for pruned ones.
+    frozen: trials that wait, which it takes for pruned ones. means: values of completed trials that
+    it is told instead of their own.
 
     A new sampler for each suggestion makes what a study suggests depend on its history alone, not
     on restarts of the driver. Raises KeyError for an unknown name.
@@ -113,7 +120,9 @@ def build(name: str, plan: StudyPlan, number: int, frozen: Collection[int] = ())
     draws = _draws(plan, number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return DistinctSampler(SAMPLERS[name](draws), searched, draws.at_random, frozen)
+        return DistinctSampler(
+            SAMPLERS[name](draws), searched, draws.at_random, frozen, means or {}
+        )
 
 
 def study_seed(plan: StudyPlan) -> int:

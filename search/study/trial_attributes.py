@@ -9,6 +9,7 @@ STATE = "state"
 REASON = "reason"
 FAILURES = "failures"  # failed attempts since it last got further
 JUDGED = "judged"  # step of its newest report, and whether that report stops or freezes it
+UNTRAINED = "untrained"  # why it is to end without being trained
 IMAGES = "images"  # how many its reports are measured on
 
 

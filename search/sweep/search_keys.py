@@ -184,6 +184,11 @@ class Search(Section):
         description="What the search maximizes, one objective or a list of two. Only oracles see "
         "the held-out domain.",
     )
+    objective_over: Literal["none", "seeds"] = Field(
+        default="none",
+        description="With seeds, a setting's mean over all seeds is what the search maximizes; it "
+        "is trained with one seed after the other while this mean may win.",
+    )
     allow_oracle: bool = Field(
         default=False,
         description="Whether the objective or the initial weights may have seen the held-out "

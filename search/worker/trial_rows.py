@@ -88,6 +88,8 @@ def trial_row(
             "gpu_memory": progress.gpu_memory,
             "gpu_beside": progress.gpu_beside,
         }
+    elif state == "pruned":  # without being trained
+        row |= {"steps": 0, "seconds": 0.0, "passes": 0.0}
     return row
 
 
