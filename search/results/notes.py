@@ -100,8 +100,8 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
         )
     if search.objective_over == "seeds":
         notes.append(
-            "chosen per held-out domain for all seeds together, by the mean validation over seeds "
-            f"(search.objective_over: seeds){_TIED}"
+            "search.objective_over: seeds: a held-out domain's setting was searched for and chosen "
+            f"for all seeds together, by its mean validation over them{_TIED}"
         )
     return [f"{run.name}: {note}" for note in notes]
 
