@@ -44,10 +44,11 @@ def test_every_config_has_a_bill_without_its_images(path, tmp_path, monkeypatch)
     monkeypatch.setattr(preparing, "try_model", lambda model, found: None)
     found = planned(load(path, ["search.trials=2"]), RunFolder(tmp_path / "run"))
     assert found.ended == 0
-    for cost in found.bill.by(lambda trial: trial.plan.study.algorithm).values():
+    for algorithm, cost in found.bill.by(lambda trial: trial.plan.study.algorithm).items():
         assert cost.trials >= 1
         assert cost.seconds > 0
-        assert cost.passes >= cost.steps
+        # Steps of a linear probe have no backward pass.
+        assert cost.passes > cost.steps / 3 if "ERM++" in algorithm else cost.passes >= cost.steps
     assert list(lines(found))
     assert not (tmp_path / "run").exists()
 

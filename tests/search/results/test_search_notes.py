@@ -102,7 +102,7 @@ def test_the_manifest_says_it_too(tmp_path):
     [
         ("PACS", 3e-5, "random", True),
         ("PACS", 5e-5, "random", False),  # DomainBed's default
-        ("OfficeHome", 3e-5, "random", False),  # published for another dataset
+        ("VLCS", 3e-5, "random", False),  # published for another dataset
         ("PACS", 3e-5, "grid", False),
     ],
 )

@@ -276,14 +276,13 @@ def test_what_had_ended_before_a_stop_was_not_run_again(story):
 def test_trials_went_on_from_their_checkpoints(story):
     """The seconds of each evaluation were measured once: they are those of the first attempt."""
     adopted = story.checkpoints.keys() & story.stops["Ctrl-C"].running
-    assert adopted
+    assert any(story.checkpoints[trial] for trial in adopted)  # another may just have begun
     evaluations = tables.read_evaluations(story.folder)
     trials = tables.read_trials(story.folder).set_index("trial")
     for trial in adopted:
         known = story.checkpoints[trial]
         own = evaluations[evaluations["trial"] == trial].drop_duplicates("step")
         seconds = dict(zip(own["step"], own["seconds"], strict=True))
-        assert known
         assert [(step, seconds[step]) for step, _ in known] == known
         row = trials.loc[trial]
         # It began before the driver was stopped; the time it lay still is not of its training.

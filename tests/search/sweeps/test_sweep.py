@@ -37,12 +37,13 @@ SWEEP = {
 }
 STUDY = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
 TRIAL = ["trial", "number", "state", "reason", "steps", "best_step", "objective",
-         "objective_2", "seconds", "passes", "started", "finished", "node", "device"]  # fmt: skip
+         "objective_2", "seconds", "passes", "started", "finished", "node", "device", "gpu",
+         "gpu_memory", "gpu_beside"]  # fmt: skip
 EVALUATION = ["sweep", "study", "trial", "step", "weights", "fold", "domain", "role",
               "split", "accuracy", "loss", "count", "sharpness", "curvature", "ece", "seconds",
               "passes"]  # fmt: skip
-CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all", "reason",
-          "candidates", "ties", "failed"]  # fmt: skip
+CHOICE = ["method", "trial", "number", "step", "validation", "accuracy", "accuracy_all",
+          "accuracies", "reason", "candidates", "ties", "failed"]  # fmt: skip
 HP = ["hp_lr", "hp_weight_decay", "hp_dropout", "hp_batch_size", "hp_lambda", "hp_rho", "hp_alpha"]
 SOURCES = {"0": {"15", "30", "45", "60", "75"}, "75": {"0", "15", "30", "45", "60"}}
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -82,10 +83,11 @@ def launched(tmp_path_factory):
 def test_it_ends_well_and_says_nothing_but_what_a_user_wants_to_know(launched):
     assert launched.code == 0
     assert launched.stderr == ""
-    shown, ranges, first, *lines = launched.stdout.splitlines()
+    shown, ranges, first, bill, *lines = launched.stdout.splitlines()
     assert shown.startswith("RotatedDigits: 1 x 8 x 8, shown as stored")
     assert ranges.startswith("Ranges: lr ")
     assert first.startswith("First trials on RotatedDigits: a default setting")
+    assert bill.startswith("small: 4 studies ")
     assert lines[0].startswith("small: 0 of 16 trials ended, 0 running, ")
     last = next(i for i, line in enumerate(lines) if line.startswith("16 of 16 trials ended, 0 r"))
     # Before the end a line now and then, and nothing of Ray's or Optuna's.
@@ -313,7 +315,7 @@ def test_the_folders_own_sweep_file_repeats_the_sweep(launched):
     assert again.exit_code == 0
     other = steppe(
         "launch", launched.folder / "sweep.yaml", "--output", launched.folder,
-        "--set", "search.trials=5",
+        "--set", "training.steps=60",
     )  # fmt: skip
     assert other.exit_code == 2
-    assert "search.trials: 5 here, 4 in the run" in other.stderr
+    assert "training.steps: 60 here, 40 in the run" in other.stderr
