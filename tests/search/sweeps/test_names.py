@@ -227,7 +227,7 @@ def test_latex_escapes_every_character_that_means_something():
     assert r"\textasciitilde{}a\#\{\}\textbackslash{} & " in text
     for line in (r"a \& b", r"50\%", r"\$x\textasciicircum{}2\$", r"\_x\_", "-{}-", "'{}'"):
         assert f"{line} & 1.0" in text
-    assert r"\textless{}b\textgreater{}x\textless{}/b\textgreater{} & " in text
+    assert r"\textless{}b\textgreater{}x\textless{}br\textgreater{} & " in text
     # After the `\\` of the row before these would be an argument, or a star.
     assert "\n{[}photo] & " in text
     assert "\n{*} & " in text
