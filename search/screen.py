@@ -52,7 +52,8 @@ class StudyProgress:
     """How far one study has come, or all studies of an algorithm on a dataset.
 
     trials: how many it is to have. ended: trials by state. best: validation accuracy. frozen: how
-    many wait (search.scheduler: freeze-thaw).
+    many wait (search.scheduler: freeze-thaw). untrained: how many of the pruned ones were not
+    trained at all (search.objective_over: seeds).
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class StudyProgress:
     ended: Counter[str]
     best: float | None
     frozen: int = 0
+    untrained: int = 0
 
     @property
     def count(self) -> int:
@@ -87,7 +89,9 @@ def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableTy
     table.add_column("held out")
     table.add_column("seed", justify="right")
     waiting = any(study.frozen for study in studies)
-    names = ["trials", "done", "pruned", "failed", "running", *["frozen"] * waiting]
+    untrained = any(study.untrained for study in studies)
+    names = ["trials", "done", "pruned", *["untrained"] * untrained, "failed", "running"]
+    names += ["frozen"] * waiting
     for name in (*names, "best validation"):
         table.add_column(name, justify="right")
     for study in studies:
@@ -99,7 +103,8 @@ def progress_table(title: str, studies: Iterable[StudyProgress]) -> RenderableTy
             study.seed,
             f"{study.count}/{study.trials}",
             str(study.ended["completed"]),
-            str(study.ended["pruned"]),
+            str(study.ended["pruned"] - study.untrained),
+            *[str(study.untrained)] * untrained,
             Text(str(failed), style="red" if failed else ""),
             str(study.running or ""),
             *[str(study.frozen or "")] * waiting,
@@ -123,6 +128,7 @@ def _by_algorithm(studies: Iterable[StudyProgress]) -> list[StudyProgress]:
             sum((study.ended for study in group), Counter()),
             None,
             sum(study.frozen for study in group),
+            sum(study.untrained for study in group),
         )
         for (dataset, algorithm), group in groups.items()
     ]

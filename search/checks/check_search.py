@@ -77,12 +77,6 @@ def _over_seeds(search: Search) -> Iterator[Problem]:
             f"is seeds, which does not go with search.keep_weights: {search.keep_weights}: the "
             "best trial of a study may have another setting than the best mean; choose all or none",
         )
-    if LEAVE_ONE_DOMAIN_OUT in search.objectives:
-        yield Problem(
-            key,
-            f"is seeds, which does not go with search.objective: {LEAVE_ONE_DOMAIN_OUT}: folds are "
-            "means already; choose another objective, or remove it",
-        )
 
 
 def _combined(search: Search) -> Iterator[Problem]:

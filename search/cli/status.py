@@ -24,7 +24,7 @@ from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
 from search.study.study import Study
-from search.study.trial_attributes import is_frozen, state_of
+from search.study.trial_attributes import UNTRAINED, is_frozen, state_of
 from search.sweep.schema import Sweep
 
 
@@ -60,6 +60,13 @@ def print_status(run: str, as_json: bool = False) -> None:
     lines += [str(limit) for limit in limits]
     if closed:
         lines.append(f"studies that have spent their search.study_budget: {len(closed)}")
+    if sweep.search.objective_over == "seeds":
+        later = [own for own in progress.values() if own.seed != str(sweep.seeds[0])]
+        waiting = sum(own.trials - own.count - own.running for own in later)
+        lines.append(
+            f"trials of later seeds: {waiting} wait for the seed before, and are trained if their "
+            f"mean may win; {sum(own.untrained for own in later)} ended untrained"
+        )
     if frozen:
         lines.append(f"frozen trials, which may be trained further: {frozen}")
     lines += _gpu_shares(folder, sweep)
@@ -129,18 +136,19 @@ def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress]
 
 def _progress_of(study: Study, trials: Sequence[FrozenTrial], max_trials: int) -> StudyProgress:
     ended: Counter[str] = Counter()
-    running, frozen, best = 0, 0, None
+    running, frozen, untrained, best = 0, 0, 0, None
     for trial in trials:
         state = state_of(trial)
         if state is not None:
             ended[state] += 1
+            untrained += bool(trial.user_attrs.get(UNTRAINED))
         frozen += is_frozen(trial)
         running += trial.state == TrialState.RUNNING and not is_frozen(trial)
         if state == "completed" and trial.values:
             best = trial.values[0] if best is None else max(best, trial.values[0])
     columns = study.dataset, study.algorithm, study.held_out, str(study.seed)
     max_trials = max(max_trials, ended.total() + running + frozen)
-    return StudyProgress(*columns, max_trials, running, ended, best, frozen)
+    return StudyProgress(*columns, max_trials, running, ended, best, frozen, untrained)
 
 
 def _gpu_shares(folder: RunFolder, sweep: Sweep) -> list[str]:

@@ -21,7 +21,7 @@ from search.driver.preparing import Prepared, prepare, refusing
 from search.driver.trackers import trackers
 from search.errors import SteppeError
 from search.results.notes import why_untried
-from search.results.selection import METHODS, select
+from search.results.selection import METHODS, over_seeds_of, select
 from search.run import lease, storage, tables
 from search.run.driver_log import driver_log
 from search.run.run_folder import CHECKPOINTS, FOLDS, SWEEP, RunFolder
@@ -152,8 +152,8 @@ def write_selection(sweep: Sweep, folder: RunFolder) -> None:
     trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
     asked = study_columns(sweep)
     why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
-    tied = [sweep.name] if sweep.search.objective_over == "seeds" else []
-    chosen = select(trials, evaluations, tuple(METHODS), asked, why, tied)
+    over_seeds = over_seeds_of({sweep.name: sweep})
+    chosen = select(trials, evaluations, tuple(METHODS), asked, why, over_seeds)
     tables.write_selection(folder, chosen)
 
 

@@ -108,6 +108,7 @@ def rows_of(ledger: Ledger) -> list[StudyProgress]:
             record.ended.copy(),  # a thread draws it while the ledger counts
             record.best,
             len(record.frozen),
+            record.untrained,
         )
         for record in ledger.records.values()
     ]

@@ -64,7 +64,7 @@ def record_outcome(
         # that diverged: if it were reported as failed, they would suggest it again.
         ended = TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED
         record.optuna.tell(number, state=ended)
-    record.count(number, outcome.state, outcome.values)
+    record.count(storage.get_trial(trial_id), outcome.state, outcome.values)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def adopt(
             record.asked += 1
             state = state_of(trial)
             if state is not None:
-                record.count(trial.number, state, trial.values or ())
+                record.count(trial, state, trial.values or ())
                 continue
             name = f"{record.study.id}.{trial.number}"
             row = tables.read_trial(folder, name)

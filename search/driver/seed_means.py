@@ -175,7 +175,7 @@ def _add(now: Standings, trial: FrozenTrial, place: int) -> None:
         now.values.setdefault(trial.number, []).append(trial.values[0])
     elif place and trial.state == TrialState.RUNNING:
         now.at_work.add(trial.number)
-    elif place and UNTRAINED in trial.user_attrs:
+    elif place and trial.user_attrs.get(UNTRAINED):
         now.ended[trial.number] = trial.user_attrs[UNTRAINED]
     elif place:
         now.lost.add(trial.number)

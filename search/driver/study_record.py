@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
+from search.study.trial_attributes import UNTRAINED
 from search.worker.trial_rows import Progress
 
 
@@ -36,8 +38,9 @@ class StudyRecord:
     of the first seed, whose settings it trains under the same numbers (SeedMeans). asked: trials
     begun so far. closed: its budget or the sweep's is spent (BudgetGuard). running: by trial name.
     frozen: trials that have left their worker and may go on (Freezing), by name. resting: whether
-    they wait for a larger budget. ended: number of trials by state. ranked: value and number of its
-    completed trials, the best last; among equals, the latest is better.
+    they wait for a larger budget. ended: number of trials by state. untrained: of those that ended,
+    how many were not trained at all. ranked: value and number of its completed trials, the best
+    last; among equals, the latest is better.
     """
 
     plan: StudyPlan
@@ -51,6 +54,7 @@ class StudyRecord:
     frozen: dict[str, Running] = field(default_factory=dict)
     resting: bool = False
     ended: Counter[str] = field(default_factory=Counter)
+    untrained: int = 0
     ranked: list[tuple[float, int]] = field(default_factory=list)
 
     @property
@@ -127,8 +131,9 @@ class StudyRecord:
     def _name(self, number: int) -> str:
         return f"{self.study.id}.{number}"
 
-    def count(self, number: int, state: str, values: Sequence[float]) -> None:
+    def count(self, trial: FrozenTrial, state: str, values: Sequence[float]) -> None:
         """Counts a trial that has ended. values: of the objectives, if it completed."""
         self.ended[state] += 1
+        self.untrained += bool(trial.user_attrs.get(UNTRAINED))
         if state == "completed" and values:
-            insort(self.ranked, (values[0], number))
+            insort(self.ranked, (values[0], trial.number))

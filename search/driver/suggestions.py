@@ -83,8 +83,10 @@ class Suggestions:
         settings = record.first.optuna.get_trials(deepcopy=False)
         for setting in settings[len(study.get_trials(deepcopy=False)) : number + 1]:
             study.enqueue_trial(setting.params)
-        trial_id = study.get_trials(deepcopy=False)[number]._trial_id
-        if untrained is not None:
+        trial = study.get_trials(deepcopy=False)[number]
+        trial_id = trial._trial_id
+        # A driver that died may have left it, and the setting may win now, as the run has grown.
+        if trial.user_attrs.get(UNTRAINED) != untrained:
             self._storage.set_trial_user_attr(trial_id, UNTRAINED, untrained)
         self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         record.asked += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from search.report.reported_run import ReportedRun
 from search.results.formats import Grid
 from search.results.notes import about_ending, about_pruning, about_published, about_search
-from search.results.selection import rule_of
+from search.results.selection import over_seeds_of, rule_of
 from search.results.selection_rules import RULES
 from search.results.summaries import AVERAGE, ResultTable, summarize
 from search.results.summary_document import document, shown_tables
@@ -47,12 +47,13 @@ def by_method(run: ReportedRun) -> tuple[list[MethodTables], list[str]]:
 
 
 def _tables(run: ReportedRun, method: str) -> MethodTables:
-    summary = summarize(run.selection[run.selection["method"] == method])
+    sweeps = {run.loaded.sweep_name: run.loaded.sweep}
+    own = run.selection[run.selection["method"] == method]
+    summary = summarize(own, over_seeds=over_seeds_of(sweeps))
     notes = about_search(run.loaded, run.trials)
     notes += about_published(run.loaded, run.loaded.study_columns, run.trials)
     notes += about_pruning(run.loaded, run.loaded.study_columns, run.evaluations)
     notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
-    sweeps = {run.loaded.sweep_name: run.loaded.sweep}
     noted = [
         replace(table, notes=(*table.notes, *about_winners(table, run.selection, sweeps), *notes))
         for table in summary.tables

@@ -17,7 +17,7 @@ from search.reproduce.model_files import Model, came_from, place_of, write_model
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.rerun import repeat
 from search.results.loading import DEFAULT_METHOD, main_method
-from search.results.selection import rule_of, select
+from search.results.selection import over_seeds_of, rule_of, select
 from search.run import manifest
 from search.run.checkpoints import read_weights
 from search.run.run_folder import RunFolder
@@ -100,8 +100,8 @@ def _selected(ended: EndedRun, name: str | None, method: str) -> Selected:
     if name in set(trials["trial"]):
         trials = trials[trials["trial"] == name]
         evaluations = evaluations[evaluations["trial"] == name]
-    over = [ended.sweep.name] if ended.sweep.search.objective_over == "seeds" else []
-    found = select(trials, evaluations, [method], over_seeds=over)
+    over_seeds = over_seeds_of({ended.sweep.name: ended.sweep})
+    found = select(trials, evaluations, [method], over_seeds=over_seeds)
     row = found[(found["study"] == name) | (found["trial"] == name)]
     winner = None if row.empty else row.iloc[0]
     if winner is None or not isinstance(winner["trial"], str):

@@ -40,6 +40,7 @@ from search.results.loading import (
     main_method,
     read_run,
     run_folders,
+    sweeps_of,
 )
 from search.results.summaries import BY, Summary, summarize
 from search.results.winners import about_winners
@@ -152,8 +153,8 @@ def summary(
     if by not in BY:
         raise SteppeError(f"results are not listed by {by!r}: {way_out(by, BY)}")
     chosen = _select(results, [results.method] if methods is None else methods)
-    found = summarize(chosen, by)
-    sweeps = {run.sweep_name: run.sweep for run in results.runs.values()}
+    sweeps = sweeps_of(results.runs)
+    found = summarize(chosen, by, selection.over_seeds_of(sweeps))
     noted = tuple(
         replace(
             table,
@@ -237,9 +238,9 @@ def behind(results: Results, method: str | None = None) -> pd.DataFrame:
 
     A row per algorithm on a dataset; the columns are those of search.results.behind_numbers.behind.
     """
-    sweeps = {run.sweep_name: run.sweep for run in results.runs.values()}
     tables = results.trials, results.evaluations
-    return behind_numbers.behind(*tables, results.studies, sweeps, method or results.method)
+    method = method or results.method
+    return behind_numbers.behind(*tables, results.studies, sweeps_of(results.runs), method)
 
 
 def trial_scores(results: Results) -> pd.DataFrame:
@@ -286,10 +287,9 @@ def _check_whole(results: Results) -> None:
 def _select(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     studies = results.studies
     ended = {study["study"] for study in studies} - results.unfinished
-    untried, over = dict[str, str](), list[str]()
+    untried, over = dict[str, str](), selection.over_seeds_of(sweeps_of(results.runs))
     for run in results.runs.values():
         untried |= notes.why_untried(run.sweep, run.study_columns, results.trials, ended)
-        over += [run.sweep_name] * (run.sweep.search.objective_over == "seeds")
     found = selection.select(results.trials, results.evaluations, methods, studies, untried, over)
     if results.passes is not None:
         within = f" within {show_number(results.passes)} passes"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from search.results.candidates import Candidate, result_rows
 from search.results.formats import Grid, Text
-from search.results.selection import PER_DATASET, Rankings, ranked, rule_of
+from search.results.selection import PER_DATASET, Rankings, over_seeds_of, ranked, rule_of
 from search.run.columns import STATES
 from search.sweep.schema import Sweep
 
@@ -78,7 +78,7 @@ def behind(
     Draws in which a study has none are left out.
     """
     oracle = "oracle" + PER_DATASET * rule_of(method)[1]
-    means = [name for name, sweep in sweeps.items() if sweep.search.objective_over == "seeds"]
+    means = over_seeds_of(sweeps)
     chosen, best = (ranked(name, trials, evaluations, studies, means) for name in (method, oracle))
     columns = {study["study"]: study for study in studies}
     calibration = _calibration(evaluations, chosen)

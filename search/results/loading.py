@@ -278,6 +278,11 @@ def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return plain[list(names)]
 
 
+def sweeps_of(runs: Mapping[str, LoadedRun]) -> dict[str, Sweep]:
+    """The sweeps of runs, by the name that tables have of them."""
+    return {run.sweep_name: run.sweep for run in runs.values()}
+
+
 def categorical(frame: pd.DataFrame, studies: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The frame with its texts as categories, those of the studies in the order these are in."""
     changed = {}

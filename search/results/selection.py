@@ -29,6 +29,7 @@ from search.errors import SteppeError, way_out
 from search.results.candidates import Candidate, rank, why_none
 from search.results.selection_rules import RULES
 from search.run.columns import STUDY_COLUMNS, selection_schema, to_pandas
+from search.sweep.schema import Sweep
 
 PER_DATASET = "-per-dataset"
 METHODS = (*RULES, *(f"{name}{PER_DATASET}" for name in RULES))
@@ -49,6 +50,27 @@ def rule_of(method: str) -> tuple[str, bool]:
     return method.removesuffix(PER_DATASET), method.endswith(PER_DATASET)
 
 
+def over_seeds_of(sweeps: Mapping[str, Sweep]) -> list[str]:
+    """Of sweeps by name, those whose studies have one setting for all seeds of a held-out domain.
+
+    They are the argument `over_seeds` below.
+    """
+    return [name for name, sweep in sweeps.items() if sweep.search.objective_over == "seeds"]
+
+
+def how_chosen(method: str, sweeps: Iterable[str] = (), over_seeds: Collection[str] = ()) -> str:
+    """What a method chooses for in the studies of these sweeps, for titles."""
+    rule, once = rule_of(method)
+    tied = {sweep in over_seeds for sweep in sweeps}
+    if once:
+        each = "one setting per dataset"
+    elif tied <= {False}:
+        each = "per held-out domain and seed"
+    else:
+        each = "per held-out domain" + " and, in some runs, seed" * (False in tied)
+    return f"{rule} selection, {each}"
+
+
 def select(
     trials: pd.DataFrame,
     evaluations: pd.DataFrame,
@@ -62,8 +84,9 @@ def select(
     A study without a winner has a row too: `trial` is null, `reason` says why. studies: the study
     columns of those that the sweep asks for, in the order of the result; without them a study that
     has no trial yet has no row. untried: why a study will never have a trial
-    (search.results.notes). over_seeds: the sweeps whose studies have one setting for all seeds of a
-    held-out domain. Raises SteppeError for an unknown method.
+    (search.results.notes). over_seeds: see `over_seeds_of`.
+
+    Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
@@ -110,7 +133,7 @@ def ranked(
 
     A mapping for each (dataset, model, algorithm). By a method `...-per-dataset`, all studies of a
     mapping have the same settings in the same order. studies: the study columns of all studies.
-    over_seeds: as of `select`. Raises SteppeError for an unknown method.
+    over_seeds: see `over_seeds_of`. Raises SteppeError for an unknown method.
     """
     rule, once = rule_of(method)
     columns = {study["study"]: study for study in studies}

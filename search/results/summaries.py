@@ -9,7 +9,7 @@ of each seed. So DomainBed's scripts/collect_results.py prints them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 from search.results import held_out_sets
 from search.results.held_out_sets import is_set
 from search.results.notes import about_methods, about_studies
-from search.results.selection import rule_of
+from search.results.selection import how_chosen
 
 AVERAGE = "Average"
 BY = ("held-out", "dataset", "method")
@@ -107,9 +107,12 @@ class Summary:
         return found.drop_duplicates([*columns, "published"], ignore_index=True)
 
 
-def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
+def summarize(
+    selection: pd.DataFrame, by: str = "held-out", over_seeds: Collection[str] = ()
+) -> Summary:
     """The result tables of a selection, in order of appearance.
 
+    over_seeds: as of `select`, for the titles.
     by: what stands across:
     held-out  a table per (method, model, dataset); with several datasets, also that by dataset
     dataset   a table per (method, model) of the averages over held-out domains
@@ -118,7 +121,7 @@ def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
     domain_tables: dict[tuple[str, str], list[ResultTable]] = {}
     for (method, model), group in selection.groupby(["method", "model"], sort=False, observed=True):
         domain_tables[str(method), str(model)] = [
-            domain_table(str(dataset), str(model), str(method), rows)
+            domain_table(str(dataset), str(model), str(method), rows, over_seeds=over_seeds)
             for dataset, rows in group.groupby("dataset", sort=False, observed=True)
         ]
     tables: list[ResultTable] = []
@@ -132,7 +135,7 @@ def summarize(selection: pd.DataFrame, by: str = "held-out") -> Summary:
             if by == "held-out":
                 tables += found
             if by == "dataset" or len(found) > 1:
-                tables.append(by_dataset(found))
+                tables.append(by_dataset(found, selection.get("sweep", ()), over_seeds))
     domains = held_out_sets.by_domain(selection) if by == "held-out" else pd.DataFrame()
     return Summary(tuple(tables), winners(selection), domains)
 
@@ -154,11 +157,16 @@ def winners(selection: pd.DataFrame) -> pd.DataFrame:
 
 
 def domain_table(
-    dataset: str, model: str, method: str, rows: pd.DataFrame, notes: Sequence[str] | None = None
+    dataset: str,
+    model: str,
+    method: str,
+    rows: pd.DataFrame,
+    notes: Sequence[str] | None = None,
+    over_seeds: Collection[str] = (),
 ) -> ResultTable:
     """The table of a dataset: held-out domains across, and their average.
 
-    notes: None: those on selected trials.
+    notes: None: those on selected trials. over_seeds: as of `select`.
     """
     domains = list(dict.fromkeys(rows["held_out"]))
     seeds = list(dict.fromkeys(rows["seed"]))
@@ -167,9 +175,8 @@ def domain_table(
         # [seeds, domains]; NaN where a study has no result, and the reason beside it
         accuracy = np.full((len(seeds), len(domains)), np.nan)
         reasons = {(seed, domain): "no trial has finished" for seed in seeds for domain in domains}
-        for seed, domain, value, reason in group[
-            ["seed", "held_out", "accuracy", "reason"]
-        ].itertuples(index=False):
+        own = group[["seed", "held_out", "accuracy", "reason"]]
+        for seed, domain, value, reason in own.itertuples(index=False):
             accuracy[seeds.index(seed), domains.index(domain)] = value
             reasons[seed, domain] = reason if pd.isna(value) else ""
         row = [
@@ -182,11 +189,10 @@ def domain_table(
     sets = any(column.sets for column in columns)
     if len(domains) > 1:
         columns.append(Column(AVERAGE, dataset, AVERAGE, method, len(domains), sets))
-    if notes is None:
-        notes = (*about_methods([method]), *about_studies(rows))
-    notes = (*[held_out_sets.NOTE] * sets, *notes)
-    title = f"{dataset}, {model}, {_chosen(method)}"
-    return ResultTable(title, model, tuple(columns), cells, tuple(notes))
+    said = (*about_methods([method]), *about_studies(rows)) if notes is None else notes
+    said = (*[held_out_sets.NOTE] * sets, *said)
+    title = f"{dataset}, {model}, {how_chosen(method, rows.get('sweep', ()), over_seeds)}"
+    return ResultTable(title, model, tuple(columns), cells, said)
 
 
 def _cell(accuracies: np.ndarray, reasons: Sequence[str]) -> Cell:
@@ -212,10 +218,11 @@ def _average(accuracy: np.ndarray, row: Sequence[Cell]) -> list[Cell]:
     return [_cell(accuracy.mean(axis=1), ["no seed has all domains"] * len(accuracy))]
 
 
-def by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
+def by_dataset(
+    tables: Sequence[ResultTable], sweeps: Iterable[str] = (), over_seeds: Collection[str] = ()
+) -> ResultTable:
     """The averages of the datasets; their own average only where all of them are complete."""
-    lasts = [table.columns[-1] for table in tables]
-    columns = [replace(last, name=last.dataset) for last in lasts]
+    columns = [replace(table.columns[-1], name=table.columns[-1].dataset) for table in tables]
     rows = {}
     for algorithm in _algorithms(tables):
         cells = _last_cells(tables, algorithm)
@@ -228,11 +235,11 @@ def by_dataset(tables: Sequence[ResultTable]) -> ResultTable:
             cells.append(average)
         rows[algorithm] = tuple(cells)
     method, model = columns[0].method, tables[0].model
-    named = {last.dataset: table for last, table in zip(lasts, tables, strict=True)}
+    named = {column.dataset: table for column, table in zip(columns, tables, strict=True)}
     notes = (*about_methods([method]), *_named(named))
     if len(tables) > 1:
         columns.append(Column(AVERAGE, AVERAGE, AVERAGE, method, sets=any(c.sets for c in columns)))
-    title = f"By dataset, {model}, {_chosen(method)}"
+    title = f"By dataset, {model}, {how_chosen(method, sweeps, over_seeds)}"
     return ResultTable(title, model, tuple(columns), rows, notes)
 
 
@@ -271,12 +278,6 @@ def _algorithms(tables: Sequence[ResultTable]) -> list[str]:
 def _last_cells(tables: Sequence[ResultTable], algorithm: str) -> list[Cell]:
     missing = Cell(None, None, 0, "no trial has finished")
     return [table.rows[algorithm][-1] if algorithm in table.rows else missing for table in tables]
-
-
-def _chosen(method: str) -> str:
-    rule, once = rule_of(method)
-    scope = "one setting per dataset" if once else "per held-out domain and seed"
-    return f"{rule} selection, {scope}"
 
 
 def _cells(table: ResultTable) -> Iterator[dict[str, Any]]:

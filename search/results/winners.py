@@ -23,23 +23,28 @@ def about_winners(
     A first trial has its algorithm's published or default setting. selection: the rows that the
     table was made from are among them. sweeps: by name, with all ranges written out. A weight decay
     at the low end of a logarithmic range stands for 0 and is at no edge. Under seed_reduction later
-    seeds begin with the best setting of the seed before, and do not count as first trials.
+    seeds begin with the best setting of the seed before, and do not count as first trials. Under
+    objective_over the winner of all seeds counts once.
     """
     won = _of_table(table, selection)
-    first, began, edges = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
+    first, began, of = Counter[str](), Counter[str](), Counter[str]()
+    edges = Counter[tuple[str, str]]()
     for row in won.to_dict("records"):
         algorithm = str(row["algorithm"])
         sweep = sweeps[row["sweep"]]
+        later = row["seed"] != sweep.seeds[0]
+        if later and sweep.search.objective_over == "seeds":
+            continue
+        of[algorithm] += 1
         if not any(str(key).startswith("hp_") and not pd.isna(row[key]) for key in row):
             continue  # zero-shot, which chooses nothing
-        if not sweep.search.seed_reduction or row["seed"] == sweep.seeds[0]:
+        if not (later and sweep.search.seed_reduction):
             began[algorithm] += 1
             first[algorithm] += row["number"] == 0
         for name, range_ in _ranges(sweep, algorithm).items():
             value = row.get(f"hp_{name}")
             if value is not None and not pd.isna(value) and _at_edge(name, range_, value):
                 edges[algorithm, name] += 1
-    of = won["algorithm"].astype(str).value_counts().to_dict()
     counts = [f"{name} {count} of {began[name]}" for name, count in first.items() if count]
     ends = [f"{of_} {name} {count} of {of[of_]}" for (of_, name), count in edges.items()]
     notes = []

@@ -14,6 +14,7 @@ from search.run.run_folder import SWEEP, RunFolder
 from search.run.storage import SweepStorage
 from search.study.resolved_sweep import as_yaml
 from search.study.seed_means import SPREAD, means, optimistic_means
+from search.study.trial_attributes import UNTRAINED
 from tests.search.play import open_ledger, rows, said, small_sweep, stored, write_row
 from tests.search.refused import the_problem
 from tests.search.tiny_study import study_row, tiny
@@ -63,8 +64,9 @@ def without_times(folder):
     }
 
 
-def test_the_mean_decides_and_what_cannot_win_is_not_trained_again(folder, capsys):
-    sweep = small_sweep(seeds=SEEDS, search=OVER)
+@pytest.mark.parametrize("objective", ["training-domain", "leave-one-domain-out"])
+def test_the_mean_decides_and_what_cannot_win_is_not_trained_again(folder, capsys, objective):
+    sweep = small_sweep(seeds=SEEDS, search={**OVER, "objective": objective})
     trained = play(sweep, folder)
     assert trained[:3] == [(0, 5), (0, 0), (0, 7)]  # a mean to beat
     assert trained[3:8] == [(number, 5) for number in range(1, 6)]
@@ -81,6 +83,9 @@ def test_the_mean_decides_and_what_cannot_win_is_not_trained_again(folder, capsy
     said_ = capsys.readouterr().out
     assert "18 of 18 trials ended" in said_
     assert "complete" in said_
+    assert "0 wait for the seed before" in said_
+    assert "7 ended untrained" in said_
+    assert "untrained ┃" in said_
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -133,6 +138,31 @@ def test_a_run_grows_by_a_seed(folder):
     after = without_times(folder)
     assert {name: after[name] for name in before} == before
     assert len(after) == 18
+
+
+def test_what_a_dead_driver_was_to_end_goes_on_if_it_may_win_in_the_grown_run(folder, monkeypatch):
+    values = {(0, 5): 0.6, (0, 0): 0.5, (0, 7): "diverged", (1, 5): 0.5}
+    real = SweepStorage.set_trial_state_values
+
+    def dies(storage, trial_id, *given, **named):
+        if UNTRAINED in storage.get_trial(trial_id).user_attrs:
+            raise KeyboardInterrupt
+        return real(storage, trial_id, *given, **named)
+
+    def sweep(seeds):
+        return small_sweep(seeds=seeds, search={**OVER, "trials": 2})
+
+    def value(spec):
+        return values[spec.number, spec.study.seed]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SweepStorage, "set_trial_state_values", dies)
+        with pytest.raises(KeyboardInterrupt):
+            play(sweep(SEEDS[:2]), folder, value)
+    assert play(sweep(SEEDS), folder, value, most=1) == [(0, 7)]
+    for _ in range(2):  # the second driver hands out again what the first was killed with
+        spec = open_ledger(sweep(SEEDS), folder).next()
+        assert (spec.number, spec.study.seed) == (1, 0)
 
 
 def test_a_spent_budget_leaves_what_waits_for_a_larger_one(folder):
@@ -210,7 +240,6 @@ def test_means_are_compared_without_what_a_seed_adds_to_all():
         ({"budget": {"trials": 5}}, "search.budget.trials"),
         ({"scheduler": "freeze-thaw"}, "search.scheduler: freeze-thaw"),
         ({"keep_weights": "best"}, "search.keep_weights: best"),
-        ({"objective": "leave-one-domain-out"}, "search.objective: leave-one-domain-out"),
         ({"objective": ["training-domain", "worst-source-domain"]}, "needs one objective"),
     ],
 )

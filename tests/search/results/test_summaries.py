@@ -163,6 +163,22 @@ def test_datasets_models_and_methods_have_tables_of_their_own():
     assert [table.rows["ERM"][0].mean for table in tables] == [0.1, 0.2, 0.3]
 
 
+@pytest.mark.parametrize(
+    ("over_seeds", "each"),
+    [
+        ([], "per held-out domain and seed"),
+        (["s", "t"], "per held-out domain"),
+        (["t"], "per held-out domain and, in some runs, seed"),
+    ],
+)
+def test_a_title_says_what_each_setting_is_chosen_for(over_seeds, each):
+    rows = frame(row(0.1, sweep="s"), row(0.3, sweep="t", dataset="E"))
+    first, second, whole = (table.title for table in summarize(rows, "held-out", over_seeds).tables)
+    assert whole.endswith(f"selection, {each}")
+    for title, sweep in ((first, "s"), (second, "t")):
+        assert title.endswith("domain" if sweep in over_seeds else "domain and seed")
+
+
 def test_several_datasets_are_averaged_in_a_table_of_their_own():
     *_, table = summarize(
         frame(

@@ -37,3 +37,9 @@ def test_winners_at_the_edge_of_a_range_are_counted_by_hyperparameter(high, edge
     """Trial 3 has a rho of 0.15."""
     _, *edges = notes_of(tmp_path, {"uniform": [0, high]})
     assert ("SAM rho 12 of 12" in "".join(edges)) == edge
+
+
+def test_a_winner_over_all_seeds_counts_once(tmp_path):
+    first, edge = notes_of(tmp_path, {"uniform": [0, 0.151]}, objective_over="seeds")
+    assert first.endswith(": ERM 4 of 4")
+    assert "SAM rho 4 of 4" in edge
