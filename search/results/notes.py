@@ -41,7 +41,7 @@ def about_methods(methods: Sequence[str]) -> tuple[str, ...]:
     if len(methods) > 1 and any(method.endswith(PER_DATASET) for method in methods):
         notes.append(
             f"{PER_DATASET.removeprefix('-')}: one setting for all held-out domains and seeds; "
-            "the other methods choose for each"
+            "the other methods choose for each held-out domain"
         )
     return tuple(notes)
 
