@@ -108,7 +108,9 @@ def changes(here: Sweep, there: Sweep) -> Changes:
                 if not key.endswith(".root"):  # elsewhere in each job, perhaps
                     other[f"{shown} {_shown(old)} -> {_shown(new)}"] = None
             elif (added := _added(key, new, old, both, reduced)) is None:
-                refused[f"{shown}: {_shown(new)} here, {_shown(old)} in the run"] = None
+                order = key == "seeds" and {*old} <= {*new}
+                hint = " (keep these first, in their order)" * order
+                refused[f"{shown}: {_shown(new)} here, {_shown(old)} in the run{hint}"] = None
             elif added:
                 more[f"{shown} {added}"] = None
     new_datasets = [name for name in ours if name not in theirs]

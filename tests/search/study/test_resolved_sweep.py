@@ -132,10 +132,12 @@ def test_a_sweep_over_one_dataset_may_grow_to_several():
     assert differences(several, longer) == [f"{key}: 300 here, 600 in the run"]
 
 
-def test_with_seed_reduction_the_first_seed_stays_the_first():
-    reduced = {**SWEEP["search"], "seed_reduction": 2}
+@pytest.mark.parametrize("key", [{"seed_reduction": 2}, {"objective_over": "seeds"}])
+def test_where_later_seeds_wait_the_first_seed_stays_the_first(key):
+    reduced = {**SWEEP["search"], **key}
     assert changes(sweep(seeds=[0, 3, 1], search=reduced), sweep(search=reduced)).refused == ()
-    assert differences(sweep(seeds=[1, 0, 3], search=reduced), sweep(search=reduced))
+    (refused,) = differences(sweep(seeds=[1, 0, 3], search=reduced), sweep(search=reduced))
+    assert "keep these first" in refused
     assert not differences(sweep(seeds=[1, 3, 0]), sweep())
 
 
