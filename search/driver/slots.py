@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -42,11 +42,11 @@ class Slots:
         self._expires = 0.0
         self._waits = False
 
-    def count(self, running: int = 0, left: int = 0) -> int:
+    def count(self, running: int = 0, left: Callable[[], int] = lambda: 0) -> int:
         """The number of slots, looked up every few seconds.
 
-        running: how many trials have been handed out. left: how many could be, if there were slots;
-        an autoscaler is asked for those that are missing.
+        running: how many trials have been handed out. left: tells how many could be, if there were
+        slots; an autoscaler is asked for those that are missing.
 
         Raises SteppeError if there is no slot and none will come. That is certain only where an
         autoscaler says so, or where all nodes are left out: else a node may be started by hand.
@@ -59,7 +59,7 @@ class Slots:
             self.gpus = sum(node.get("GPU", 0.0) for node in nodes)
             if self._autoscaler is None and autoscaler.present():
                 self._autoscaler = autoscaler.Autoscaler(self._needs)
-            missing = left - max(self._count - running, 0)
+            missing = left() - max(self._count - running, 0)
             if self._autoscaler is not None:
                 self._autoscaler.ask(missing, self._where())
             growing = self._autoscaler is not None and (missing > 0 or not self._count)

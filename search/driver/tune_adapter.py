@@ -69,7 +69,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         try:
             running = len(self.specs)
-            slots = self._slots.count(running, self._ledger.left)
+            slots = self._slots.count(running, lambda: self._ledger.left)
             if running and (running >= slots or self._gpus_are_taken()):
                 return None
             spec = self._ledger.next()

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import datasets
@@ -41,7 +42,7 @@ class Study:
     seed: int
     in_earlier_run: bool = field(default=False, compare=False)
 
-    @property
+    @cached_property  # a driver asks for it thousands of times for each trial
     def id(self) -> str:
         """Its name in files, tables and storages: `RotatedDigits.cnn.DISAM+SAGM.75.0`.
 

@@ -170,7 +170,7 @@ class OneSlot(Slots):
     def __init__(self) -> None:
         super().__init__({"CPU": 1})
 
-    def count(self, running: int = 0, left: int = 0) -> int:
+    def count(self, running: int = 0, left: Callable[[], int] = lambda: 0) -> int:
         return 1
 
     def leave_out(self, node: str, why: str) -> bool:
