@@ -26,7 +26,10 @@ def seed_hash(*args: object) -> int:
     return int(digest.hexdigest(), 16) % 2**31
 
 
-def split(n: int, trial_seed: int, domain_index: int, holdout: float = 0.2) -> Split:
+HOLDOUT = 0.2  # the share of a domain that is its out split
+
+
+def split(n: int, trial_seed: int, domain_index: int, holdout: float = HOLDOUT) -> Split:
     """Divide a domain of `n` samples: the first int(n * holdout) shuffled keys are `out`.
 
     `domain_index` counts all domains of the dataset, the held-out one included.

@@ -19,6 +19,8 @@ from training.draws import seed_dropout
 from training.evaluation import Part, parts_of
 from training.run import Run
 
+MEASURED = 500  # batches on which batch norm's statistics are measured for averaged weights
+
 
 def data_of(
     run: Run, dataset: DomainDataset, colours: Colours, device: torch.device, batch_size: int
@@ -49,7 +51,7 @@ def data_of(
 
 
 def measure_statistics(
-    model: nn.Module, run: Run, batches: Batches, device: torch.device, count: int = 500
+    model: nn.Module, run: Run, batches: Batches, device: torch.device, count: int = MEASURED
 ) -> None:
     """Measures batch norm's running statistics anew, on batches that would follow the run's last.
 

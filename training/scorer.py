@@ -31,14 +31,7 @@ class Scorer:
         self.run = run
         self._dataset = dataset
         self.device = device_of(run.device)
-        with torch.random.fork_rng(devices=[]):
-            network = models.build(
-                run.model,
-                run.head_of(dataset.classes),
-                dataset.image_shape,
-                weights=run.weights,
-                load=False,
-            )
+        network = self._built(load=False)
         self.network: nn.Module = network.to(self.device).eval()
         if run.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -48,15 +41,16 @@ class Scorer:
 
     def start(self) -> dict[str, Tensor]:
         """The state of the model that the run starts from, as it is built."""
+        return dict(self._built(load=True).state_dict())
+
+    def _built(self, load: bool) -> models.Network:
+        """The run's model. load: whether it has its weights, or any."""
         run, dataset = self.run, self._dataset
+        head = run.head_of(dataset.classes)
         with torch.random.fork_rng(devices=[]):
-            built = models.build(
-                run.model,
-                run.head_of(dataset.classes),
-                dataset.image_shape,
-                weights=run.weights,
+            return models.build(
+                run.model, head, dataset.image_shape, weights=run.weights, load=load
             )
-        return dict(built.state_dict())
 
     @property
     def measures_statistics(self) -> bool:

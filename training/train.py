@@ -84,6 +84,7 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
         ended = trainer.checkpoint()
         result = _result(trainer)
     again = SecondStage(run, result, trainer.plateau, ended, (resume or {}).get("second"))
+    del trainer  # its network and optimizer would lie beside the second stage's
     return retrained(again, dataset, offer, leaving, keep != "none")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import datasets
 import models
@@ -99,7 +99,7 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
         tuning.check(network, model.tuning)
     except ValueError as error:
         yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
-    comparing = next(_comparing(sweep), None)
+    comparing = next(_with_parts(sweep, compares_with_start), None)
     if comparing is None or model.tuning == "head":
         return
     try:
@@ -113,11 +113,13 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
         )
 
 
-def _comparing(sweep: DatasetSweep) -> Iterator[tuple[int, str, str]]:
-    """Algorithms that compare features with those of the model before training: with such parts."""
+def _with_parts(
+    sweep: DatasetSweep, of: Callable[[str], Sequence[str]]
+) -> Iterator[tuple[int, str, str]]:
+    """The place and name of the algorithms that have such parts, and these. of: of an update."""
     for index, name in enumerate(sweep.algorithms):
         try:
-            parts = compares_with_start(algorithm_names.split(name)[0])
+            parts = of(algorithm_names.split(name)[0])
         except ValueError:
             continue  # check_sweep reports it
         if parts:
@@ -128,7 +130,7 @@ def _nothing_to_compare_with(sweep: DatasetSweep) -> Iterator[Problem]:
     """Algorithms that keep features close to random ones."""
     if sweep.model.weights is not None:
         return
-    for index, name, parts in _comparing(sweep):
+    for index, name, parts in _with_parts(sweep, compares_with_start):
         yield Problem(
             ("algorithms", index),
             f"is {show(name)}, whose {parts} keeps the features close to those of the model before "
@@ -139,17 +141,12 @@ def _nothing_to_compare_with(sweep: DatasetSweep) -> Iterator[Problem]:
 
 def _idle_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
     """Algorithms that only change features, where the features are frozen."""
-    for index, name in enumerate(sweep.algorithms):
-        try:
-            idle = works_on_features(algorithm_names.split(name)[0])
-        except ValueError:
-            continue  # check_sweep reports it
-        if idle:
-            yield Problem(
-                ("algorithms", index),
-                f"is {show(name)}, whose {' and '.join(idle)} changes the features, but with "
-                "model.tuning: head they stay as they are; remove it or choose full or lora",
-            )
+    for index, name, parts in _with_parts(sweep, works_on_features):
+        yield Problem(
+            ("algorithms", index),
+            f"is {show(name)}, whose {parts} changes the features, but with model.tuning: head "
+            "they stay as they are; remove it or choose full or lora",
+        )
 
 
 def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:

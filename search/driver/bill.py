@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.screen import clock_time
 from search.space import algorithm_names
 from search.space.ranges import Value
 from search.study.plan import StudyPlan
+from search.study.study import Study
 from training.algorithms import passes_per_step
 from training.timing import Timing
 
@@ -46,9 +48,17 @@ class Bill:
     images: Mapping[str, Mapping[str, int]]
     timed: Mapping[tuple[str, str], Timing] = field(default_factory=dict)
 
-    def sum(self, wanted: Callable[[TrialBill], bool] = lambda trial: True) -> Cost:
-        """What is left to pay of the wanted trials, if none is stopped."""
-        parts = (t.cost.times(t.left) for t in self.trials if t.left and wanted(t))
+    @cached_property
+    def studies(self) -> Mapping[Study, Sequence[TrialBill]]:
+        """The trials of each study."""
+        found: dict[Study, list[TrialBill]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.plan.study, []).append(trial)
+        return found
+
+    def sum(self) -> Cost:
+        """What is left to pay, if no trial is stopped."""
+        parts = (trial.cost.times(trial.left) for trial in self.trials if trial.left)
         return sum(parts, Cost())
 
     def spent(self) -> tuple[float, float]:
@@ -157,7 +167,7 @@ def from_rates(
 
 def first_line(name: str, bill: Bill, ended: int = 0) -> str:
     """How large a sweep is: studies, and trials."""
-    studies = [trial.plan.study for trial in bill.trials]
+    studies = bill.studies
 
     def several(what: str, count: int, plural: str = "") -> str:
         return f"{count:,} {what}" if count == 1 else f"{count:,} {plural or what + 's'}"
@@ -169,7 +179,7 @@ def first_line(name: str, bill: Bill, ended: int = 0) -> str:
         several("seed", len({study.seed for study in studies})),
     ]
     done = f", of which {ended:,} have ended" if ended else ""
-    count = several("study", len({study.id for study in studies}), "studies")
+    count = several("study", len(studies), "studies")
     return f"{name}: {count} ({', '.join(parts)}), {several('trial', len(bill.trials))}{done}"
 
 

@@ -107,13 +107,12 @@ def _files(root: Path | None, one: DatasetSweep) -> dict[str, int]:
     return {name: sum(len(files) for _, _, files in os.walk(root / name)) for name in domains}
 
 
-def decoded_bytes(sweep: Sweep, images: Mapping[str, KnownImages]) -> dict[str, int]:
+def decoded_bytes(sweep: Sweep, images: Mapping[str, KnownImages]) -> int:
     """Bytes of the caches that a launch would still build: squares and, at most, originals."""
-    found = {}
+    found = 0
     for name, one in by_dataset(sweep).items():
-        _, height, width = images[name].dataset.image_shape
-        channels = images[name].dataset.image_shape[0]
+        channels, height, width = images[name].dataset.image_shape
         # Of photographs of 4 to 3; smaller ones take less.
         originals = 3 * (one.dataset.originals or 0) ** 2 * 4 // 3
-        found[name] = images[name].undecoded * (channels * height * width + originals)
+        found += images[name].undecoded * (channels * height * width + originals)
     return found

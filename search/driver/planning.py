@@ -10,8 +10,6 @@ import pandas as pd
 import torch
 
 from datasets.domain_dataset import DomainDataset
-from search.checks.check_data import check_batches, check_data
-from search.driver import warm_start
 from search.driver.bill import (
     Bill,
     TrialBill,
@@ -24,13 +22,12 @@ from search.driver.bill import (
 from search.driver.cluster import own_cpus
 from search.driver.known_images import KnownImages, decoded_bytes, look
 from search.driver.opening import open_run
-from search.driver.preparing import Prepared, Refuse, prepare, refusing
-from search.driver.trackers import require
+from search.driver.preparing import Prepared, check, prepare, refusing
 from search.driver.trial_cost import settings
 from search.results.loading import read_sweep
 from search.run import tables
 from search.run.run_folder import SWEEP, RunFolder
-from search.study.plan import StudyPlan, device, plans
+from search.study.plan import StudyPlan, device
 from search.study.seed_promotion import max_trials
 from search.sweep import config_errors
 from search.sweep.per_dataset import by_dataset
@@ -91,7 +88,8 @@ def plan_sweep(
     if all(own.there for own in images.values()):
         planned = prepare(opened.sweep, folder, opened.new, refuse, quiet=True).plans
     else:
-        planned = _check_without_images(opened.sweep, folder, images, opened.new, refuse)
+        there = [own.dataset for own in images.values()]
+        planned, *_ = check(opened.sweep, folder, opened.new, refuse, lambda _: there)
     notes = [own.note for own in images.values() if own.note]
     counts = {name: own.counts for name, own in images.items()}
     rates = _rates(RunFolder.existing(like)) if like else {}
@@ -122,7 +120,7 @@ def plan_sweep(
         ended,
         (workers or 1) if known else None,
         own_cpus(),
-        (sum(decoded_bytes(opened.sweep, images).values()), undecoded),
+        (decoded_bytes(opened.sweep, images), undecoded),
         notes,
     )
 
@@ -139,23 +137,6 @@ def in_advance(prepared: Prepared) -> list[str]:
         "stopped; `python -m search plan` measures the hours",
         *dear_lines(bill),
     ]
-
-
-def _check_without_images(
-    sweep: Sweep,
-    folder: RunFolder,
-    images: Mapping[str, KnownImages],
-    new: bool,
-    refuse: Refuse,
-) -> Mapping[str, StudyPlan]:
-    """The checks of a launch (search.driver.preparing) that do without images."""
-    require(sweep.track)
-    planned = plans(sweep)
-    warm_start.find_new(folder, planned)
-    if new:
-        refuse(check_batches(sweep))
-        refuse(check_data(sweep, planned, [own.dataset for own in images.values()]))
-    return planned
 
 
 def _workers(sweep: Sweep) -> int | None:

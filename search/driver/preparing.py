@@ -51,14 +51,7 @@ def prepare(
     version was asked for continues without new checks. quiet: says nothing of what is searched and
     seen. Raises SteppeError.
     """
-    require(sweep.track)
-    planned = plans(sweep)
-    begin_with = warm_start.find_new(folder, planned)
-    if new:
-        refuse(check_batches(sweep))
-    found = open_datasets(sweep)
-    if new:
-        refuse(check_data(sweep, planned, found))
+    planned, begin_with, found = check(sweep, folder, new, refuse, open_datasets)
     taken = try_model(sweep.model, found)
     origin = weights_origin.origin(sweep.model.name, sweep.model.weights)
     held_out: dict[str, dict[str, None]] = {}
@@ -82,6 +75,28 @@ def prepare(
             print(note, flush=True)
     known = weights_origin.known_in_full(origin, found)
     return Prepared(sweep, planned, found, taken, begin_with, saw, known)
+
+
+def check(
+    sweep: Sweep,
+    folder: RunFolder,
+    new: bool,
+    refuse: Refuse,
+    images: Callable[[Sweep], Sequence[DomainDataset]],
+) -> tuple[Mapping[str, StudyPlan], Mapping[str, Any] | None, Sequence[DomainDataset]]:
+    """The checks that need no model: the plans, what they begin with, and the datasets.
+
+    new: as of `prepare`. images: opens the datasets, or gives what stands in for them.
+    """
+    require(sweep.track)
+    planned = plans(sweep)
+    begin_with = warm_start.find_new(folder, planned)
+    if new:
+        refuse(check_batches(sweep))
+    found = images(sweep)
+    if new:
+        refuse(check_data(sweep, planned, found))
+    return planned, begin_with, found
 
 
 def refusing(source: str, overridden: Collection[config_errors.KeyPath]) -> Refuse:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
+from datasets.randomness import HOLDOUT
 from search.space.ranges import Fixed, Value
 from search.study import samplers
 from search.study.folds import folds_of
@@ -15,10 +16,9 @@ from training.algorithms import hyperparameters, parse, passes_per_step
 from training.algorithms.gga import GGA
 from training.passes import FORWARD
 from training.run import Run
+from training.run_data import MEASURED
 from training.timing import Timing
 
-OUT = 0.2  # the share of a domain that is its out split
-MEASURED = 500  # batches on which batch norm's statistics are measured for averaged weights
 # Seconds that each trial takes besides: its worker, its files, the driver's answers.
 EACH_TRIAL = 0.3
 
@@ -104,12 +104,12 @@ def _run_cost(
     evaluations = max(math.ceil(run.steps / run.evaluate_every), 1)
     unseen = sum(images[name] for name in run.unseen)
     if run.left_out is not None:
-        scored = evaluations * (1 - OUT) * unseen
+        scored = evaluations * (1 - HOLDOUT) * unseen
     elif run.evaluations == "all":
         scored = float(evaluations * sum(images.values()))
     else:
-        scored = evaluations * OUT * sum(images[name] for name in sources)
-        scored += evaluations * OUT * unseen if run.evaluations == "held_out" else 0.0
+        scored = evaluations * HOLDOUT * sum(images[name] for name in sources)
+        scored += evaluations * HOLDOUT * unseen if run.evaluations == "held_out" else 0.0
         # With the best and with the last weights, or with the average.
         scored += unseen * (2.0 if run.averaging == "none" and evaluations > 1 else 1.0)
     seconds = 0.0

@@ -8,13 +8,14 @@ from typing import Any
 from rich.filesize import decimal
 from rich.table import Table
 
-from search.driver.bill import SPENT, Bill, TrialBill, dear_lines, first_line, name_of, number
+from search.driver.bill import SPENT, Bill, dear_lines, first_line, name_of, number
 from search.driver.freezing import MOST_CHECKPOINTS
 from search.driver.planning import Planned
 from search.driver.trial_cost import Cost
 from search.screen import clock_time
 from search.study.budgets import BUDGET, limits
 from search.study.budgets import Cost as Spent
+from search.sweep.search_keys import FREEZE_THAW
 
 START = 12.0  # seconds until Ray and its first workers are up
 # Bytes of the tables and of Optuna's journal, of a trial and of each of its evaluations.
@@ -28,7 +29,7 @@ def document(planned: Planned) -> dict[str, Any]:
     total = bill.sum()
     return {
         "sweep": planned.sweep.name,
-        "studies": len({trial.plan.study.id for trial in bill.trials}),
+        "studies": len(bill.studies),
         "trials": planned.trials,
         "ended": planned.ended,
         "left": _cost(total, known),
@@ -133,17 +134,13 @@ def disk(planned: Planned) -> dict[str, int | None]:
     if not bill.timed:
         return {**found, "checkpoints": None, "weights": None}
     largest = max(timing.checkpoint for timing in bill.timed.values())
-    by_study: dict[str, list[TrialBill]] = {}
-    for trial in bill.trials:
-        by_study.setdefault(trial.plan.study.id, []).append(trial)
     weights = frozen = 0
-    for trials in by_study.values():
-        study = trials[0].plan.study
+    for study, trials in bill.studies.items():
         timing = bill.timed.get((study.dataset, study.algorithm))
         most = len(trials) if search.most_kept is None else min(search.most_kept, len(trials))
         weights += most * (timing.weights if timing else 0)
         frozen += min(MOST_CHECKPOINTS, len(trials))
-    count = 2 * (planned.workers or 1) + (frozen if search.scheduler == "freeze-thaw" else 0)
+    count = 2 * (planned.workers or 1) + (frozen if search.scheduler == FREEZE_THAW else 0)
     return {**found, "checkpoints": count * largest, "weights": weights}
 
 

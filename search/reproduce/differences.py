@@ -12,6 +12,7 @@ from typing import Any
 from datasets.domain_dataset import DomainDataset
 from search.reproduce.recorded_trial import RecordedTrial
 from search.run import manifest
+from search.run.columns import FINAL_WEIGHTS
 from search.run.run_folder import MANIFEST, RunFolder
 from search.worker.trial_rows import evaluation_rows
 from training.computation import device_name
@@ -92,7 +93,7 @@ def compare(
     for row in trial.evaluations.to_dict("records"):
         place = tuple(row[key] for key in KEYS)
         step, weights, domain, split = place
-        average = f", {weights}" if weights in ("average", "retrained") else ""
+        average = f", {weights}" if weights in FINAL_WEIGHTS else ""
         where = f"step {step}{average}, domain {domain}, {split} split"
         for number in NUMBERS:
             old, new = _number(row.get(number)), _number(here.get(place, {}).get(number))

@@ -12,6 +12,7 @@ import pandas as pd
 from search.checks.load_sweep import roots_of, sweep_of
 from search.errors import SteppeError, nearest
 from search.run import lease, tables
+from search.run.columns import FINAL_WEIGHTS
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.study.study import Study
@@ -55,7 +56,7 @@ class RecordedTrial:
     def result(self) -> str:
         """Which weights are its result: `iterate`, `average` or `retrained`."""
         kinds = set(self.evaluations["weights"].dropna())
-        return next((kind for kind in ("retrained", "average") if kind in kinds), "iterate")
+        return next((kind for kind in reversed(FINAL_WEIGHTS) if kind in kinds), "iterate")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from search.errors import SteppeError
 from search.results.selection_rules import Rule
-from search.run.columns import FROZEN
+from search.run.columns import FINAL_WEIGHTS, FROZEN
 from search.space.ranges import show_number
 
 _Scores = dict[str, dict[str, tuple[float, int]]]  # split -> domain -> accuracy, images
@@ -68,7 +68,7 @@ def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
     """The rows of the weights that are a trial's result: averaged or retrained ones, if it has."""
     if "weights" not in evaluations:
         return evaluations
-    for kind in ("retrained", "average"):
+    for kind in reversed(FINAL_WEIGHTS):
         own = evaluations["weights"] == kind
         if own.any():
             having = evaluations.loc[own, "trial"].unique()
@@ -145,7 +145,7 @@ def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:
             "so they cannot be read at equal cost"
         )
     kept = evaluations["passes"] <= passes
-    averaged = evaluations["weights"].isin(["average", "retrained"])
+    averaged = evaluations["weights"].isin(FINAL_WEIGHTS)
     late = evaluations.loc[averaged & ~kept, "trial"].unique()
     found: pd.DataFrame = evaluations[kept & ~evaluations["trial"].isin(late)]
     return found

@@ -17,7 +17,7 @@ from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables, wall_clock
-from search.run.columns import STATES
+from search.run.columns import FINAL_WEIGHTS, STATES
 from search.run.manifest import in_earlier_run, weights_origin
 from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
@@ -41,7 +41,7 @@ DEFAULT_METHOD = "training-domain"  # the one of DomainBed that does not see the
 _ORDERS: dict[str, Sequence[str]] = {
     "state": STATES,
     "method": METHODS,
-    "weights": ("iterate", "average", "retrained"),
+    "weights": ("iterate", *FINAL_WEIGHTS),
     "role": ("source", "held_out", "left_out"),
     "split": ("in", "out"),
 }

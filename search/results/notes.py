@@ -11,6 +11,7 @@ import pandas as pd
 from search.results.loading import LoadedRun, ranges_of
 from search.results.selection import PER_DATASET, rule_of
 from search.results.selection_rules import RULES
+from search.run.columns import FINAL_WEIGHTS
 from search.space.published_settings import published_for
 from search.space.ranges import Fixed, Range, Value, value_in
 from search.study.budgets import has_limit
@@ -124,8 +125,7 @@ def about_pruning(
         )
     if run.sweep.search.scheduler == "none":
         return stages
-    kinds = ["average", "retrained"]
-    averaged = set(evaluations.loc[evaluations["weights"].isin(kinds), "study"])
+    averaged = set(evaluations.loc[evaluations["weights"].isin(FINAL_WEIGHTS), "study"])
     names = dict.fromkeys(s["algorithm"] for s in studies if s["study"] in averaged)
     if not names:
         return stages

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from search.run.columns import FINAL_WEIGHTS
+
 _FLATNESS = ["sharpness", "curvature"]
 _SCORES = ["validation", "validation_images", "accuracy", "images"]
 
@@ -50,7 +52,7 @@ def alike(trials: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame)
     pruned = trials[trials["state"] == "pruned"]
     rows = evaluations[evaluations["study"].isin(pruned["study"].unique())]
     if "weights" in rows:
-        rows = rows[~rows["weights"].isin(["average", "retrained"])]
+        rows = rows[~rows["weights"].isin(FINAL_WEIGHTS)]
     rows = rows.astype({"trial": object, "study": object})
     both = _both(rows, ["study", "trial", "step"]).dropna().reset_index()
     whole = both[both["trial"].isin(pruned["trial"].astype(object))]["study"].unique()
@@ -79,7 +81,7 @@ def one_per_split(rows: pd.DataFrame) -> pd.DataFrame:
     if "weights" not in rows:  # tables from before there were averages
         return rows
     keys = ["trial", "step", "domain", "split"]
-    order = {"average": 1, "retrained": 2}
+    order = {kind: place for place, kind in enumerate(FINAL_WEIGHTS, 1)}
     ordered = rows.assign(_order=rows["weights"].astype(object).map(order).fillna(0))
     ordered = ordered.sort_values("_order", kind="stable").drop_duplicates(keys, keep="last")
     return ordered.drop(columns="_order").sort_index()

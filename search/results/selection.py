@@ -139,9 +139,10 @@ def ranked(
     columns = {study["study"]: study for study in studies}
     rankings = _rankings([rule], columns, trials, evaluations)[rule]
     groups = [{study: rankings[study] for study in group} for group in _datasets(columns)]
-    settings = _settings_of(trials)
+    tied = [] if once else _seeds(columns, over_seeds)
+    settings = _settings_of(trials) if once or tied else {}
     if not once:
-        for seeds in _seeds(columns, over_seeds):
+        for seeds in tied:
             rankings |= _in_one_order({study: rankings[study] for study in seeds}, settings)
         return [{study: rankings[study] for study in group} for group in groups]
     return [_in_one_order(group, settings) for group in groups]
@@ -171,11 +172,7 @@ def _alike(
     One study at a time, ten methods over 10,000 trials take half a minute.
     """
     read = [name for name in _READ if name in evaluations]
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for study, values in studies.items():
-        key = tuple(values[name] for name in ("sweep", "dataset", "held_out"))
-        alike.setdefault(key, []).append(study)
-    for names in alike.values():
+    for names in _grouped(studies, "sweep", "dataset", "held_out"):
         own = evaluations.loc[evaluations["study"].isin(names), read].copy()
         # As categories of these alone: else each look-up of a trial walks through all trials.
         own["trial"] = own["trial"].astype("category").cat.remove_unused_categories()
@@ -193,22 +190,22 @@ def _winner(candidates: Sequence[Candidate], why: str | None) -> dict[str, Any]:
 
 def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """The studies that share a setting: those of one dataset, model and algorithm."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for study, values in columns.items():
-        key = tuple(values[name] for name in ("dataset", "model", "algorithm"))
-        groups.setdefault(key, []).append(study)
-    return list(groups.values())
+    return _grouped(columns, "dataset", "model", "algorithm")
 
 
 def _seeds(
     columns: Mapping[str, Mapping[str, Any]], over_seeds: Collection[str]
 ) -> list[list[str]]:
     """The studies of these sweeps that differ in their seed only."""
+    own = {study: values for study, values in columns.items() if values["sweep"] in over_seeds}
+    return _grouped(own, "sweep", "dataset", "model", "algorithm", "held_out")
+
+
+def _grouped(columns: Mapping[str, Mapping[str, Any]], *names: str) -> list[list[str]]:
+    """The studies that have the same in these columns."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for study, values in columns.items():
-        if values["sweep"] in over_seeds:
-            same = ("sweep", "dataset", "model", "algorithm", "held_out")
-            groups.setdefault(tuple(values[name] for name in same), []).append(study)
+        groups.setdefault(tuple(values[name] for name in names), []).append(study)
     return list(groups.values())
 
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 FROZEN = "frozen"  # waits, and may be trained further
 STATES = ("completed", "pruned", "diverged", "failed", FROZEN)
+# Weights that are a trial's result in place of the iterate; of several, the last.
+FINAL_WEIGHTS = ("average", "retrained")
 STUDY_COLUMNS = ("sweep", "study", "dataset", "model", "algorithm", "held_out", "seed")
 
 # Hyperparameter -> float, int or str; the same in every part file of a run.
