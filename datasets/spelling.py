@@ -54,7 +54,14 @@ def told_apart(names: Iterable[str]) -> Mapping[str, str]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most similar to `word`, ignoring case; None if none is similar."""
+    """The known word most similar to `word`, ignoring case; None if none is similar.
+
+    One that differs in signs alone is it: `ERM_PP` and `ERMplusplus` are `ERM++`.
+    """
+    known = list(known)
+    same = next((each for each in known if _letters(each) == _letters(word)), None)
+    if same is not None:
+        return same
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     return folded[close[0]] if close else None
@@ -69,6 +76,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     hint = f"; did you mean {guess}?" if near else ";"
     listed = ", ".join(exact[n] for n in known)
     return ValueError(f"unknown {kind}: {word}{hint} there are: {listed}")
+
+
+def _letters(name: str) -> str:
+    """Letters and digits alone; a plus is its first letter, as in ERMPP."""
+    pronounced = name.casefold().replace("plus", "p").replace("+", "p")
+    return "".join(c for c in pronounced if c.isalnum()) or name
 
 
 def _exact(name: str, alike: list[str]) -> str:

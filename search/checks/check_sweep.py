@@ -33,11 +33,11 @@ from search.sweep.training_keys import Training
 from training.algorithms import compares_domains
 
 
-def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
+def check(sweep: Sweep, broken: Sequence[KeyPath] = (), idle_keys: bool = True) -> list[Problem]:
     """All problems of a sweep whose keys are each valid by themselves.
 
     broken: keys that were not valid, and stand at their defaults here; nothing that depends on
-    them is checked.
+    them is checked. idle_keys: whether a key without effect is a problem.
     """
     wrong: dict[Problem, list[str]] = {}
     idle: dict[KeyPath, list[Problem]] = {}
@@ -46,7 +46,7 @@ def check(sweep: Sweep, broken: Sequence[KeyPath] = ()) -> list[Problem]:
         broken_here = [path_in_dataset(sweep, name, path) for path in broken]
         for problem in _check_dataset(part, broken_here):
             wrong.setdefault(_in_file(sweep, name, problem), []).append(name)
-        for problem in _idle_keys(part, broken_here):
+        for problem in _idle_keys(part, broken_here) if idle_keys else ():
             here = _in_file(sweep, name, problem)
             idle.setdefault(here.path, []).append(here)
     problems = [*_overridden_keys(sweep), *_method_per_dataset(sweep)]

@@ -18,8 +18,9 @@ from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.fields import Section
 from search.sweep.model_layers import batch_norm, has_layer
 from search.sweep.objectives import oracles
-from search.sweep.per_dataset import DatasetSweep
+from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
 from search.sweep.schema import Model
+from search.sweep.training_keys import Training
 from training.algorithms import hyperparameters
 
 
@@ -50,6 +51,12 @@ SGD = Condition("only sgd has a momentum", lambda s: s.training.optimizer == "sg
 AVERAGING = Condition(
     "each listed algorithm names its own",
     lambda s: any(algorithm_names.split(name)[1] is None for name in s.algorithms),
+)
+LR_SEES_A_PLATEAU = Condition(
+    "plateau drops lr after the third evaluation or later, and no step would follow",
+    lambda s: (
+        s.training.lr_schedule != "plateau" or 3 * s.training.evaluate_every < s.training.steps
+    ),
 )
 LR_FALLS = Condition(
     "only linear and cosine fall to a floor",
@@ -111,9 +118,18 @@ ORACLE = Condition(
 )
 NO_GRID = Condition("a grid visits all its points", lambda s: s.search.sampler != "grid")
 SEVERAL_SEEDS = Condition("there is one seed", lambda s: len(s.seeds) > 1)
+
+
+def _several_held_out(sweep: DatasetSweep) -> bool:
+    if sweep.held_out != "all":
+        return len(sweep.held_out) > 1
+    entry = datasets.DATASETS.get(sweep.dataset.name)
+    return entry is None or len(entry.description.held_out) != 1  # empty: all domains
+
+
 SEVERAL_DOMAINS = Condition(
     "one domain is held out; seeds does the same",
-    lambda s: s.search.share != "domains" or s.held_out == "all" or len(s.held_out) > 1,
+    lambda s: s.search.share != "domains" or _several_held_out(s),
 )
 SHARED_SEEDS = Condition(
     "there is one seed", lambda s: s.search.share != "seeds" or len(s.seeds) > 1
@@ -123,6 +139,12 @@ SEEDS_AT_ONCE = Condition(
     lambda s: s.search.share != "seeds" or s.search.seed_reduction is None,
 )
 TERMINATOR = Condition("search.terminator is none", lambda s: s.search.terminator != "none")
+TRAINED = Condition("nothing listed is trained", lambda s: bool(s.trained))
+# What acts on a model that is scored as it is.
+SCORING = (
+    *("device", "precision", "tf32", "deterministic", "channels_last", "compile"),
+    *("evaluations", "flatness", "flatness_rho", "flatness_samples", "predictions"),
+)
 
 # A key acts if all of its conditions hold; the first that does not is reported.
 CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
@@ -133,6 +155,7 @@ CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
     ("training", "momentum"): (SGD,),
     ("training", "nesterov"): (SGD,),
     ("training", "averaging"): (AVERAGING,),
+    ("training", "lr_schedule"): (LR_SEES_A_PLATEAU,),
     ("training", "lr_floor"): (LR_FALLS,),
     ("training", "lr_drop_at"): (LR_STEPS,),
     ("training", "lr_drop"): (LR_DROPS,),
@@ -159,6 +182,24 @@ CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
     ("search", "patience"): (TERMINATOR,),
 }
 
+OF_TRAINING = (
+    ("model", "tuning"),
+    *(("training", key) for key in Training.model_fields if key not in SCORING),
+    *(
+        ("search", key)
+        for key in (
+            *("trials", "sampler", "compare_at", "grace_steps", "reduction_factor"),
+            *("terminator", "patience", "warm_start", "share", "seed_reduction"),
+            *("objective_over", "combine"),
+        )
+    ),
+)
+CONDITIONS |= {path: (TRAINED, *CONDITIONS.get(path, ())) for path in OF_TRAINING}
+# Two objectives have the scheduler none without being asked.
+CONDITIONS["search", "scheduler"] = (
+    Condition(TRAINED.otherwise, lambda s: bool(s.trained) or len(s.search.objectives) > 1),
+)
+
 # Keys that the conditions read.
 CONDITION_KEYS: tuple[KeyPath, ...] = (
     ("model",),
@@ -184,7 +225,8 @@ def keys_without_effect(sweep: DatasetSweep) -> Iterator[Problem]:
     for path, conditions in CONDITIONS.items():
         section = getattr(sweep, path[0])
         value, default = getattr(section, path[1]), type(section).model_fields[path[1]].default
-        if value == default:
+        of_dataset = TRAINING_DEFAULTS.get(sweep.dataset.name, {}) if path[0] == "training" else {}
+        if value in (default, of_dataset.get(path[1], default)):
             continue
         failed = next((own for own in conditions if not own.holds(sweep)), None)
         if failed is not None:

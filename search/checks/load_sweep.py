@@ -38,10 +38,12 @@ def checked(
     source: str,
     overridden: Collection[config_errors.KeyPath] = (),
     images: bool = True,
+    recorded: bool = False,
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    images: whether its images have to be there. Raises SteppeError with a line for each problem.
+    images: whether its images have to be there. recorded: whether it is that of a run, in which
+    keys without effect were accepted or are none. Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -52,7 +54,8 @@ def checked(
     if found:
         found += _check_the_rest(data, [problem.path for problem in found])
     else:
-        found = [problem for problem in check(sweep) if images or problem.path[-1] != "root"]
+        found = check(sweep, idle_keys=not recorded)
+        found = [problem for problem in found if images or problem.path[-1] != "root"]
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
@@ -73,7 +76,7 @@ def sweep_of(
     for name, given in _datasets(data).items():
         if roots and name in roots:
             given["root"] = roots[name]
-    return as_in(folder, checked(data, source, images=images))
+    return as_in(folder, checked(data, source, images=images, recorded=True))
 
 
 def recorded_roots(folder: RunFolder) -> dict[str, str | None]:

@@ -26,15 +26,20 @@ def words_of(name: str) -> list[str]:
 def split(name: str) -> tuple[str, str | None]:
     """The update and the average: (SAGM, swad) of `SAGM+SWAD`, (SAGM, None) of `SAGM`.
 
-    Raises ValueError for two averages, or a word that is nearly an average.
+    Raises ValueError for two averages, a word that is nearly an average, or none beside a plus.
     """
     words = words_of(name)
     averages = [word for word in words if word in AVERAGES]
     known = ["ERM", ZERO_SHOT, *PARTS, *AVERAGES]
+    if len(words) > 1 and not all(map(str.strip, words)):
+        near = nearest(name, known)
+        guess = f"did you mean {near}?" if near else "a + joins two names"
+        raise ValueError(f"{name!r} has nothing on one side of a +; {guess}")
     for word in words:
         near = word if word in known else nearest(word, known)
         if near != word and near in AVERAGES:
-            raise ValueError(f"unknown algorithm {word!r}; did you mean {near}?")
+            where = repr(word) if word == name else f"{word!r} in {name!r}"
+            raise ValueError(f"unknown algorithm {where}; did you mean {near}?")
     if not averages:
         return name, None
     if len(averages) > 1:

@@ -57,7 +57,7 @@ class Training(Section):
     lr_floor: Real = Field(
         default=0.0,
         ge=0,
-        le=1,
+        lt=1,
         description="Fraction of lr left after the last step of linear or cosine.",
     )
     lr_drop_at: tuple[Annotated[Real, Field(gt=0, lt=1)], ...] = Field(
@@ -67,7 +67,7 @@ class Training(Section):
         description="Fractions of the run at which lr drops, with step.",
     )
     lr_drop: Real = Field(
-        default=0.1, ge=0, le=1, description="What lr is multiplied by at each drop."
+        default=0.1, gt=0, lt=1, description="What lr is multiplied by at each drop."
     )
     clip_norm: Real | None = Field(
         default=None, gt=0, description="Largest norm of a gradient; longer ones are clipped."
@@ -86,7 +86,7 @@ class Training(Section):
     rho_floor: Real = Field(
         default=0.0,
         ge=0,
-        le=1,
+        lt=1,
         description="Fraction of rho left after the last step of linear or cosine.",
     )
     bn: Literal["auto", "updated", "frozen"] = Field(

@@ -11,6 +11,8 @@ from search.sweep.per_dataset import by_dataset
 from tests.search.play import first_settings
 from tests.search.refused import SWEEP, space, the_problem
 
+CLIP = {"name": "open_clip/ViT-B-16", "weights": "openai", "head": "text-fixed"}
+
 
 @pytest.mark.parametrize(
     ("algorithms", "changes", "key", "reason"),
@@ -40,6 +42,23 @@ from tests.search.refused import SWEEP, space, the_problem
             "training.lr_drop_at",
             "only step",
         ),
+        (
+            ["SAM"],
+            {"training": {"lr_schedule": "plateau", "steps": 600}},
+            "training.lr_schedule",
+            "plateau drops lr after the third",
+        ),
+        (
+            ["SAM"],
+            {
+                "dataset": {"name": "SpawriousM2MEasy", "root": "x"},
+                "search": {"share": "domains"},
+            },
+            "search.share",
+            "one domain is held out",
+        ),
+        (["zero-shot"], {"model": CLIP, "training": {"steps": 900}}, "training.steps", "nothing"),
+        (["zero-shot"], {"model": CLIP, "search": {"trials": 2}}, "search.trials", "nothing"),
         (["ERM"], {"training": {"start_lr": 0.1}}, "training.start_lr", "training.start is model"),
         (
             ["ERM"],

@@ -51,8 +51,11 @@ def test_a_name_without_an_average_has_the_sweeps():
         ("SWAD+EMA", "has two averages, SWAD and EMA; keep one"),
         ("SWAD+SWAD", "has two averages, SWAD and SWAD; keep one"),
         ("ERM+SWAD", "'ERM' in 'ERM\\+SWAD' is the update without any part; leave it out"),
-        ("SAGM+erm++", "unknown algorithm 'erm\\+\\+'; did you mean ERM\\+\\+\\?"),
-        ("SAGM+swad", "unknown algorithm 'swad'; did you mean SWAD\\?"),
+        ("SAGM+erm++", "unknown algorithm 'erm\\+\\+' in .*; did you mean ERM\\+\\+\\?"),
+        ("SAGM+swad", "unknown algorithm 'swad' in 'SAGM.*; did you mean SWAD\\?"),
+        ("ERM_PP", "did you mean ERM\\+\\+\\?"),
+        ("SAGM+ERMplusplus", "did you mean ERM\\+\\+\\?"),
+        ("ERM+", "nothing on one side of a \\+; did you mean ERM\\+\\+\\?"),
     ],
 )
 def test_a_name_that_means_nothing_is_refused(name, sentence):
