@@ -13,15 +13,14 @@ from search.driver.trial_cost import (
     Cost,
     cost_of,
     probe_cost,
+    probes_of,
     settings,
     varies,
 )
 from search.screen import clock_time
-from search.space import algorithm_names
 from search.space.ranges import Value
 from search.study.plan import StudyPlan
 from search.study.study import Study
-from training.algorithms import passes_per_step
 from training.timing import Timing
 
 # Of the passes of all trials at full length, what schedulers spent, from and to, with 20 trials of
@@ -62,8 +61,16 @@ class Bill:
         return sum(parts, Cost())
 
     def spent(self) -> tuple[float, float]:
-        """What share of that trials will cost, from and to, as the scheduler stops some."""
-        return spent_share(next(iter(self.trials)).plan)
+        """What share of that trials will cost, from and to, as the search stops some.
+
+        Of a mean over seeds, one setting at least is trained with all of them.
+        """
+        plan = next(iter(self.trials)).plan
+        low, high = spent_share(plan)
+        seeds = len({study.seed for study in self.studies})
+        if plan.search.objective_over == "seeds":
+            low *= (plan.trials + seeds - 1) / (plan.trials * seeds)
+        return low, high
 
     @property
     def busy(self) -> float:
@@ -97,8 +104,7 @@ class Bill:
 
 def ordinary(trial: TrialBill) -> float:
     """The passes that a trial would cost if all of its steps were ordinary ones."""
-    name = algorithm_names.split(trial.plan.study.algorithm)[0]
-    return trial.cost.steps * passes_per_step(name)
+    return trial.cost.steps * trial.plan.passes_per_step
 
 
 def spent_share(plan: StudyPlan) -> tuple[float, float]:
@@ -143,10 +149,10 @@ def bills(
                 counts, timing = images[study.dataset], timed.get(key)
                 known[cost_key] = cost_of(plan, own, counts, timing, held_out[study.dataset])
             cost = known[cost_key]
-            probe = study.dataset, study.held_out, study.seed
-            if plan.training.start != "model" and probe not in probed:
-                probed.add(probe)
-                cost += probe_cost(plan, timed.get(key))
+            for probe in probes_of(plan, images[study.dataset]) if number == 0 else ():
+                if probe not in probed:
+                    probed.add(probe)
+                    cost += probe_cost(plan, timed.get(key))
             found.append(TrialBill(plan, number, cost))
     return found
 

@@ -106,6 +106,7 @@ def plan_sweep(
     elif unknown:
         timed = {key: _time(keys[key], images[key[0]].dataset) for key in unknown}
         notes += _about_timing(timed, images)
+    notes += _about_the_count(opened.sweep, bool(timed))
     found = bills(planned, _trials(opened.sweep, planned), counts, timed)
     found = from_rates(found, {k: rates[_rate_key(p)] for k, p in keys.items() if k not in unknown})
     if opened.written is not None:
@@ -131,10 +132,13 @@ def in_advance(prepared: Prepared) -> list[str]:
     found = bills(prepared.plans, _trials(prepared.sweep, prepared.plans), counts, {})
     bill = Bill(found, counts)
     whole = bill.sum()
+    over_seeds = prepared.sweep.search.objective_over == "seeds"
+    stopped = "or left untrained with some seeds" if over_seeds else ""
     return [
         f"{first_line(prepared.sweep.name, bill)}: {number(whole.steps)} steps, "
         f"{number(whole.passes)} passes, {number(whole.evaluations)} evaluations if none is "
-        "stopped; `python -m search plan` measures the hours",
+        f"stopped {stopped}".rstrip()
+        + "; `python -m search plan` measures the hours",
         *dear_lines(bill),
     ]
 
@@ -174,6 +178,27 @@ def _about_timing(timed: Mapping[Key, Timing], images: Mapping[str, KnownImages]
             f"Steps of {len(scaled)} of {len(timed)} methods, such as {name}, are long here; they "
             f"were timed with {timing.scaled_from} of {timing.batch} samples of each domain"
         )
+    return notes
+
+
+def _about_the_count(sweep: Sweep, timed: bool) -> list[str]:
+    """What may come out otherwise than the bill has it. timed: whether steps were timed."""
+    trainings, gpu = [one.training for one in by_dataset(sweep).values()], sweep.resources.gpu
+    notes = []
+    if sweep.training.retrain != "none":
+        notes.append(
+            "The second stage (training.retrain) is counted as long as the first; without an "
+            "average of the weights it ends where the first was selected"
+        )
+    if any(one.lr_schedule == "plateau" for one in trainings):
+        notes.append("A plateau (training.lr_schedule) may end a run before training.steps")
+    if timed and device(sweep) == "cuda" and (gpu == "auto" or sweep.resources.gpus < 1):
+        notes.append(
+            f"resources.gpu is {gpu}; steps were timed alone on a GPU, and that trials which share "
+            "one slow each other down is not counted"
+        )
+    if any(one.flatness != "none" for one in trainings):
+        notes.append("What training.flatness measures is not counted")
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from datasets.randomness import HOLDOUT
@@ -12,7 +12,7 @@ from search.study import samplers
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan
 from search.study.samplers import SharedDraws, distribution
-from training.algorithms import hyperparameters, parse, passes_per_step
+from training.algorithms import hyperparameters, parse
 from training.algorithms.gga import GGA
 from training.passes import FORWARD
 from training.run import Run
@@ -83,23 +83,36 @@ def cost_of(
 ) -> Cost:
     """The cost of a trial. held_out: all that the sweep holds out, which may share its folds."""
     run = plan.trial(0, values).run
-    cost = replace(_run_cost(run, values, images, timing), trials=1)
+    per_step = plan.passes_per_step if timing is None else timing.passes
+    cost = first = replace(_run_cost(run, values, images, timing, per_step), trials=1)
+    if run.retrain != "none" and run.steps:
+        cost += _second_stage(plan, first, sum(images[name] for name in run.unseen), timing)
     if plan.makes_folds:
         # Both of two studies with the same setting need the fold without both of their domains.
         shared = plan.search.sampler in samplers.UNGUIDED
         for fold in folds_of(run, [*images]):
             share = 0.5 if shared and fold.left_out in held_out else 1.0
-            cost += _run_cost(fold, values, images, timing).times(share)
+            cost += _run_cost(fold, values, images, timing, per_step).times(share)
     return replace(cost, seconds=cost.seconds + EACH_TRIAL * (timing is not None))
 
 
+def _second_stage(plan: StudyPlan, first: Cost, scored: int, timing: Timing | None) -> Cost:
+    """At most: it may end at the selected step of the first. scored: images, at its end."""
+    seconds = 0.0 if timing is None else first.seconds - (first.scored - scored) * timing.image
+    stage = replace(first, trials=0, evaluations=1, scored=scored, seconds=seconds)
+    return stage + probe_cost(plan, timing) if plan.training.start != "model" else stage
+
+
 def _run_cost(
-    run: Run, values: Mapping[str, Value], images: Mapping[str, int], timing: Timing | None
+    run: Run,
+    values: Mapping[str, Value],
+    images: Mapping[str, int],
+    timing: Timing | None,
+    per_step: float,
 ) -> Cost:
     sources = [name for name in images if name not in run.unseen]
     batch = float(values.get("batch_size", 32))
     points = _points(run, values, timing)
-    per_step = passes_per_step(run.algorithm) if timing is None else timing.passes
     passes = run.steps * per_step + points
     evaluations = max(math.ceil(run.steps / run.evaluate_every), 1)
     unseen = sum(images[name] for name in run.unseen)
@@ -135,8 +148,19 @@ def _points(run: Run, values: Mapping[str, Value], timing: Timing | None) -> flo
     return max(window, 0) * annealed
 
 
+def probes_of(plan: StudyPlan, domains: Collection[str]) -> list[Hashable]:
+    """The linear probes that a study's trials start from; studies share equal ones."""
+    run = plan.trial(0, {}).run
+    runs = [run, *(folds_of(run, [*domains]) if plan.makes_folds else ())]
+    return [
+        (run.dataset, run.seed, frozenset(own.unseen), run.start_steps, run.start_lr)
+        for own in runs
+        if own.start != "model"
+    ]
+
+
 def probe_cost(plan: StudyPlan, timing: Timing | None) -> Cost:
-    """The cost of the linear probe that a study's trials start from."""
+    """The cost of a linear probe that a study's trials start from."""
     steps = plan.training.start_steps or plan.training.steps
     seconds = 0.0 if timing is None else steps * timing.step / timing.passes * FORWARD
     return Cost(steps=steps, passes=steps * FORWARD, seconds=seconds)

@@ -184,10 +184,14 @@ def _time_lines(planned: Planned) -> Iterator[str]:
     scheduler = planned.sweep.search.scheduler
     if low < wall:
         shares = " to ".join(f"{share:.0%}" for share in planned.bill.spent())
-        why = "if all but one stop as soon as they may, or none does"
+        why = {"none": ""}.get(scheduler, "if all but one stop as soon as they may, or none does")
         if scheduler in SPENT:
             why = "what it spent where it was measured, on digits"
-        yield f"With {scheduler}: {clock_time(low)} to {clock_time(high)} ({shares}: {why})"
+        who = [] if scheduler == "none" else [scheduler]
+        if planned.sweep.search.objective_over == "seeds":
+            who.append("objective_over: seeds")
+            why += "; " * bool(why) + "if one setting is trained with all seeds, or all are"
+        yield f"With {' and '.join(who)}: {clock_time(low)} to {clock_time(high)} ({shares}: {why})"
 
 
 def _wall(planned: Planned, share: float) -> float | None:

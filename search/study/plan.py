@@ -31,6 +31,8 @@ from search.sweep.schema import Dataset, Model, Resources, Sweep
 from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
 from training.algorithms import ZERO_SHOT, passes_per_step
+from training.averaging import AVERAGINGS
+from training.passes import FORWARD
 from training.run import Run
 
 ERMPP_PROBE = 501  # linear_steps + 1 of its class in DomainBed
@@ -101,9 +103,15 @@ class StudyPlan:
     @property
     def resource_per_step(self) -> float:
         """What a step counts when trials are compared: 1, or its passes, by search.compare_at."""
-        if self.search.compare_at == "steps":
-            return 1.0
-        return passes_per_step(algorithm_names.split(self.study.algorithm)[0])
+        return 1.0 if self.search.compare_at == "steps" else self.passes_per_step
+
+    @property
+    def passes_per_step(self) -> float:
+        """Passes over a batch of an ordinary step, with the one that an average may take."""
+        average = AVERAGINGS.get(self.training.averaging)
+        looks = getattr(average, "sees_batches", False) and self.training.bn == "updated"
+        own = passes_per_step(algorithm_names.split(self.study.algorithm)[0])
+        return own + FORWARD * looks
 
     @cached_property
     def columns(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from search.driver import planning, preparing
 from search.errors import SteppeError
 from search.report.bill_document import document, lines
 from search.run.run_folder import SWEEP, RunFolder
+from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml
 from tests.search.command import CHECKOUT, steppe
 from tests.search.play import open_ledger, play, small_sweep
@@ -105,6 +106,35 @@ def test_folds_that_studies_share_and_budgets_are_counted(tmp_path):
     every = document(planned(sweep, RunFolder(tmp_path)))
     assert every["left"]["runs"] == 6 + 15
     assert every["budget"] == [{"key": "search.budget.passes", "share": pytest.approx(10 / 21)}]
+
+
+@pytest.mark.usefixtures("not_timed")
+def test_second_stages_probes_and_seeds_that_may_stay_untrained_are_counted(tmp_path):
+    sweep = small_sweep(
+        algorithms=["ERM", "ERM++"],
+        seeds=[0, 1],
+        training={"retrain": "all-images", "start": "linear-probe"},
+        search={"trials": 4, "objective_over": "seeds", "scheduler": "none"},
+    )
+    found = planned(sweep, RunFolder(tmp_path))
+    bill = document(found)
+    assert bill["left"]["runs"] == 2 * 16
+    # Each second stage has a probe of its own; ERM++'s is as long as ERM's in so short a run.
+    assert bill["left"]["steps"] == 90 * (2 * 16 + 16 + 2)
+    assert bill["pruning"]["spends"] == [5 / 8, 1.0]
+    assert any("objective_over" in str(line) for line in lines(found))
+    assert any("training.retrain" in note for note in bill["notes"])
+
+
+def test_the_pass_of_an_average_that_sees_batches_is_counted():
+    passes = {
+        bn: next(iter(plans(_averaged(bn)).values())).passes_per_step for bn in ("auto", "frozen")
+    }
+    assert passes == {"auto": pytest.approx(1 + 1 / 3), "frozen": 1}
+
+
+def _averaged(bn):
+    return small_sweep(algorithms=["ERM++"], model={"name": "resnet18"}, training={"bn": bn})
 
 
 def test_steps_are_timed_and_their_passes_counted():

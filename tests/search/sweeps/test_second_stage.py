@@ -26,7 +26,7 @@ def test_tables_show_the_second_stages_accuracy_beside_the_validation_of_the_fir
         seeds=[0],
         training={
             "steps": 6,
-            "evaluate_every": 2,
+            "evaluate_every": 1,
             "start_steps": 3,
             "retrain": "all-images",
             "lr_schedule": "plateau",
