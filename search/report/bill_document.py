@@ -187,7 +187,7 @@ def _time_lines(planned: Planned) -> Iterator[str]:
         why = {"none": ""}.get(scheduler, "if all but one stop as soon as they may, or none does")
         if scheduler in SPENT:
             why = "what it spent where it was measured, on digits"
-        who = [] if scheduler == "none" else [scheduler]
+        who: list[str] = [] if scheduler == "none" else [scheduler]
         if planned.sweep.search.objective_over == "seeds":
             who.append("objective_over: seeds")
             why += "; " * bool(why) + "if one setting is trained with all seeds, or all are"
