@@ -9,7 +9,6 @@ from search.space import algorithm_names
 from search.study import samplers
 from search.study.folds import makes_folds
 from search.study.seed_promotion import max_trials
-from search.study.stagnation import grace_trials, patience
 from search.study.study import fewest_sources, studies, trials_per_study
 from search.study.study_space import averaging_of, study_space
 from search.sweep.config_errors import Problem, show
@@ -264,7 +263,7 @@ def _terminator(search: Search) -> Iterator[Problem]:
             "settings that they are given; remove one",
         )
         return
-    startup, more = grace_trials(search), patience(search)
+    startup, more = samplers.grace_trials(search), samplers.patience(search)
     if startup + more >= search.trials:
         random = f"{startup} at random and " if startup else ""
         yield Problem(

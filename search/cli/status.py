@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.filesize import decimal
 
 from search.checks.load_sweep import sweep_of
+from search.driver import gpu_shares
 from search.driver.queued_settings import PROMOTED
 from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies
@@ -19,7 +20,6 @@ from search.run import lease, manifest, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
-from search.study import packing
 from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
@@ -157,8 +157,8 @@ def _gpu_shares(folder: RunFolder, sweep: Sweep) -> list[str]:
         return []
     size = sweep.training.batch_size
     lines = []
-    for kind, known in packing.measured_in(tables.read_trials(folder), size).items():
-        choice = packing.choose([*known.values()], max(own.batch for own in known.values()))
+    for kind, known in gpu_shares.measured_in(tables.read_trials(folder), size).items():
+        choice = gpu_shares.choose([*known.values()], max(own.batch for own in known.values()))
         share = "a whole GPU" if choice.share == 1 else f"1/{round(1 / choice.share)} of a GPU"
         *names, held_out = kind
         several = f", {held_out} domains held out" * (held_out > 1)

@@ -14,14 +14,13 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from search.driver.gpu_shares import GpuShares
+from search.driver.gpu_shares import MOST_TOGETHER, GpuShares
 from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.driver.trackers import Tracker
 from search.driver.tracking import tracking_callbacks
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.run.run_folder import RunFolder
-from search.study import packing
 from search.study.plan import StudyPlan
 from search.worker.actor import Leaving, trial_actor
 from search.worker.trial import run_trial
@@ -89,7 +88,7 @@ def drive(
     given = common.resources.model_dump(exclude_none=True)
     asked = ", ".join(f"resources.{name}: {_shown(need)}" for name, need in given.items() if need)
     shares = GpuShares(plans, folder) if common.resources.gpu == "auto" else None
-    slots = Slots(needs, asked, folder.uri, packing.MOST if shares else 1)
+    slots = Slots(needs, asked, folder.uri, MOST_TOGETHER if shares else 1)
     slots.wait()
     searcher = StudySearcher(ledger, slots, stop.asked, common.search.hang_seconds, shares)
     scheduler = StudyScheduler(searcher)

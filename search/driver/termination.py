@@ -6,14 +6,17 @@ stops, so a resumed sweep comes to the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from search.driver.study_record import StudyRecord
 from search.space.ranges import different_settings
-from search.study.stagnation import grace_trials, patience, trials_without_gain
+from search.study.samplers import grace_trials, patience
+from search.study.trial_attributes import state_of
 from search.sweep.search_keys import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: its StudyStop
@@ -118,6 +121,32 @@ class Shares:
                 self.trials[study] += 1
                 left -= 1
                 heappush(self._takers, (given + 1, place, study))
+
+
+def trials_without_gain(
+    trials: Iterable[FrozenTrial], grace: int, settled: Collection[int] = ()
+) -> int:
+    """How many trials of a study ended after the last better one and after the first `grace`.
+
+    A trial is better if no earlier one equals or exceeds it in every objective. Failed trials are
+    not counted. settled: numbers of running trials that count as ended without a value.
+    """
+    front: list[list[float]] = []
+    after, ended = grace - 1, []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        state = "frozen" if trial.number in settled else state_of(trial)
+        if state is None or state == "failed":
+            continue
+        ended.append(trial.number)
+        values = trial.values if state == "completed" else None
+        if values and not any(_covers(other, values) for other in front):
+            front.append(values)
+            after = max(after, trial.number)
+    return sum(number > after for number in ended)
+
+
+def _covers(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True))
 
 
 def stops(attributes: Iterable[Mapping[str, Any]]) -> list[StudyStop]:

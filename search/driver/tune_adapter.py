@@ -15,11 +15,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.driver.faults import LOST, Fault, error_of, fault_of
-from search.driver.gpu_shares import GpuShares
+from search.driver.gpu_shares import MOST_TOGETHER, GpuShares
 from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.run.columns import FROZEN
-from search.study import packing
 from search.study.plan import TrialSpec
 from search.worker.gpu import SHARE
 from search.worker.trial import config_of
@@ -90,7 +89,7 @@ class StudySearcher(Searcher):
         """Whether no trial would fit beside the running ones; one that asks for more waits."""
         if self._shares is None:
             return False
-        return sum(self._gpus.values()) + 1 / packing.MOST > self._slots.gpus + 1e-9
+        return sum(self._gpus.values()) + 1 / MOST_TOGETHER > self._slots.gpus + 1e-9
 
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What the trial with this config is to occupy, and where; for Tune."""

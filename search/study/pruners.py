@@ -20,6 +20,9 @@ UNTIL_THEN = 0.05  # of accuracy
 # Of earlier commits.
 STANDARD_ERRORS = 2.0
 
+Trials = list[FrozenTrial]
+Rung = tuple[int, float]  # the step at which it begins, and before which a trial's report must come
+
 
 def build(
     name: str,
@@ -76,8 +79,7 @@ class RungPruner(BasePruner):
 
     def __init__(self, steps: int, grace_steps: int, factor: int, folds: bool = False) -> None:
         self._factor = factor
-        # Where each begins, and before where a trial's report must come.
-        self._rungs: list[tuple[int, float]] = []
+        self._rungs: list[Rung] = []
         rung = grace_steps
         while rung < steps:
             after = rung + grace_steps if folds else rung * factor
@@ -95,27 +97,15 @@ class RungPruner(BasePruner):
             self._behind(own, trials, rung) for rung in self._rungs if _reached(own, rung) == step
         )
 
-    def _behind(
-        self, trial: FrozenTrial, trials: list[FrozenTrial], rung: tuple[int, float]
-    ) -> bool:
+    def _behind(self, trial: FrozenTrial, trials: Trials, rung: Rung) -> bool:
         there = sorted(_values_at(rung, trials), reverse=True)
         cut = there[max(len(there) // self._factor, 1) - 1]
-        value = trial.intermediate_values[max(trial.intermediate_values)]
-        return value < cut - self._margin(trial, value, cut, trials, rung)
+        return _newest(trial) < cut - self._margin(trial, cut, trials, rung)
 
-    def _margin(
-        self,
-        trial: FrozenTrial,
-        value: float,
-        cut: float,
-        trials: list[FrozenTrial],
-        rung: tuple[int, float],
-    ) -> float:
+    def _margin(self, trial: FrozenTrial, cut: float, trials: Trials, rung: Rung) -> float:
         completed = [other for other in trials if other.state == TrialState.COMPLETE]
         gains = [
-            other.intermediate_values[max(other.intermediate_values)] - at_rung
-            for other in completed
-            for at_rung in _values_at(rung, [other])
+            _newest(other) - at_rung for other in completed for at_rung in _values_at(rung, [other])
         ]
         return STANDARD_DEVIATIONS * stdev(gains) if len(gains) >= ENOUGH else UNTIL_THEN
 
@@ -131,26 +121,24 @@ class NoisePruner(RungPruner):
         super().__init__(steps, grace_steps, factor, folds)
         self._rungs = [(begin, math.inf) for begin, _ in self._rungs]
 
-    def _margin(
-        self,
-        trial: FrozenTrial,
-        value: float,
-        cut: float,
-        trials: list[FrozenTrial],
-        rung: tuple[int, float],
-    ) -> float:
-        images = trial.user_attrs.get(IMAGES)
+    def _margin(self, trial: FrozenTrial, cut: float, trials: Trials, rung: Rung) -> float:
+        images, value = trial.user_attrs.get(IMAGES), _newest(trial)
         noise = math.sqrt((_variance(value) + _variance(cut)) / images) if images else 0.0
         return STANDARD_ERRORS * noise
 
 
-def _values_at(rung: tuple[int, float], trials: Iterable[FrozenTrial]) -> list[float]:
+def _newest(trial: FrozenTrial) -> float:
+    """The value that a trial reported last."""
+    return trial.intermediate_values[max(trial.intermediate_values)]
+
+
+def _values_at(rung: Rung, trials: Iterable[FrozenTrial]) -> list[float]:
     """The values of those trials that are at the rung."""
     steps = ((trial, _reached(trial, rung)) for trial in trials)
     return [trial.intermediate_values[step] for trial, step in steps if step is not None]
 
 
-def _reached(trial: FrozenTrial, rung: tuple[int, float]) -> int | None:
+def _reached(trial: FrozenTrial, rung: Rung) -> int | None:
     """The step at which a trial is at a rung; None for one that has not come, or jumped over it."""
     begin, end = rung
     step = min((step for step in trial.intermediate_values if step >= begin), default=None)

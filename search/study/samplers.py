@@ -48,7 +48,7 @@ class Draws:
     seed: int
     study_seed: int
     trials: int
-    at_random: Callable[[int], BaseSampler]
+    at_random: Callable[[int], RandomSampler]
 
 
 def _tpe(draws: Draws) -> BaseSampler:
@@ -66,7 +66,7 @@ def _nsgaii(draws: Draws) -> BaseSampler:
 def _starting(sampler: TPESampler | NSGAIISampler, draws: Draws) -> BaseSampler:
     """The sampler, which draws its random trials from these."""
     # Unlike the others, these two have no argument for it.
-    sampler._random_sampler = draws.at_random(0)  # type: ignore[assignment]
+    sampler._random_sampler = draws.at_random(0)
     return sampler
 
 
@@ -161,6 +161,16 @@ def drawn_at_random(search: Search) -> int | None:
     return startup_trials(search.trials, 2 if search.sampler == "tpe" else 4)
 
 
+def grace_trials(search: Search) -> int:
+    """Trials at the start that cannot stagnate: those before the sampler learns, if it does."""
+    return 0 if search.sampler in UNGUIDED else startup_trials(search.trials)
+
+
+def patience(search: Search) -> int:
+    """Trials without a better one after which a study stagnates; by default half of its trials."""
+    return search.patience or math.ceil(search.trials / 2)
+
+
 def shuffled(items: Sequence[T], seed: int) -> list[T]:
     """The items in a random order of this seed, so that a grid cut short is spread out."""
     return random.Random(seed).sample(items, len(items))
@@ -190,7 +200,7 @@ def distribution(range_: Interval | Choice) -> BaseDistribution:
             return CategoricalDistribution(values)
 
 
-class SharedDraws(BaseSampler):
+class SharedDraws(RandomSampler):
     """Draws each hyperparameter by (seed, trial number, name) alone.
 
     The trials of one number have the same values in all studies whose ranges are the same: of all
@@ -199,19 +209,8 @@ class SharedDraws(BaseSampler):
     """
 
     def __init__(self, seed: int, redraw: int = 0) -> None:
+        super().__init__()
         self._key = (seed, redraw) if redraw else (seed,)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Nothing is drawn jointly."""
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def sample_independent(
         self,

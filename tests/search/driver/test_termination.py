@@ -1,10 +1,10 @@
 import optuna
 import pytest
 
-from search.driver.termination import STOPPED, StudyStop, shares, stops
+from search.driver.termination import STOPPED, StudyStop, shares, stops, trials_without_gain
 from search.run import storage
 from search.run.run_folder import TRIALS, RunFolder
-from search.study.stagnation import grace_trials, trials_without_gain
+from search.study.samplers import grace_trials
 from tests.search.play import finish, open_ledger, said, small_sweep, stored
 
 SEARCH = {"trials": 6, "sampler": "random", "terminator": "stagnation", "patience": 2}
