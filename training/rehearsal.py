@@ -1,4 +1,4 @@
-"""The first step of a run without its numbers: whether it can be taken at all."""
+"""The first step of a run, to see whether it can be taken at all."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ from training.schedules import CONSTANT
 from training.update import Step, take_step
 from training.weights import Weights
 
-META = torch.device("meta")
+CPU, META = torch.device("cpu"), torch.device("meta")
+# Weights times samples up to which numbers cost less than the first operation on the meta device,
+# which imports torch's compiler: two seconds.
+SMALL = 1e8
 
 
 def rehearse(run: Run, dataset: DomainDataset) -> None:
-    """Takes the first step of a run on torch's meta device, which has shapes and no numbers.
+    """Takes the first step of a run, of a large network without numbers (torch's meta device).
 
     It is the step that the trial will take: the same model, passes, penalties and optimizer, at
-    no cost in memory, and without reading an image. GGA searches once instead of 250 times.
+    little cost in memory, and without reading an image. GGA searches once instead of 250 times.
 
     Raises whatever the step raises, such as ValueError for a batch that is too small for the
     algorithm or for batch norm. An operation that cannot do without numbers tells nothing, and is
@@ -45,7 +48,10 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
         numbers |= {"search_steps": 1, "start": 0}
     sources = len(dataset.domains) - len(run.unseen)
     update = algorithms.build(run.algorithm, numbers, CONSTANT)
-    with META:
+    outline = models.outline(run.model, dataset.image_shape)
+    size = sum(own.numel() for own in outline.parameters())
+    device = CPU if size * sources * count <= SMALL else META
+    with torch.random.fork_rng(devices=[]), device:
         model = models.build(run.model, len(dataset.classes), dataset.image_shape)
         original = None if update.anchor is None else copy.deepcopy(model.featurizer)
         tuning.tune(model, run.tuning, {})
@@ -63,9 +69,9 @@ def rehearse(run: Run, dataset: DomainDataset) -> None:
     if run.bn == "frozen":
         freeze_batch_norm(model)
     batch = DomainBatch(
-        x=torch.empty(sources * count, *dataset.image_shape, device=META),
-        y=torch.empty(sources * count, dtype=torch.int64, device=META),
-        domain=torch.empty(sources * count, dtype=torch.int64, device=META),
+        x=torch.zeros(sources * count, *dataset.image_shape, device=device),
+        y=torch.zeros(sources * count, dtype=torch.int64, device=device),
+        domain=torch.zeros(sources * count, dtype=torch.int64, device=device),
         sizes=(count,) * sources,
     )
     step = Step(

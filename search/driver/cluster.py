@@ -34,6 +34,8 @@ ENVIRONMENT = {
     # With less, a reused worker that is still writing its last rows hangs the sweep.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "300",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune gives its actors an environment of their own, so none takes a worker that is there.
+    "RAY_prestart_worker_first_driver": "0",
 }
 
 # A cluster that only this sweep uses. Ray reads the first when it is imported: nodes then talk over

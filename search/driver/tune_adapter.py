@@ -173,6 +173,7 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
         self._live: set[Trial] = set()
+        self._begun: set[Trial] = set()  # those that Tune has asked a worker for
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Keeps a new trial off nodes that are left out."""
@@ -194,14 +195,21 @@ class StudyScheduler(FIFOScheduler):
         return any(trial.status == Trial.RUNNING for trial in self._live)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The first pending trial."""
+        """The first pending trial, of those without a worker if there are any.
+
+        Tune gives it the worker of a trial that has just ended. Given to one whose own worker is
+        starting, that worker would end, and the next trial would start another.
+        """
         # Tune's own method goes through all trials of the sweep each time.
         live = tune_controller.get_live_trials()
         for ended in self._live - live:
             _forget(ended)
         self._live = set(live)
         self._searcher.drop_lost({trial.trial_id for trial in live if not trial.is_finished()})
-        return next((trial for trial in live if trial.status == Trial.PENDING), None)
+        pending = [trial for trial in live if trial.status == Trial.PENDING]
+        new = [trial for trial in pending if trial not in self._begun]
+        self._begun = set(pending)
+        return next(iter([*new, *pending]), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

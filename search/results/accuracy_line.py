@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import linregress, norm
+from scipy.special import ndtri
 
 from search.results.comparison import ALL
 from search.results.formats import Grid, Text
 from search.results.scored_trials import alike, scored
 
 FEWEST = 4  # settings; an interval of fewer would be that of all correlations
-WITHIN = norm.ppf(0.975)  # standard deviations in which 95 % lie
+WITHIN = ndtri(0.975)  # standard deviations in which 95 % lie
 STRONG, WEAK = 0.8, 0.5
 NARROW = 2.0  # standard errors of one accuracy
 
@@ -64,7 +64,7 @@ def probit(accuracy: pd.Series, images: pd.Series) -> NDArray[np.float64]:
     Accuracies of 0 and 1, where it is infinite, are moved inwards by half an image.
     """
     half = 0.5 / images.to_numpy(float)
-    found: NDArray[np.float64] = norm.ppf(np.clip(accuracy.to_numpy(float), half, 1 - half))
+    found: NDArray[np.float64] = ndtri(np.clip(accuracy.to_numpy(float), half, 1 - half))
     return found
 
 
@@ -184,16 +184,17 @@ def _line(rows: pd.DataFrame, asked: int) -> dict[str, Any]:
     for values, name in ((x, "validation"), (y, "held-out")):
         if np.ptp(values) < 1e-9:
             return found | {"why": f"all {name} accuracies are equal"}
-    fit = linregress(x, y)
-    r = float(np.clip(fit.rvalue, -1, 1))
+    xx, xy, _, yy = np.cov(x, y, bias=True).flat
+    r = float(np.clip(xy / np.sqrt(xx * yy), -1, 1))
+    slope = xy / xx
     middle = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
     reach = WITHIN / np.sqrt(max(found["settings"] - 3, 1))
     found |= {
         "r": r,
         "low": float(np.tanh(middle - reach)),
         "high": float(np.tanh(middle + reach)),
-        "slope": float(fit.slope),
-        "intercept": float(fit.intercept),
+        "slope": float(slope),
+        "intercept": float(y.mean() - slope * x.mean()),
     }
     return found | {"reading": _reading(found["low"], found["high"])}
 

@@ -16,7 +16,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy.stats import permutation_test, rankdata, studentized_range
 
 from search.errors import SteppeError, way_out
 from search.results.held_out_sets import overlap
@@ -227,7 +226,7 @@ def _ranks(dataset: str, model: str, group: pd.DataFrame) -> Ranks:
     alike = group.mask(group.isna().any(axis=1))
     units, of = means_of_units(alike.to_numpy(), *domains_of(group))
     accuracy = units[~np.isnan(units).any(axis=1)]
-    own = rankdata(-accuracy, axis=1)
+    own = pd.DataFrame(-accuracy).rank(axis=1).to_numpy()
     names = group.columns.astype(str)
     mean = pd.Series(own.mean(axis=0), index=names, name="rank").sort_values(kind="stable")
     enough = len(accuracy) >= FEWEST and not _dependent(group)
@@ -242,6 +241,7 @@ def friedman(ranks: np.ndarray) -> float:
     It is over all permutations within blocks if these are few, else over 9999 drawn ones, the same
     each time.
     """
+    from scipy.stats import permutation_test  # takes a second to import
 
     def spread(*columns: np.ndarray, axis: int) -> np.ndarray:
         # Friedman's statistic rises with it, and is the same function of it in each permutation.
@@ -264,5 +264,7 @@ def friedman(ranks: np.ndarray) -> float:
 @cache
 def critical_difference(algorithms: int, blocks: int) -> float:
     """The least difference of mean ranks that is significant by the Nemenyi test at 5 %."""
+    from scipy.stats import studentized_range
+
     q = studentized_range.ppf(1 - RISK, algorithms, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(algorithms * (algorithms + 1) / (6 * blocks)))

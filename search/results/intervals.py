@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 HERE = "on these held-out domains"
@@ -174,5 +174,5 @@ def _interval(
         for m, reason, s in zip(mean, few, same, strict=True)
     )
     none = np.array([reason is not None for reason in why])
-    reach = np.where(none, np.nan, t.ppf((1 + level) / 2, freedom) * error)
+    reach = np.where(none, np.nan, stdtrit(freedom, (1 + level) / 2) * error)
     return Intervals(mean - reach, mean + reach, why)
