@@ -248,6 +248,10 @@ def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_e
     controller = SimpleNamespace(get_live_trials=lambda: {gone, live})
     assert scheduler.choose_trial_to_run(controller) is live
     assert searcher.suggest("c") is None
+    # While its worker starts, one that ends its trial is for the next, which has none yet.
+    later = Mock(trial_id="c", status="PENDING", is_finished=lambda: False)
+    controller = SimpleNamespace(get_live_trials=lambda: {live, later})
+    assert scheduler.choose_trial_to_run(controller) is later
 
 
 def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(tmp_path):
