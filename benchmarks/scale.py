@@ -45,8 +45,8 @@ from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
 from search.study.plan import StudyPlan, plans  # noqa: E402
 from search.study.study import study_columns  # noqa: E402
 from search.sweep.schema import Sweep  # noqa: E402
+from search.worker.actor import spec_of  # noqa: E402
 from search.worker.limits import own_memory  # noqa: E402
-from search.worker.trial import spec_of  # noqa: E402
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row  # noqa: E402
 from training.evaluation import Evaluation, Score  # noqa: E402
 

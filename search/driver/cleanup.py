@@ -11,7 +11,7 @@ from search.errors import SteppeError
 from search.run import compaction
 from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only_weights
 from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
-from search.run.shared_folds import delete_folds, group
+from search.run.shared_runs import delete_folds, sharing
 from search.run.storage import SweepStorage
 from search.study.plan import TrialSpec
 
@@ -35,7 +35,7 @@ class Cleanup:
         self._sharing_folds: defaultdict[str, list[StudyRecord]] = defaultdict(list)
         for record in records.values():
             if record.plan.makes_folds:
-                self._sharing_folds[group(record.study)].append(record)
+                self._sharing_folds[sharing(record.study)].append(record)
 
     def delete_leftovers(self) -> None:
         """Deletes and merges what dead or late processes left. No trial may be running."""
@@ -90,6 +90,6 @@ class Cleanup:
 
     def _delete_folds(self, record: StudyRecord) -> None:
         """Deletes folds once all studies that share them have ended and none may continue."""
-        sharing = self._sharing_folds[group(record.study)]
-        if sharing and all(other.done and not other.ended_by_budget for other in sharing):
+        others = self._sharing_folds[sharing(record.study)]
+        if others and all(other.done and not other.ended_by_budget for other in others):
             delete_folds(self._folder, record.study)

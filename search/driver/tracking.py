@@ -18,7 +18,7 @@ from search.driver.tune_adapter import progress_of
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.worker.trial import spec_of
+from search.worker.actor import spec_of
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")

@@ -20,8 +20,7 @@ from search.driver.ledger import Ledger
 from search.driver.slots import Slots
 from search.run.columns import FROZEN
 from search.study.plan import TrialSpec
-from search.worker.gpu import SHARE
-from search.worker.trial import config_of
+from search.worker.actor import GPU_SHARE, config_of
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
@@ -80,10 +79,9 @@ class StudySearcher(Searcher):
             return None if self.specs else Searcher.FINISHED
         self.specs[trial_id] = spec
         self._last_report[trial_id] = time.monotonic()
-        if self._shares is None:
-            return config_of(spec)
-        self._gpus[trial_id] = self._shares.of(spec, self._ledger.last_report(spec))
-        return config_of(spec) | {SHARE: self._gpus[trial_id]}
+        if self._shares is not None:
+            self._gpus[trial_id] = self._shares.of(spec, self._ledger.last_report(spec))
+        return config_of(spec, self._gpus.get(trial_id))
 
     def _gpus_are_taken(self) -> bool:
         """Whether no trial would fit beside the running ones; one that asks for more waits."""
@@ -93,7 +91,7 @@ class StudySearcher(Searcher):
 
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What the trial with this config is to occupy, and where; for Tune."""
-        return self._slots.request(config.get(SHARE))
+        return self._slots.request(config.get(GPU_SHARE))
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Records a trial's report; True if the trial is to be stopped."""

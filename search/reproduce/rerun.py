@@ -17,7 +17,7 @@ from search.errors import SteppeError
 from search.reproduce.differences import changes, compare
 from search.reproduce.recorded_trial import RecordedTrial, ended_run
 from search.run.run_folder import RunFolder
-from search.run.shared_starts import read_start
+from search.run.shared_runs import read_start
 from search.screen import console
 from search.sweep.objectives import preference
 from training.evaluation import Evaluation

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search.run.columns import FROZEN
 from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
-from search.run.tables import damaged, part_file, read_files, read_trial, to_parquet
+from search.run.tables import damaged, part_file, read_files, to_parquet
 
 
 def merge(folder: RunFolder, study: str, trials: Iterable[str]) -> None:
@@ -45,21 +44,6 @@ def unmerge(folder: RunFolder, study: str) -> None:
         _split_table(folder, table, study)
     for table in merged:
         folder.delete(part_file(table, study))
-
-
-def has_ended(folder: RunFolder, study: str, trial: str) -> bool:
-    """Whether a trial has its row in the tables, so that another attempt at it may stop."""
-    if folder.exists(part_file(TRIALS, trial)):
-        return frozen_at(folder, trial) is None
-    return folder.exists(part_file(TRIALS, study))
-
-
-def frozen_at(folder: RunFolder, trial: str) -> int | None:
-    """The step at which a trial is frozen, by its row; None if it is not."""
-    if not folder.exists(part_file(TRIALS, trial)):
-        return None
-    row = read_trial(folder, trial)
-    return row["steps"] if row is not None and row["state"] == FROZEN else None
 
 
 def _if_any(folder: RunFolder) -> list[str]:

@@ -21,6 +21,7 @@ from pyarrow import dataset as ds
 
 from search.errors import SteppeError, nearest
 from search.run.columns import (
+    FROZEN,
     SCHEMA_VERSION,
     STATES,
     HpTypes,
@@ -135,6 +136,18 @@ def read_trial(folder: RunFolder, trial: str) -> dict[str, Any] | None:
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(folder, error) from error
     return row
+
+
+def has_ended(folder: RunFolder, study: str, trial: str) -> bool:
+    """Whether a trial has its row in the tables, so that another attempt at it may stop."""
+    row = read_trial(folder, trial)
+    return folder.exists(part_file(TRIALS, study)) if row is None else row["state"] != FROZEN
+
+
+def frozen_at(folder: RunFolder, trial: str) -> int | None:
+    """The step at which a trial is frozen, by its row; None if it is not."""
+    row = read_trial(folder, trial)
+    return row["steps"] if row is not None and row["state"] == FROZEN else None
 
 
 def delete_trial(folder: RunFolder, trial: str) -> None:

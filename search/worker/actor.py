@@ -30,9 +30,10 @@ from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import wrap_function
 
 from search.run.run_folder import RunFolder
-from search.study.plan import StudyPlan
+from search.study.plan import StudyPlan, TrialSpec
 
 CHECK_SECONDS = 0.5
+GPU_SHARE = "gpu"  # key of a config, with `resources.gpu: auto`
 
 log = logging.getLogger("steppe")
 
@@ -96,6 +97,17 @@ def _fetched(stored: ray.ObjectRef[Mapping[str, StudyPlan]]) -> Mapping[str, Stu
     """The plans, read once per process: those of 5,000 studies take 30 ms to unpickle."""
     plans: Mapping[str, StudyPlan] = ray.get(stored)
     return plans
+
+
+def config_of(spec: TrialSpec, gpu_share: float | None = None) -> dict[str, Any]:
+    """The trial as Ray passes it on; `spec_of` is the inverse."""
+    config = {"study": spec.study.id, "number": spec.number, "values": dict(spec.values)}
+    return config if gpu_share is None else {**config, GPU_SHARE: gpu_share}
+
+
+def spec_of(config: Mapping[str, Any], plans: Mapping[str, StudyPlan]) -> TrialSpec:
+    """The trial that a config of Ray's stands for."""
+    return plans[config["study"]].trial(config["number"], config["values"])
 
 
 def preempted() -> bool:

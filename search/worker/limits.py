@@ -1,4 +1,4 @@
-"""Limits of a trial: its memory, and the time between two evaluations."""
+"""What a trial may take, memory and time between two evaluations, and what it takes of its GPU."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import torch
 
 CHECK_SECONDS = 0.5
 GIGABYTE = 10**9
+CUDA_CONTEXT = 0.6e9  # bytes that CUDA itself takes for a process, which torch does not count
 
 
 class MemoryLimit:
@@ -83,3 +87,24 @@ class HangLimit:
     def _end(self) -> None:
         if self._seconds is not None:
             faulthandler.cancel_dump_traceback_later()
+
+
+def begin_measuring_gpu(device: str) -> None:
+    """Forgets what earlier trials of this process took."""
+    if device == "cuda" and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def measured_on_gpu(device: str, share: float) -> dict[str, Any]:
+    """The share of a GPU, the most that was taken since measuring began, what others hold now.
+
+    The last two are fractions of the GPU's memory. By their columns in `trials`; none without one.
+    """
+    if device != "cuda":
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    own = torch.cuda.memory_reserved() + CUDA_CONTEXT
+    peak = torch.cuda.max_memory_reserved() + CUDA_CONTEXT
+    beside = max(total - free - own, 0.0)
+    return {"gpu": share, "gpu_memory": peak / total, "gpu_beside": beside / total}

@@ -16,16 +16,14 @@ from datasets.domain_dataset import DomainDataset
 from search.run import tables
 from search.run.checkpoints import TrialCheckpoints, write_weights
 from search.run.columns import FROZEN
-from search.run.compaction import frozen_at, has_ended
 from search.run.run_folder import RunFolder
-from search.run.shared_starts import read_start, write_start
+from search.run.shared_runs import read_start, write_start
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
 from search.sweep.search_keys import FREEZE_THAW
-from search.worker import gpu
-from search.worker.actor import at_work, preempted
-from search.worker.limits import HangLimit, MemoryLimit
+from search.worker.actor import GPU_SHARE, at_work, preempted, spec_of
+from search.worker.limits import HangLimit, MemoryLimit, begin_measuring_gpu, measured_on_gpu
 from search.worker.node import check_device, check_node, check_weights, load_dataset
 from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
@@ -45,7 +43,7 @@ def run_trial(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: Ru
     """
     spec = spec_of(config, plans)
     torch.set_num_threads(max(int(spec.plan.resources.cpu), 1))
-    Trial(folder, spec, config.get(gpu.SHARE, spec.plan.resources.gpus)).carry_out()
+    Trial(folder, spec, config.get(GPU_SHARE, spec.plan.resources.gpus)).carry_out()
 
 
 class Frozen(Exception):
@@ -69,7 +67,7 @@ class Trial:
         self._checkpoints = TrialCheckpoints(folder, spec)
         self._memory = MemoryLimit(plan.resources.memory)
         self._gpus = gpus
-        gpu.begin(self._run.device)
+        begin_measuring_gpu(self._run.device)
         self._checkpoint: Callable[[], Checkpoint] | None = None  # makes one of this moment
         self._written = 0  # evaluations up to this step are in the tables
         self._folds = TrialFolds(folder, spec)
@@ -219,7 +217,7 @@ class Trial:
             tune.report(asdict(progress))
         if self._plan.search.scheduler != FREEZE_THAW:
             return
-        if frozen_at(self._folder, self._spec.trial) == progress.step:
+        if tables.frozen_at(self._folder, self._spec.trial) == progress.step:
             if self._checkpoint is not None:
                 self._write_checkpoint(self._checkpoint)
                 self._checkpoints.keep_newest()
@@ -240,7 +238,7 @@ class Trial:
     def _check_not_ended(self) -> None:
         """Raises Interrupted if a later attempt, which this must not overwrite, has ended it."""
         study, trial = self._spec.study.id, self._spec.trial
-        if has_ended(self._folder, study, trial):
+        if tables.has_ended(self._folder, study, trial):
             raise Interrupted(f"another attempt at {trial} has ended it")
 
     def _must_leave(self) -> bool:
@@ -281,18 +279,8 @@ class Trial:
             note="; ".join(self._checkpoints.notes) or None,
             second=second,
             images=0 if best is None else self._objectives[0].images(best),
-            **gpu.measured(self._run.device, self._gpus),
+            **measured_on_gpu(self._run.device, self._gpus),
         )
-
-
-def config_of(spec: TrialSpec) -> dict[str, Any]:
-    """The trial as Ray passes it on; `spec_of` is the inverse."""
-    return {"study": spec.study.id, "number": spec.number, "values": dict(spec.values)}
-
-
-def spec_of(config: Mapping[str, Any], plans: Mapping[str, StudyPlan]) -> TrialSpec:
-    """The trial that a config of Ray's stands for."""
-    return plans[config["study"]].trial(config["number"], config["values"])
 
 
 def _run_number(checkpoint: Checkpoint) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.run.run_folder import RunFolder
-from search.run.shared_folds import SharedFolds
+from search.run.shared_runs import read_fold, write_fold
 from search.study import folds
 from search.study.folds import Fold
 from search.study.plan import TrialSpec
@@ -22,8 +22,8 @@ class TrialFolds:
     """
 
     def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
-        self._shared = SharedFolds(folder, spec.study)
-        self._trial = spec.trial
+        self._folder = folder
+        self._spec = spec
         self.ended: list[Fold] = []
         self.steps = 0
         self.seconds = 0.0
@@ -41,16 +41,16 @@ class TrialFolds:
 
     def take(self, run: Run) -> bool:
         """Adds a fold that was trained before; False if there is none."""
-        found = self._shared.read(run)
+        found = read_fold(self._folder, self._spec.study, run)
         if found is None:
             return False
         trial, evaluations = found
-        self._add(run, evaluations, own=trial == self._trial)
+        self._add(run, evaluations, own=trial == self._spec.trial)
         return True
 
     def add(self, run: Run, evaluations: Sequence[Evaluation]) -> None:
         """Adds a fold that this trial has trained, and writes it for other trials."""
-        self._shared.write(run, self._trial, evaluations)
+        write_fold(self._folder, self._spec.study, run, self._spec.trial, evaluations)
         self._add(run, evaluations, own=True)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search.run.run_folder import RunFolder
-from search.run.shared_folds import SharedFolds
+from search.run.shared_runs import read_fold
 from search.study.plan import plans
 from search.study.trial_attributes import IMAGES
 from search.worker.trial_folds import TrialFolds
@@ -165,14 +165,13 @@ def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
     fold_of(folder, first)
     write_row(folder, first, said(90, 0.5, "completed"))
     ledger.finish(first, said(90, 0.5, "completed"))
-    shared = SharedFolds(folder, second.study)
-    assert shared.read(replace(FOLD, held_out="15", left_out="0")) is not None
-    assert shared.read(replace(FOLD, seed=1)) is None
+    assert read_fold(folder, second.study, replace(FOLD, held_out="15", left_out="0")) is not None
+    assert read_fold(folder, second.study, replace(FOLD, seed=1)) is None
     finish(ledger, folder, second, 0.5)
-    assert shared.read(FOLD) is None
+    assert read_fold(folder, second.study, FOLD) is None
     fold_of(folder, first)  # by a worker that nobody waits for any more
     open_ledger(mine, folder)
-    assert shared.read(FOLD) is None
+    assert read_fold(folder, second.study, FOLD) is None
     assert folder.size("folds") == 0
 
 
@@ -186,10 +185,9 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
         finish(ledger, folder, trial, 0.5)
     ledger.next()
     assert all(record.done for record in ledger.records.values())
-    shared = SharedFolds(folder, trials[0].study)
     for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
         now.delete_leftovers()
-        assert shared.read(FOLD) is not None
+        assert read_fold(folder, trials[0].study, FOLD) is not None
     while (trial := more.next()) is not None:
         finish(more, folder, trial, 0.5)
-    assert shared.read(FOLD) is None
+    assert read_fold(folder, trials[0].study, FOLD) is None

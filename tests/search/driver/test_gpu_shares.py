@@ -17,7 +17,7 @@ from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.sweep.schema import Resources
-from search.worker import gpu, trial
+from search.worker import limits, trial
 from search.worker.trial import Trial
 from tests.search.play import SWEEP, open_ledger, small_sweep
 
@@ -112,18 +112,18 @@ def test_the_probe_counts_what_others_hold_apart_from_its_own(monkeypatch):
     }  # fmt: skip
     for name, value in known.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
-    found = gpu.measured("cuda", 0.5)
+    found = limits.measured_on_gpu("cuda", 0.5)
     assert found == {
         "gpu": 0.5,
         "gpu_memory": pytest.approx(0.306),
         "gpu_beside": pytest.approx(0.394),
     }
-    assert gpu.measured("cpu", 0.0) == {}
+    assert limits.measured_on_gpu("cpu", 0.0) == {}
 
 
 def test_a_measurement_is_in_the_trials_row_and_status_shows_what_follows(tmp_path, monkeypatch):
     place = {"gpu": 1.0, "gpu_memory": 0.3, "gpu_beside": 0.0}
-    monkeypatch.setattr(gpu, "measured", lambda device, share: place)
+    monkeypatch.setattr(trial, "measured_on_gpu", lambda device, share: place)
     monkeypatch.setattr(trial.tune, "report", lambda report: None)
     sweep = small_sweep(training={"steps": 20}).model_copy(update=AUTO)
     folder = RunFolder(tmp_path / "run")

@@ -19,7 +19,7 @@ from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
-from search.worker.trial import config_of
+from search.worker.actor import config_of
 from tests.search.event_files import objectives
 from tests.search.play import said, small_sweep
 

@@ -10,7 +10,6 @@ import pytest
 from search.driver.cleanup import Cleanup
 from search.driver.ledger import Ledger
 from search.run import compaction, tables
-from search.run.compaction import has_ended
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from tests.search.play import finish, open_ledger, play, said, small_sweep
 
@@ -107,12 +106,12 @@ def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
     ledger = open_ledger(SWEEP, folder)
     first = ledger.next()
     study, trial = first.study.id, first.trial
-    assert not has_ended(folder, study, trial)
+    assert not tables.has_ended(folder, study, trial)
     finish(ledger, folder, first, 0.5)
-    assert has_ended(folder, study, trial)
+    assert tables.has_ended(folder, study, trial)
     play_all(folder, ledger)
     assert not Path(folder.path(f"{TRIALS}/{trial}.parquet")).exists()
-    assert has_ended(folder, study, trial)
+    assert tables.has_ended(folder, study, trial)
 
 
 def test_the_part_of_a_late_writer_does_not_count_and_is_put_away(folder):

@@ -15,7 +15,7 @@ from search.results.selection_rules import RULES
 from search.run import manifest, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.run.shared_folds import SharedFolds, group
+from search.run.shared_runs import read_fold, sharing
 from search.study.folds import Fold, best_mean, folds_of
 from search.study.plan import StudyPlan, TrialSpec, plans
 from search.sweep.schema import Sweep
@@ -140,12 +140,11 @@ def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
 def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(carried):
     spec = carried.out("30")
     run = spec.run
-    shared = SharedFolds(carried.folder, spec.study)
     news = [progress for progress in carried.said if progress["folds"] is not None]
     assert [progress["folds"] for progress in news] == [1, 2, 3, 4, 5]
     folds = carried.evaluations(spec).query("step == 4 and role == 'left_out'")
     assert [progress["images"] for progress in news] == [*folds["count"].cumsum()]
-    ended = [shared.read(fold)[1] for fold in folds_of(run, DOMAINS)]
+    ended = [read_fold(carried.folder, spec.study, fold)[1] for fold in folds_of(run, DOMAINS)]
     for progress in news:
         by_step = {}
         for fold, evaluations in zip(
@@ -227,9 +226,9 @@ def test_what_is_said_does_not_depend_on_the_held_out_domain(carried, held_out):
     unseen = here["role"] == "held_out"
     pd.testing.assert_frame_equal(here[~unseen], there[~unseen])
     assert not here[unseen]["loss"].equals(there[unseen]["loss"])
-    shared = SharedFolds(carried.folder, true.study), SharedFolds(other.folder, random.study)
+    places = (carried.folder, true.study), (other.folder, random.study)
     for fold in folds_of(true.run, DOMAINS):  # which the other study's score is in
-        one, two = (store.read(fold) for store in shared)
+        one, two = (read_fold(*place, fold) for place in places)
         assert [e.scores for e in one[1]] != [e.scores for e in two[1]]
 
 
@@ -274,12 +273,12 @@ def test_a_fold_that_diverges_ends_the_trial_there(carried):
     assert (row["objective"], row["best_step"]) == (None, None)
     assert carried.trained == [("30", "0")]
     assert carried.evaluations(spec).empty
-    assert carried.folder.list(f"folds/{group(spec.study)}") == []
+    assert carried.folder.list(f"folds/{sharing(spec.study)}") == []
 
 
 def test_a_damaged_fold_is_carried_out_again(carried):
     first = carried.out("30")
-    place = f"folds/{group(first.study)}"
+    place = f"folds/{sharing(first.study)}"
     for file in carried.folder.list(place):
         carried.folder.write_bytes(f"{place}/{file}", b"cut short")
     carried.trained.clear()

@@ -8,7 +8,7 @@ import pytest
 
 from search.run import manifest, tables
 from search.run.run_folder import STARTS, RunFolder
-from search.run.shared_starts import read_start
+from search.run.shared_runs import read_start
 from search.study.plan import StudyPlan, plans
 from search.worker import trial
 from search.worker.trial import Trial

@@ -1,0 +1,138 @@
+"""Trainings that trials share, so that none is done twice: finished folds, and starts.
+
+The fold without domains i and j belongs to a trial of i's study and to a trial of j's study with
+the same setting and seed; first trials, random settings and grid points occur in both. The folds of
+a dataset, model, algorithm and seed are deleted when all of their studies have ended.
+
+A start by linear probing depends on the dataset, the model, the domains that are not trained on and
+the seed, and not on the algorithm or the hyperparameters: all trials of such studies share it.
+Starts stay in the run for `rerun` and `export`.
+
+The trial that needs one second reads what the first has written. Trials that need it at the same
+time each train it, with the same numbers; to wait for each other would not be sooner. A trial that
+was killed finds its own here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from search.run.run_folder import FOLDS, STARTS, RunFolder
+from search.run.tables import to_parquet
+from search.study.study import Study
+from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
+from training.evaluation import Evaluation, Score
+from training.run import Run
+from training.start import Start, probe_of
+
+STARTING = ("start", "start_steps", "start_lr", "start_batch_size", "trains")
+
+
+def read_fold(folder: RunFolder, study: Study, run: Run) -> tuple[str, list[Evaluation]] | None:
+    """The trial that trained a fold, and its evaluations; None if there are none."""
+    try:
+        content = folder.read_bytes(_fold_file(study, run))
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    except (FileNotFoundError, pa.ArrowInvalid):  # a damaged one is trained again
+        return None
+    evaluations = []
+    for step, group in groupby(rows, key=lambda row: row["step"]):
+        own = list(group)
+        scores = tuple(
+            Score(
+                row["domain"],
+                "left_out",
+                "in",
+                row["accuracy"],
+                row["loss"],
+                row["count"],
+                ece=row.get("ece"),  # earlier commits did not measure it
+            )
+            for row in own
+        )
+        evaluations.append(Evaluation(step, scores, own[0]["seconds"], passes=own[0]["passes"]))
+    return rows[0]["trial"], evaluations
+
+
+def write_fold(
+    folder: RunFolder, study: Study, run: Run, trial: str, evaluations: Sequence[Evaluation]
+) -> None:
+    """Writes the evaluations of a fold that `trial` has trained."""
+    rows = [
+        {
+            "trial": trial,
+            "step": evaluation.step,
+            "domain": score.domain,
+            "accuracy": score.accuracy,
+            "loss": score.loss,
+            "count": score.count,
+            "ece": score.ece,
+            "seconds": evaluation.seconds,
+            "passes": evaluation.passes,
+        }
+        for evaluation in evaluations
+        for score in evaluation.scores
+    ]
+    folder.write_bytes(_fold_file(study, run), to_parquet(pa.Table.from_pylist(rows)))
+
+
+def sharing(study: Study) -> str:
+    """The name that studies which may share folds have in common: all but the held-out domain."""
+    return replace(study, held_out="").id
+
+
+def delete_folds(folder: RunFolder, study: Study) -> None:
+    """Deletes the folds that a study shares with others."""
+    folder.delete(f"{FOLDS}/{sharing(study)}")
+
+
+def read_start(folder: RunFolder, run: Run) -> tuple[str, Start] | None:
+    """The trial that trained the start of a training run, and the start; None if there is none."""
+    if run.start == "model":
+        return None
+    try:
+        found = from_bytes(folder.read_bytes(_start_file(run)))
+        return found["trial"], Start(found["tensors"], found["seconds"], found["passes"])
+    except (FileNotFoundError, TornCheckpoint, KeyError):  # a damaged one is trained again
+        return None
+
+
+def write_start(folder: RunFolder, run: Run, trial: str, start: Start) -> Start:
+    """Writes a start that `trial` has trained; returns another trial's if that was sooner."""
+    known = read_start(folder, run)
+    if known is not None:
+        return known[1]
+    folder.write_bytes(_start_file(run), to_bytes({"trial": trial, **vars(start)}))
+    return start
+
+
+def _fold_file(study: Study, run: Run) -> str:
+    values = _on_same_domains(run)
+    if run.start == "model":  # the digests of earlier versions, which had no other
+        values = {name: value for name, value in values.items() if name not in STARTING}
+    return f"{FOLDS}/{sharing(study)}/{_digest(values)}.parquet"
+
+
+def _start_file(run: Run) -> str:
+    # What a later version adds to a run does not change the name.
+    usual = {field.name: field.default for field in fields(Run)}
+    values = _on_same_domains(probe_of(run)).items()
+    return f"{STARTS}/{_digest({name: value for name, value in values if value != usual[name]})}.pt"
+
+
+def _on_same_domains(run: Run) -> dict[str, Any]:
+    """What the numbers of a run depend on. The order of the domains that it leaves out is not."""
+    return run.as_dict() | {"held_out": run.unseen, "left_out": None, "root": None}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
