@@ -95,15 +95,22 @@ def _check_there(folder: RunFolder, parts: Mapping[str, bool]) -> None:
 
 
 def _note(sweep: Sweep, recorded: Sweep) -> str:
-    """How a study that learns differs from one that had all its trials from the start."""
+    """How the run differs from one that was asked for all of it from the start."""
     few, many = recorded.search, sweep.search
     drew, draws = drawn_at_random(few), drawn_at_random(many)
-    if drew == draws:
-        return ""
-    return (
-        f"Note: {many.sampler} draws {draws} of {many.trials} trials at random before it learns, "
-        f"and drew {drew} of {few.trials}. Trials that are there stay."
-    )
+    notes = []
+    if drew != draws:
+        notes.append(
+            f"Note: {many.sampler} draws {draws} of {many.trials} trials at random before it "
+            f"learns, and drew {drew} of {few.trials}. Trials that are there stay."
+        )
+    kept, keeps = few.most_kept, many.most_kept
+    if kept is not None and (keeps is None or keeps > kept):
+        notes.append(
+            f"Note: search.keep_weights was {few.keep_weights} and is {many.keep_weights} now; "
+            "weights that were not kept are gone."
+        )
+    return "\n".join(notes)
 
 
 def _check_names(sweep: Sweep, folder: RunFolder) -> None:

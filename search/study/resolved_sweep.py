@@ -19,9 +19,12 @@ from search.sweep.model_layers import batch_norm
 from search.sweep.per_dataset import by_dataset, default_overrides, path_in_file
 from search.sweep.schema import Sweep
 
-# Keys that a run may change without any trial being another: what ends it, who is told, and where
-# its images lie, as fingerprints show whether they are the same.
-FREE = ("search.budget.", "search.study_budget.", "search.combine", "track")
+# Keys that a run may change without any trial being another: what ends it, how often it is saved
+# or tried again, who is told, and where its images lie, as fingerprints tell if they are the same.
+FREE = (
+    *("search.budget.", "search.study_budget.", "search.combine", "search.max_failures"),
+    *("search.hang_seconds", "training.checkpoint_seconds", "resources.memory", "track"),
+)
 ABOUT_FILES = re.compile(r"(dataset|datasets\..+)\.(allow|root)")
 # Keys of which a run may be asked for more.
 GROWING_LISTS = ("algorithms", "held_out", "seeds")
@@ -104,7 +107,7 @@ def changes(here: Sweep, there: Sweep) -> Changes:
     for name in [name for name in ours if name in theirs]:
         for key, new, old in _differing(ours[name], theirs[name]):
             shown = _in_file(here, name, key)
-            if key.startswith(FREE) or ABOUT_FILES.fullmatch(key):
+            if _is_free(key, new, old):
                 if not key.endswith(".root"):  # elsewhere in each job, perhaps
                     other[f"{shown} {_shown(old)} -> {_shown(new)}"] = None
             elif (added := _added(key, new, old, both, reduced)) is None:
@@ -120,6 +123,14 @@ def changes(here: Sweep, there: Sweep) -> Changes:
 
 
 NOTHING = object()
+
+
+def _is_free(key: str, new: Any, old: Any) -> bool:
+    if key == "search.keep_weights":  # a file of weights does not say that it has the last ones
+        return "last" not in (new, old)
+    if key == "resources.gpu":  # its share; without one, trials compute elsewhere
+        return bool(new and old)
+    return key.startswith(FREE) or ABOUT_FILES.fullmatch(key) is not None
 
 
 def _differing(here: Sweep, there: Sweep) -> Iterator[tuple[str, Any, Any]]:

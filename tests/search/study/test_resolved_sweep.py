@@ -116,6 +116,31 @@ def test_what_a_run_lies_in_and_what_it_may_spend_is_free():
     assert found.other == ("search.budget.passes empty -> 9.0",)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "free", "refused"),
+    [
+        ("search", "max_failures", [9], []),
+        ("search", "hang_seconds", [60.0], []),
+        ("search", "keep_weights", ["all", "best", 3], ["last"]),
+        ("training", "checkpoint_seconds", [5.0], []),
+        ("resources", "memory", [8.0], []),
+        ("resources", "gpu", [], [1.0]),
+        ("resources", "cpu", [], [2.0]),
+    ],
+)
+def test_what_makes_no_trial_another_may_change(section, key, free, refused):
+    for value in [*free, *refused]:
+        given = {**SWEEP.get(section, {}), key: value}
+        found = changes(sweep(**{section: given}), sweep())
+        assert bool(found.refused) == (value in refused)
+        assert f"{section}.{key}" in (*found.refused, *found.other)[0]
+
+
+def test_the_share_of_a_gpu_may_change():
+    half, whole = (sweep(resources={"gpu": share}) for share in (0.5, 1))
+    assert changes(half, whole).refused == ()
+
+
 def test_a_sweep_over_one_dataset_may_grow_to_several():
     several = sweep(
         dataset=None,
