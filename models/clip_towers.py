@@ -147,7 +147,7 @@ def embed(name: str, weights: str, sentences: Sequence[str]) -> tuple[Tensor, fl
     # Beside the text tower, or among its tensors where these have no prefix.
     beside = tuple(p for p in found.taken.under.split(".") if p not in ("", "text"))
     log_scale = checkpoint.tensors.get((*beside, "logit_scale"))
-    if found.missing or log_scale is None:
+    if found.missing or log_scale is None or log_scale.numel() != 1:
         missing = found.missing or ["logit_scale"]
         raise ValueError(
             f"the {what} have no text tower that fits: missing: {some(missing)}; give weights of "

@@ -124,7 +124,14 @@ def _write(
         about=what.about,
         head=run.head,
     )
-    model = exported.load_exported(folder).to(device)
+    try:
+        model = exported.load_exported(folder).to(device)
+    except ValueError as error:
+        why = " ".join(str(error).split()).partition("Error(s) in ")[2] or str(error)
+        raise SteppeError(
+            f"the kept weights of {what.name} are not of {run.model} ({why[:300]}); delete their "
+            "file in the run's weights/, and they are trained again"
+        ) from error
     if run.channels_last:
         model.to(memory_format=torch.channels_last)
     parts = parts_of(dataset, run.held_out, run.seed, view)

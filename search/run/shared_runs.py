@@ -20,19 +20,21 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import models
 from search.run.run_folder import FOLDS, STARTS, RunFolder
 from search.run.tables import to_parquet
 from search.study.study import Study
 from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
 from training.evaluation import Evaluation, Score
 from training.run import Run
-from training.start import Start, probe_of
+from training.start import Start, changed, probe_of
 
 STARTING = ("start", "start_steps", "start_lr", "start_batch_size", "trains")
 
@@ -101,7 +103,9 @@ def read_start(folder: RunFolder, run: Run) -> tuple[str, Start] | None:
         return None
     try:
         found = from_bytes(folder.read_bytes(_start_file(run)))
-        return found["trial"], Start(found["tensors"], found["seconds"], found["passes"])
+        start = Start(found["tensors"], found["seconds"], found["passes"])
+        whole = _changed(run.model) <= start.tensors.keys()
+        return (found["trial"], start) if whole else None
     except (FileNotFoundError, TornCheckpoint, KeyError):  # a damaged one is trained again
         return None
 
@@ -113,6 +117,15 @@ def write_start(folder: RunFolder, run: Run, trial: str, start: Start) -> Start:
         return known[1]
     folder.write_bytes(_start_file(run), to_bytes({"trial": trial, **vars(start)}))
     return start
+
+
+@cache
+def _changed(model: str) -> frozenset[str]:
+    """The names of what a start of the model holds."""
+    try:
+        return frozenset(changed(models.outline(model)))
+    except ValueError:  # it takes images of another size alone
+        return frozenset()
 
 
 def _fold_file(study: Study, run: Run) -> str:

@@ -34,7 +34,7 @@ def folder(tmp_path):
 def exported(folder: RunFolder, *arguments: object, code: int = 0) -> str:
     done = steppe("export", folder.uri, *arguments, "--output", Path(folder.root) / "../out")
     assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def out(folder: RunFolder) -> Path:
@@ -112,6 +112,11 @@ def test_kept_weights_that_are_not_those_of_the_table_are_noticed(folder):
     text = exported(folder, code=1)
     assert " in the table" in text
     assert "as in the table" not in text
+    del state["classifier.bias"]
+    write_weights(folder, f"{STUDY}.0", state)
+    text = exported(folder, code=2)
+    assert "classifier.bias" in text
+    assert "delete" in text
     folder.write_bytes(f"weights/{STUDY}.0.safetensors", b"torn")
     text = exported(folder)
     assert "The kept weights are damaged" in text
