@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers
 # And this the least image tower.
 NO_IMAGES = {"image_size": 8, "patch_size": 8, "width": 8, "head_width": 8, "layers": 1}
 TOWER = "visual."
+# What a file of the whole model has beside it, at its top or in one part.
+BESIDE = {
+    *("text", "transformer", "token_embedding", "positional_embedding", "ln_final"),
+    *("text_projection", "logit_scale", "logit_bias"),
+}
 AT_ONCE = 64  # sentences
 
 
@@ -106,7 +112,10 @@ def _published(name: str, weights: str) -> Path:
 
 
 def _load(clip: Any, path: Path, part: str | None, what: str) -> Taken:
-    """The image tower's part of a file of the whole model, or of the tower alone."""
+    """The image tower's part of a file of the whole model, or of the tower alone.
+
+    That the text tower is no part of it goes without saying.
+    """
     from open_clip.model import resize_pos_embed
 
     def resize(state: dict[str, Tensor]) -> None:
@@ -118,7 +127,8 @@ def _load(clip: Any, path: Path, part: str | None, what: str) -> Taken:
     checkpoint = Checkpoint(contents(path), own, path)
     state, taken = pretrained.fit(own, checkpoint, what, part, resize)
     clip.visual.load_state_dict(state)
-    return taken
+    others = {n: c for n, c in taken.left_out.items() if n.rpartition(".")[2] not in BESIDE}
+    return replace(taken, left_out=others)
 
 
 def embed(name: str, weights: str, sentences: Sequence[str]) -> tuple[Tensor, float]:

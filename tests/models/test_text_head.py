@@ -54,6 +54,10 @@ def test_a_text_tower_is_found_where_files_have_it(prefix, weights, tmp_path):
     known = models.text_features(tiny_clip.NAME, str(weights), TEXTS)
     assert torch.equal(found.features, known.features)
     assert found.scale == known.scale
+    file = str(tmp_path / "other.safetensors")
+    taken = models.build(tiny_clip.NAME, 3, (3, 32, 32), weights=file).taken
+    assert taken is not None
+    assert "without" not in str(taken)
 
 
 def test_texts_are_embedded_once(weights, cache, monkeypatch):
