@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+import models
 from datasets import DATASETS
 from search import yaml_file
 from search.checks.check_sweep import check
@@ -42,8 +43,8 @@ def checked(
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    images: whether its images have to be there. recorded: whether it is that of a run, in which
-    keys without effect were accepted or are none. Raises SteppeError with a line for each problem.
+    images: whether its images and weights have to be there. recorded: whether it is that of a run,
+    in which keys without effect were accepted. Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -55,7 +56,7 @@ def checked(
         found += _check_the_rest(data, [problem.path for problem in found])
     else:
         found = check(sweep, idle_keys=not recorded)
-        found = [problem for problem in found if images or problem.path[-1] != "root"]
+        found = [p for p in found if images or p.path[-1] not in ("root", "weights")]
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
@@ -69,14 +70,32 @@ def sweep_of(
     """The sweep that a run was launched with.
 
     roots: where the images of some of its datasets lie now, instead of where they lay. images:
-    whether they have to be there. Raises SteppeError if it cannot be read.
+    whether they, and a file of weights, have to be there. Raises SteppeError if it cannot be read.
     """
     source = folder.path(SWEEP)
     data = with_originals_of_its_time(_data(folder))
     for name, given in _datasets(data).items():
         if roots and name in roots:
             given["root"] = roots[name]
+    if images:
+        _check_weights_there(folder, data)
     return as_in(folder, checked(data, source, images=images, recorded=True))
+
+
+def _check_weights_there(folder: RunFolder, data: Mapping[str, Any]) -> None:
+    model = data.get("model")
+    name, weights = (model.get("name"), model.get("weights")) if isinstance(model, dict) else (0, 0)
+    if isinstance(name, str) and isinstance(weights, str):
+        try:
+            models.check_weights(name, weights)
+        except FileNotFoundError as error:
+            raise SteppeError(
+                f"{folder.path(SWEEP)}: model.weights is {weights}: {error}; put it back, or "
+                "launch the sweep file with model.weights where it lies now and --output "
+                f"{folder.uri}"
+            ) from None
+        except (ValueError, ModuleNotFoundError):
+            pass  # `checked` reports it
 
 
 def recorded_roots(folder: RunFolder) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import models
 from search.checks.load_sweep import as_in, recorded_roots, sweep_of
 from search.driver import warm_start
 from search.driver.preparing import Prepared
@@ -25,7 +26,7 @@ from search.study.resolved_sweep import GROWING, Changes, as_yaml, changes
 from search.study.samplers import drawn_at_random
 from search.study.study import studies
 from search.sweep.per_dataset import by_dataset, with_originals_of
-from search.sweep.schema import Sweep
+from search.sweep.schema import Model, Sweep
 
 HISTORY = "# What this run was asked for since its launch, by date (UTC):"
 
@@ -61,7 +62,9 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
     if written is None:
         return Opened(as_in(folder, sweep), None, Changes((), (), ()), rewrite=True)
     roots = {name: one.dataset.root for name, one in by_dataset(sweep).items()}
-    recorded = sweep_of(folder, roots)
+    recorded = sweep_of(folder, roots, images=False)
+    lay = recorded.model.weights
+    recorded = _with_moved_weights(recorded, sweep.model, folder)
     sweep = as_in(folder, with_originals_of(sweep, recorded))
     asked = changes(sweep, recorded)
     if asked.refused:
@@ -80,8 +83,31 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
         name in before and before[name] != (None if root is None else str(root))
         for name, root in roots.items()
     )
+    moved = moved or lay != recorded.model.weights
     rewrite = moved or as_yaml(sweep) != as_yaml(recorded)
     return Opened(sweep, written, asked, rewrite, _note(sweep, recorded))
+
+
+def _with_moved_weights(recorded: Sweep, model: Model, folder: RunFolder) -> Sweep:
+    """The run's sweep, its file of weights where `model` has it, if that is the same file.
+
+    Raises SteppeError if it is another.
+    """
+    here, lay = model.weights, recorded.model.weights
+    if here is None or lay is None or here == lay:
+        return recorded
+    file, known = models.weights_file(model.name, here), manifest.weights_digest(folder)
+    if file is None or known is None or here.partition("#")[2] != lay.partition("#")[2]:
+        return recorded
+    own = manifest.sha256(file)
+    if own != known:
+        raise SteppeError(
+            f"model.weights is {here} (sha256 {own[:12]}), and {folder.uri} was made with {lay} "
+            f"(sha256 {known[:12]}); give that file, wherever it lies, or change `name`"
+        )
+    return recorded.model_copy(
+        update={"model": recorded.model.model_copy(update={"weights": here})}
+    )
 
 
 def _check_there(folder: RunFolder, parts: Mapping[str, bool]) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+import models
 from datasets import DATASETS
 from search.checks.load_sweep import sweep_of
 from search.driver import launch, opening
@@ -239,3 +241,24 @@ def test_commands_find_images_that_have_moved(tmp_path, other_dataset, monkeypat
             found = steppe(verb, folder.uri, *trial, *options, "--root", moved)
         assert found.exit_code == 0, found.output
     assert sweep_of(folder).dataset.root == moved
+
+
+def test_a_file_of_weights_may_move_and_be_no_other(tmp_path):
+    def sweep(file, **changes):
+        return tiny(model={"name": "mlp", "weights": str(file)}, algorithms=["ERM"], **changes)
+
+    network, file = models.build("mlp", 10, (1, 8, 8)), tmp_path / "one.pth"
+    torch.save(network.state_dict(), file)
+    folder = launched(sweep(file), tmp_path / "run")
+    moved = file.rename(tmp_path / "two.pth")
+    assert steppe("status", folder.uri).exit_code == 0
+    lost = steppe("resume", folder.uri)
+    assert lost.exit_code == 2
+    assert all(part in lost.stderr for part in ("model.weights", str(file), "--output"))
+    launched(sweep(moved, seeds=[0, 1]), folder.root)
+    assert sweep_of(folder).model.weights == str(moved)
+    torch.save({key: -own for key, own in network.state_dict().items()}, tmp_path / "other.pth")
+    with pytest.raises(SteppeError) as error:
+        launch.launch(sweep(tmp_path / "other.pth", seeds=[0, 1]), folder)
+    assert all(part in str(error.value) for part in ("other.pth", str(moved)))
+    assert str(error.value).count("sha256") == 2
