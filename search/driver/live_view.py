@@ -71,7 +71,10 @@ class Clock:
         ended = sum(row.count for row in rows)
         running = sum(row.running for row in rows)
         elapsed = time.monotonic() - self._began
-        text = f"{ended} of {total} trials ended, {running} running, {clock_time(elapsed)} elapsed"
+        waiting = self._waiting()
+        wait = f", {waiting} of later seeds waiting" if waiting else ""
+        text = f"{ended} of {total} trials ended, {running} running{wait}"
+        text += f", {clock_time(elapsed)} elapsed"
         now, at_work = time.monotonic(), self._at_work()
         done = ended + sum(at_work)
         if self._since is None and (any(at_work) or ended > self._ended_before):
@@ -80,8 +83,14 @@ class Clock:
         if self._since is not None and left > 0:
             since, before = self._since
             if done - before >= max(running, 1) / 2:
-                text += f", about {clock_time((now - since) / (done - before) * left)} left"
+                most = "at most " if waiting else ""  # some of them may stay untrained
+                text += f", {most}about {clock_time((now - since) / (done - before) * left)} left"
         return text
+
+    def _waiting(self) -> int:
+        """Trials of a mean over seeds that begin if it may win with the seeds before."""
+        later = [r for r in list(self._ledger.records.values()) if r.first is not None]
+        return sum(r.max_trials - r.ended.total() - len(r.running) for r in later)
 
     def _at_work(self) -> list[float]:
         """The share of its steps that each running trial has done."""

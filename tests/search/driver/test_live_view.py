@@ -77,6 +77,23 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
     assert clock.line() == line
 
 
+def test_trials_of_later_seeds_wait_and_may_stay_untrained(folder, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    search = {"trials": 3, "objective_over": "seeds"}
+    ledger = open_ledger(small_sweep(seeds=[0, 1], search=search), folder)
+    clock = Clock(ledger)
+    assert "0 of 6 trials ended, 0 running, 3 of later seeds waiting," in clock.line()
+    for value in (0.9, 0.9, 0.1):
+        running = ledger.next()
+        ledger.report(running, said(45, value))
+        clock.line()
+        now[0] += 100.0
+        finish(ledger, folder, running, value)
+    assert "3 of 6 trials ended, 0 running, 2 of later seeds waiting," in clock.line()
+    assert ", at most about " in clock.line()
+
+
 def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, capsys):
     monkeypatch.setattr(live_view, "LINE_SECONDS", 0.05)
     sweep = small_sweep()
