@@ -24,14 +24,16 @@ class Fault:
 
     reason: one line, without a traceback. counts: whether it counts against `search.max_failures`;
     the loss of a node does not. died: only the death of the worker is known. node: the id of the
-    node if that is at fault and no trial can run there. user_error: an error that the user must
-    fix, as it would end every other trial too.
+    node if that is at fault and no trial can run there. suspect: the address and the id of a node
+    whose worker died before it began a trial. user_error: an error that the user must fix, as it
+    would end every other trial too.
     """
 
     reason: str
     counts: bool = True
     died: bool = False
     node: str | None = None
+    suspect: tuple[str, str] | None = None
     user_error: SteppeError | None = None
 
 
@@ -39,10 +41,10 @@ class Fault:
 LOST = Fault("its worker was lost before it began")
 
 
-def fault_of(error: object) -> Fault:
-    """The fault behind an error of an attempt (see `error_of`)."""
+def fault_of(error: object, begun: bool = True) -> Fault:
+    """The fault behind an error of an attempt (see `error_of`). begun: whether it had a worker."""
     if isinstance(error, RayActorError):
-        return _of_worker(error)
+        return _of_worker(error, begun)
     cause = error.cause if isinstance(error, RayTaskError) else None
     if isinstance(cause, NodeUnfit) and cause.node is not None:
         return Fault(str(cause), counts=False, node=cause.node)
@@ -56,7 +58,7 @@ def fault_of(error: object) -> Fault:
     return Fault(_line(text) or type(error).__name__)
 
 
-def _of_worker(error: RayActorError) -> Fault:
+def _of_worker(error: RayActorError, begun: bool) -> Fault:
     """The fault behind the loss of a worker."""
     if error.preempted or "node has died" in str(error):
         return Fault("its node went away", counts=False)
@@ -64,6 +66,11 @@ def _of_worker(error: RayActorError) -> Fault:
         return Fault("its node could not be reached", counts=False)
     if "failed to import on the worker" in str(error):
         return _cannot_import(error)
+    if not begun and error.actor_id is not None:
+        where = state.actor_table(error.actor_id).get("Address", {})
+        if where.get("NodeID"):
+            reason = f"a worker process of node {where['IPAddress']} died before it began a trial"
+            return Fault(reason, counts=False, suspect=(where["IPAddress"], where["NodeID"]))
     return Fault("its worker process died (out of memory, killed or crashed)", died=True)
 
 

@@ -6,7 +6,9 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Container
+from dataclasses import replace
 from typing import Any
 
 from ray.tune import PlacementGroupFactory
@@ -21,9 +23,13 @@ from search.driver.slots import Slots
 from search.run.columns import FROZEN
 from search.study.plan import TrialSpec
 from search.worker.actor import GPU_SHARE, config_of
+from search.worker.node import AGAIN
 from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
+
+# A node at which so many workers in a row die before they begin a trial can carry out none.
+MOST_DEATHS = 4
 
 PROGRESS = tuple(Progress.__dataclass_fields__)
 
@@ -56,6 +62,7 @@ class StudySearcher(Searcher):
         self.specs: dict[str, TrialSpec] = {}
         self.faults: dict[str, Fault] = {}
         self.failure: Exception | None = None
+        self._deaths: Counter[str] = Counter()  # before a worker's first report, by address
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         """Ignores Tune's metric, mode and config."""
@@ -96,6 +103,7 @@ class StudySearcher(Searcher):
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Records a trial's report; True if the trial is to be stopped."""
         self._last_report[trial_id] = time.monotonic()
+        self._deaths.pop(result.get("node_ip", ""), None)
         progress = progress_of(result)
         if progress.state is not None or self.failure:
             return False
@@ -117,11 +125,8 @@ class StudySearcher(Searcher):
         """Records the end of an attempt at a trial."""
         spec = self.specs.pop(trial_id, None)
         self._gpus.pop(trial_id, None)
-        fault = self.faults.pop(trial_id, LOST)
         silent = time.monotonic() - self._last_report.pop(trial_id, math.inf)
-        if fault.died and silent >= self._hang_seconds:
-            limit = f"{self._hang_seconds:g} s, as search.hang_seconds allows"
-            fault = Fault(f"no evaluation within {limit}: its worker was stopped")
+        fault = self._judged(self.faults.pop(trial_id, LOST), silent)
         if spec is None or not self._ledger.is_running(spec) or self.failure:
             return
         try:
@@ -141,6 +146,20 @@ class StudySearcher(Searcher):
                     print(f"Left out: {fault.reason}", flush=True)
         except Exception as failure:
             self.fail(failure)
+
+    def _judged(self, fault: Fault, silent: float) -> Fault:
+        """A fault by what is known besides. silent: seconds without a report."""
+        if fault.died and silent >= self._hang_seconds:
+            limit = f"{self._hang_seconds:g} s, as search.hang_seconds allows"
+            return Fault(f"no evaluation within {limit}: its worker was stopped")
+        if fault.suspect is None:
+            return fault
+        address, node = fault.suspect
+        self._deaths[address] += 1
+        if self._deaths[address] < MOST_DEATHS:
+            return fault
+        why = f"{fault.reason}, {MOST_DEATHS} in a row; mend it, and {AGAIN}"
+        return replace(fault, reason=why, node=node)
 
     def drop_lost(self, live: Container[str]) -> None:
         """Takes back trials that Tune dropped without notice, as when a worker was not reused.
@@ -186,7 +205,8 @@ class StudyScheduler(FIFOScheduler):
         """Notes why an attempt failed; `on_trial_complete` of the searcher follows."""
         error = error_of(trial)
         log.warning("attempt at a trial failed: %s", error)
-        self._searcher.faults[trial.trial_id] = fault_of(error)
+        begun = trial.temporary_state.ray_actor is not None
+        self._searcher.faults[trial.trial_id] = fault_of(error, begun)
 
     def at_work(self) -> bool:
         """Whether any trial has a worker."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pandas as pd
 import pytest
@@ -13,10 +15,13 @@ from ray.exceptions import ActorDiedError
 
 from benchmarks.local_cluster import Cluster, cluster
 from benchmarks.processes import command, started
-from search.driver import faults
+from search.driver import faults, slots, tune_adapter
 from search.driver.faults import fault_of
+from search.driver.slots import Slots
+from search.driver.tune_adapter import StudyScheduler, StudySearcher
+from search.errors import SteppeError
 from tests.search.command import write_yaml
-from tests.search.play import small_sweep
+from tests.search.play import open_ledger, said, small_sweep
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +89,72 @@ RuntimeError: The actor with name TrialWorker failed to import on the worker. Th
 needed library dependencies are not installed in the worker environment:
 ModuleNotFoundError: No module named 'pandas'
 """
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The nodes that Ray would name; they have an autoscaler."""
+    nodes: list[dict[str, object]] = []
+    scaler = Mock(ask=lambda *_: None, never=lambda: False)
+    monkeypatch.setattr(slots.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(slots.autoscaler, "present", lambda: True)
+    monkeypatch.setattr(slots.autoscaler, "Autoscaler", lambda needs: scaler)
+    return nodes
+
+
+def node(name: str) -> dict[str, object]:
+    return {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}}
+
+
+def test_an_autoscaled_sweep_ends_after_three_unfit_nodes(known, capsys):
+    places = Slots({"CPU": 1.0}, "resources.cpu: 1", "runs/here")
+    for name in "ab":
+        known[:] = [node(name)]
+        assert places.leave_out(name, f"node {name} is broken")
+        assert places.count() == 0
+    assert "resources.cpu: 1" in capsys.readouterr().out  # it waits for another node
+    places.leave_out("c", "node c is broken")
+    with pytest.raises(SteppeError, match="no node is left") as error:
+        places.count()
+    parts = ("node a is broken", "node b is broken", "node c is broken", "resume runs/here")
+    assert all(part in str(error.value) for part in parts)
+    known.append(node("d"))
+    places._expires = 0.0
+    assert places.count() == 1
+
+
+def test_workers_that_die_before_they_begin_are_their_nodes_fault(known, folder):
+    known += [node("a"), node("b")]
+    places = Slots({"CPU": 1.0})
+    searcher = StudySearcher(open_ledger(small_sweep(), folder), places, threading.Event())
+    scheduler = StudyScheduler(searcher)
+    error = ActorDiedError()
+    error.error_msg, error.actor_id = "The actor died unexpectedly.", ActorID.nil().hex()
+    table = {"Address": {"IPAddress": "192.0.2.2", "NodeID": "a"}}
+
+    def dies(name: str) -> None:
+        assert searcher.suggest(name)["number"] == 0  # the same trial, which is not at fault
+        trial = Mock(trial_id=name, temporary_state=Mock(ray_actor=None))
+        with (
+            patch.object(faults.state, "actor_table", return_value=table),
+            patch.object(tune_adapter, "error_of", return_value=error),
+        ):
+            scheduler.on_trial_error(None, trial)
+        searcher.on_trial_complete(name, error=True)
+
+    for name in "123":
+        dies(name)
+    searcher.suggest("alive")
+    searcher.report("alive", {"node_ip": "192.0.2.2", **asdict(said(9, 0.5))})
+    searcher.faults["alive"] = faults.Fault("gone", counts=False)
+    searcher.on_trial_complete("alive", error=True)
+    for name in "456":
+        dies(name)
+        assert not places._where()
+    dies("7")
+    assert "a" in str(places._where())
+    assert searcher.failure is None
+    assert fault_of(error).counts  # of a worker that had begun
 
 
 def test_a_node_that_lacks_a_package_is_at_fault_and_not_the_trial():
