@@ -35,8 +35,7 @@ from datasets.domain_dataset import Domain, DomainDataset
 from datasets.randomness import split
 from search.space.ranges import Choice, Fixed, Interval, Range, Value
 from search.study.plan import plans
-from search.study.pruners import NoisePruner, RungPruner, default_grace
-from search.study.trial_attributes import IMAGES
+from search.study.pruners import IMAGES, NoisePruner, RungPruner, default_grace
 from training.evaluation import Part, evaluate
 from training.run import Run
 from training.trainer import Trainer

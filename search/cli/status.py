@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from search.checks.load_sweep import sweep_of
 from search.driver import gpu_shares
 from search.driver.queued_settings import PROMOTED
+from search.driver.study_record import UNTRAINED, is_frozen, state_of
 from search.driver.termination import shares, stops
 from search.results.loading import has_budget, spent, spent_studies
 from search.results.notes import saw_held_out
@@ -24,7 +25,6 @@ from search.study.budgets import WALL_HOURS, Limit
 from search.study.plan import plans
 from search.study.seed_promotion import max_trials
 from search.study.study import Study
-from search.study.trial_attributes import UNTRAINED, is_frozen, state_of
 from search.sweep.schema import Sweep
 
 

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from search.driver.study_record import Running, StudyRecord
 from search.study import samplers
-from search.study.budgets import Cost
+from search.study.budgets import Spent
 from search.sweep.objectives import reports_best_so_far
 from search.sweep.search_keys import FREEZE_THAW
 
@@ -157,17 +157,17 @@ class Freezing:
         """What a study has had of the cluster, in trials of full length."""
         return self._standings(record).worked if self.applies(record) else record.asked
 
-    def reserve(self, record: StudyRecord) -> Cost:
+    def reserve(self, record: StudyRecord) -> Spent:
         """What the trial that leads has to spend until its end: without one nothing is chosen."""
         if not self.applies(record) or record.optuna is None:
-            return Cost()
+            return Spent()
         leader = self._standings(record).leader
         for running in (*record.running.values(), *record.frozen.values()):
             said = running.progress
             if running.spec.number == leader and said is not None and said.step:
                 more = max(record.plan.total_steps / said.step - 1, 0.0)
-                return Cost(0, said.seconds * more, said.passes * more)
-        return Cost()
+                return Spent(0, said.seconds * more, said.passes * more)
+        return Spent()
 
     def _begins_next(self, record: StudyRecord) -> bool:
         """Whether new trials come before frozen ones: as long as they are drawn at random.

@@ -121,7 +121,7 @@ def _delete_working_files(folder: RunFolder, ledger: Ledger) -> None:
         folder.delete(CHECKPOINTS)
     if not any(study.ended_by_budget for study in ledger.records.values()):
         folder.delete(FOLDS)
-    ledger.delete_leftovers()
+    ledger.cleanup.delete_leftovers()
 
 
 def default_output(sweep: Sweep) -> Path:

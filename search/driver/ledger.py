@@ -16,9 +16,18 @@ from search.driver.cleanup import Cleanup
 from search.driver.freezing import Freezing
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import LaterSeeds
-from search.driver.recording import Outcome, adopt, read_outcome, record_outcome
 from search.driver.seed_means import SeedMeans
-from search.driver.study_record import Running, StudyRecord
+from search.driver.study_record import (
+    FAILURES,
+    JUDGED,
+    UNTRAINED,
+    Outcome,
+    Running,
+    StudyRecord,
+    Unfinished,
+    adopt,
+    read_outcome,
+)
 from search.driver.suggestions import Suggestions
 from search.driver.termination import Terminator
 from search.run import tables
@@ -26,13 +35,10 @@ from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
 from search.study.plan import StudyPlan, TrialSpec
-from search.study.trial_attributes import FAILURES, JUDGED, UNTRAINED
 from search.sweep.search_keys import FREEZE_THAW
-from search.worker.trial_rows import Progress, progress_of, trial_row
+from search.worker.trial_rows import Progress, trial_row
 
 log = logging.getLogger("steppe")
-
-Row = dict[str, Any]
 
 
 class Ledger:
@@ -60,23 +66,20 @@ class Ledger:
             self._search.seed_reduction,
             lambda record: tables.write_no_trials(folder, record.study.id, common.column_types),
         )
-        self._budget_guard = BudgetGuard(self._search, common.resources)
+        self._budget_guard = BudgetGuard(self.records, self._freezing.reserve)
         self._terminator = Terminator(self._search, self.records)
-        self._cleanup = Cleanup(folder, storage, self.records)
+        self.cleanup = Cleanup(folder, storage, self.records)
         begun = self._suggestions.load(self.records.values())
-        # Trials to hand out again: record, Optuna's id of the trial, its last report.
-        self._interrupted: deque[tuple[StudyRecord, int, Progress | None]] = deque()
+        self._interrupted: deque[Unfinished] = deque()  # to hand out again
         for left in adopt(storage, folder, begun):
-            if left.frozen is None:
-                self._interrupted.append((left.record, left.trial_id, None))
+            if left.frozen:
+                self._put_away(left.record, self._suggestions.same_trial(left))
             else:
-                running = self._suggestions.same_trial(left.record, left.trial_id)
-                running.progress = progress_of(left.frozen)
-                self._put_away(left.record, running)
+                self._interrupted.append(left)
         self._terminator.recall()
         self._budget_guard.recall(folder)
         self._close_spent()
-        self.delete_leftovers()
+        self.cleanup.delete_leftovers()
 
     def next(self) -> TrialSpec | None:
         """A trial to carry out; None if no study may have another.
@@ -87,10 +90,8 @@ class Ledger:
         promising one, frozen or new.
         """
         while self._interrupted:
-            record, trial_id, progress = self._interrupted.popleft()
-            running = self._suggestions.same_trial(record, trial_id)
-            running.progress = progress
-            untrained = self._storage.get_trial(trial_id).user_attrs.get(UNTRAINED)
+            running = self._suggestions.same_trial(self._interrupted.popleft())
+            untrained = self._storage.get_trial(running.trial_id).user_attrs.get(UNTRAINED)
             if untrained is None:
                 return running.spec
             self._write_and_end(running.spec, "pruned", untrained)
@@ -102,7 +103,7 @@ class Ledger:
             if frozen is not None:
                 return self._thaw(record, frozen)
             if not self._terminator.stops(record, freezing.settled(record)):
-                self._cleanup.before_new_trial(record)
+                self.cleanup.before_new_trial(record)
                 running = self._suggestions.new_trial(
                     record, self.records.values(), [r.spec.number for r in record.frozen.values()]
                 )
@@ -124,10 +125,10 @@ class Ledger:
         running.progress = progress
         if not self._freezing.applies(record):
             return self._pruning.stops(record, running, progress)
-        self._budget_guard.close(self.records, self._waiting, self._freezing.reserve)
+        self._budget_guard.close(self._interrupted)
         if self._pruning.stops(record, running, progress) or running.frozen:
             running.frozen = True
-            self._write(spec, progress, FROZEN, f"{FREEZE_THAW}: waits {_where(progress)}")
+            self._write(running, FROZEN, f"{FREEZE_THAW}: waits {_where(progress)}")
         return False
 
     def is_frozen(self, spec: TrialSpec) -> bool:
@@ -139,10 +140,9 @@ class Ledger:
         record = self.records[spec.study.id]
         running = record.running[spec.trial]
         if not running.frozen:  # its worker saw a row that was deleted, on a slow file system
-            del record.running[spec.trial]
-            self._interrupted.append((record, running.trial_id, running.progress))
-            return
-        self._put_away(record, running)
+            self._interrupt(record, running)
+        else:
+            self._put_away(record, running)
 
     def finish(self, spec: TrialSpec, progress: Progress) -> None:
         """Records a trial that completed or diverged, and has written its row."""
@@ -186,8 +186,7 @@ class Ledger:
             return
         if counts:
             self._storage.set_trial_user_attr(running.trial_id, FAILURES, failures)
-        del record.running[spec.trial]
-        self._interrupted.append((record, running.trial_id, running.progress))
+        self._interrupt(record, running)
 
     def fail(self, spec: TrialSpec, reason: str) -> None:
         """Records a trial that crashed too often, and writes its row."""
@@ -201,10 +200,6 @@ class Ledger:
         """What a trial that is being carried out last reported, if that is known."""
         return self.records[spec.study.id].running[spec.trial].progress
 
-    def delete_leftovers(self) -> None:
-        """Deletes files that dead processes left, and merges late ones. No trial may be running."""
-        self._cleanup.delete_leftovers()
-
     @property
     def left(self) -> int:
         """The number of trials still to hand out."""
@@ -214,24 +209,29 @@ class Ledger:
         frozen = (self._freezing.able(r) for r in self.records.values() if not r.resting)
         return len(self._interrupted) + sum(to_come) + sum(frozen)
 
+    def _interrupt(self, record: StudyRecord, running: Running) -> None:
+        """Notes that a trial is to be handed out again."""
+        del record.running[running.spec.trial]
+        self._interrupted.append(Unfinished(record, running.trial_id, running.progress))
+
     def _put_away(self, record: StudyRecord, running: Running) -> None:
         """Puts a trial that has left its worker among the frozen ones."""
         name = running.spec.trial
         del record.running[name]
         running.frozen = False
         record.frozen[name] = running
-        self._cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
+        self.cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
 
     def _thaw(self, record: StudyRecord, frozen: Running) -> TrialSpec:
         """Hands out a frozen trial. That is in the journal before its row is deleted."""
-        del record.frozen[frozen.spec.trial]
+        name = frozen.spec.trial
         step = max(self._storage.get_trial(frozen.trial_id).intermediate_values)
         self._storage.set_trial_user_attr(frozen.trial_id, JUDGED, (step, False))
-        running = self._suggestions.same_trial(record, frozen.trial_id)
-        running.progress = frozen.progress
-        self._cleanup.before_thaw(frozen.spec.trial)
-        tables.delete_trial(self._folder, frozen.spec.trial)
-        return running.spec
+        self._storage.flush()
+        record.running[name] = record.frozen.pop(name)
+        self.cleanup.before_thaw(name)
+        tables.delete_trial(self._folder, name)
+        return frozen.spec
 
     def _waits(self, record: StudyRecord) -> bool:
         if self._seed_means.applies(record):
@@ -250,47 +250,42 @@ class Ledger:
             where = _where(running.progress)
             self._write_and_end(running.spec, "pruned", f"{FREEZE_THAW}: could not win {where}")
 
-    def _write(self, spec: TrialSpec, last: Progress | None, state: str, reason: str) -> Row:
-        row = trial_row(spec, last, state, reason)
-        tables.write_trial(self._folder, row, spec.plan.column_types)
+    def _write(self, running: Running, state: str, reason: str) -> dict[str, Any]:
+        row = trial_row(running.spec, running.progress, state, reason)
+        tables.write_trial(self._folder, row, running.spec.plan.column_types)
         return row
 
     def _write_and_end(self, spec: TrialSpec, state: str, reason: str) -> None:
         running = self.records[spec.study.id].running[spec.trial]
-        row = self._write(spec, running.progress, state, reason)
+        row = self._write(running, state, reason)
         self._end(spec, Outcome(state, reason, (), row.get("seconds"), row.get("passes")))
 
     def _end(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """Records the end of a trial whose row is written, in this order: see `recording`."""
+        """Records the end of a trial whose row is written, in this order: see `study_record`."""
         self._budget_guard.add_cost(spec.study.id, outcome.seconds, outcome.passes)
         record = self.records[spec.study.id]
         running = record.running.pop(spec.trial)
-        record_outcome(self._storage, record, running.trial_id, spec.number, outcome)
+        record.end(self._storage, running.trial_id, spec.number, outcome)
         self._freezing.changed(record)
         self._seed_means.changed(record)
-        self._cleanup.after_trial(record, spec)
-        self._cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
+        self.cleanup.after_trial(record, spec)
+        self.cleanup.drop_checkpoints(self._freezing.without_checkpoint(record))
         if record.done:
             self._later_seeds.promote()
 
     def _close_spent(self) -> None:
         """Closes the studies that may spend no more, and promotes settings of those that ended."""
-        self._budget_guard.close(self.records, self._waiting, self._freezing.reserve)
-        interrupted = {record.study.id for record, *_ in self._interrupted}
+        self._budget_guard.close(self._interrupted)
+        interrupted = {left.record.study.id for left in self._interrupted}
         for name, record in self.records.items():
             record.resting = record.resting and record.closed
             if name not in interrupted:
                 self._settle(record)
         for record, number, reason in self._seed_means.untrained():
-            self._cleanup.before_new_trial(record)
+            self.cleanup.before_new_trial(record)
             untrained = self._suggestions.next_seed(record, number, reason)
             self._write_and_end(untrained.spec, "pruned", reason)
         self._later_seeds.promote()
-
-    @property
-    def _waiting(self) -> list[tuple[StudyRecord, Progress | None]]:
-        """The interrupted trials' studies and last reports."""
-        return [(record, progress) for record, _, progress in self._interrupted]
 
 
 def _where(last: Progress | None) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from optuna.pruners import BasePruner, NopPruner
 
 from search.driver.freezing import Freezing
-from search.driver.study_record import Running, StudyRecord
+from search.driver.study_record import FAILURES, JUDGED, Running, StudyRecord
 from search.run.storage import SweepStorage
 from search.study import pruners
 from search.study.plan import StudyPlan
-from search.study.trial_attributes import FAILURES, IMAGES, JUDGED
+from search.study.pruners import IMAGES
 from search.sweep.objectives import reports_best_so_far
 from search.worker.trial_rows import Progress
 

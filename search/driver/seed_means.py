@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from search.driver.study_record import StudyRecord
+from search.driver.study_record import UNTRAINED, StudyRecord
 from search.study import samplers
 from search.study.seed_promotion import previous_study
-from search.study.trial_attributes import UNTRAINED
 
 OPTIMISM = 2.0  # standard deviations
 SPREAD = 0.02  # of accuracy between the seeds of a setting, before the search has its own

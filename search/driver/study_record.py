@@ -1,19 +1,36 @@
-"""The driver's record of one study."""
+"""The driver's record of one study and of how its trials ended, in memory and in Optuna's storage.
+
+A trial's row is written into the tables first, and its end is then recorded in the storage. When a
+driver opens the storage, it records the ends that have only a row; other trials are still to be
+finished.
+"""
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from search.run import tables
+from search.run.columns import FROZEN
+from search.run.run_folder import RunFolder
+from search.run.storage import SweepStorage
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
-from search.study.trial_attributes import UNTRAINED
-from search.worker.trial_rows import Progress
+from search.worker.trial_rows import Progress, progress_of, values_of
+
+# Attributes of a trial in Optuna's storage; search.study.pruners has one more.
+# Optuna has no state for a diverged run, so the tables' state is kept besides.
+STATE = "state"
+REASON = "reason"
+FAILURES = "failures"  # failed attempts since it last got further
+JUDGED = "judged"  # step of its newest report, and whether that report stops or freezes it
+UNTRAINED = "untrained"  # why it is to end without being trained
 
 
 @dataclass
@@ -27,6 +44,27 @@ class Running:
     trial_id: int
     progress: Progress | None = None
     frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    state: completed, pruned, diverged or failed. reason: why it is not completed. values: of the
+    objectives. seconds, passes: what it cost.
+    """
+
+    state: str
+    reason: str | None
+    values: tuple[float, ...] = ()
+    seconds: float | None = None
+    passes: float | None = None
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Outcome:
+        """The outcome in a row of `trials`."""
+        cost = row.get("seconds"), row.get("passes")
+        return cls(row["state"], row["reason"], values_of(row), *cost)
 
 
 @dataclass
@@ -131,9 +169,90 @@ class StudyRecord:
     def _name(self, number: int) -> str:
         return f"{self.study.id}.{number}"
 
+    def end(self, storage: SweepStorage, trial_id: int, number: int, outcome: Outcome) -> None:
+        """Tells Optuna how a trial ended, and counts it."""
+        assert self.optuna is not None
+        storage.set_trial_user_attr(trial_id, STATE, outcome.state)
+        if outcome.reason:
+            storage.set_trial_user_attr(trial_id, REASON, outcome.reason)
+        if outcome.state == "completed":
+            self.optuna.tell(number, outcome.values)
+        else:
+            # Samplers rank a pruned trial behind completed ones, which is the right place for a
+            # setting that diverged: if it were reported as failed, they would suggest it again.
+            ended = TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED
+            self.optuna.tell(number, state=ended)
+        self.count(storage.get_trial(trial_id), outcome.state, outcome.values)
+
     def count(self, trial: FrozenTrial, state: str, values: Sequence[float]) -> None:
         """Counts a trial that has ended. values: of the objectives, if it completed."""
         self.ended[state] += 1
         self.untrained += bool(trial.user_attrs.get(UNTRAINED))
         if state == "completed" and values:
             insort(self.ranked, (values[0], trial.number))
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A trial that an earlier attempt left.
+
+    progress: its last report, if that is known. frozen: whether it waits, and need not go on.
+    """
+
+    record: StudyRecord
+    trial_id: int
+    progress: Progress | None = None
+    frozen: bool = False
+
+
+def is_frozen(trial: FrozenTrial) -> bool:
+    """Whether a trial of a study with freeze-thaw waits, or is about to."""
+    return trial.state == TrialState.RUNNING and bool(trial.user_attrs.get(JUDGED, (-1, False))[1])
+
+
+def state_of(trial: FrozenTrial) -> str | None:
+    """completed, pruned, diverged or failed; None for a trial that has not ended."""
+    if not trial.state.is_finished():
+        return None
+    plain = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}
+    return str(trial.user_attrs.get(STATE, plain.get(trial.state, "failed")))
+
+
+def read_outcome(folder: RunFolder, trial: str) -> Outcome | None:
+    """The outcome of a trial that has written its row; None if it has not ended."""
+    row = tables.read_trial(folder, trial)
+    return None if row is None or row["state"] == FROZEN else Outcome.of_row(row)
+
+
+def adopt(
+    storage: SweepStorage, folder: RunFolder, records: Iterable[StudyRecord]
+) -> list[Unfinished]:
+    """Counts the trials of earlier drivers in the records, whose Optuna studies are loaded.
+
+    Returns the trials that are still to be finished. A trial is frozen if that was decided and it
+    has its row; while it is trained it has none.
+    """
+    unfinished = []
+    for record in records:
+        assert record.optuna is not None
+        for trial in record.optuna.get_trials(deepcopy=False):
+            if trial.state == TrialState.WAITING:
+                continue
+            record.asked += 1
+            state = state_of(trial)
+            if state is not None:
+                record.count(trial, state, trial.values or ())
+                continue
+            name = f"{record.study.id}.{trial.number}"
+            row = tables.read_trial(folder, name)
+            if row is None:
+                unfinished.append(Unfinished(record, trial._trial_id))
+            elif row["state"] != FROZEN:
+                record.end(storage, trial._trial_id, trial.number, Outcome.of_row(row))
+            elif is_frozen(trial):
+                last = progress_of(row)
+                unfinished.append(Unfinished(record, trial._trial_id, last, frozen=True))
+            else:
+                tables.delete_trial(folder, name)
+                unfinished.append(Unfinished(record, trial._trial_id))
+    return unfinished

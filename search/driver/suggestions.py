@@ -12,12 +12,11 @@ from optuna.trial import TrialState
 from search.driver.pruning import Pruning
 from search.driver.queued_settings import queue_first, queue_shared
 from search.driver.seed_means import SeedMeans
-from search.driver.study_record import Running, StudyRecord
+from search.driver.study_record import UNTRAINED, Running, StudyRecord, Unfinished
 from search.run.storage import SweepStorage
 from search.space.ranges import Value
 from search.study import samplers
 from search.study.samplers import suggest
-from search.study.trial_attributes import UNTRAINED
 
 log = logging.getLogger("steppe")
 
@@ -90,12 +89,14 @@ class Suggestions:
             self._storage.set_trial_user_attr(trial_id, UNTRAINED, untrained)
         self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         record.asked += 1
-        return self.same_trial(record, trial_id)
+        return self.same_trial(Unfinished(record, trial_id))
 
-    def same_trial(self, record: StudyRecord, trial_id: int) -> Running:
+    def same_trial(self, left: Unfinished) -> Running:
         """Starts another attempt at a trial."""
-        assert record.optuna is not None
-        return self._start(record, optuna.trial.Trial(record.optuna, trial_id))
+        assert left.record.optuna is not None
+        running = self._start(left.record, optuna.trial.Trial(left.record.optuna, left.trial_id))
+        running.progress = left.progress
+        return running
 
     def _begun(self, record: StudyRecord) -> optuna.Study:
         if record.optuna is None:

@@ -13,10 +13,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.driver.study_record import StudyRecord
+from search.driver.study_record import StudyRecord, state_of
 from search.space.ranges import different_settings
 from search.study.samplers import grace_trials, patience
-from search.study.trial_attributes import state_of
 from search.sweep.search_keys import Search
 
 STOPPED = "stopped"  # attribute of an Optuna study: its StudyStop

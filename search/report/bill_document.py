@@ -13,8 +13,7 @@ from search.driver.freezing import MOST_CHECKPOINTS
 from search.driver.planning import Planned
 from search.driver.trial_cost import Cost
 from search.screen import clock_time
-from search.study.budgets import BUDGET, limits
-from search.study.budgets import Cost as Spent
+from search.study.budgets import BUDGET, Spent, limits
 from search.sweep.search_keys import FREEZE_THAW
 
 START = 12.0  # seconds until Ray and its first workers are up

@@ -24,11 +24,11 @@ from search.space.ranges import Range
 from search.study.budgets import (
     BUDGET,
     STUDY_BUDGET,
-    Cost,
     Limit,
-    cost_by_study,
+    Spent,
     has_limit,
     limits,
+    spent_by_study,
 )
 from search.study.study import Study, studies
 from search.sweep.config_errors import dotted
@@ -225,7 +225,7 @@ def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
     budget = dict(sweep.search.budget)
     if not has_limit(budget):
         return []
-    cost = sum(cost_by_study(trials).values(), Cost())
+    cost = sum(spent_by_study(trials).values(), Spent())
     hours = 0.0 if budget["wall_hours"] is None else wall_clock.read(folder) / 3600
     return limits(BUDGET, budget, dict(sweep.resources), cost, hours)
 
@@ -235,7 +235,7 @@ def spent_studies(sweep: Sweep, trials: pd.DataFrame) -> set[str]:
     budget, resources = dict(sweep.search.study_budget), dict(sweep.resources)
     return {
         study
-        for study, cost in cost_by_study(trials).items()
+        for study, cost in spent_by_study(trials).items()
         if any(limit.reached for limit in limits(STUDY_BUDGET, budget, resources, cost))
     }
 

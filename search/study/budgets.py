@@ -13,15 +13,15 @@ WALL_HOURS = f"{BUDGET}.wall_hours"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The cost of some trials: their number, seconds of training, and training passes."""
+class Spent:
+    """What trials count against a budget: their number, seconds of training, and passes."""
 
     trials: int = 0
     seconds: float = 0.0
     passes: float = 0.0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
             self.trials + other.trials, self.seconds + other.seconds, self.passes + other.passes
         )
 
@@ -56,7 +56,7 @@ def limits(
     key: str,
     budget: Mapping[str, float | None],
     resources: Mapping[str, Any],
-    cost: Cost,
+    cost: Spent,
     wall_hours: float = 0.0,
 ) -> list[Limit]:
     """The limits of the budget under `key`; resources: what one trial occupies."""
@@ -76,10 +76,10 @@ def limits(
     ]
 
 
-def cost_by_study(trials: pd.DataFrame) -> dict[str, Cost]:
-    """The cost of the trials of a table, by study."""
+def spent_by_study(trials: pd.DataFrame) -> dict[str, Spent]:
+    """What the trials of a table have spent, by study."""
     found = {}
     for study, rows in trials.groupby("study", sort=False, observed=True):
         passes = rows["passes"].sum() if "passes" in rows else 0.0  # old tables have none
-        found[str(study)] = Cost(len(rows), float(rows["seconds"].sum()), float(passes))
+        found[str(study)] = Spent(len(rows), float(rows["seconds"].sum()), float(passes))
     return found

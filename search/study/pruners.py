@@ -11,8 +11,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.trial_attributes import IMAGES
-
+IMAGES = "images"  # attribute of a trial: how many its reports are measured on
 STANDARD_DEVIATIONS = 2.0
 ENOUGH = 3  # completed trials that say how much trials still gain
 UNTIL_THEN = 0.05  # of accuracy

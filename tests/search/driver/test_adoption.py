@@ -7,13 +7,12 @@ import optuna
 import pytest
 
 from search.driver import cleanup, suggestions
-from search.driver import ledger as ledger_module
 from search.driver.ledger import Ledger
+from search.driver.study_record import REASON, StudyRecord, state_of
 from search.run.checkpoints import TrialCheckpoints
 from search.study import samplers
 from search.study.pruners import RungPruner
 from search.study.study_space import column_types
-from search.study.trial_attributes import REASON, state_of
 from tests.search.play import (
     counts,
     finish,
@@ -204,7 +203,7 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
     TrialCheckpoints(folder, spec).write({"step": 10})
 
     owner, name = {
-        "before tell": (ledger_module, "record_outcome"),
+        "before tell": (StudyRecord, "end"),
         "in tell": (optuna.Study, "tell"),
         "after tell": (cleanup, "delete_checkpoints"),
     }[cut]

@@ -11,7 +11,7 @@ import pytest
 from search.run.run_folder import RunFolder
 from search.run.shared_runs import read_fold
 from search.study.plan import plans
-from search.study.trial_attributes import IMAGES
+from search.study.pruners import IMAGES
 from search.worker.trial_folds import TrialFolds
 from tests.search.play import (
     finish,
@@ -186,7 +186,7 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
     ledger.next()
     assert all(record.done for record in ledger.records.values())
     for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
-        now.delete_leftovers()
+        now.cleanup.delete_leftovers()
         assert read_fold(folder, trials[0].study, FOLD) is not None
     while (trial := more.next()) is not None:
         finish(more, folder, trial, 0.5)

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from search.driver.study_record import JUDGED, REASON, STATE, state_of
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
-from search.study.trial_attributes import JUDGED, REASON, STATE, state_of
 from tests.search.play import (
     counts,
     finish,

@@ -9,12 +9,12 @@ import pytest
 from search.cli.status import print_status
 from search.driver import suggestions
 from search.driver.seed_means import SPREAD, means, optimistic_means
+from search.driver.study_record import UNTRAINED
 from search.results.selection import ranked, select
 from search.run import tables
 from search.run.run_folder import SWEEP, RunFolder
 from search.run.storage import SweepStorage
 from search.study.resolved_sweep import as_yaml
-from search.study.trial_attributes import UNTRAINED
 from tests.search.play import open_ledger, rows, said, small_sweep, stored, write_row
 from tests.search.refused import the_problem
 from tests.search.tiny_study import study_row, tiny

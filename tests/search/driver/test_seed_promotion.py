@@ -228,7 +228,7 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
             ledger.finish(spec, end)
             seeds.append(spec.study.seed)
         assert all(record.done for record in ledger.records.values())
-        ledger.delete_leftovers()
+        ledger.cleanup.delete_leftovers()
         print_status(folder.uri)
         out = capsys.readouterr().out
         assert out.endswith("complete\n")

@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from search.driver.ledger import Ledger
+from search.driver.study_record import state_of
 from search.run.run_folder import RunFolder
 from search.study.samplers import ONE_OBJECTIVE
-from search.study.trial_attributes import state_of
 from search.sweep.search_keys import Search
 from tests.search.play import open_ledger, quality, rows, said, small_sweep, stored, write_row
 

@@ -22,11 +22,11 @@ from typer.testing import Result
 
 from search.driver import experiment
 from search.driver.faults import Fault, error_of, fault_of
+from search.driver.study_record import REASON, state_of
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
-from search.study.trial_attributes import REASON, state_of
 from tests.search import failing
 from tests.search.command import steppe, wait_until, write_yaml
 from tests.search.event_files import objectives

@@ -20,11 +20,11 @@ import pexpect
 import pytest
 from optuna.trial import TrialState
 
+from search.driver.study_record import state_of
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
-from search.study.trial_attributes import state_of
 from tests.search.command import (
     CHECKOUT,
     Command,
