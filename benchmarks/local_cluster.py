@@ -97,6 +97,8 @@ def cluster(place: Path) -> Iterator[Cluster]:
     environment = users_environment() | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
+        # Ray would end a worker that takes longer to start.
+        "RAY_worker_register_timeout_seconds": "600",
     }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
