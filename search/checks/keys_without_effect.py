@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -98,6 +99,16 @@ HALVING = Condition(
     "only asha and hyperband use it", lambda s: s.search.scheduler in ("asha", "hyperband")
 )
 SCHEDULER = Condition("no scheduler stops trials", lambda s: s.search.scheduler != "none")
+STOPS_TRIALS = Condition(
+    "a trial is first evaluated at its end",
+    lambda s: s.training.evaluate_every < s.training.steps or makes_folds(s.search),
+)
+FILES = Condition(
+    "{dataset} comes with scikit-learn and lies in no folder",
+    lambda s: (
+        s.dataset.name not in datasets.DATASETS or datasets.DATASETS[s.dataset.name].needs_root
+    ),
+)
 NO_FOLDS = Condition(
     "leave-one-domain-out stops trials after a fold, the first or a later one",
     lambda s: not makes_folds(s.search),
@@ -148,6 +159,8 @@ SCORING = (
 
 # A key acts if all of its conditions hold; the first that does not is reported.
 CONDITIONS: dict[tuple[str, str], tuple[Condition, ...]] = {
+    ("dataset", "root"): (FILES,),
+    ("dataset", "allow"): (FILES,),
     ("model", "prompts"): (TEXTS,),
     ("training", "start"): (FEATURES_LEARN,),
     ("training", "start_steps"): (PROBED,),
@@ -189,19 +202,27 @@ OF_TRAINING = (
         ("search", key)
         for key in (
             *("trials", "sampler", "compare_at", "grace_steps", "reduction_factor"),
-            *("terminator", "patience", "warm_start", "share", "seed_reduction"),
+            *("seed", "terminator", "patience", "warm_start", "share", "seed_reduction"),
             *("objective_over", "combine"),
         )
     ),
 )
 CONDITIONS |= {path: (TRAINED, *CONDITIONS.get(path, ())) for path in OF_TRAINING}
-# Two objectives have the scheduler none without being asked.
-CONDITIONS["search", "scheduler"] = (
-    Condition(TRAINED.otherwise, lambda s: bool(s.trained) or len(s.search.objectives) > 1),
+
+
+def _or_none(condition: Condition) -> Condition:
+    """The scheduler none does what it says, and two objectives have it without being asked."""
+    holds = condition.holds
+    return Condition(condition.otherwise, lambda s: s.search.scheduler == "none" or holds(s))
+
+
+CONDITIONS["search", "scheduler"] = tuple(
+    _or_none(condition) for condition in (TRAINED, STOPS_TRIALS)
 )
 
 # Keys that the conditions read.
 CONDITION_KEYS: tuple[KeyPath, ...] = (
+    ("dataset", "name"),
     ("model",),
     ("training", "start"),
     ("training", "optimizer"),
@@ -216,6 +237,8 @@ CONDITION_KEYS: tuple[KeyPath, ...] = (
     ("search", "scheduler"),
     ("search", "objective"),
     ("search", "terminator"),
+    ("training", "steps"),
+    ("training", "evaluate_every"),
     ("resources", "gpu"),
 )
 
@@ -235,6 +258,8 @@ def keys_without_effect(sweep: DatasetSweep) -> Iterator[Problem]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, Section):
         return value.model_dump(mode="json")
     if not isinstance(value, tuple):

@@ -65,7 +65,7 @@ class Bill:
 
         Of a mean over seeds, one setting at least is trained with all of them.
         """
-        plan = next(iter(self.trials)).plan
+        plan = max((own[0].plan for own in self.studies.values()), key=lambda one: one.trials)
         low, high = spent_share(plan)
         seeds = len({study.seed for study in self.studies})
         if plan.search.objective_over == "seeds":
@@ -113,13 +113,11 @@ def spent_share(plan: StudyPlan) -> tuple[float, float]:
     See SPENT. For a scheduler that was not measured: if all trials but one were stopped as soon as
     they may be, and if none were.
     """
-    search = plan.search
-    if search.scheduler == "none" or not plan.training.steps:
+    scheduler = plan.search.scheduler
+    first = max(plan.grace_steps, plan.training.evaluate_every) / plan.total_steps
+    if scheduler == "none" or first >= 1 or plan.trials == 1:
         return 1.0, 1.0
-    if search.scheduler not in SPENT:
-        first = min(plan.grace_steps / plan.total_steps, 1.0)
-        return (1 + (plan.trials - 1) * first) / plan.trials, 1.0
-    return SPENT[search.scheduler] if plan.trials > 1 else (1.0, 1.0)
+    return SPENT.get(scheduler, ((1 + (plan.trials - 1) * first) / plan.trials, 1.0))
 
 
 def bills(

@@ -99,9 +99,11 @@ def plan_sweep(
     unknown = [key for key in keys if _rate_key(keys[key]) not in rates]
     timed, workers = {}, _workers(opened.sweep)
     if workers is None and unknown:
+        needs = opened.sweep.resources
         notes.append(
-            f"training.device is {device(opened.sweep)}, and no such device is here: the hours are "
-            "not known; ask there, or name a run from there with --like"
+            f"A trial takes resources.cpu: {needs.cpu:g} and resources.gpu: {needs.gpu}, which "
+            "this machine has not: the hours are not known; ask there, or name a run from there "
+            "with --like"
         )
     elif unknown:
         timed = {key: _time(keys[key], images[key[0]].dataset) for key in unknown}

@@ -77,12 +77,15 @@ def _in_64_bits(number: int) -> int:
     return number
 
 
+LEAST_SHARE = 0.001  # of a CPU or a GPU; Ray counts ten-thousandths
+
+
 def _gpu(written: object) -> float | Literal["auto"]:
     if written == "auto":
         return "auto"
     number = _finite(written)
-    if not isinstance(number, int | float) or number < 0:
-        raise ValueError("it must be auto, or a number of at least 0")
+    if not isinstance(number, int | float) or not (number == 0 or number >= LEAST_SHARE):
+        raise ValueError(f"it must be auto, 0, or a number of at least {LEAST_SHARE}")
     return float(number)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
 from search.sweep.fields import (
+    LEAST_SHARE,
     Allow,
     Gpu,
     HeldOut,
@@ -77,7 +78,7 @@ class Model(Section):
 class Resources(Section):
     """What one trial occupies."""
 
-    cpu: Real = Field(default=1.0, gt=0)
+    cpu: Real = Field(default=1.0, ge=LEAST_SHARE)
     gpu: Gpu = Field(
         default=0.0,
         description="A share of one, or a whole number of them; auto: a share that the first "

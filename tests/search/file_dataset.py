@@ -40,4 +40,5 @@ def load(root: Path | None) -> DomainDataset:
 ENTRY = Entry(
     Description(tuple(d.name for d in SOURCE.domains), 10, "Digits of a test.", "A file."),
     lambda root, reading: load(root),
+    needs_root=True,
 )

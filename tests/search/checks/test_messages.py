@@ -99,7 +99,7 @@ from tests.search.refused import SWEEP, problems, space, the_problem
             "search.reduction_factor is 1; it must be at least 2",
         ),
         ({"search": {"grace_steps": 9000}}, "search.grace_steps is 9000; it must be at most tra"),
-        ({"resources": {"cpu": 0}}, "resources.cpu is 0; it must be above 0"),
+        ({"resources": {"cpu": 0}}, "resources.cpu is 0; it must be at least 0.001"),
         (
             {"resources": {"gpu": 1.5}},
             "resources.gpu is 1.5; it must be a share up to 1 or a whole",

@@ -57,6 +57,18 @@ CLIP = {"name": "open_clip/ViT-B-16", "weights": "openai", "head": "text-fixed"}
             "search.share",
             "one domain is held out",
         ),
+        (
+            ["ERM"],
+            {"dataset": {"name": "RotatedDigits", "root": "/data"}},
+            "dataset.root",
+            "RotatedDigits comes with",
+        ),
+        (
+            ["ERM"],
+            {"search": {"scheduler": "median"}, "training": {"evaluate_every": 5000}},
+            "search.scheduler",
+            "a trial is first evaluated at its end",
+        ),
         (["zero-shot"], {"model": CLIP, "training": {"steps": 900}}, "training.steps", "nothing"),
         (["zero-shot"], {"model": CLIP, "search": {"trials": 2}}, "search.trials", "nothing"),
         (["ERM"], {"training": {"start_lr": 0.1}}, "training.start_lr", "training.start is model"),

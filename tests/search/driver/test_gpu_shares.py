@@ -144,8 +144,8 @@ def test_a_measurement_is_in_the_trials_row_and_status_shows_what_follows(tmp_pa
     ("changes", "says"),
     [
         ({"training": {"device": "cpu"}}, ("training.device", "resources.gpu is auto")),
-        ({"resources": {"gpu": "half"}}, ("resources.gpu", "auto, or a number")),
-        ({"resources": {"gpu": -1}}, ("resources.gpu", "auto, or a number")),
+        ({"resources": {"gpu": "half"}}, ("resources.gpu", "auto, 0, or a number")),
+        ({"resources": {"gpu": -1}}, ("resources.gpu", "auto, 0, or a number")),
         ({"search": {"budget": {"gpu_hours": 1}}}, ("search.budget.gpu_hours", "passes")),
     ],
 )

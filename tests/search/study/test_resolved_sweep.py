@@ -19,7 +19,7 @@ from tests.search.play import first_settings
 
 SWEEP = {
     "name": "small",
-    "dataset": {"name": "RotatedDigits", "root": "/data/digits"},
+    "dataset": {"name": "RotatedMNIST", "root": "/data/digits"},
     "model": {"name": "cnn"},
     "algorithms": ["ERM", "DISAM+SAGM", "GGA"],
     "held_out": "all",
@@ -108,7 +108,7 @@ def test_a_run_may_be_asked_for_more_studies_and_trials_and_for_nothing_less():
 
 def test_what_a_run_lies_in_and_what_it_may_spend_is_free():
     moved = sweep(
-        dataset={"name": "RotatedDigits", "root": "/elsewhere"},
+        dataset={"name": "RotatedMNIST", "root": "/elsewhere"},
         search={**SWEEP["search"], "budget": {"passes": 9}},
     )
     found = changes(moved, sweep())
@@ -145,15 +145,15 @@ def test_a_sweep_over_one_dataset_may_grow_to_several():
     several = sweep(
         dataset=None,
         datasets={
-            "RotatedMNIST": {"root": "/data"},
-            "RotatedDigits": {"root": "/data/digits", "training": {"steps": 300}},
+            "RotatedDigits": {},
+            "RotatedMNIST": {"root": "/data/digits", "training": {"steps": 300}},
         },
     )
     assert changes(several, sweep()).refused == ()
-    assert changes(several, sweep()).more == ("datasets + [RotatedMNIST]",)
-    assert differences(sweep(), several)[0].startswith("datasets: [RotatedDigits] here")
+    assert changes(several, sweep()).more == ("datasets + [RotatedDigits]",)
+    assert differences(sweep(), several)[0].startswith("datasets: [RotatedMNIST] here")
     longer = sweep(training={**SWEEP["training"], "steps": 600})
-    key = "datasets.RotatedDigits.training.steps"
+    key = "datasets.RotatedMNIST.training.steps"
     assert differences(several, longer) == [f"{key}: 300 here, 600 in the run"]
 
 
@@ -213,9 +213,8 @@ def test_a_run_goes_on_with_more_findings_allowed_but_not_with_other_pixels(tmp_
 
 
 def test_every_kind_of_finding_can_be_allowed_and_another_word_is_told():
-    assert set(sweep(dataset={"name": "RotatedDigits", "allow": [*KINDS]}).dataset.allow) == {
-        *KINDS
-    }
+    dataset = {"name": "RotatedMNIST", "root": "/data", "allow": [*KINDS]}
+    assert set(sweep(dataset=dataset).dataset.allow) == {*KINDS}
     for given in (
         {"dataset": {"name": "RotatedDigits", "allow": ["layout", "duplicate"]}},
         {"dataset": None, "datasets": {"RotatedDigits": {"allow": ["duplicate"]}}},

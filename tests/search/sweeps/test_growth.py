@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -121,7 +120,7 @@ def assert_same_tables(one: RunFolder, other: RunFolder, cost: Sequence[str] = (
 
 @pytest.fixture
 def other_dataset(tmp_path, monkeypatch):
-    monkeypatch.setitem(DATASETS, OTHER, replace(file_dataset.ENTRY, needs_root=True))
+    monkeypatch.setitem(DATASETS, OTHER, file_dataset.ENTRY)
     file_dataset.write(tmp_path / "images", {})
     return tmp_path / "images"
 
