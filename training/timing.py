@@ -62,23 +62,23 @@ def stand_in(
 ) -> DomainDataset:
     """A dataset with a few random images of a shape [C, H, W], for one that is not there.
 
+    All its domains have the same ones.
+
     photographs: whether training crops are cut from larger images, as of photographs.
     """
     channels, height, width = image_shape
     count = max(4 * classes, 40 if height > 64 else 400)
     count = min(count, 200 if height > 64 else count)
     random = np.random.default_rng(0)
-    found = []
-    for domain in domains:
-        images = random.integers(0, 256, (count, height, width, channels), np.uint8)
-        sizes = np.full((count, 2), SIDE, np.int64) if photographs else None
-        originals = None
-        if sizes is not None:
-            pixels = random.integers(0, 256, count * 3 * SIDE * SIDE, np.uint8)
-            originals = Originals(pixels, sizes)
-        labels = np.arange(count, dtype=np.int64) % classes
-        found.append(Domain(domain, images, labels, sizes, originals))
-    return DomainDataset(name, tuple(found), tuple(map(str, range(classes))), "stand-in")
+    images = random.integers(0, 256, (count, height, width, channels), np.uint8)
+    labels = np.arange(count, dtype=np.int64) % classes
+    sizes, originals = None, None
+    if photographs:
+        sizes = np.full((count, 2), SIDE, np.int64)
+        pixels = random.integers(0, 256, count * 3 * SIDE * SIDE, np.uint8)
+        originals = Originals(pixels, sizes)
+    found = tuple(Domain(domain, images, labels, sizes, originals) for domain in domains)
+    return DomainDataset(name, found, tuple(map(str, range(classes))), "stand-in")
 
 
 def time_run(run: Run, dataset: DomainDataset, threads: int, seconds: float = 1.0) -> Timing:

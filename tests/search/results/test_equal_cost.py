@@ -13,8 +13,14 @@ from tests.search.written_run import sweep, write
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return results.load(str(write(tmp_path_factory.mktemp("run") / "r", sweep()).root))
+def run(tmp_path_factory):
+    data = sweep(held_out=["photo"], seeds=[0])
+    return write(tmp_path_factory.mktemp("run") / "r", data, trials=2).uri
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    return results.load(run)
 
 
 def test_each_trial_speaks_through_what_it_had_reached_by_then(found):
@@ -35,8 +41,7 @@ def test_each_trial_speaks_through_what_it_had_reached_by_then(found):
     }
 
 
-def test_tables_and_comparisons_say_so(found, tmp_path, capsys):
-    run = str(write(tmp_path / "r", sweep()).root)
+def test_tables_and_comparisons_say_so(run, found, capsys):
     label = "at equal cost: what each completed trial had reached after 200"
     summary = results.summary(results.at_cost(found, 200), methods=["training-domain", "oracle"])
     assert len(summary.tables) == 2

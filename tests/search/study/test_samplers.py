@@ -59,7 +59,7 @@ def sweep_of(sampler, trials=16, **changes):
 
 # The model of cmaes is one of generations: of nine trials with these ranges, after the four. That
 # of gp takes long.
-PLAYED = dict.fromkeys(SAMPLERS, 9) | {"cmaes": 15, "gp": 6}
+PLAYED = dict.fromkeys(SAMPLERS, 9) | {"cmaes": 15, "gp": 5}
 
 
 def play_new(sampler, folder):
