@@ -14,6 +14,10 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -uo pipefail
+if [ -z "${SLURM_JOB_ID:-}" ]; then
+    echo "error: this is a job's script: submit it with sbatch, as its first lines show" >&2
+    exit 2
+fi
 cd "$SLURM_SUBMIT_DIR" || exit 2
 nodes=$SLURM_JOB_NUM_NODES
 
@@ -33,10 +37,12 @@ on() {
 # shellcheck disable=SC2016
 start='
 trap "rm -rf $STEPPE_PLACE" EXIT
-memory=$((${SLURM_MEM_PER_NODE:-$((${SLURM_MEM_PER_CPU:-0} * SLURM_CPUS_ON_NODE))} * 1048576))
+gpus=${SLURM_GPUS_ON_NODE:-0}
+parts=$((${SLURM_MEM_PER_CPU:-0} * SLURM_CPUS_ON_NODE + ${SLURM_MEM_PER_GPU:-0} * gpus))
+memory=$((${SLURM_MEM_PER_NODE:-$parts} * 1048576))
 (( memory == 0 )) || set -- "$@" --memory="$memory"
 python -m ray.scripts.scripts start --block --disable-usage-stats "$@" \
-    --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" \
+    --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
     --min-worker-port=0 --max-worker-port=0'
 
 # The address at which the last node sees this one: names of nodes need not resolve.

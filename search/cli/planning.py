@@ -56,6 +56,8 @@ def plan(
     else:
         sweep, source = load(Path(what), given), what
         folder = RunFolder(output or default_output(sweep))
+        if folder.local and Path(folder.root).is_file():
+            raise SteppeError(f"--output {output}: it is a file; give the folder of a run")
     keys = [tuple(one.partition("=")[0].split(".")) for one in given]
     # What a launch says of the images goes beside a document.
     aside = redirect_stdout(sys.stderr) if format_ == PlanFormat.json else nullcontext()

@@ -132,9 +132,9 @@ def _labels(frame: pd.DataFrame) -> list[str]:
         sizes.setdefault(key, []).append(len(members))
     found = []
     for key, top, across in zip(keys, frame["top"], frame["across"], strict=True):
-        some = [size for size in sizes[key] if size] or [0]
+        some = [size for size in sizes[key] if size]
         label = f"{key[2]}, {KINDS[str(key[3])]}"
-        label += "" if key[3] == WISE_FT else f" of {_span(some)}"
+        label += f" of {_span(some)}" if some and key[3] != WISE_FT else ""
         label += "" if pd.isna(top) else f" (best {top})"
         found.append(label + (" over seeds" if across == "seeds" else ""))
     return found

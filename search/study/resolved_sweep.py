@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -126,8 +127,10 @@ NOTHING = object()
 
 
 def _is_free(key: str, new: Any, old: Any) -> bool:
-    if key == "search.keep_weights":  # a file of weights does not say that it has the last ones
-        return "last" not in (new, old)
+    if key == "search.keep_weights":  # less would delete what is there
+        most = {"none": 0, "best": 1, "all": math.inf}
+        # A file of weights does not say whether it has the last ones.
+        return "last" not in (new, old) and most.get(new, new) >= most.get(old, old)
     if key == "resources.gpu":  # its share; without one, trials compute elsewhere
         return bool(new and old)
     return key.startswith(FREE) or ABOUT_FILES.fullmatch(key) is not None

@@ -101,9 +101,10 @@ def job(place: Path, ends: int | None = None, **variables: str) -> Iterator[Job]
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_each_node_gives_ray_what_the_job_has_there(tmp_path):
-    given = {"SLURM_GPUS_ON_NODE": "2", "SLURM_MEM_PER_CPU": "1000", "SLURM_JOB_ID": "4712"}
-    with job(tmp_path, ends=0, **given) as run:
+@pytest.mark.parametrize("memory", [{"SLURM_MEM_PER_CPU": "1000"}, {"SLURM_MEM_PER_GPU": "1500"}])
+def test_each_node_gives_ray_what_the_job_has_there(tmp_path, memory):
+    given = {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_ID": "4712"}
+    with job(tmp_path, ends=0, **given, **memory) as run:
         assert run.process.wait(60) == 0
         (head,), (node,), (driver,) = map(run.lines, ("head", "node", "driver"))
     for words in (head, node):
@@ -117,6 +118,13 @@ def test_each_node_gives_ray_what_the_job_has_there(tmp_path):
     assert len({line.split()[0] for line in (head, node, driver)}) == 1
     assert not Path("/tmp/ray-4712").exists()
     assert not run.lines("scontrol")
+
+
+def test_outside_of_a_job_it_says_how_to_submit_it():
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    done = subprocess.run(["bash", SCRIPT, "x"], env=own, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "sbatch" in done.stderr
 
 
 def test_a_job_of_one_node_starts_no_other_and_no_two_jobs_share_a_token(tmp_path):

@@ -136,7 +136,10 @@ def test_what_makes_no_trial_another_may_change(section, key, free, refused):
         assert f"{section}.{key}" in (*found.refused, *found.other)[0]
 
 
-def test_the_share_of_a_gpu_may_change():
+def test_the_share_of_a_gpu_may_change_and_no_kept_weights_go():
+    every, best = ({**SWEEP["search"], "keep_weights": kept} for kept in ("all", "best"))
+    assert differences(sweep(search=best), sweep(search=every))
+    assert not differences(sweep(search=every), sweep(search=best))
     half, whole = (sweep(resources={"gpu": share}) for share in (0.5, 1))
     assert changes(half, whole).refused == ()
 
