@@ -34,7 +34,7 @@ from torchvision.datasets import ImageFolder
 
 import datasets
 from benchmarks import pixel_differences
-from datasets.augmentation import view
+from datasets.augmentation.by_name import view
 from datasets.batches import Batches
 from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET

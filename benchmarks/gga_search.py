@@ -36,7 +36,7 @@ from benchmarks.released_steps import by_domain
 from benchmarks.step_contestants import CASES, LR, Case, batch_of
 from benchmarks.step_cost import clock_of, ratio
 from datasets.batches import DomainBatch
-from models.network import freeze_batch_norm
+from models.network import Network, freeze_batch_norm
 from training import optimizers
 from training.algorithms.gga import GGA
 from training.composition import compose
@@ -62,7 +62,7 @@ class Row:
 
 
 def transcription(
-    model: models.Network,
+    model: Network,
     batch: DomainBatch,
     search: GGA,
     rand: Callable[[Tensor], Tensor] = torch.rand_like,
@@ -109,9 +109,7 @@ def transcription(
     return step
 
 
-def steppe(
-    model: models.Network, batch: DomainBatch, search: GGA, draws: Draws
-) -> Callable[[], None]:
+def steppe(model: Network, batch: DomainBatch, search: GGA, draws: Draws) -> Callable[[], None]:
     """An annealed step as a run makes it."""
     weights = Weights(model)
     update = compose([search])
@@ -124,9 +122,7 @@ def steppe(
     return step
 
 
-def floor(
-    model: models.Network, batch: DomainBatch, search: GGA, dropout: float
-) -> Callable[[], None]:
+def floor(model: Network, batch: DomainBatch, search: GGA, dropout: float) -> Callable[[], None]:
     """The passes of Steppe's step, and no use of what they give."""
     xs, ys = by_domain(batch)
 
@@ -146,7 +142,7 @@ def floor(
     return step
 
 
-def model_of(case: Case, batch: DomainBatch, dropout: float) -> models.Network:
+def model_of(case: Case, batch: DomainBatch, dropout: float) -> Network:
     """A model of its own; all begin with the same weights."""
     torch.manual_seed(0)
     _, channels, height, width = batch.x.shape

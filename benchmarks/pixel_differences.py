@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from datasets.augmentation import view
+from datasets.augmentation.by_name import view
 from datasets.augmentation.crops import UNITS, random_crops
 from datasets.augmentation.draws import Draws, draw
 from datasets.domain_dataset import Domain

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.batches import DomainBatch
-from models import Network
+from models.network import Network
 from models.torch_private import BatchNorm
 
 

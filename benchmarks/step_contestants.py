@@ -15,7 +15,7 @@ import datasets
 import models
 from benchmarks import released_steps
 from datasets.batches import Batches, DomainBatch
-from models.network import freeze_batch_norm
+from models.network import Network, freeze_batch_norm
 from training import algorithms, optimizers
 from training.draws import StepDraws
 from training.passes import Passes
@@ -91,7 +91,7 @@ def contestants_of(case: Case) -> list[Contestant]:
     return contestants
 
 
-def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> models.Network:
+def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> Network:
     """A model of its own; all begin with the same weights."""
     torch.manual_seed(0)
     _, channels, height, width = batch.x.shape
@@ -102,9 +102,7 @@ def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> models.N
     return model
 
 
-def step_of(
-    contestant: Contestant, model: models.Network, batch: DomainBatch
-) -> Callable[[], None]:
+def step_of(contestant: Contestant, model: Network, batch: DomainBatch) -> Callable[[], None]:
     """A step of the model."""
     if contestant.way == "bare":
         return bare_pass(model, batch)
@@ -113,7 +111,7 @@ def step_of(
     return steppe(contestant.algorithm, model, batch)
 
 
-def steppe(algorithm: str, model: models.Network, batch: DomainBatch) -> Callable[[], None]:
+def steppe(algorithm: str, model: Network, batch: DomainBatch) -> Callable[[], None]:
     """A step as a run makes it."""
     weights = Weights(model)
     in_window = {"start": 0, "search_steps": SEARCH_STEPS}
@@ -128,7 +126,7 @@ def steppe(algorithm: str, model: models.Network, batch: DomainBatch) -> Callabl
     return step
 
 
-def bare_pass(model: models.Network, batch: DomainBatch) -> Callable[[], None]:
+def bare_pass(model: Network, batch: DomainBatch) -> Callable[[], None]:
     """One forward and backward, and no use of the gradient."""
 
     def step() -> None:

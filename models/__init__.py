@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from models.entry import (
+    IMAGENET,
+    Colours,
+    Embed,
+    Entry,
+    Family,
+    Shape,
+    Texts,
+    later,
+    nearest,
+    require,
+    require_name,
+)
 
-from models import backbones, clip_towers, cnn, mlp, mnist_cnn, pretrained, timm_models
-from models.family import Family, require, require_name, width
-from models.network import IMAGENET, Colours, Network, Shape, nearest
-from models.text_head import Embed, Normalised, TextFeatures, TextHead, Texts, features_of
+if TYPE_CHECKING:
+    from models.network import Network
+    from models.text_head import TextFeatures
 
 __all__ = [
     "FAMILIES",
     "MODELS",
     "Entry",
-    "Network",
     "Texts",
     "build",
     "check",
@@ -36,34 +44,22 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A model.
-
-    featurizer  (C, H, W) -> the module, and the width of its features
-    sentence    what it is
-    published   names of weights it may start from, and torchvision's names of them
-    """
-
-    featurizer: Callable[[Shape], tuple[nn.Module, int]]
-    sentence: str
-    published: Mapping[str, str] = field(default_factory=dict)
-
-
 MODELS: dict[str, Entry] = {
-    "cnn": Entry(cnn.featurizer, "Three convolutions with GroupNorm for images of 8x8 to 32x32."),
-    "mlp": Entry(mlp.featurizer, "Two hidden layers of 128, the quickest to train."),
+    "cnn": Entry(
+        later("cnn.featurizer"), "Three convolutions with GroupNorm for images of 8x8 to 32x32."
+    ),
+    "mlp": Entry(later("mlp.featurizer"), "Two hidden layers of 128, the quickest to train."),
     "mnist_cnn": Entry(
-        mnist_cnn.featurizer,
+        later("mnist_cnn.featurizer"),
         "DomainBed's network for RotatedMNIST and ColoredMNIST (Gulrajani & Lopez-Paz 2021).",
     ),
     "resnet18": Entry(
-        backbones.resnet18,
+        later("backbones.resnet18"),
         "ResNet-18 (He et al. 2016), 11 million parameters.",
         {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
     ),
     "resnet50": Entry(
-        backbones.resnet50,
+        later("backbones.resnet50"),
         "ResNet-50 (He et al. 2016), 24 million parameters, the field's standard.",
         {
             "imagenet": "ResNet50_Weights.IMAGENET1K_V1",  # those of the published tables
@@ -71,12 +67,12 @@ MODELS: dict[str, Entry] = {
         },
     ),
     "convnext_tiny": Entry(
-        backbones.convnext_tiny,
+        later("backbones.convnext_tiny"),
         "ConvNeXt-T (Liu et al. 2022), 28 million parameters.",
         {"imagenet": "ConvNeXt_Tiny_Weights.IMAGENET1K_V1"},
     ),
     "vit_b_16": Entry(
-        backbones.vit_b_16,
+        later("backbones.vit_b_16"),
         "ViT-B/16 (Dosovitskiy et al. 2021), 86 million parameters.",
         {"imagenet": "ViT_B_16_Weights.IMAGENET1K_V1"},
     ),
@@ -84,7 +80,27 @@ MODELS: dict[str, Entry] = {
 
 
 # Models of other libraries, `timm/resnet50`, by what stands before the slash.
-FAMILIES: dict[str, Family] = {"timm": timm_models.FAMILY, "open_clip": clip_towers.FAMILY}
+FAMILIES: dict[str, Family] = {
+    "timm": Family(
+        package="timm",
+        extra="timm",
+        sentence="Any image model of timm, without its classifier.",
+        names=later("timm_models.names"),
+        published=later("timm_models.published"),
+        colours=later("timm_models.colours"),
+        featurizer=later("timm_models.featurizer"),
+    ),
+    "open_clip": Family(
+        package="open_clip",
+        extra="clip",
+        sentence="The image tower of any model of open_clip: CLIP, SigLIP, EVA, ...",
+        names=later("clip_towers.names"),
+        published=later("clip_towers.published"),
+        colours=later("clip_towers.colours"),
+        featurizer=later("clip_towers.featurizer"),
+        embed=later("clip_towers.embed"),
+    ),
+}
 
 
 def build(
@@ -114,6 +130,14 @@ def build(
     Raises as `check`, `pretrained.load` and `text_features`; ValueError if dropout is not in [0, 1)
     or the model cannot take such images.
     """
+    import torch
+    from torch import nn
+
+    from models import pretrained
+    from models.family import width
+    from models.network import Network
+    from models.text_head import Normalised, TextHead
+
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but got {dropout}")
     family, own_name = _family(name)
@@ -161,6 +185,8 @@ def text_features(name: str, weights: str | None, texts: Texts) -> TextFeatures:
     Raises as `text_tower`; ValueError, FileNotFoundError or ModuleNotFoundError if weights or
     tokenizer cannot be loaded, or lack what texts need.
     """
+    from models.text_head import features_of
+
     embed = text_tower(name, weights)
     file = None if weights is None else weights_file(name, weights)
     stamp = () if file is None else (file.absolute(), file.stat().st_size, file.stat().st_mtime_ns)
@@ -173,6 +199,8 @@ def outline(name: str, shape: Shape = (3, 224, 224)) -> Network:
 
     Raises as `build`.
     """
+    import torch
+
     with torch.device("meta"):
         return build(name, 2, shape)
 
@@ -198,12 +226,17 @@ def check_weights(name: str, weights: str) -> None:
     Raises as `check`; ValueError, with the nearest name, if there are no such published weights;
     FileNotFoundError if they are a path where there is no file.
     """
-    pretrained.check(name, weights, published(name))
+    weights_file(name, weights)
 
 
 def weights_file(name: str, weights: str) -> Path | None:
     """The file that the weights are in; None of published ones. Raises as `check_weights`."""
-    file = pretrained.check(name, weights, published(name))
+    known = published(name)
+    if weights in known:
+        return None
+    from models import pretrained
+
+    file = pretrained.check(name, weights, known)
     return None if file is None else file[0]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-Shape = tuple[int, int, int]  # (C, H, W)
+from models.entry import Shape
 
 
 def resnet18(shape: Shape) -> tuple[nn.Module, int]:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from models import pretrained
 from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_hugging_face, from_url
-from models.family import Family, without_chance
-from models.network import Colours, Shape
+from models.entry import Colours, Shape
+from models.family import without_chance
 from models.weight_files import contents, some
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -199,15 +199,3 @@ def _tokens(name: str, sentences: Sequence[str]) -> Tensor:
                 )
     tokens: Tensor = tokenizer(list(sentences))
     return tokens
-
-
-FAMILY = Family(
-    package="open_clip",
-    extra="clip",
-    sentence="The image tower of any model of open_clip: CLIP, SigLIP, EVA, ...",
-    names=names,
-    published=published,
-    colours=colours,
-    featurizer=featurizer,
-    embed=embed,
-)

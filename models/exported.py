@@ -20,8 +20,8 @@ import yaml
 from torch import Tensor, nn
 
 import models
+from models.entry import Texts
 from models.network import Network
-from models.text_head import Texts
 from models.weight_files import read
 
 if TYPE_CHECKING:

@@ -1,29 +1,13 @@
-"""What every model is: features, then one linear layer; frozen batch norm; and nearest names."""
+"""What every model is: features, then one linear layer; and layers that stay as they are."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
-
+import torch
 from torch import Tensor, nn
 
 from models.checkpoints import Taken
-from models.torch_private import BatchNorm
-
-Shape = tuple[int, int, int]  # (C, H, W) of an image
-Three = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Colours:
-    """How a featurizer wants photographs: each colour's values are (x / 255 - mean) / deviation."""
-
-    mean: Three
-    deviation: Three
-
-
-IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+from models.entry import IMAGENET, Colours
+from models.torch_private import BatchNorm, version
 
 
 class Network(nn.Module):
@@ -75,11 +59,29 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
     return [own for own in found if own is not None]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like `word`, whatever its case; None if none is like it.
+class Frozen(nn.Module):
+    """Layers that stay as they are: in evaluation mode for good, outside of autograd's graph.
 
-    As in datasets.spelling: neither folder imports the other.
+    What they made of a batch is kept until they see another: the second pass of a sharpness-aware
+    step does not go through them again.
     """
-    folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1)
-    return folded[close[0]] if close else None
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.frozen = layers.requires_grad_(False)
+        self.train()
+        self._seen: tuple[Tensor, int, Tensor] | None = None
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layers make of x, without a graph."""
+        if self._seen is not None and self._seen[0] is x and self._seen[1] == version(x):
+            return self._seen[2]
+        with torch.no_grad():
+            features: Tensor = self.frozen(x)
+        if torch.is_grad_enabled():  # an evaluation sees each batch once
+            self._seen = (x, version(x), features)
+        return features

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_url
-from models.network import nearest
+from models.entry import nearest
 from models.weight_files import contents, some
 
 # Of files of weights.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,32 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PROMPT = "a photo of a {}."
-PLACE = "{}"
+from models.entry import Embed, Texts
+
 DIGEST = hashlib.sha256().digest_size
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What the texts of a head are made of.
-
-    classes: names of the classes, as the dataset has them. prompts: sentences with {} in the place
-    of a class. fixed: whether the head does not train.
-    """
-
-    classes: tuple[str, ...]
-    prompts: tuple[str, ...] = (PROMPT,)
-    fixed: bool = False
-
-    @property
-    def sentences(self) -> list[str]:
-        """All prompts of the first class, then of the second, and so on; `_` becomes a space."""
-        names = [name.replace("_", " ") for name in self.classes]
-        return [prompt.replace(PLACE, name) for name in names for prompt in self.prompts]
-
-
-# Sentences -> their embeddings [n, width], not normalised, and the temperature's logarithm.
-Embed = Callable[[Sequence[str]], tuple[Tensor, float]]
 
 
 @dataclass(frozen=True)

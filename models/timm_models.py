@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from models import pretrained
 from models.checkpoints import Checkpoint, Taken
 from models.downloads import from_hugging_face, from_url
-from models.family import Family, without_chance
-from models.network import Colours, Shape
+from models.entry import Colours, Shape
+from models.family import without_chance
 from models.weight_files import contents
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -116,14 +116,3 @@ def _published_file(config: Any, what: str) -> Path:
 def _without_head(state: dict[str, Tensor], heads: str | Sequence[str]) -> dict[str, Tensor]:
     roots = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
     return {key: value for key, value in state.items() if not key.startswith(roots)}
-
-
-FAMILY = Family(
-    package="timm",
-    extra="timm",
-    sentence="Any image model of timm, without its classifier.",
-    names=names,
-    published=published,
-    colours=colours,
-    featurizer=featurizer,
-)

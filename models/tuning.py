@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from models.entry import nearest
 
-from models import lora
-from models.network import Network, nearest
-from models.torch_private import version
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.network import Network
 
 # The numbers of each with their defaults: RoBERTa's in Hu et al. 2021, table 9.
 TUNINGS: dict[str, dict[str, float]] = {
@@ -30,6 +31,8 @@ def hyperparameters(tuning: str) -> dict[str, float]:
 
 def check(network: Network, tuning: str) -> None:
     """Raises ValueError if the model cannot be tuned so; it may be on the meta device."""
+    from models import lora
+
     if tuning == "lora" and next(lora.places(network.featurizer), None) is None:
         raise ValueError("lora adapts the matrices of attention, and the model has none")
 
@@ -46,8 +49,10 @@ def tune(network: Network, tuning: str, values: Mapping[str, float]) -> None:
     for name in numbers.keys() - hyperparameters(tuning).keys():
         raise ValueError(f"tuning {tuning} has no number {name!r}")
     check(network, tuning)
-    layers = network.featurizer
-    assert isinstance(layers, nn.Sequential)
+    from models import lora
+    from models.network import Frozen
+
+    layers: nn.Sequential = network.featurizer  # type: ignore[assignment]
     if tuning == "head":
         layers[0] = Frozen(layers[0])
     elif tuning == "lora":
@@ -79,31 +84,3 @@ def resting(network: nn.Module) -> frozenset[str]:
         for name, parameter in network.named_parameters()
         if not parameter.requires_grad and ".parametrizations." not in name
     )
-
-
-class Frozen(nn.Module):
-    """Layers that stay as they are: in evaluation mode for good, outside of autograd's graph.
-
-    What they made of a batch is kept until they see another: the second pass of a sharpness-aware
-    step does not go through them again.
-    """
-
-    def __init__(self, layers: nn.Module) -> None:
-        super().__init__()
-        self.frozen = layers.requires_grad_(False)
-        self.train()
-        self._seen: tuple[Tensor, int, Tensor] | None = None
-
-    def train(self, mode: bool = True) -> Frozen:
-        """Stays in evaluation mode."""
-        return super().train(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What the layers make of x, without a graph."""
-        if self._seen is not None and self._seen[0] is x and self._seen[1] == version(x):
-            return self._seen[2]
-        with torch.no_grad():
-            features: Tensor = self.frozen(x)
-        if torch.is_grad_enabled():  # an evaluation sees each batch once
-            self._seen = (x, version(x), features)
-        return features

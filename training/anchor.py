@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +10,8 @@ from torch import Tensor, nn
 from models.feature_maps import FeatureMaps
 from training.draws import Draws
 from training.optimizers import Optimizer
+from training.update import Anchor
 from training.weights import Weights
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """Asks for feature maps of the model, and for the same of the model before training.
-
-    stem: whether the stem's map is among them, or the stages' alone. initial: the first value of
-    the parameter that each channel of each map has. lr_multiple: the rate at which these learn, as
-    a multiple of the model's.
-    """
-
-    stem: bool
-    initial: float
-    lr_multiple: float
 
 
 class AnchorState:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from training.update import Step, Update, length
 
-from training.update import Refinement, Step, Update, length
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.update import Refinement
 
 
 def clipped(update: Update, norm: float) -> Update:

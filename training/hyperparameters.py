@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models import tuning
-from training import averaging, optimizers
+from training import averaging
 from training.run import Run
 
 OWN = ("lr", "weight_decay", "dropout", "batch_size")
@@ -26,6 +26,11 @@ class Hyperparameters:
     algorithm: dict[str, float]
 
 
+def of_optimizer(name: str) -> dict[str, float]:
+    """The numbers of an optimizer that a trial may search, with their defaults; most have none."""
+    return {"genie_average": 0.95, "genie_drop": 0.4} if name == "genie" else {}
+
+
 def hyperparameters_of(run: Run) -> Hyperparameters:
     """Those of a run; what belongs to nothing else is the algorithm's."""
     values = dict(run.hyperparameters)
@@ -37,6 +42,6 @@ def hyperparameters_of(run: Run) -> Hyperparameters:
         taken(OWN),
         taken(averaging.hyperparameters(run.averaging)),
         taken(tuning.hyperparameters(run.tuning)),
-        taken(optimizers.hyperparameters(run.optimizer)),
+        taken(of_optimizer(run.optimizer)),
         values,
     )

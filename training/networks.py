@@ -12,9 +12,10 @@ import models
 from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
 from models import tuning
-from training.anchor import Anchor
+from models.network import Network
 from training.checkpoint import bits
 from training.run import Run
+from training.update import Anchor
 
 
 def networks(
@@ -23,7 +24,7 @@ def networks(
     dropout: float,
     tuned: Mapping[str, float],
     anchor: Anchor | None,
-) -> tuple[models.Network, nn.Module | None]:
+) -> tuple[Network, nn.Module | None]:
     """The model of a run, and a copy of its featurizer, if there is an anchor; on the CPU.
 
     Raises as models.build and tuning.tune.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models import torch_private
 from training.draws import Draws
+from training.hyperparameters import of_optimizer
 
 
 class Optimizer(Protocol):
@@ -187,11 +188,6 @@ OPTIMIZERS: dict[str, Callable[[Tensor, float, float, float, bool], Optimizer]] 
 NAMES = (*OPTIMIZERS, "genie")
 
 
-def hyperparameters(name: str) -> dict[str, float]:
-    """The numbers of an optimizer that a trial may search, with their defaults; most have none."""
-    return {"genie_average": 0.95, "genie_drop": 0.4} if name == "genie" else {}
-
-
 def build(
     name: str,
     weights: Tensor,
@@ -207,7 +203,7 @@ def build(
 
     Weight decay is coupled (L2) for sgd, adam and genie, decoupled for adamw; momentum and nesterov
     are sgd's alone. sizes: numbers in each tensor of the vector; it is one if they are left out.
-    numbers: of `hyperparameters`, by name; those that are left out have their defaults.
+    numbers: of `of_optimizer`, by name; those that are left out have their defaults.
 
     Raises ValueError for an unknown name, a number out of range, or nesterov without a momentum.
     """
@@ -220,7 +216,7 @@ def build(
         raise ValueError("nesterov needs a momentum above 0, but it is 0")
     if name in OPTIMIZERS:
         return OPTIMIZERS[name](weights, lr, weight_decay, momentum, nesterov)
-    own = hyperparameters(name) | dict(numbers or {})
+    own = of_optimizer(name) | dict(numbers or {})
     for what, value in own.items():
         if not 0 <= value < 1:
             raise ValueError(f"0 <= {what} < 1 must hold, but got {value}")

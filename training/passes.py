@@ -17,9 +17,8 @@ from training.anchor import AnchorState
 from training.computation import autocast
 from training.micro_batches import cut, in_pieces
 from training.outputs import Objective, Outputs, mean_loss
+from training.update import FORWARD
 from training.weights import Gradients, Weights
-
-FORWARD = 1 / 3  # of a forward and a backward
 
 
 class Passes:

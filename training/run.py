@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from datasets.domain_dataset import members
 from datasets.randomness import seed_hash
-from models.text_head import Texts
+from models.entry import Texts
 
 Evaluations = Literal["needed", "held_out", "all"]
 

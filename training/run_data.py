@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from datasets.augmentation import views
+from datasets.augmentation.by_name import views
 from datasets.batches import Batches
 from datasets.domain_dataset import Domain, DomainDataset
 from datasets.input_format import InputFormat
 from datasets.randomness import seed_hash
-from models.network import Colours
+from models.entry import Colours
 from training.draws import seed_dropout
 from training.evaluation import Part, parts_of
 from training.run import Run

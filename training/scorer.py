@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import models
 from datasets.domain_dataset import DomainDataset
+from models.network import Network
 from models.torch_private import BatchNorm
 from training.combining import ensemble_scores
 from training.computation import autocast, backends, device_of
@@ -43,7 +44,7 @@ class Scorer:
         """The state of the model that the run starts from, as it is built."""
         return dict(self._built(load=True).state_dict())
 
-    def _built(self, load: bool) -> models.Network:
+    def _built(self, load: bool) -> Network:
         """The run's model. load: whether it has its weights, or any."""
         run, dataset = self.run, self._dataset
         head = run.head_of(dataset.classes)

@@ -17,9 +17,9 @@ from datasets.domain_dataset import DomainDataset
 from models.torch_private import BatchNorm
 from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
-from training.passes import FORWARD
 from training.run import Run
 from training.trainer import Trainer
+from training.update import FORWARD
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from datasets.domain_dataset import Domain, DomainDataset, Originals
 from training import algorithms
 from training.computation import backends
 from training.evaluation import evaluate
-from training.passes import FORWARD
 from training.run import Run
 from training.trainer import Trainer
+from training.update import FORWARD
 
 LATER = 2**40  # a step that no run has
 LONGEST_STEP = 4.0  # seconds; a longer one is measured on a smaller batch

@@ -10,17 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from datasets.batches import DomainBatch
-from training.anchor import Anchor, AnchorState
-from training.draws import Draws
-from training.optimizers import Optimizer
-from training.outputs import Objective, Outputs, mean_loss
-from training.passes import Passes
-from training.weights import Weights
+    from datasets.batches import DomainBatch
+    from training.anchor import AnchorState
+    from training.draws import Draws
+    from training.optimizers import Optimizer
+    from training.outputs import Objective, Outputs
+    from training.passes import Passes
+    from training.weights import Weights
+
+    Term = Callable[[Outputs, "Step"], Tensor]
+    # second=False: value [] and gradient [P] of the whole objective at the current weights. The
+    # next call with the same argument overwrites the gradient.
+    Gradient = Callable[..., tuple[Tensor, Tensor]]
+    # Changes the final gradient [P]; may overwrite it.
+    Refinement = Callable[[Tensor], Tensor]
+
+FORWARD = 1 / 3  # of a forward and a backward
+PART = 1 << 18  # numbers that are added up in single precision
 
 
 @dataclass(frozen=True)
@@ -49,19 +60,23 @@ class Step:
         return self.remembered.setdefault(name, value.detach())
 
 
-PART = 1 << 18  # numbers that are added up in single precision
-
-Term = Callable[[Outputs, Step], Tensor]
-# second=False: value [] and gradient [P] of the whole objective at the current weights. The next
-# call with the same argument overwrites the gradient.
-Gradient = Callable[..., tuple[Tensor, Tensor]]
-# Changes the final gradient [P]; may overwrite it.
-Refinement = Callable[[Tensor], Tensor]
-
-
 def at_peak(gradient: Tensor, peak: Tensor) -> Tensor:
     """The gradient at the top of the climb, as SAM uses it."""
     return peak
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Asks for feature maps of the model, and for the same of the model before training.
+
+    stem: whether the stem's map is among them, or the stages' alone. initial: the first value of
+    the parameter that each channel of each map has. lr_multiple: the rate at which these learn, as
+    a multiple of the model's.
+    """
+
+    stem: bool
+    initial: float
+    lr_multiple: float
 
 
 @dataclass(frozen=True)
@@ -173,6 +188,8 @@ def direction(update: Update, step: Step) -> tuple[Tensor, list[Tensor]]:
 
 def _objective(update: Update, step: Step, first: bool) -> Objective:
     """What a pass differentiates."""
+    from training.outputs import mean_loss
+
     steered = first and update.steering is not None
     if update.objective is None and not update.penalties and not steered:
         return mean_loss  # known by its name to passes over a batch in pieces
@@ -180,6 +197,8 @@ def _objective(update: Update, step: Step, first: bool) -> Objective:
 
 
 def _value(update: Update, outputs: Outputs, step: Step, first: bool) -> Tensor:
+    from training.outputs import mean_loss
+
     objective = update.objective
     value = mean_loss(outputs) if objective is None else objective(outputs, step)
     for penalty in update.penalties:
@@ -212,5 +231,7 @@ def length(vector: Tensor) -> Tensor:
     """
     if vector.device.type != "cpu" or len(vector) <= PART:
         return vector.dot(vector).sqrt()
+    import torch
+
     squares = torch.stack([part.dot(part) for part in torch.split(vector, PART)])
     return squares.double().sum().sqrt().to(vector.dtype)

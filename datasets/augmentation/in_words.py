@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from datasets.augmentation.draws import GRAY, JITTER
 from datasets.domain_dataset import Domain, DomainDataset
-from datasets.input_format import IMAGENET, InputFormat
+
+if TYPE_CHECKING:
+    from datasets.input_format import InputFormat
 
 SMALL = 64  # pixels: icons, digits and thumbnails, hardly photographs
 LOOKED_AT = 32  # images of a domain
@@ -44,6 +48,8 @@ def _cut_from(dataset: DomainDataset) -> str:
 def _normalisation(format: InputFormat | None) -> str:
     if format is None:
         return "as the model's weights want it"
+    from datasets.input_format import IMAGENET
+
     if (format.mean, format.deviation) == (IMAGENET.mean, IMAGENET.deviation):
         return "ImageNet's mean and deviation"
     return f"mean {_three(format.mean)}, deviation {_three(format.deviation)}"

@@ -11,14 +11,18 @@ import datasets
 import models
 from datasets.domain_dataset import DomainDataset, members
 from datasets.randomness import split
+from models import tuning
+from models.checkpoints import Taken
+from models.entry import Texts
 from search.checks.check_space import smallest_batch
+from search.errors import SteppeError
 from search.space import algorithm_names
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan
 from search.sweep.config_errors import KeyPath, Problem, dotted, show
 from search.sweep.model_layers import batch_norm, batch_norm_trains
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
-from search.sweep.schema import Sweep
+from search.sweep.schema import Model, Sweep
 from training.algorithms import least_samples
 from training.rehearsal import rehearse
 from training.run import Run
@@ -203,3 +207,26 @@ def _why_not(run: Run, dataset: DomainDataset) -> str | None:
             return "batch norm would see a single value of each channel, which has no variance"
         return f"{text or type(error).__name__}"[:300]
     return None
+
+
+def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
+    """Builds the model for the datasets `found`; returns what it takes from a file of weights.
+
+    Raises SteppeError if the model cannot take the images, be tuned as asked, or load its weights.
+    """
+    taken = None
+    shapes = {dataset.image_shape for dataset in found}
+    for shape in shapes:
+        try:
+            network = models.build(model.name, 2, shape, weights=model.weights)
+            taken = network.taken
+            tuning.tune(network, model.tuning, {})
+        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+            key, value = ("weights", model.weights) if model.weights else ("name", model.name)
+            raise SteppeError(f"model.{key} is {show(value)}: {error}") from error
+    for dataset in found if model.head != "linear" else ():
+        try:
+            models.text_features(model.name, model.weights, Texts(dataset.classes, model.prompts))
+        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+            raise SteppeError(f"model.head is {show(model.head)}: {error}") from error
+    return taken

@@ -28,7 +28,7 @@ from search.study.study_space import (
 )
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
-from training import averaging, optimizers
+from training import averaging, hyperparameters
 from training.algorithms import PARTS, part_hyperparameters
 
 # All points of a grid are listed before the first is drawn.
@@ -277,8 +277,8 @@ def _unknown(sweep: DatasetSweep, name: str) -> str:
                 f"is a number of the tuning {how}, but model.tuning is {sweep.model.tuning}; "
                 f"set it to {how} or remove the key"
             )
-    if name in optimizers.hyperparameters("genie"):
-        return "is a number of the optimizer genie: set training.optimizer to it or remove the key"
+    if name in hyperparameters.of_optimizer("genie"):
+        return "is a number of the optimizer genie: set training.optimizer or remove the key"
     if owners:
         return (
             f"is a hyperparameter of {' and '.join(owners)}, but of none of the listed algorithms "

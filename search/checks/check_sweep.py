@@ -33,18 +33,21 @@ from search.sweep.training_keys import Training
 from training.algorithms import compares_domains
 
 
-def check(sweep: Sweep, broken: Sequence[KeyPath] = (), idle_keys: bool = True) -> list[Problem]:
+def check(
+    sweep: Sweep, broken: Sequence[KeyPath] = (), *, idle_keys: bool = True, model: bool = True
+) -> list[Problem]:
     """All problems of a sweep whose keys are each valid by themselves.
 
     broken: keys that were not valid, and stand at their defaults here; nothing that depends on
-    them is checked. idle_keys: whether a key without effect is a problem.
+    them is checked. idle_keys: whether a key without effect is a problem. model: whether the
+    model is looked at.
     """
     wrong: dict[Problem, list[str]] = {}
     idle: dict[KeyPath, list[Problem]] = {}
     parts = by_dataset(sweep)
     for name, part in parts.items():
         broken_here = [path_in_dataset(sweep, name, path) for path in broken]
-        for problem in _check_dataset(part, broken_here):
+        for problem in _check_dataset(part, broken_here, model):
             wrong.setdefault(_in_file(sweep, name, problem), []).append(name)
         for problem in _idle_keys(part, broken_here) if idle_keys else ():
             here = _in_file(sweep, name, problem)
@@ -61,12 +64,12 @@ def check(sweep: Sweep, broken: Sequence[KeyPath] = (), idle_keys: bool = True) 
     return [problem for problem in problems if problem.path not in broken]
 
 
-def _check_dataset(sweep: DatasetSweep, broken: Sequence[KeyPath]) -> list[Problem]:
+def _check_dataset(sweep: DatasetSweep, broken: Sequence[KeyPath], model: bool) -> list[Problem]:
     """All problems of the part of a sweep that one dataset has."""
     problems = [*_dataset_name(sweep), *_repeated(sweep), *check_training(sweep)]
     if _valid(broken, ("training", "steps")):
         problems += check_steps(sweep)
-    if _valid(broken, ("model",), ("dataset", "size")):
+    if model and _valid(broken, ("model",), ("dataset", "size")):
         problems += check_model(sweep)
     keys = ("objective", "allow_oracle", "sampler", "scheduler")
     if _valid(broken, *(("search", key) for key in keys)):

@@ -6,26 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 
 import datasets
 import models
-from datasets.domain_dataset import DomainDataset
-from models import feature_maps, tuning
-from models.checkpoints import Taken
-from models.text_head import Texts
-from search.errors import SteppeError, way_out
+from models import tuning
+from search.errors import way_out
 from search.space import algorithm_names
 from search.study.plan import device
 from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
-from search.sweep.schema import Model, Sweep
+from search.sweep.schema import Sweep
 from search.sweep.search_keys import WISE_FT
 from training.algorithms import OF_TEXTS, compares_with_start, works_on_features
-from training.computation import device_of
 
 DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
 
 
 def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
-    """What is wrong with the model, as far as it shows without loading weights; see `try_model`."""
+    """What is wrong with the model, as far as it shows without weights (check_data.try_model)."""
     model = sweep.model
     try:
         models.check(model.name)
@@ -89,6 +85,12 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
     model, entry = sweep.model, datasets.DATASETS.get(sweep.dataset.name)
     resizes = entry is not None and entry.resizes
     size = sweep.dataset.size if resizes and sweep.dataset.size else DEFAULT_SIZE
+    comparing = (
+        None if model.tuning == "head" else next(_with_parts(sweep, compares_with_start), None)
+    )
+    sized = resizes and (sweep.dataset.size is not None or "/" in model.name)
+    if not sized and model.tuning != "lora" and comparing is None:
+        return  # Steppe's own models take what they are asked for; to build one takes seconds
     try:
         network = models.outline(model.name, (3, size, size))
     except ValueError as error:
@@ -99,10 +101,11 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
         tuning.check(network, model.tuning)
     except ValueError as error:
         yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
-    comparing = next(_with_parts(sweep, compares_with_start), None)
-    if comparing is None or model.tuning == "head":
+    if comparing is None:
         return
     try:
+        from models import feature_maps
+
         feature_maps.check(network, (3, size, size))
     except ValueError as error:
         index, name, parts = comparing
@@ -147,29 +150,6 @@ def _idle_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
             f"is {show(name)}, whose {parts} changes the features, but with model.tuning: head "
             "they stay as they are; remove it or choose full or lora",
         )
-
-
-def try_model(model: Model, found: Sequence[DomainDataset]) -> Taken | None:
-    """Builds the model for the datasets `found`; returns what it takes from a file of weights.
-
-    Raises SteppeError if the model cannot take the images, be tuned as asked, or load its weights.
-    """
-    taken = None
-    shapes = {dataset.image_shape for dataset in found}
-    for shape in shapes:
-        try:
-            network = models.build(model.name, 2, shape, weights=model.weights)
-            taken = network.taken
-            tuning.tune(network, model.tuning, {})
-        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-            key, value = ("weights", model.weights) if model.weights else ("name", model.name)
-            raise SteppeError(f"model.{key} is {show(value)}: {error}") from error
-    for dataset in found if model.head != "linear" else ():
-        try:
-            models.text_features(model.name, model.weights, Texts(dataset.classes, model.prompts))
-        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-            raise SteppeError(f"model.head is {show(model.head)}: {error}") from error
-    return taken
 
 
 def check_training(sweep: DatasetSweep) -> Iterator[Problem]:
@@ -282,6 +262,8 @@ def check_steps(sweep: DatasetSweep) -> Iterator[Problem]:
 
 def check_device(sweep: Sweep) -> list[Problem]:
     """Devices that trials would compute on, and torch does not find here."""
+    from training.computation import device_of
+
     found: dict[Problem, None] = {}
     for name, one in by_dataset(sweep).items():
         try:

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 import datasets
 import models
-from models.torch_private import BatchNorm as BatchNormLayer
 from search.space import algorithm_names
 from search.study.folds import makes_folds
 from search.study.plan import device
@@ -84,13 +81,13 @@ PROBED = Condition(
     "training.start is model",
     lambda s: any(start_of(s, name) != "model" for name in s.algorithms),
 )
-BATCH_NORM = Condition(
-    "{model} has no batch norm", lambda s: has_layer(s.model.name, BatchNormLayer)
-)
+BATCH_NORM = Condition("{model} has no batch norm", lambda s: has_layer(s.model.name, "batch norm"))
 BATCH_NORM_UPDATED = Condition(
     "frozen batch norm is not updated in any pass", lambda s: batch_norm(s, s.training) != "frozen"
 )
-CONVOLUTION = Condition("{model} has no convolution", lambda s: has_layer(s.model.name, nn.Conv2d))
+CONVOLUTION = Condition(
+    "{model} has no convolution", lambda s: has_layer(s.model.name, "convolution")
+)
 CUDA = Condition("only NVIDIA GPUs have TF32", lambda s: device(s) == "cuda")
 FP32 = Condition("bf16 leaves it no products", lambda s: s.training.precision == "fp32")
 PHOTOGRAPHS = Condition("{dataset} is shown as it is", _shows_photographs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -21,6 +21,10 @@ from search.run.run_folder import SWEEP, RunFolder
 from search.sweep import config_errors
 from search.sweep.per_dataset import with_originals_of_its_time
 from search.sweep.schema import Sweep
+
+# What has to be there besides the file: images, the file of weights and the library of the model;
+# the library alone; or nothing, for what only reads.
+Needed = Literal["images", "model", "nothing"]
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
@@ -38,13 +42,13 @@ def checked(
     data: Mapping[str, Any],
     source: str,
     overridden: Collection[config_errors.KeyPath] = (),
-    images: bool = True,
+    needed: Needed = "images",
     recorded: bool = False,
 ) -> Sweep:
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
-    images: whether its images and weights have to be there. recorded: whether it is that of a run,
-    in which keys without effect were accepted. Raises SteppeError with a line for each problem.
+    needed: what has to be there. recorded: whether it is that of a run, in which keys without
+    effect were accepted. Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
@@ -55,8 +59,9 @@ def checked(
     if found:
         found += _check_the_rest(data, [problem.path for problem in found])
     else:
-        found = check(sweep, idle_keys=not recorded)
-        found = [p for p in found if images or p.path[-1] not in ("root", "weights")]
+        found = check(sweep, idle_keys=not recorded, model=needed != "nothing")
+        elsewhere = () if needed == "images" else ("root", "weights")
+        found = [problem for problem in found if problem.path[-1] not in elsewhere]
     if found:
         order = [*Sweep.model_fields]
         found.sort(key=lambda p: order.index(str(p.path[0])) if p.path[0] in order else -1)
@@ -65,21 +70,21 @@ def checked(
 
 
 def sweep_of(
-    folder: RunFolder, roots: Mapping[str, Path | None] | None = None, images: bool = True
+    folder: RunFolder, roots: Mapping[str, Path | None] | None = None, needed: Needed = "images"
 ) -> Sweep:
     """The sweep that a run was launched with.
 
-    roots: where the images of some of its datasets lie now, instead of where they lay. images:
-    whether they, and a file of weights, have to be there. Raises SteppeError if it cannot be read.
+    roots: where the images of some of its datasets lie now, instead of where they lay. needed: what
+    has to be there. Raises SteppeError if it cannot be read.
     """
     source = folder.path(SWEEP)
     data = with_originals_of_its_time(_data(folder))
     for name, given in _datasets(data).items():
         if roots and name in roots:
             given["root"] = roots[name]
-    if images:
+    if needed == "images":
         _check_weights_there(folder, data)
-    return as_in(folder, checked(data, source, images=images, recorded=True))
+    return as_in(folder, checked(data, source, needed=needed, recorded=True))
 
 
 def _check_weights_there(folder: RunFolder, data: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import models
 from datasets.augmentation.in_words import doubt, in_words
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
-from models.text_head import Texts
+from models.entry import Texts
 from search.checks.check_space import range_key
 from search.space.ranges import Fixed, Range, Value, nearest_value, plain, show_value, text, widened
 from search.study.study_space import (

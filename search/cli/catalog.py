@@ -1,7 +1,8 @@
-"""Commands that say what there is: `algorithms`, `models`, `datasets`, `schema`."""
+"""Commands on what there is: `algorithms`, `models`, `datasets`, `schema`, `prepare`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -53,3 +54,41 @@ def schema() -> None:
     from search.sweep.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
+
+
+def prepare(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A dataset of `python -m search datasets`.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A folder, a zip or tar archive, or a URL of one."),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Where an archive is unpacked. Without it: `data`.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels of the network's images. Without it: 224.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
+    ] = None,
+    originals: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Shorter side of the images that training crops are cut from; larger ones are "
+            "reduced to it. Without it: 512. 0 cuts them from the network's images.",
+        ),
+    ] = None,
+) -> None:
+    """Checks a dataset's images and decodes each once, into a cache that all trials share.
+
+    After an interruption, call it again. Without it, the first launch does the same.
+
+    Example: `python -m search prepare PACS ~/Downloads/PACS.zip --root ~/data`
+    """
+    from search.cli import prepare as preparing
+
+    preparing.prepare(dataset, source, root, size, allow, originals)

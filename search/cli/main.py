@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from search.cli import catalog, combining, planning, prepare, reproduce, results, sweeps
+from search.cli import catalog, combining, planning, reproduce, results, sweeps
 from search.errors import SteppeError
 from search.screen import printable
 
@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         catalog.models,
         catalog.datasets,
         catalog.schema,
-        prepare.prepare,
+        catalog.prepare,
     ),
 }
 

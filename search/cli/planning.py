@@ -52,7 +52,7 @@ def plan(
             option = "--set" if given else "--output"
             raise SteppeError(f"{option} goes with a sweep file, and {short_path(what)} is a run")
         folder = RunFolder.existing(what)
-        sweep, source = sweep_of(folder, images=False), folder.path("sweep.yaml")
+        sweep, source = sweep_of(folder, needed="model"), folder.path("sweep.yaml")
     else:
         sweep, source = load(Path(what), given), what
         folder = RunFolder(output or default_output(sweep))

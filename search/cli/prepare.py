@@ -1,4 +1,4 @@
-"""The command `prepare`: brings a dataset's images to where trials read them, and decodes them."""
+"""Brings a dataset's images to where trials read them, and decodes them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.markup import escape
 from rich.progress import DownloadColumn
 from rich.table import Table
@@ -34,37 +32,16 @@ DOWNLOAD = "download"  # the source that has torchvision download MNIST
 
 
 def prepare(
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="A dataset of `python -m search datasets`.")
-    ],
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help="A folder, a zip or tar archive, or a URL of one."),
-    ],
-    root: Annotated[
-        Path | None, typer.Option(help="Where an archive is unpacked. Without it: `data`.")
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side in pixels of the network's images. Without it: 224.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND", help="Accepts what is not as it should be: `counts`, ..."),
-    ] = None,
-    originals: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Shorter side of the images that training crops are cut from; larger ones are "
-            "reduced to it. Without it: 512. 0 cuts them from the network's images.",
-        ),
-    ] = None,
+    dataset: str,
+    source: str,
+    root: Path | None = None,
+    size: int | None = None,
+    allow: Sequence[str] | None = None,
+    originals: int | None = None,
 ) -> None:
-    """Checks a dataset's images and decodes each once, into a cache that all trials share.
+    """Checks a dataset's images and decodes each once; the arguments are those of the command.
 
-    After an interruption, call it again. Without it, the first launch does the same.
-
-    Example: `python -m search prepare PACS ~/Downloads/PACS.zip --root ~/data`
+    Raises SteppeError for images that are not there or not as they should be.
     """
     from search.checks.open_datasets import decoded, errors_of_images
 
@@ -195,7 +172,7 @@ def _print_summary(
 
     keys: of the section `dataset`. seconds: how long the preparation took.
     """
-    from datasets.augmentation.in_words import doubt, in_words  # imports torch
+    from datasets.augmentation.in_words import doubt, in_words
 
     used = sum(path.stat().st_size for path in folder.iterdir())
     count = sum(len(domain) for domain in dataset.domains)

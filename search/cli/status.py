@@ -15,17 +15,16 @@ from search.driver import gpu_shares
 from search.driver.queued_settings import PROMOTED
 from search.driver.study_record import UNTRAINED, is_frozen, state_of
 from search.driver.termination import shares, stops
-from search.results.loading import has_budget, spent, spent_studies
-from search.results.notes import saw_held_out
 from search.run import lease, manifest, storage, tables
 from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
-from search.study.budgets import WALL_HOURS, Limit
-from search.study.plan import plans
+from search.study.budgets import WALL_HOURS, Limit, has_budget
 from search.study.seed_promotion import max_trials
-from search.study.study import Study
-from search.sweep.schema import Sweep
+from search.study.study import Study, studies, trials_per_study
+from search.study.study_space import study_space
+from search.sweep.per_dataset import by_dataset
+from search.sweep.schema import Sweep, saw_held_out
 
 
 def print_status(run: str, as_json: bool = False) -> None:
@@ -36,11 +35,13 @@ def print_status(run: str, as_json: bool = False) -> None:
     Raises SteppeError for a run that does not exist.
     """
     folder = RunFolder.existing(run)
-    sweep = sweep_of(folder, images=False)
+    sweep = sweep_of(folder, needed="nothing")
     progress, stopped = _progress(folder, sweep)
     limits: list[Limit] = []
     closed = set[str]()
-    if has_budget(sweep):
+    if has_budget(sweep.search):
+        from search.results.loading import spent, spent_studies
+
         written = tables.read_trials(folder)
         limits, closed = spent(folder, sweep, written), spent_studies(sweep, written)
     ended = sum(study.count for study in progress.values())
@@ -104,7 +105,11 @@ def print_status(run: str, as_json: bool = False) -> None:
 
 def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress], int]:
     """The progress of each study by its name, and how many the terminator has stopped."""
-    planned = plans(sweep)
+    over = by_dataset(sweep)
+    planned = {study.id: study for study in studies(sweep)}
+    kinds = {(study.dataset, study.algorithm) for study in planned.values()}
+    shared = {(name, algorithm): study_space(over[name], algorithm) for name, algorithm in kinds}
+    spaces = {study: shared[study.dataset, study.algorithm] for study in planned.values()}
     stored = storage.open_for_reading(folder)
     begun = {study.study_name: study._study_id for study in stored.get_all_studies()}
     ended_studies = tables.ended_studies(folder)
@@ -118,18 +123,18 @@ def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress]
         return stored.get_study_user_attrs(begun[study.id]).get(PROMOTED, ()) if known else ()
 
     trials = max_trials(
-        {plan.study: plan.trials for plan in planned.values()},
+        {study: trials_per_study(sweep.search.trials, space) for study, space in spaces.items()},
         sweep.seeds,
         sweep.search.seed_reduction,
         lambda study: trials_of(study) if study.id in ended_studies else None,
         promoted_in,
     )
     own = {study.id: count for study, count in trials.items()}
-    most = {name: different_settings(plan.space) for name, plan in planned.items()}
+    most = {study.id: different_settings(space) for study, space in spaces.items()}
     stopped = stops(stored.get_study_user_attrs(number) for number in begun.values())
-    shared = shares(own, most, stopped)
+    most_trials = shares(own, most, stopped)
     progress = {
-        study.id: _progress_of(study, trials_of(study), shared[study.id]) for study in trials
+        study.id: _progress_of(study, trials_of(study), most_trials[study.id]) for study in trials
     }
     return progress, len(stopped)
 

@@ -42,11 +42,12 @@ def launch(
     Example: `python -m search launch configs/quickstart.yaml --set search.trials=8`
     """
     from search.checks.load_sweep import load
+
+    sweep = load(config, set_ or [])  # before the rest is imported, so that an error shows at once
     from search.driver.launch import default_output
     from search.driver.launch import launch as run
     from search.run.run_folder import RunFolder
 
-    sweep = load(config, set_ or [])
     folder = RunFolder.create(output or default_output(sweep))
     keys = [tuple(given.partition("=")[0].split(".")) for given in set_ or []]
     complete = run(sweep, folder, address, str(config), keys)

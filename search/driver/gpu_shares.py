@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from datasets.domain_dataset import members
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, TrialSpec
 from search.worker.trial_rows import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TOGETHER = 8  # trials that share a GPU
 FREE = 0.1  # of its memory that stays free, as neighbours do not all peak at once, or do
@@ -160,6 +161,8 @@ def measured_in(trials: pd.DataFrame, batch_size: int) -> dict[Kind, dict[str, M
 
 
 def _measured(row: Mapping[Any, Any], batch_size: int) -> Measured:
+    import pandas as pd
+
     own = row.get("hp_batch_size")
     batch = batch_size if own is None or pd.isna(own) else int(own)
     speed = row["passes"] * batch / row["seconds"]

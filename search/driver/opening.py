@@ -16,7 +16,6 @@ from search.checks.load_sweep import as_in, recorded_roots, sweep_of
 from search.driver import warm_start
 from search.driver.preparing import Prepared
 from search.errors import SteppeError
-from search.results.notes import saw_held_out
 from search.run import manifest, storage, tables
 from search.run.run_folder import MANIFEST, SWEEP, TRIALS, WARM_START, RunFolder
 from search.run.storage import JOURNAL
@@ -26,7 +25,7 @@ from search.study.resolved_sweep import GROWING, Changes, as_yaml, changes
 from search.study.samplers import drawn_at_random
 from search.study.study import studies
 from search.sweep.per_dataset import by_dataset, with_originals_of
-from search.sweep.schema import Model, Sweep
+from search.sweep.schema import Model, Sweep, saw_held_out
 
 HISTORY = "# What this run was asked for since its launch, by date (UTC):"
 
@@ -62,7 +61,7 @@ def open_run(sweep: Sweep, folder: RunFolder) -> Opened:
     if written is None:
         return Opened(as_in(folder, sweep), None, Changes((), (), ()), rewrite=True)
     roots = {name: one.dataset.root for name, one in by_dataset(sweep).items()}
-    recorded = sweep_of(folder, roots, images=False)
+    recorded = sweep_of(folder, roots, needed="model")
     lay = recorded.model.weights
     recorded = _with_moved_weights(recorded, sweep.model, folder)
     sweep = as_in(folder, with_originals_of(sweep, recorded))

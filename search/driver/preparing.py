@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datasets.domain_dataset import DomainDataset
-from search.checks.check_data import check_batches, check_data
-from search.checks.check_training import try_model
+from search.checks.check_data import check_batches, check_data, try_model
 from search.checks.notes import notes
 from search.checks.open_datasets import open_datasets
 from search.driver import warm_start, weights_origin

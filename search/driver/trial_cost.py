@@ -14,10 +14,10 @@ from search.study.plan import StudyPlan
 from search.study.samplers import SharedDraws, distribution
 from training.algorithms import hyperparameters, parse
 from training.algorithms.gga import GGA
-from training.passes import FORWARD
 from training.run import Run
 from training.run_data import MEASURED
 from training.timing import Timing
+from training.update import FORWARD
 
 # Seconds that each trial takes besides: its worker, its files, the driver's answers.
 EACH_TRIAL = 0.3

@@ -18,12 +18,12 @@ import pandas as pd
 
 from search.errors import SteppeError
 from search.results.loading import read_sweep
-from search.results.notes import saw_held_out
 from search.run import manifest, tables
 from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text, value_in
 from search.study.plan import StudyPlan
 from search.study.study import Study
+from search.sweep.schema import saw_held_out
 from search.sweep.search_keys import WarmStart
 
 log = logging.getLogger("steppe")

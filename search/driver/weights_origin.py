@@ -19,11 +19,11 @@ from datasets.domain_dataset import DomainDataset, members
 from models import exported
 from search.errors import SteppeError
 from search.results.loading import read_sweep
-from search.results.notes import saw_held_out
 from search.results.selection import PER_DATASET
 from search.run import manifest
 from search.run.run_folder import SWEEP, WEIGHTS, RunFolder
 from search.study.study import studies
+from search.sweep.schema import saw_held_out
 
 _FOLDERS = "ImageFolders"  # the name of every user's images, of which only the fingerprint tells
 

@@ -23,9 +23,10 @@ from search.report.reported_run import ReportedRun, read
 from search.report.wise_ft import wise_ft_curve
 from search.results import accuracy_line, behind_numbers, combined, comparison_document, wise_ft
 from search.results.formats import Grid
-from search.results.notes import about_search, saw_held_out
+from search.results.notes import about_search
 from search.results.summary_document import document
 from search.run.run_folder import RunFolder
+from search.sweep.schema import saw_held_out
 
 HERE = Path(__file__).parent
 REPORT = "report.html"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import models
-from datasets.augmentation import views
+from datasets.augmentation.by_name import views
 from datasets.domain_dataset import DomainDataset
 from datasets.input_format import InputFormat
 from datasets.views import as_stored
@@ -22,10 +22,10 @@ from models.exported import Exported, Images
 from search.driver.weights_origin import origin
 from search.errors import SteppeError
 from search.reproduce import predictions
-from search.results.notes import saw_held_out
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
+from search.sweep.schema import saw_held_out
 from training.computation import autocast, backends, device_of
 from training.evaluation import Part, evaluate, parts_of, predict
 from training.run import Run

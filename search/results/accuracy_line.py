@@ -8,19 +8,20 @@ whose R is near 1 cannot show that a method withstands spurious correlations.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from search.results.comparison import ALL
 from search.results.formats import Grid, Text
 from search.results.scored_trials import alike, scored
 
 FEWEST = 4  # settings; an interval of fewer would be that of all correlations
-WITHIN = ndtri(0.975)  # standard deviations in which 95 % lie
+NORMAL = NormalDist()
+WITHIN = NORMAL.inv_cdf(0.975)  # standard deviations in which 95 % lie
 STRONG, WEAK = 0.8, 0.5
 NARROW = 2.0  # standard errors of one accuracy
 
@@ -64,8 +65,8 @@ def probit(accuracy: pd.Series, images: pd.Series) -> NDArray[np.float64]:
     Accuracies of 0 and 1, where it is infinite, are moved inwards by half an image.
     """
     half = 0.5 / images.to_numpy(float)
-    found: NDArray[np.float64] = ndtri(np.clip(accuracy.to_numpy(float), half, 1 - half))
-    return found
+    inside = np.clip(accuracy.to_numpy(float), half, 1 - half)
+    return np.array([NORMAL.inv_cdf(one) for one in inside])
 
 
 def lines(points: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

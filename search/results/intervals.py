@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 LEVEL = 0.95
 HERE = "on these held-out domains"
@@ -174,5 +173,9 @@ def _interval(
         for m, reason, s in zip(mean, few, same, strict=True)
     )
     none = np.array([reason is not None for reason in why])
-    reach = np.where(none, np.nan, stdtrit(freedom, (1 + level) / 2) * error)
+    reach = np.full(len(none), np.nan)
+    if not none.all():
+        from scipy.special import stdtrit  # takes a while to import
+
+        reach = np.where(none, np.nan, stdtrit(freedom, (1 + level) / 2) * error)
     return Intervals(mean - reach, mean + reach, why)

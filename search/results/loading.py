@@ -215,11 +215,6 @@ def ranges_of(sweep: Sweep, algorithm: str) -> Mapping[str, Range]:
     return written if isinstance(written, dict) else {}
 
 
-def has_budget(sweep: Sweep) -> bool:
-    """Whether the sweep, or each of its studies, may spend only so much."""
-    return has_limit(dict(sweep.search.budget)) or has_limit(dict(sweep.search.study_budget))
-
-
 def spent(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> list[Limit]:
     """The limits of a run's budget, and what its trials in the tables and its drivers spent."""
     budget = dict(sweep.search.budget)

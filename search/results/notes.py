@@ -15,9 +15,7 @@ from search.run.columns import FINAL_WEIGHTS
 from search.space.published_settings import published_for
 from search.space.ranges import Fixed, Range, Value, value_in
 from search.study.budgets import has_limit
-from search.sweep.objectives import oracles
-from search.sweep.schema import Sweep
-from search.sweep.search_keys import Search
+from search.sweep.schema import Sweep, saw_held_out
 
 MOST_NAMED = 3  # studies of an algorithm that a note names; more are counted
 _TIED = "; the errors over seeds leave out the luck of the search"
@@ -50,27 +48,6 @@ def about_methods(methods: Sequence[str]) -> tuple[str, ...]:
 def about_studies(rows: pd.DataFrame) -> tuple[str, ...]:
     """What is missing from a table, ties and failed trials; `rows`: its part of the selection."""
     return (*_missing(rows), *_shared(rows), *_ties(rows), *_failed(rows))
-
-
-def saw_held_out(search: Search) -> list[str]:
-    """Why labels of held-out domains shaped the settings of a search; empty if they did not."""
-    found = []
-    for objective in oracles(search.objectives):
-        found.append(
-            f"search.objective: {objective}: the search maximized accuracy on the held-out domain "
-            "itself, so the results are an upper bound"
-        )
-    if search.share == "domains":
-        found.append(
-            "search.share: domains: studies were offered settings of studies that trained and "
-            "validated on the domain that they hold out"
-        )
-    if search.warm_start is not None and search.warm_start.held_out == "any":
-        found.append(
-            "search.warm_start.held_out: any: studies began with settings of studies that may have "
-            "trained and validated on the domain that they hold out"
-        )
-    return found
 
 
 def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:

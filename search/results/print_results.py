@@ -13,9 +13,9 @@ from search.results.accuracy_line import grids as line_grids
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
-from search.results.notes import saw_held_out
 from search.results.selection_rules import RULES
 from search.results.summary_document import document, shown_tables
+from search.sweep.schema import saw_held_out
 
 
 def print_results(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 FROZEN = "frozen"  # waits, and may be trained further
@@ -125,6 +128,8 @@ def hp_types_of(trials: pd.DataFrame) -> dict[str, type]:
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """Converts a table to a frame whose dtypes depend on the schema alone, not on nulls."""
+    import pandas as pd
+
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     whole = [field.name for field in table.schema if field.type == pa.int64()]
     certain = [name for name in whole if not table.schema.field(name).nullable]

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow import dataset as ds
 
 from search.errors import SteppeError, nearest
 from search.run.columns import (
@@ -33,6 +31,9 @@ from search.run.columns import (
     trials_schema,
 )
 from search.run.run_folder import CORRECT, EVALUATIONS, SELECTION, TRIALS, RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Categories take a quarter of the memory, as millions of rows repeat a few strings.
 _EVALUATION_CATEGORIES = [
@@ -239,6 +240,8 @@ def _without_merged_parts(files: Sequence[str]) -> list[str]:
 
 def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str] = ()) -> pa.Table:
     """Reads files of one table. Raises OSError if one is missing, SteppeError if one is damaged."""
+    from pyarrow import dataset as ds  # imports pandas
+
     factory = ds.FileSystemDatasetFactory(
         folder.filesystem, files, ds.ParquetFileFormat(dictionary_columns=list(categories))
     )

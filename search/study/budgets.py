@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from search.sweep.search_keys import Search
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUDGET, STUDY_BUDGET = "search.budget", "search.study_budget"
 WALL_HOURS = f"{BUDGET}.wall_hours"
@@ -50,6 +53,11 @@ def _short(amount: float) -> str:
 def has_limit(budget: Mapping[str, float | None]) -> bool:
     """Whether a budget has any limit."""
     return any(most is not None for most in budget.values())
+
+
+def has_budget(search: Search) -> bool:
+    """Whether the sweep, or each of its studies, may spend only so much."""
+    return has_limit(dict(search.budget)) or has_limit(dict(search.study_budget))
 
 
 def limits(

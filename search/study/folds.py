@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datasets.domain_dataset import members
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT
 from search.sweep.search_keys import Search
-from training.evaluation import Evaluation
 from training.run import Run
+
+if TYPE_CHECKING:
+    from training.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
 from training.algorithms import ZERO_SHOT, passes_per_step
 from training.averaging import AVERAGINGS
-from training.passes import FORWARD
 from training.run import Run
+from training.update import FORWARD
 
 ERMPP_PROBE = 501  # linear_steps + 1 of its class in DomainBed
 

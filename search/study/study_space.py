@@ -11,8 +11,9 @@ from search.space.ranges import Choice, Fixed, Interval, Range, Value, nearest_v
 from search.space.suggested_ranges import TEXT_HEAD, Suggestion, suggestions
 from search.sweep.per_dataset import DatasetSweep
 from search.sweep.schema import Sweep
-from training import averaging, optimizers
+from training import averaging
 from training.algorithms import PARTS, ZERO_SHOT, hyperparameters
+from training.hyperparameters import of_optimizer
 
 # Averages that begin with an update, and the number that says which.
 MOVING = {"sma": "sma_start", "erm++": "ermpp_start"}
@@ -61,7 +62,7 @@ def hyperparameter_types(sweep: Sweep, algorithm: str) -> dict[str, type[int] | 
         hyperparameters(algorithm_names.split(algorithm)[0])
         | averaging.hyperparameters(average)
         | tuning.hyperparameters(sweep.model.tuning)
-        | optimizers.hyperparameters(sweep.training.optimizer)
+        | of_optimizer(sweep.training.optimizer)
     )
     return types | {name: int if isinstance(own[name], int) else float for name in own}
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from torch import nn
-
 import models
-from models.torch_private import BatchNorm as BatchNormLayer
 from search.sweep.schema import Sweep
 from search.sweep.training_keys import Training
 
@@ -27,14 +24,21 @@ def batch_norm(sweep: Sweep, training: Training) -> BatchNorm:
 
 def batch_norm_trains(sweep: Sweep) -> bool:
     """Whether the model has batch norm in layers that train."""
-    return sweep.model.tuning != "head" and has_layer(sweep.model.name, BatchNormLayer)
+    return sweep.model.tuning != "head" and has_layer(sweep.model.name, "batch norm")
 
 
 @cache
-def has_layer(model: str, kind: type[nn.Module]) -> bool:
+def has_layer(model: str, kind: Literal["batch norm", "convolution"]) -> bool:
     """Whether the model has a layer of this kind; True if there is no such model."""
+    from torch import nn
+
+    from models.torch_private import BatchNorm
+
     try:
         network = models.outline(model)
     except (ValueError, ModuleNotFoundError):
         return True  # another check reports it
-    return any(isinstance(module, kind) for module in network.modules())
+    return any(
+        isinstance(module, BatchNorm if kind == "batch norm" else nn.Conv2d)
+        for module in network.modules()
+    )

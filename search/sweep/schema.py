@@ -21,6 +21,7 @@ from search.sweep.fields import (
     Weights,
     Whole,
 )
+from search.sweep.objectives import oracles
 from search.sweep.search_keys import Search, Track
 from search.sweep.training_keys import Training
 
@@ -167,3 +168,24 @@ class Sweep(Section):
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a sweep file, for editors."""
     return Sweep.model_json_schema()
+
+
+def saw_held_out(search: Search) -> list[str]:
+    """Why labels of held-out domains shaped the settings of a search; empty if they did not."""
+    found = []
+    for objective in oracles(search.objectives):
+        found.append(
+            f"search.objective: {objective}: the search maximized accuracy on the held-out domain "
+            "itself, so the results are an upper bound"
+        )
+    if search.share == "domains":
+        found.append(
+            "search.share: domains: studies were offered settings of studies that trained and "
+            "validated on the domain that they hold out"
+        )
+    if search.warm_start is not None and search.warm_start.held_out == "any":
+        found.append(
+            "search.warm_start.held_out: any: studies began with settings of studies that may have "
+            "trained and validated on the domain that they hold out"
+        )
+    return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.study.plan import TrialSpec
-from training.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from training.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 import models
-from models.text_head import TextFeatures, Texts
+from models.entry import Texts
+from models.text_head import TextFeatures
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from torch import nn
 
 import datasets
 import models
-from datasets.augmentation import view
+from datasets.augmentation.by_name import view
 from datasets.input_format import InputFormat
 from datasets.views import Block
 from models import exported, tuning

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 import models
 from models import clip_towers, text_head
-from models.text_head import TextFeatures, TextHead, Texts
+from models.entry import Texts
+from models.text_head import TextFeatures, TextHead
 from tests.models import tiny_clip
 
 TEXTS = Texts(("big_dog", "cat", "owl"), ("a photo of a {}.", "art of the {}"))

@@ -6,12 +6,13 @@ from torch import nn
 
 import models
 from models import lora, tuning
+from models.network import Frozen, Network
 from tests.models.tiny_models import NAMES, SHAPE, WITH_ATTENTION
 
 SMALL = ["cnn", "resnet18", *NAMES]
 
 
-def build(name: str, how: str, **values: float) -> models.Network:
+def build(name: str, how: str, **values: float) -> Network:
     torch.manual_seed(0)
     network = models.build(name, 5, SHAPE, dropout=0.5)
     tuning.tune(network, how, values)
@@ -58,7 +59,7 @@ def test_frozen_layers_see_a_batch_once_however_many_passes_there_are() -> None:
     seen = []
     layer = nn.Linear(3, 2)
     layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    frozen = tuning.Frozen(layer)
+    frozen = Frozen(layer)
     x = torch.rand(4, 3)
 
     first, second = frozen(x), frozen(x)

@@ -9,7 +9,7 @@ import torch
 
 import models
 from models import tuning
-from models.network import Colours
+from models.entry import Colours
 from tests.models.tiny_models import NAMES, WITH_ATTENTION
 from tests.training.photographs import photographs
 from training.checkpoint import from_bytes, to_bytes

@@ -27,9 +27,8 @@ from training.algorithms.sam import SAM
 from training.algorithms.vasso import VaSSO
 from training.algorithms.vrex import VREx
 from training.composition import climbing, compose, shaping
-from training.passes import FORWARD
 from training.schedules import CONSTANT, Schedule
-from training.update import Update
+from training.update import FORWARD, Update
 
 PARTS: dict[str, type[Any]] = {
     "SAM": SAM,

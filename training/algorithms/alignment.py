@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from training.outputs import Outputs
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 WIDTHS = (0.001, 0.01, 0.1, 1, 10, 100, 1000)  # of MMD's kernel, in DomainBed
 
@@ -70,6 +71,8 @@ class MMD:
         return replace(update, penalties=(*update.penalties, self.penalty), apart=True)
 
     def penalty(self, outputs: Outputs, step: Step) -> Tensor:
+        import torch
+
         samples = outputs.by_domain(outputs.features).shape[1]
         features = outputs.features
         squares = features.square().sum(1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from training.update import Update
-from training.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.weights import Weights
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
-
-from training.outputs import Outputs
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 
 @dataclass(frozen=True)

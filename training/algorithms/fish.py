@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from training.passes import Passes
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.passes import Passes
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Fish:
         return replace(update, walk=self.walk)
 
     def walk(self, step: Step, stride: Callable[[Passes], list[Tensor]]) -> list[Tensor]:
+        import torch
+
         moving = [step.weights.flat, *step.passes.statistics]
         before = [tensor.clone() for tensor in moving]
         try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from training.outputs import Outputs
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ def gradient_variances(outputs: Outputs) -> Tensor:
     features and a 1 for the bias; so the mean of (a z)^2 is a product of matrices, as is that of
     a z, and no gradient of a sample is ever formed.
     """
+    import torch.nn.functional as F
+
     errors = outputs.by_domain(outputs.errors).mT
     features = outputs.by_domain(F.pad(outputs.features, (0, 1), value=1.0))
     samples = features.shape[1]
     mean = errors @ features / samples
-    return torch.square(errors) @ torch.square(features) / samples - mean.square()
+    return errors.square() @ features.square() / samples - mean.square()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from training.algorithms.gsam import without_orthogonal
 from training.schedules import CONSTANT, Schedule
-from training.update import Gradient, Step, Update, length
+from training.update import Step, Update, length
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.update import Gradient
 
 
 @dataclass(frozen=True)

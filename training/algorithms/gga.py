@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from training.update import Step, Update
 
-from training.passes import Passes
-from training.update import Refinement, Step, Update
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.passes import Passes
+    from training.update import Refinement
 
 BLOCK = 1024  # numbers that are added up at a time
 
@@ -51,6 +53,8 @@ class GGA:
         return (self.search_steps + 1) * per_point + 1
 
     def search(self, step: Step) -> None:
+        import torch
+
         if not self.start <= step.number <= self.start + self.length:
             return
         walker = step.weights.flat[step.weights.featurizer]
@@ -83,6 +87,8 @@ def copy_if(condition: Tensor, target: Tensor, source: Tensor) -> None:
         if condition:
             target.copy_(source)
     else:  # to read the condition would wait for the GPU
+        import torch
+
         torch.where(condition, source, target, out=target)
 
 
@@ -118,6 +124,8 @@ def pair_cosines(gradients: Tensor) -> Tensor:
 
     Raises ValueError for a single row: one domain has nothing to agree with.
     """
+    import torch
+
     count = len(gradients)
     if count < 2:
         raise ValueError("GGA compares the gradients of domains and needs at least two of them")
@@ -133,6 +141,8 @@ def inner_products(rows: Tensor) -> Tensor:
     Block by block: on a CPU one product of matrices adds up in float32 one by one, and with 11
     million numbers takes twice as long and is off by one part in ten thousand.
     """
+    import torch
+
     count = rows.shape[1] // BLOCK
     whole, rest = rows[:, : count * BLOCK], rows[:, count * BLOCK :]
     blocks = torch.unflatten(whole, 1, (count, BLOCK)).transpose(0, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from training.outputs import Outputs
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class GroupDRO:
 
     def objective(self, outputs: Outputs, step: Step) -> Tensor:
         losses = outputs.domain_losses
-        raised = torch.exp(self.groupdro_eta * losses)
+        raised = (self.groupdro_eta * losses).exp()
         if "GroupDRO" in step.memory:
             raised = step.memory["GroupDRO"] * raised
         weights = step.remember("GroupDRO", raised / raised.sum())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from training.algorithms.sam import SAM
 from training.schedules import CONSTANT, Schedule
 from training.update import Update, length
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPSILON = 1e-12
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch.nn.functional as F
-from torch import Tensor
+from training.update import FORWARD, Anchor, Step, Update
 
-from training.anchor import Anchor
-from training.outputs import Outputs
-from training.passes import FORWARD
-from training.update import Step, Update
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 LEAST_VARIANCE = 1e-5
 FIRST_VARIANCE = 0.1
@@ -48,6 +47,8 @@ class MIRO:
         return replace(update, penalties=(*update.penalties, self.penalty), anchor=anchor)
 
     def penalty(self, outputs: Outputs, step: Step) -> Tensor:
+        import torch.nn.functional as F
+
         assert step.anchor is not None
         total = outputs.logits.new_zeros(())
         maps = zip(outputs.maps, outputs.maps_before, step.anchor.parameters, strict=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from datasets.batches import DomainBatch
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from datasets.batches import DomainBatch
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Mixup:
         return replace(update, mix=self.mix, apart=True)
 
     def mix(self, batch: DomainBatch, step: Step) -> DomainBatch:
+        import torch
+        import torch.nn.functional as F
+
         if len(set(batch.sizes)) > 1:
             raise ValueError(f"Mixup needs as many samples of each domain, not {batch.sizes}")
         order = step.draws.permutation(len(batch.sizes))
@@ -51,4 +54,4 @@ class Mixup:
             return result
 
         labels = F.one_hot(batch.y, step.passes.classes).to(batch.x.dtype)
-        return DomainBatch(mixed(batch.x), mixed(labels), batch.domain, batch.sizes)
+        return replace(batch, x=mixed(batch.x), y=mixed(labels))

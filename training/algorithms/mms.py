@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from training.outputs import Outputs
 from training.update import Step, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -34,5 +35,7 @@ class MMS:
         return replace(update, objective=self.objective)
 
     def objective(self, outputs: Outputs, step: Step) -> Tensor:
+        import torch.nn.functional as F
+
         margins = self.mms_margin * step.passes.similarity[outputs.y]
         return F.cross_entropy(outputs.logits - margins, outputs.y)

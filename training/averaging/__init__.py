@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from training.averaging.from_the_start import BMA, ERMPP, SMA
 from training.averaging.moving import EMA, SWA
 from training.averaging.swad import SWAD
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
 
 __all__ = [
     "AVERAGINGS",
@@ -64,7 +64,7 @@ class Averaging(Protocol):
     def state(self) -> dict[str, Any]:
         """All that it remembers, as tensors and plain values that stay as they are."""
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         """Goes on from a state, which stays as it is."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from training.averaging.running_mean import RunningMean
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
 
 
 @dataclass
@@ -62,7 +62,7 @@ class SMA:
     def state(self) -> dict[str, Any]:
         return {"weights": self._mean.state(), "statistics": self._statistics.state()}
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         self._mean = RunningMean.of(state["weights"], device)
         self._statistics = RunningMean.of(state["statistics"], device)
 
@@ -124,7 +124,7 @@ class BMA:
         mean = None if self._mean is None else self._mean.clone()
         return {"mean": mean, "total": self._total}
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         mean = state["mean"]
         self._mean = None if mean is None else mean.to(device, copy=True)
         self._total = state["total"]

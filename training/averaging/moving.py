@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from training.averaging.running_mean import RunningMean
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
 
 
 @dataclass
@@ -48,7 +48,7 @@ class SWA:
     def state(self) -> dict[str, Any]:
         return self._mean.state()
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         self._mean = RunningMean.of(dict(state), device)
 
 
@@ -88,6 +88,6 @@ class EMA:
     def state(self) -> dict[str, Any]:
         return {"mean": None if self._mean is None else self._mean.clone()}
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         mean = state["mean"]
         self._mean = None if mean is None else mean.to(device, copy=True)

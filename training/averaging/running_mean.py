@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class RunningMean:
@@ -30,7 +31,7 @@ class RunningMean:
         return vars(self.copy())
 
     @staticmethod
-    def of(state: dict[str, Any], device: torch.device) -> RunningMean:
+    def of(state: dict[str, Any], device: torch.device | str) -> RunningMean:
         """The mean with a state, which stays as it is."""
         mean = state["mean"]
         return RunningMean(None if mean is None else mean.to(device, copy=True), state["count"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from training.averaging.running_mean import RunningMean
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
 
 
 class Segment(NamedTuple):
@@ -141,12 +141,12 @@ class SWAD:
             "recent": [tuple(segment) for segment in self._recent],
         }
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Any], device: device) -> None:
         self.ended = state["ended"]
         self.converged_at = state["converged_at"]
         self.threshold = state["threshold"]
         average = state["average"]
-        self.average = None if average is None else RunningMean.of(average, torch.device("cpu"))
+        self.average = None if average is None else RunningMean.of(average, "cpu")
         self._segment = RunningMean.of(state["segment"], device)
         self._recent.clear()
         self._recent.extend(Segment(*segment) for segment in state["recent"])

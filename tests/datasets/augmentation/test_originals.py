@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 from torchvision import transforms
 
 import datasets
-from datasets.augmentation import view
+from datasets.augmentation.by_name import view
 from datasets.augmentation.draws import draw
 from datasets.domain_dataset import Domain, Originals
 from datasets.input_format import IMAGENET, InputFormat

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.augmentation import AUGMENTATIONS, OnDevice, OnHost, view, views
+from datasets.augmentation.by_name import AUGMENTATIONS, OnDevice, OnHost, view, views
 from datasets.domain_dataset import Domain, DomainDataset
 from datasets.input_format import IMAGENET, InputFormat
 from datasets.views import Block, View

@@ -1,5 +1,6 @@
 """Results as a user of pandas gets them."""
 
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables
 from search.run.run_folder import RunFolder
-from tests.search.command import steppe
+from tests.search.command import steppe, write_yaml
 from tests.search.store import bucket_on, serving
 from tests.search.written_run import noisy, sweep, without_winners, write
 
@@ -60,21 +61,37 @@ def test_the_summary_is_that_of_the_selection(found):
     assert cell["seeds"].item() == 3
 
 
-def test_results_need_neither_ray_nor_optuna_nor_torch(tmp_path):
-    write(tmp_path / "run", sweep(held_out=["photo", "sketch"]), trials=2)
+def test_commands_that_read_need_neither_ray_nor_torch(tmp_path):
+    """One process runs them all; what any of them imports shows in the end."""
+    run = write(tmp_path / "run", sweep(held_out=["photo", "sketch"]), trials=2).uri
+    other = shutil.copytree(ROOT / "tests/search/earlier_run/finished", tmp_path / "other")
+    dataset, wrong = {"name": "RotatedDigits"}, ["SAGN"]
+    file = {"name": "x", "dataset": dataset, "model": {"name": "mlp"}, "algorithms": wrong}
+    commands = [
+        *(["--help"], ["plan", "--help"], ["schema"], ["models"], ["datasets"]),
+        *(["algorithms"], ["algorithms", "DISAM+SAGM+SWAD"]),
+        *(["results", run, "--by", by, "--published"] for by in ("held-out", "dataset", "method")),
+        *(["results", run, "--method", "oracle"], ["compare", run, "--against", "ERM"]),
+        ["launch", str(write_yaml(tmp_path / "wrong.yaml", file))],
+        ["status", str(other)],
+    ]
     code = f"""
 import sys
-from search import results
-found = results.load({str(tmp_path / "run")!r})
-for by in ("held-out", "dataset", "method"):
-    results.summary(found, by, found.selection["method"].cat.categories, published=True)
-results.select(found, "oracle"), results.compare(found, "SAGM", "ERM"), results.ranks(found)
-print({{"ray", "optuna", "torch", "training", "numba"}} & set(sys.modules))
+from search.cli.main import app
+ends = []
+for command in {commands!r}:
+    if command[0] == "launch":
+        ends += sorted({{"optuna"}} & set(sys.modules))
+    try:
+        app(command)
+    except SystemExit as end:
+        ends.append(end.code)
+print(ends, {{"ray", "torch", "numba"}} & set(sys.modules))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.splitlines()[-1] == f"{[0] * (len(commands) - 2) + [2, 0]} set()"
 
 
 def test_several_runs_are_read_as_one(tmp_path):

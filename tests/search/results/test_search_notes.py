@@ -9,11 +9,10 @@ from search.report.method_tables import by_method
 from search.report.reported_run import read
 from search.results import BY, compare, load, summary
 from search.results.loading import main_method
-from search.results.notes import saw_held_out
 from search.results.print_results import print_comparison, print_results
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
-from search.sweep.schema import Search, Sweep
+from search.sweep.schema import Search, Sweep, saw_held_out
 from tests.search import written_run
 
 OVER_SEEDS = {"objective_over": "seeds"}

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -224,16 +222,3 @@ def test_tables_of_a_newer_version_are_refused(folder):
     pq.write_table(table.replace_schema_metadata({"schema_version": "2"}), name)
     with pytest.raises(SteppeError, match="written by a newer Steppe"):
         read_trials(folder)
-
-
-def test_reading_results_needs_neither_ray_nor_optuna_nor_torch():
-    code = (
-        "import sys, search.results.formats, search.results.selection, search.results.summaries; "
-        "import search.run.run_folder, search.run.tables; "
-        "print({'ray', 'optuna', 'torch', 'rich'} & set(sys.modules))"
-    )
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

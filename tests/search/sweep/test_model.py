@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 import models
-from models.text_head import Texts
-from search.checks.check_training import try_model
+from models.entry import Texts
+from search.checks.check_data import try_model
 from search.checks.load_sweep import checked
 from search.driver.launch import launch
 from search.errors import SteppeError

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import datasets
-from datasets.augmentation import views
+from datasets.augmentation.by_name import views
 from datasets.input_format import InputFormat
 from models.clip_towers import OPENAI
 from models.exported import load_exported

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import models
-from search.checks.check_training import try_model
+from search.checks.check_data import try_model
 from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
