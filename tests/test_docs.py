@@ -52,16 +52,31 @@ def test_every_rule_of_selection_is_documented():
     assert not [rule for rule in RULES if f"| `{rule}` |" not in text]
 
 
-def test_every_slot_of_an_update_is_documented():
-    text = (DOCS / "adding-an-algorithm.md").read_text()
-    assert not [name for name in Update.__dataclass_fields__ if f"| `{name}`" not in text]
+AVERAGES = [number for name in averaging.AVERAGINGS for number in averaging.hyperparameters(name)]
+NUMBERS_OF_TUNINGS = [number for how in tuning.TUNINGS.values() for number in how]
 
 
-def test_every_key_of_the_training_and_every_averagings_number_is_documented():
-    text = (DOCS / "training.md").read_text()
-    names = [*Training.model_fields, *averaging.AVERAGINGS]
-    names += [number for name in averaging.AVERAGINGS for number in averaging.hyperparameters(name)]
-    assert not [name for name in names if f"`{name}`" not in text]
+@pytest.mark.parametrize(
+    ("page", "names", "written"),
+    [
+        ("adding-an-algorithm", Update.__dataclass_fields__, "| `{}`"),
+        ("training", [*Training.model_fields, *averaging.AVERAGINGS, *AVERAGES], "`{}`"),
+        ("budgets", Budget.model_fields, "`budget.{}`"),
+        ("budgets", StudyBudget.model_fields, "`study_budget.{}`"),
+        ("search", KINDS, "`{{{}: ["),
+        ("datasets", DatasetOverrides.model_fields, "`{}`"),
+        ("datasets", datasets.KINDS, "| `{}` |"),
+        ("datasets", datasets.DATASETS, "{}"),
+        ("models", [*Model.model_fields, *models.MODELS], "`{}`"),
+        ("models", models.FAMILIES, "`{}/NAME`"),
+        ("models", [*tuning.TUNINGS, *NUMBERS_OF_TUNINGS], "`{}`"),
+        ("models", [family.extra for family in models.FAMILIES.values()], "pip install '.[{}]'"),
+    ],
+)
+def test_every_name_is_documented(page, names, written):
+    text = (DOCS / f"{page}.md").read_text()
+    assert names
+    assert not [name for name in names if written.format(name) not in text]
 
 
 def test_every_key_of_the_search_and_of_resources_is_documented_with_its_default():
@@ -74,36 +89,6 @@ def test_every_key_of_the_search_and_of_resources_is_documented_with_its_default
                 assert default == str(field.default).removesuffix(".0")
             choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
             assert not [choice for choice in choices if choice not in line]
-
-
-def test_every_budget_is_documented():
-    text = (DOCS / "budgets.md").read_text()
-    for section, model in (("budget", Budget), ("study_budget", StudyBudget)):
-        assert not [key for key in model.model_fields if f"`{section}.{key}`" not in text]
-
-
-def test_every_kind_of_range_is_documented():
-    text = (DOCS / "search.md").read_text()
-    assert not [kind for kind in KINDS if f"`{{{kind}: [" not in text]
-
-
-def test_every_key_of_a_dataset_among_several_is_documented():
-    text = (DOCS / "datasets.md").read_text()
-    assert not [key for key in DatasetOverrides.model_fields if f"`{key}`" not in text]
-
-
-def test_every_dataset_and_every_kind_of_finding_is_documented():
-    text = (DOCS / "datasets.md").read_text()
-    assert not [kind for kind in datasets.KINDS if f"| `{kind}` |" not in text]
-    assert not [name for name in datasets.DATASETS if name not in text]
-
-
-def test_every_model_key_of_the_section_and_number_of_a_tuning_is_documented():
-    text = (DOCS / "models.md").read_text()
-    names = [*Model.model_fields, *models.MODELS, *(f"{family}/NAME" for family in models.FAMILIES)]
-    names += [*tuning.TUNINGS, *(number for how in tuning.TUNINGS.values() for number in how)]
-    assert not [name for name in names if f"`{name}`" not in text]
-    assert not [f for f in models.FAMILIES.values() if f"pip install '.[{f.extra}]'" not in text]
 
 
 def test_the_examples_of_models_are_models():

@@ -20,11 +20,8 @@ def test_a_local_path_becomes_absolute(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "x" / "a" / "b").read_bytes() == b"1"
     assert folder.uri == str(tmp_path / "runs" / "x")
     assert folder.name == "x"
-
-
-def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert RunFolder("~/runs/x").uri == str(tmp_path / "runs" / "x")
+    assert RunFolder("~/runs/x").uri == folder.uri
 
 
 def test_a_file_uri_is_the_same_folder_as_its_path(tmp_path):
@@ -93,25 +90,19 @@ def test_a_missing_run_is_refused_with_the_nearest_run(tmp_path):
         RunFolder.existing(tmp_path / "pacs-sharpnss")
 
 
-def test_a_folder_without_a_sweep_is_not_a_run(tmp_path):
+def test_a_folder_is_a_run_as_soon_as_it_holds_a_sweep(tmp_path):
     with pytest.raises(SteppeError, match=r"is not a run: it holds no sweep\.yaml"):
         RunFolder.existing(tmp_path)
-
-
-def test_an_existing_run_opens(tmp_path):
     (tmp_path / SWEEP).write_text("name: x")
     assert RunFolder.existing(tmp_path).read_bytes(SWEEP) == b"name: x"
 
 
-def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+def test_a_run_begins_as_an_empty_folder_where_one_can_be_written(tmp_path):
+    RunFolder.create(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(SteppeError, match=r"cannot write to the output .*file/run"):
         RunFolder.create(tmp_path / "file" / "run")
-
-
-def test_creating_leaves_an_empty_folder(tmp_path):
-    RunFolder.create(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 @pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x"])

@@ -350,12 +350,12 @@ def test_a_grid_tries_nothing_first():
 
 def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
     of_all = sweep(*ALGORITHMS)
-    having = {name: [a for a in ALGORITHMS if name in study_space(of_all, a)] for name in NUMBERS}
-    for name, algorithms in having.items():
+    spaces = {algorithm: study_space(of_all, algorithm) for algorithm in ALGORITHMS}
+    for name in NUMBERS:
+        algorithm = next(algorithm for algorithm, space in spaces.items() if name in space)
         value = 0 if name == "dropout" else 1
-        nested = sweep(*algorithms, space={algorithm: {name: value} for algorithm in algorithms})
-        for algorithm in algorithms:
-            assert study_space(nested, algorithm)[name] == Fixed(float(value))
+        nested = sweep(algorithm, space={algorithm: {name: value}})
+        assert study_space(nested, algorithm)[name] == Fixed(float(value))
 
 
 def test_every_part_is_in_the_algorithms_tested_here():

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from search.checks.load_sweep import checked
 from search.results.selection import select
 from search.run import manifest, tables
 from search.run.run_folder import RunFolder
@@ -16,6 +15,7 @@ from search.study.study_space import column_types
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial import Trial
+from tests.search.play import small_sweep
 from training.run import Run
 
 VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
@@ -29,16 +29,8 @@ NUMBERS = {
 
 
 def sweep(**training: Any) -> Sweep:
-    data = {
-        "name": "averaged",
-        "dataset": {"name": "RotatedDigits"},
-        "model": {"name": "mlp"},
-        "algorithms": ["ERM"],
-        "held_out": ["30"],
-        "seeds": [0],
-        "training": {"steps": 60, "evaluate_every": 10, **training},
-    }
-    return checked(data, "sweep.yaml")
+    training = {"steps": 60, **training}
+    return small_sweep(algorithms=["ERM"], held_out=["30"], training=training)
 
 
 def carried_out(

@@ -8,12 +8,12 @@ import pytest
 
 import datasets
 from datasets.randomness import split
-from search.checks.load_sweep import checked
 from search.run import compaction, manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.worker import trial
 from search.worker.trial import Trial
+from tests.search.play import small_sweep
 
 VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
 
@@ -23,16 +23,9 @@ class Killed(Exception):
 
 
 def specs(numbers=(0,), **training):
-    data = {
-        "name": "correct",
-        "dataset": {"name": "RotatedDigits"},
-        "model": {"name": "mlp"},
-        "algorithms": ["ERM"],
-        "held_out": ["30"],
-        "seeds": [0],
-        "training": {"steps": 30, "evaluate_every": 10, "checkpoint_seconds": 0, **training},
-    }
-    (plan,) = plans(checked(data, "sweep.yaml")).values()
+    training = {"steps": 30, "checkpoint_seconds": 0, **training}
+    sweep = small_sweep(algorithms=["ERM"], held_out=["30"], training=training)
+    (plan,) = plans(sweep).values()
     return [plan.trial(number, VALUES) for number in numbers]
 
 

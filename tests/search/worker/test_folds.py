@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,12 +97,27 @@ def carried(tmp_path, monkeypatch) -> Carried:
     return Carried(RunFolder(tmp_path / "run"), monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Carried, TrialSpec]:
+    """A run in which the first trial without 30 has ended, disturbed by nobody; only to read."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found = Carried(RunFolder(tmp_path_factory.mktemp("whole") / "run"), monkeypatch)
+        return found, found.out("30")
+
+
+@pytest.fixture
+def begun(whole, tmp_path, monkeypatch) -> Carried:
+    """A copy of `whole` to go on with."""
+    copy = shutil.copytree(whole[0].folder.root, tmp_path / "run")
+    return Carried(RunFolder(copy), monkeypatch)
+
+
 def without_time(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in OF_TIME}
 
 
-def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(carried):
-    spec = carried.out("30")
+def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(whole):
+    carried, spec = whole
     sources = [name for name in DOMAINS if name != "30"]
     assert carried.trained == [("30", name) for name in [*sources, None]]
     found = carried.evaluations(spec)
@@ -114,8 +130,8 @@ def test_a_trial_is_its_folds_in_the_datasets_order_and_then_its_own_run(carried
     assert set(folds["split"]) == {"in"}
 
 
-def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_out_score(carried):
-    spec = carried.out("30")
+def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_out_score(whole):
+    carried, spec = whole
     row = carried.row(spec)
     trials = tables.read_trials(carried.folder)
     (chosen,) = rank(RULES["leave-one-domain-out"], trials, carried.evaluations(spec))
@@ -127,8 +143,8 @@ def test_its_value_is_the_score_of_the_selection_rule_and_its_step_has_a_held_ou
         assert choice.accuracy is not None
 
 
-def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
-    spec = carried.out("30")
+def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(whole):
+    carried, spec = whole
     plain = train(spec.run, datasets.load("RotatedDigits"), lambda e: None)
     own = carried.evaluations(spec)
     own = own[own["fold"].isna() & (own["role"] == "source")]
@@ -137,8 +153,8 @@ def test_apart_from_its_folds_a_trial_is_what_it_is_without_them(carried):
     ]
 
 
-def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(carried):
-    spec = carried.out("30")
+def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_news(whole):
+    carried, spec = whole
     run = spec.run
     news = [progress for progress in carried.said if progress["folds"] is not None]
     assert [progress["folds"] for progress in news] == [1, 2, 3, 4, 5]
@@ -163,48 +179,36 @@ def test_each_fold_is_reported_once_with_the_mean_so_far_and_nothing_else_is_new
     )
 
 
-def test_a_trial_costs_what_all_its_runs_cost(carried):
-    row = carried.row(carried.out("30"))
+def test_a_trial_costs_what_all_its_runs_cost(whole):
+    carried, spec = whole
+    row = carried.row(spec)
     assert (row["steps"], row["passes"]) == (6 * 12, 6 * 12)
     assert row["seconds"] > 0
 
 
-def test_a_fold_is_shared_with_the_study_of_its_other_domain_and_is_free_there(carried):
-    first = carried.out("30")
-    carried.trained.clear()
-    second = carried.out("60")
-    assert ("60", "30") not in carried.trained
-    assert len(carried.trained) == 5
-    assert carried.row(second)["steps"] == carried.row(first)["steps"] - 12
+def test_a_fold_is_shared_with_the_study_of_its_other_domain_and_is_free_there(begun, whole):
+    second = begun.out("60")
+    assert ("60", "30") not in begun.trained
+    assert len(begun.trained) == 5
+    assert begun.row(second)["steps"] == begun.row(whole[1])["steps"] - 12
     # The same numbers as if it had carried all of them out.
-    alone = Carried(RunFolder(f"{carried.folder.root}-alone"), carried.monkeypatch)
+    alone = Carried(RunFolder(f"{begun.folder.root}-alone"), begun.monkeypatch)
     again = alone.out("60")
     assert ("60", "30") in alone.trained
-    pd.testing.assert_frame_equal(carried.evaluations(second), alone.evaluations(again))
-    assert carried.row(second)["objective"] == alone.row(again)["objective"]
+    pd.testing.assert_frame_equal(begun.evaluations(second), alone.evaluations(again))
+    assert begun.row(second)["objective"] == alone.row(again)["objective"]
+    # Neither has a score of its held-out domain in a row of a fold.
+    for spec in (whole[1], second):
+        found = begun.evaluations(spec)
+        in_folds = set(found.loc[found["fold"].notna(), "domain"].astype(str))
+        assert len(in_folds) == 5
+        assert spec.study.held_out not in in_folds
 
 
 @pytest.mark.parametrize("other", [{"lr": 2e-3}, {"batch_size": 9}])
-def test_a_fold_of_another_setting_is_not_shared(carried, other):
-    carried.out("30")
-    carried.trained.clear()
-    carried.out("60", **other)
-    assert ("60", "30") in carried.trained
-
-
-def test_no_row_of_a_fold_holds_a_score_of_the_held_out_domain(carried):
-    for held_out in ("30", "60"):
-        found = carried.evaluations(carried.out(held_out))
-        assert held_out not in set(found.loc[found["fold"].notna(), "domain"].astype(str))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of a trial that nobody killed."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        whole = Carried(RunFolder(tmp_path_factory.mktemp("whole") / "run"), monkeypatch)
-        spec = whole.out("30")
-        return whole.evaluations(spec), whole.row(spec)
+def test_a_fold_of_another_setting_is_not_shared(begun, other):
+    begun.out("60", **other)
+    assert ("60", "30") in begun.trained
 
 
 @pytest.mark.parametrize("held_out", ["30", "0/30"])
@@ -235,16 +239,16 @@ def test_what_is_said_does_not_depend_on_the_held_out_domain(carried, held_out):
 # At an evaluation of the first fold, its end, an evaluation of the third, the end of the last, and
 # in the trial's own run.
 @pytest.mark.parametrize("die_at", [2, 4, 10, 20, 22])
-def test_a_trial_that_is_killed_anywhere_ends_with_the_same_numbers(carried, undisturbed, die_at):
+def test_a_trial_that_is_killed_anywhere_ends_with_the_same_numbers(carried, whole, die_at):
     carried.die_at = die_at
     with pytest.raises(Killed):
         carried.out("30")
     carried.die_at = None
     carried.said.clear()
     found = carried.out("30")
-    evaluations, row = undisturbed
-    pd.testing.assert_frame_equal(carried.evaluations(found), evaluations)
-    assert without_time(carried.row(found)) == without_time(row)
+    known, spec = whole
+    pd.testing.assert_frame_equal(carried.evaluations(found), known.evaluations(spec))
+    assert without_time(carried.row(found)) == without_time(known.row(spec))
     # Runs that had ended are not begun again, and the one that was cut off goes on.
     again = len(carried.trained) - len(set(carried.trained))
     assert again == (0 if die_at in (4, 20) else 1)
@@ -276,14 +280,12 @@ def test_a_fold_that_diverges_ends_the_trial_there(carried):
     assert carried.folder.list(f"folds/{sharing(spec.study)}") == []
 
 
-def test_a_damaged_fold_is_carried_out_again(carried):
-    first = carried.out("30")
-    place = f"folds/{sharing(first.study)}"
-    for file in carried.folder.list(place):
-        carried.folder.write_bytes(f"{place}/{file}", b"cut short")
-    carried.trained.clear()
-    carried.out("60")
-    assert len(carried.trained) == 6
+def test_a_damaged_fold_is_carried_out_again(begun, whole):
+    place = f"folds/{sharing(whole[1].study)}"
+    for file in begun.folder.list(place):
+        begun.folder.write_bytes(f"{place}/{file}", b"cut short")
+    begun.out("60")
+    assert len(begun.trained) == 6
 
 
 def test_steps_that_a_fold_lacks_do_not_count():
