@@ -33,9 +33,10 @@ from benchmarks.search_efficiency import DOMAINS, Setup, sweep_of
 from datasets import rotated_digits
 from datasets.domain_dataset import Domain, DomainDataset
 from datasets.randomness import split
+from search.driver.pruning import NoisePruner, RungPruner
+from search.driver.study_record import IMAGES
 from search.space.ranges import Choice, Fixed, Interval, Range, Value
-from search.study.plan import plans
-from search.study.pruners import IMAGES, NoisePruner, RungPruner, default_grace
+from search.study.plan import default_grace, plans
 from training.evaluation import Part, evaluate
 from training.run import Run
 from training.trainer import Trainer

@@ -8,8 +8,7 @@ import datasets
 from search.space import algorithm_names
 from search.study import samplers
 from search.study.folds import makes_folds
-from search.study.seed_promotion import max_trials
-from search.study.study import fewest_sources, studies, trials_per_study
+from search.study.study import fewest_sources, max_trials, studies, trials_per_study
 from search.study.study_space import averaging_of, study_space
 from search.sweep.config_errors import Problem, show
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
@@ -247,8 +246,7 @@ def _trials_of(sweep: Sweep) -> int:
         study: trials_per_study(search.trials, study_space(parts[study.dataset], study.algorithm))
         for study in studies(sweep)
     }
-    reduced = max_trials(first, sweep.seeds, search.seed_reduction, lambda _: None, lambda _: ())
-    return sum(reduced.values())
+    return sum(max_trials(first, sweep.seeds, search.seed_reduction).values())
 
 
 def _terminator(search: Search) -> Iterator[Problem]:

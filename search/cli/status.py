@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from search.checks.load_sweep import sweep_of
 from search.driver import gpu_shares
-from search.driver.queued_settings import PROMOTED
+from search.driver.queued_settings import PROMOTED, promoted, settings_to_try
 from search.driver.study_record import UNTRAINED, is_frozen, state_of
 from search.driver.termination import shares, stops
 from search.run import lease, manifest, storage, tables
@@ -20,8 +20,7 @@ from search.run.run_folder import CHECKPOINTS, FOLDS, STARTS, WEIGHTS, RunFolder
 from search.screen import StudyProgress, console, progress_table
 from search.space.ranges import Value, different_settings
 from search.study.budgets import WALL_HOURS, Limit, has_budget
-from search.study.seed_promotion import max_trials
-from search.study.study import Study, studies, trials_per_study
+from search.study.study import Study, max_trials, previous_study, studies, trials_per_study
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep, saw_held_out
@@ -122,13 +121,14 @@ def _progress(folder: RunFolder, sweep: Sweep) -> tuple[dict[str, StudyProgress]
         known = study.id in begun
         return stored.get_study_user_attrs(begun[study.id]).get(PROMOTED, ()) if known else ()
 
-    trials = max_trials(
-        {study: trials_per_study(sweep.search.trials, space) for study, space in spaces.items()},
-        sweep.seeds,
-        sweep.search.seed_reduction,
-        lambda study: trials_of(study) if study.id in ended_studies else None,
-        promoted_in,
-    )
+    asked = sweep.search.trials
+    first = {study: trials_per_study(asked, space) for study, space in spaces.items()}
+    trials = max_trials(first, sweep.seeds, sweep.search.seed_reduction)
+    for study in trials if sweep.search.seed_reduction is not None else ():
+        earlier = previous_study(study, sweep.seeds)
+        if earlier is not None and earlier.id in ended_studies:
+            best = promoted(trials_of(earlier))[: trials[study]]
+            trials[study] = len(settings_to_try(promoted_in(study), best))
     own = {study.id: count for study, count in trials.items()}
     most = {study.id: different_settings(space) for study, space in spaces.items()}
     stopped = stops(stored.get_study_user_attrs(number) for number in begun.values())

@@ -11,7 +11,6 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from search.errors import SteppeError
@@ -62,7 +61,7 @@ def prepare_environment(local: bool = False) -> None:
 
 
 @contextmanager
-def ray_cluster(address: str | None, log: Path | None = None) -> Iterator[None]:
+def ray_cluster(address: str | None) -> Iterator[None]:
     """Connects to Ray inside the block: a local cluster, or an existing one at `address`.
 
     Raises SteppeError if no cluster answers at the address.

@@ -28,7 +28,7 @@ from search.results.loading import read_sweep
 from search.run import tables
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.plan import StudyPlan, device
-from search.study.seed_promotion import max_trials
+from search.study.study import max_trials
 from search.sweep import config_errors
 from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
@@ -159,9 +159,7 @@ def _workers(sweep: Sweep) -> int | None:
 def _trials(sweep: Sweep, planned: Mapping[str, StudyPlan]) -> dict[str, int]:
     """The most trials that each study may have."""
     own = {plan.study: plan.trials for plan in planned.values()}
-    reduced = max_trials(
-        own, sweep.seeds, sweep.search.seed_reduction, lambda _: None, lambda _: ()
-    )
+    reduced = max_trials(own, sweep.seeds, sweep.search.seed_reduction)
     return {study.id: count for study, count in reduced.items()}
 
 

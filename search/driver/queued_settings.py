@@ -5,6 +5,10 @@ dataset, the model and the algorithm, so also the space. Under `share: seeds` th
 held-out domain too. Under `share: domains` they may not: such a sibling trains and validates on the
 domain that is held out here, so its settings were shaped by that domain's labels, and the results
 say so (search.results.notes). What siblings offer depends on how far they are, and so on timing.
+
+With `seed_reduction` the study of a sweep's first seed searches. That of each later seed tries the
+best settings of the study before it, which has the same held-out domain: nothing passes between
+held-out domains.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.driver.study_record import StudyRecord
 from search.space.ranges import Value, grid_points
 from search.study import samplers
-from search.study.seed_promotion import max_settings, previous_study, promoted, settings_to_try
+from search.study.study import max_settings, previous_study
 
 # Attribute of an Optuna study: the settings that it tries.
 PROMOTED = "promoted"
@@ -120,6 +124,31 @@ def _promote(record: StudyRecord, study: optuna.Study, settings: list[dict[str, 
         study.enqueue_trial(setting, skip_if_exists=True)
 
 
+def settings_to_try(
+    begun: Sequence[dict[str, Value]], promoted: Sequence[dict[str, Value]]
+) -> list[dict[str, Value]]:
+    """The settings that a study began with, then the promoted ones that are new to it."""
+    return [*begun, *(setting for setting in promoted if setting not in begun)]
+
+
+def promoted(trials: Iterable[FrozenTrial]) -> list[dict[str, Value]]:
+    """The best settings among completed trials, best first, each once.
+
+    Settings of pruned, diverged and failed trials are left out.
+    """
+    settings: list[dict[str, Value]] = []
+    for trial in _completed(trials):
+        if trial.params not in settings:
+            settings.append(dict(trial.params))
+    return settings
+
+
+def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The completed trials, best first; of equals, the later is first, as in selection."""
+    ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(ended, key=lambda trial: (trial.values[0], trial.number), reverse=True)
+
+
 def _best(record: StudyRecord) -> list[dict[str, Value]]:
     return promoted(record.optuna.get_trials(deepcopy=False) if record.optuna else [])
 
@@ -172,9 +201,8 @@ def _offers(record: StudyRecord) -> Iterator[tuple[float, FrozenTrial]]:
     """The best completed trials of a study, and how far each is above the study's median."""
     if record.optuna is None or record.ended["completed"] < min_completed(record.max_trials):
         return
-    ended = [t for t in record.optuna.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+    ended = _completed(record.optuna.get_trials(deepcopy=False))
     middle = median(trial.values[0] for trial in ended)
-    ended.sort(key=lambda trial: (trial.values[0], trial.number), reverse=True)
     for trial in ended[: math.ceil(TOP * len(ended))]:
         if trial.values[0] > middle:
             yield trial.values[0] - middle, trial

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.driver.study_record import UNTRAINED, StudyRecord
 from search.study import samplers
-from search.study.seed_promotion import previous_study
+from search.study.study import previous_study
 
 OPTIMISM = 2.0  # standard deviations
 SPREAD = 0.02  # of accuracy between the seeds of a setting, before the search has its own

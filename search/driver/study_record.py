@@ -22,15 +22,16 @@ from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
-from search.worker.trial_rows import Progress, progress_of, values_of
+from search.worker.trial_rows import Progress, values_of
 
-# Attributes of a trial in Optuna's storage; search.study.pruners has one more.
+# Attributes of a trial in Optuna's storage.
 # Optuna has no state for a diverged run, so the tables' state is kept besides.
 STATE = "state"
 REASON = "reason"
 FAILURES = "failures"  # failed attempts since it last got further
 JUDGED = "judged"  # step of its newest report, and whether that report stops or freezes it
 UNTRAINED = "untrained"  # why it is to end without being trained
+IMAGES = "images"  # how many its reports are measured on
 
 
 @dataclass
@@ -101,19 +102,9 @@ class StudyRecord:
         return self.plan.study
 
     @property
-    def leader(self) -> tuple[float, int] | None:
-        """The value and the number of its best completed trial."""
-        return self.ranked[-1] if self.ranked else None
-
-    @property
     def best(self) -> float | None:
         """The best value of a completed trial."""
-        return self.leader and self.leader[0]
-
-    @property
-    def best_trial(self) -> str | None:
-        """The name of the best completed trial."""
-        return self.leader and self._name(self.leader[1])
+        return self.ranked[-1][0] if self.ranked else None
 
     @property
     def kept(self) -> list[str]:
@@ -250,7 +241,7 @@ def adopt(
             elif row["state"] != FROZEN:
                 record.end(storage, trial._trial_id, trial.number, Outcome.of_row(row))
             elif is_frozen(trial):
-                last = progress_of(row)
+                last = Progress.of_row(row)
                 unfinished.append(Unfinished(record, trial._trial_id, last, frozen=True))
             else:
                 tables.delete_trial(folder, name)

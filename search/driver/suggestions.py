@@ -51,8 +51,7 @@ class Suggestions:
                     study_name=record.study.id,
                     pruner=self._pruning.pruner(record),
                 )
-                self._queue_first(record, study)
-                record.optuna = study
+                self._begin(record, study)
                 yield record
 
     def new_trial(
@@ -106,12 +105,13 @@ class Suggestions:
                 directions=[StudyDirection.MAXIMIZE] * len(record.plan.search.objectives),
                 pruner=self._pruning.pruner(record),
             )
-            self._queue_first(record, study)
-            record.optuna = study
+            self._begin(record, study)
+            return study
         return record.optuna
 
-    def _queue_first(self, record: StudyRecord, study: optuna.Study) -> None:
+    def _begin(self, record: StudyRecord, study: optuna.Study) -> None:
         queue_first(record, study, self._earlier.get(record.study.id, ()))
+        record.optuna = study
 
     def _start(
         self,

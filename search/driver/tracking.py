@@ -14,7 +14,6 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
 from search.driver.trackers import TrackedTrial, Tracker, metrics, run_id
-from search.driver.tune_adapter import progress_of
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
@@ -83,17 +82,11 @@ class TrackerCallback(tune.Callback):
     A failed attempt is usually followed by another, so its trial stays open until the sweep ends.
     """
 
-    def __init__(
-        self,
-        plans: Mapping[str, StudyPlan],
-        run_id: str,
-        tracker: Tracker,
-        thread: TrackerThread,
-    ) -> None:
+    def __init__(self, plans: Mapping[str, StudyPlan], run_id: str, tracker: Tracker) -> None:
         self._plans = plans
         self._run_id = run_id
         self._tracker = tracker
-        self._thread_of = thread
+        self._sender = TrackerThread(tracker)
         self._open: dict[str, Any] = {}  # TrackedTrial, where Ray's loggers ask for its own
         self._told: dict[str, Progress] = {}
         self._frozen: set[str] = set()  # those that are about to leave their workers
@@ -107,13 +100,13 @@ class TrackerCallback(tune.Callback):
         place = self._tracker.trial_place(name)
         tracked: Any = TrackedTrial(spec, self._run_id, place)
         self._open[name] = tracked
-        self._thread_of.send(lambda logger: logger.log_trial_start(tracked))
+        self._sender.send(lambda logger: logger.log_trial_start(tracked))
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Sends a new report."""
-        name, progress = self._name(trial), progress_of(result)
+        name, progress = self._name(trial), Progress.of_result(result)
         if progress.state == FROZEN:
             self._frozen.add(name)
         tracked, before = self._open.get(name), self._told.get(name)
@@ -130,7 +123,7 @@ class TrackerCallback(tune.Callback):
             if progress.step > tracked.step or progress.state is not None:
                 logger.log_trial_result(progress.step, tracked, metrics(progress))
 
-        self._thread_of.send(message)
+        self._sender.send(message)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
         """Closes a trial, unless it is frozen and may go on."""
@@ -143,7 +136,7 @@ class TrackerCallback(tune.Callback):
         """Closes the trials that are still open, and the thread."""
         for name in list(self._open):
             self._end(name, failed=True)
-        self._thread_of.close()
+        self._sender.close()
 
     def _name(self, trial: Trial) -> str:
         return spec_of(trial.config, self._plans).trial
@@ -152,7 +145,7 @@ class TrackerCallback(tune.Callback):
         tracked = self._open.pop(name, None)
         self._told.pop(name, None)
         if tracked is not None:
-            self._thread_of.send(lambda logger: logger.log_trial_end(tracked, failed=failed))
+            self._sender.send(lambda logger: logger.log_trial_end(tracked, failed=failed))
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks for its own restore, which Steppe does not use.
@@ -165,9 +158,7 @@ def tracking_callbacks(
 ) -> Iterator[list[tune.Callback]]:
     """Callbacks for Tune, one for each tracker; at the end all messages are sent."""
     own = run_id(folder) if trackers else ""
-    callbacks = [
-        TrackerCallback(plans, own, tracker, TrackerThread(tracker)) for tracker in trackers
-    ]
+    callbacks = [TrackerCallback(plans, own, tracker) for tracker in trackers]
     try:
         yield list(callbacks)
     finally:

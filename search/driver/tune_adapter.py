@@ -31,8 +31,6 @@ log = logging.getLogger("steppe")
 # A node at which so many workers in a row die before they begin a trial can carry out none.
 MOST_DEATHS = 4
 
-PROGRESS = tuple(Progress.__dataclass_fields__)
-
 
 class StudySearcher(Searcher):
     """Hands out the ledger's trials. Tune gives it no metric (`metric=None`).
@@ -104,7 +102,7 @@ class StudySearcher(Searcher):
         """Records a trial's report; True if the trial is to be stopped."""
         self._last_report[trial_id] = time.monotonic()
         self._deaths.pop(result.get("node_ip", ""), None)
-        progress = progress_of(result)
+        progress = Progress.of_result(result)
         if progress.state is not None or self.failure:
             return False
         try:
@@ -130,7 +128,7 @@ class StudySearcher(Searcher):
         if spec is None or not self._ledger.is_running(spec) or self.failure:
             return
         try:
-            progress = None if error or not result else progress_of(result)
+            progress = None if error or not result else Progress.of_result(result)
             if progress is not None and progress.state == FROZEN:
                 self._ledger.freeze(spec)
             elif progress is not None and progress.state is not None:
@@ -237,8 +235,3 @@ def _forget(trial: Trial) -> None:
     """Frees the statistics of an ended trial, of which Tune keeps 40 kB to the end of the sweep."""
     metadata = trial.run_metadata
     metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
-
-
-def progress_of(result: dict[str, Any]) -> Progress:
-    """The report in a result of Tune's."""
-    return Progress(**{name: result.get(name) for name in PROGRESS})  # type: ignore[arg-type]

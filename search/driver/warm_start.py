@@ -114,8 +114,7 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
 
     Raises SteppeError for a damaged file.
     """
-    found = _recorded(folder)
-    return {study: [dict(e["setting"]) for e in own] for study, own in found.items()}
+    return {study: [e["setting"] for e in own] for study, own in _recorded(folder).items()}
 
 
 def _recorded(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:

@@ -20,11 +20,11 @@ MOST_WINNERS = 1000
 class MethodTables:
     """The tables of one selection method, and the same as text; `winners` is empty without any.
 
-    `peeks`: it looks at the held-out domain, and is an upper bound.
+    `oracle`: it looks at the held-out domain, and is an upper bound.
     """
 
     method: str
-    peeks: bool
+    oracle: bool
     tables: tuple[ResultTable, ...]
     grids: tuple[Grid, ...]
     winners: tuple[Grid, ...]
@@ -63,5 +63,5 @@ def _tables(run: ReportedRun, method: str) -> MethodTables:
     summary = replace(summary, tables=tuple(tables))
     grids = document(summary).grids
     count = len(shown_tables(summary))
-    peeks = RULES[rule_of(method)[0]].peeks
-    return MethodTables(method, peeks, summary.tables, grids[:count], grids[count:])
+    oracle = RULES[rule_of(method)[0]].oracle
+    return MethodTables(method, oracle, summary.tables, grids[:count], grids[count:])

@@ -18,8 +18,7 @@ from search.results.loading import LoadedRun, ranges_of
 from search.results.scored_trials import scored
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.space.ranges import Range
-from search.study.seed_promotion import max_settings
-from search.study.study import trials_per_study
+from search.study.study import max_settings, trials_per_study
 from search.sweep.schema import Sweep
 
 _FIRST = ("rho", "alpha", "lr")  # what readers look for first

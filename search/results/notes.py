@@ -24,12 +24,12 @@ _TIED = "; the errors over seeds leave out the luck of the search"
 def about_methods(methods: Sequence[str]) -> tuple[str, ...]:
     """What a title cannot say of selection methods."""
     rules = dict.fromkeys(rule for rule, _ in map(rule_of, methods))
-    peeking = [rule for rule in rules if RULES[rule].peeks]
+    looking = [rule for rule in rules if RULES[rule].oracle]
     notes = []
-    if peeking:
-        looks = "looks" if len(peeking) == 1 else "look"
+    if looking:
+        looks = "looks" if len(looking) == 1 else "look"
         notes.append(
-            f"{' and '.join(peeking)} {looks} at the held-out domain: an upper bound, no result"
+            f"{' and '.join(looking)} {looks} at the held-out domain: an upper bound, no result"
         )
     once = [method for method in methods if method.endswith(PER_DATASET)]
     if once:

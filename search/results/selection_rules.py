@@ -20,12 +20,12 @@ class Rule:
     """A rule of selection.
 
     best: the chosen step and the score of each trial. needs: what it reads, for the message where
-    no trial has it. peeks: it looks at the held-out domain, so its accuracy is an upper bound.
+    no trial has it. oracle: it looks at the held-out domain, so its accuracy is an upper bound.
     """
 
     best: Callable[[pd.DataFrame], pd.DataFrame]
     needs: str
-    peeks: bool = False
+    oracle: bool = False
 
 
 def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -122,11 +122,11 @@ RULES: dict[str, Rule] = {
         worst_source_domain, needs="the out split of every source domain at one step"
     ),
     "last-step": Rule(last_step, needs="the out split of every source domain at the last step"),
-    "oracle": Rule(oracle, needs="the held-out domain's out split at the last step", peeks=True),
+    "oracle": Rule(oracle, needs="the held-out domain's out split at the last step", oracle=True),
     "oracle-best-step": Rule(
         oracle_best_step,
         needs="the held-out domain's out split at every step (training.evaluations: all)",
-        peeks=True,
+        oracle=True,
     ),
 }
 

@@ -23,13 +23,13 @@ HpTypes = Mapping[str, type]
 _ARROW_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string()}
 _TIME = pa.timestamp("us", tz="UTC")
 
-_STUDY_FIELDS = [
+STUDY_FIELDS = [
     pa.field(name, pa.int64() if name == "seed" else pa.string(), nullable=False)
     for name in STUDY_COLUMNS
 ]
 
 _TRIAL_FIELDS = [
-    *_STUDY_FIELDS,
+    *STUDY_FIELDS,
     pa.field("trial", pa.string(), nullable=False),
     pa.field("number", pa.int64(), nullable=False),
     pa.field("state", pa.string(), nullable=False),
@@ -72,7 +72,7 @@ _EVALUATION_FIELDS = [
 ]
 
 _CORRECT_FIELDS = [
-    *_STUDY_FIELDS,
+    *STUDY_FIELDS,
     pa.field("trial", pa.string(), nullable=False),
     pa.field("step", pa.int64(), nullable=False),
     pa.field("domain", pa.string(), nullable=False),  # held out
@@ -80,7 +80,7 @@ _CORRECT_FIELDS = [
 ]
 
 _SELECTION_FIELDS = [
-    *_STUDY_FIELDS,
+    *STUDY_FIELDS,
     pa.field("method", pa.string(), nullable=False),
     pa.field("trial", pa.string()),  # null: the study has no winner, `reason` says why
     pa.field("number", pa.int64()),

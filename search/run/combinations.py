@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.run.columns import SCHEMA_VERSION, STUDY_COLUMNS, to_pandas
+from search.run.columns import SCHEMA_VERSION, STUDY_FIELDS, to_pandas
 from search.run.run_folder import RunFolder
 from search.run.tables import damaged, to_parquet
 
@@ -24,10 +24,7 @@ COMBINATIONS = "combinations"
 POINT = ("alpha", "validation", "accuracy", "accuracy_all")
 
 _FIELDS = [
-    *(
-        pa.field(name, pa.int64() if name == "seed" else pa.string(), nullable=False)
-        for name in STUDY_COLUMNS
-    ),
+    *STUDY_FIELDS,
     pa.field("combination", pa.string(), nullable=False),  # its name
     pa.field("method", pa.string(), nullable=False),  # uniform, greedy, ensemble, wise-ft
     pa.field("across", pa.string()),  # algorithms, seeds; null: of one study

@@ -162,8 +162,8 @@ class RunFolder:
 
         A reader sees the old file or the new one, even if the writer dies.
         """
-        write = self._replace if self.local else self._put
-        self._try(lambda: write(name, content), "write", name)
+        write = _replace if self.local else self._put
+        self._try(lambda: write(self.path(name), content), "write", name)
 
     def list(self, name: str = "") -> list[str]:
         """Names of the files directly in folder `name`, sorted; half-written ones are left out.
@@ -195,14 +195,11 @@ class RunFolder:
         place = f"{self.uri.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
         return retry(do, f"{verb} {place}", self.uri, self.local, self._on_wait)
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _put(self, path: str, content: bytes) -> None:
         # An object appears when its stream closes. `with` would close, and publish, a broken one.
-        stream = self.filesystem.open_output_stream(self.path(name))
+        stream = self.filesystem.open_output_stream(path)
         stream.write(content)
         stream.close()
-
-    def _replace(self, name: str, content: bytes) -> None:
-        _replace(Path(self.path(name)), content)
 
     def _delete(self, name: str) -> None:
         path = self.path(name)
@@ -273,7 +270,8 @@ def _as_os_error(do: Callable[[], T]) -> T:
         raise OSError(str(error)) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(file: str, content: bytes) -> None:
+    path = Path(file)
     # Beside the file, so that the rename stays on one disk. Dataset readers skip dotted names.
     partial = path.parent / f".{uuid.uuid4().hex}.partial"
     path.parent.mkdir(parents=True, exist_ok=True)

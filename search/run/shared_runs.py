@@ -30,6 +30,8 @@ import pyarrow.parquet as pq
 import models
 from search.run.run_folder import FOLDS, STARTS, RunFolder
 from search.run.tables import to_parquet
+from search.study.folds import Fold, best_mean, visible_fold
+from search.study.plan import TrialSpec
 from search.study.study import Study
 from training.checkpoint import TornCheckpoint, from_bytes, to_bytes
 from training.evaluation import Evaluation, Score
@@ -85,6 +87,53 @@ def write_fold(
         for score in evaluation.scores
     ]
     folder.write_bytes(_fold_file(study, run), to_parquet(pa.Table.from_pylist(rows)))
+
+
+class TrialFolds:
+    """The finished folds of a trial: those that it trained, and those of other trials.
+
+    steps, seconds, passes: their cost to this trial; a fold that another trial trained is free.
+    """
+
+    def __init__(self, folder: RunFolder, spec: TrialSpec) -> None:
+        self._folder = folder
+        self._spec = spec
+        self.ended: list[Fold] = []
+        self.steps = 0
+        self.seconds = 0.0
+        self.passes = 0.0
+
+    @property
+    def best(self) -> tuple[float | None, int | None]:
+        """The best score over the finished folds, and the step that has it."""
+        return best_mean(self.ended)
+
+    @property
+    def images(self) -> int:
+        """The number of images that the score was measured on."""
+        return sum(fold.evaluations[0].scores[0].count for fold in self.ended)
+
+    def take(self, run: Run) -> bool:
+        """Adds a fold that was trained before; False if there is none."""
+        found = read_fold(self._folder, self._spec.study, run)
+        if found is None:
+            return False
+        trial, evaluations = found
+        self._add(run, evaluations, own=trial == self._spec.trial)
+        return True
+
+    def add(self, run: Run, evaluations: Sequence[Evaluation]) -> None:
+        """Adds a fold that this trial has trained, and writes it for other trials."""
+        write_fold(self._folder, self._spec.study, run, self._spec.trial, evaluations)
+        self._add(run, evaluations, own=True)
+
+    def _add(self, run: Run, evaluations: Sequence[Evaluation], own: bool) -> None:
+        self.ended.append(visible_fold(run, evaluations))
+        if own:
+            last = evaluations[-1]
+            self.steps += last.step
+            self.seconds += last.seconds
+            self.passes += last.passes
 
 
 def sharing(study: Study) -> str:

@@ -2,7 +2,7 @@
 
 Every trial writes a part file of its own, whole each time. So any number of processes on any number
 of nodes write without a coordinator, and a trial that runs again replaces its rows. When a study
-has ended, its parts are merged into one file (search.run.compaction).
+has ended, its parts are merged into one file (search.driver.cleanup).
 `pandas.read_parquet("runs/x/trials")` reads the tables without Steppe.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,6 @@ from datasets.domain_dataset import members
 from search.space import algorithm_names
 from search.space.published_settings import published
 from search.space.ranges import Range, Value
-from search.study import pruners
 from search.study.folds import makes_folds
 from search.study.study import Study, studies, trials_per_study
 from search.study.study_space import (
@@ -96,7 +96,7 @@ class StudyPlan:
             return self.training.steps
         if self.search.grace_steps is not None:
             return self.search.grace_steps
-        return pruners.default_grace(
+        return default_grace(
             self.training.steps, self.training.evaluate_every, self.search.reduction_factor
         )
 
@@ -258,6 +258,12 @@ def _plan(
         begins_with=begin[:1] if as_before else begin,
         as_before=as_before,
     )
+
+
+def default_grace(steps: int, evaluate_every: int, reduction_factor: int) -> int:
+    """Steps to the first of three rungs, in whole evaluations; the last is at 2/3 of a trial."""
+    evaluations = math.ceil(2 / 3 * steps / reduction_factor**2 / evaluate_every)
+    return min(evaluations * evaluate_every, steps)
 
 
 def _probe_steps(sweep: DatasetSweep, algorithm: str) -> int:

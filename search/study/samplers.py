@@ -6,7 +6,6 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import optuna
@@ -36,19 +35,29 @@ from search.sweep.search_keys import Search
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Draws:
-    """Where a sampler has its random numbers from, for one suggestion.
+    """Where a sampler has its random numbers from, for the suggestion of one trial.
 
     seed: of this suggestion. study_seed: of all suggestions of the study. trials: how many the
-    study has. at_random: makes a sampler that knows no history; `redraw` counts from 1 where the
-    first draw of a trial repeats an earlier setting.
+    study has.
     """
 
-    seed: int
-    study_seed: int
-    trials: int
-    at_random: Callable[[int], RandomSampler]
+    def __init__(self, plan: StudyPlan, number: int) -> None:
+        own = [plan.study.id] if plan.as_before else []
+        self.seed = seed_hash(plan.search.seed, *own, number)
+        self.study_seed = study_seed(plan)
+        self.trials = plan.search.trials
+        self._shared = None if plan.as_before else plan.search.seed
+        self._again = RandomSampler(seed=self.seed)
+
+    def at_random(self, redraw: int) -> RandomSampler:
+        """A sampler that knows no history.
+
+        redraw: counts from 1 where the first draw of a trial repeats an earlier setting.
+        """
+        if self._shared is not None:
+            return SharedDraws(self._shared, redraw)
+        return self._again if redraw else RandomSampler(seed=self.seed)
 
 
 def _tpe(draws: Draws) -> BaseSampler:
@@ -117,7 +126,7 @@ def build(
     on restarts of the driver. Raises KeyError for an unknown name.
     """
     searched = {k: distribution(r) for k, r in plan.space.items() if not isinstance(r, Fixed)}
-    draws = _draws(plan, number)
+    draws = Draws(plan, number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return DistinctSampler(
@@ -128,25 +137,6 @@ def build(
 def study_seed(plan: StudyPlan) -> int:
     """The seed of all suggestions of a study, the same for all studies of a sweep."""
     return seed_hash(plan.search.seed, *([plan.study.id] if plan.as_before else []))
-
-
-def _draws(plan: StudyPlan, number: int) -> Draws:
-    seed, trials = plan.search.seed, plan.search.trials
-    if plan.as_before:
-        own = seed_hash(seed, plan.study.id, number)
-        again = RandomSampler(seed=own)
-        return Draws(
-            own,
-            study_seed(plan),
-            trials,
-            lambda redraw: again if redraw else RandomSampler(seed=own),
-        )
-    return Draws(
-        seed_hash(seed, number),
-        study_seed(plan),
-        trials,
-        lambda redraw: SharedDraws(seed, redraw),
-    )
 
 
 def startup_trials(trials: int, one_in: int = 4) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -112,6 +113,31 @@ def trials_per_study(asked: int, space: Mapping[str, Range]) -> int:
     # A setting gives the same run again, as the seed is the same.
     most = different_settings(space)
     return asked if most is None else min(asked, most)
+
+
+def previous_study(study: Study, seeds: Sequence[int]) -> Study | None:
+    """The study whose best settings this one tries; None for the first seed."""
+    place = seeds.index(study.seed)
+    return replace(study, seed=seeds[place - 1]) if place else None
+
+
+def max_settings(first: int, factor: int | None, place: int) -> int:
+    """The most settings that the study of a seed tries.
+
+    ceil(first / factor^place), with `first` trials in the first seed's study and the seed's place
+    in the sweep from 0; `first` without a factor.
+    """
+    return first if factor is None else math.ceil(first / factor**place)
+
+
+def max_trials(
+    first: Mapping[Study, int], seeds: Sequence[int], factor: int | None
+) -> dict[Study, int]:
+    """The most trials of each study. first: what each would have with the first seed."""
+    return {
+        study: max_settings(trials, factor, seeds.index(study.seed))
+        for study, trials in first.items()
+    }
 
 
 def _domain(dataset: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,7 +17,7 @@ from search.run import tables
 from search.run.checkpoints import TrialCheckpoints, write_weights
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
-from search.run.shared_runs import read_start, write_start
+from search.run.shared_runs import TrialFolds, read_start, write_start
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan, TrialSpec
 from search.sweep.objectives import objectives_of_run, preference
@@ -25,7 +25,6 @@ from search.sweep.search_keys import FREEZE_THAW
 from search.worker.actor import GPU_SHARE, at_work, preempted, spec_of
 from search.worker.limits import HangLimit, MemoryLimit, begin_measuring_gpu, measured_on_gpu
 from search.worker.node import check_device, check_node, check_weights, load_dataset
-from search.worker.trial_folds import TrialFolds
 from search.worker.trial_rows import Progress, evaluation_rows, trial_row
 from training.computation import device_name
 from training.evaluation import Evaluation
@@ -245,13 +244,14 @@ class Trial:
         self._memory.check()
         return preempted()
 
-    def _write_evaluations(self, evaluations: Any) -> None:
+    def _write_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
+        runs = [(fold.evaluations, fold.left_out) for fold in self._folds.ended]
         tables.write_evaluations(
             self._folder,
             self._plan.sweep,
             self._spec.study.id,
             self._spec.trial,
-            self._folds.rows() + evaluation_rows(evaluations),
+            [row for run in [*runs, (evaluations, None)] for row in evaluation_rows(*run)],
         )
 
     def _progress(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,9 @@ from search.study.plan import TrialSpec
 
 if TYPE_CHECKING:
     from training.evaluation import Evaluation
+
+# Fields of a report that are columns of `trials` too.
+AS_IN_ROW = ("seconds", "passes", "node", "device", "gpu", "gpu_memory", "gpu_beside")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,22 @@ class Progress:
         """The values of all objectives; empty before the first evaluation."""
         return tuple(value for value in (self.value, self.second) if value is not None)
 
+    @classmethod
+    def of_result(cls, result: Mapping[str, Any]) -> Progress:
+        """The report in a result of Tune's."""
+        return cls(**{field.name: result.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Progress:
+        """The last report of a trial, as its row has it."""
+        return cls(
+            step=row["steps"],
+            value=row["objective"],
+            best_step=row["best_step"],
+            started=row["started"].timestamp(),
+            **{name: row.get(name) for name in AS_IN_ROW},  # type: ignore[arg-type]
+        )
+
 
 def values_of(row: Mapping[str, Any]) -> tuple[float, ...]:
     """`Progress.values` as a row of `trials` has them."""
@@ -81,35 +100,12 @@ def trial_row(
             "best_step": progress.best_step if comparable else None,
             "objective": progress.value if comparable else None,
             "objective_2": progress.second,
-            "seconds": progress.seconds,
-            "passes": progress.passes,
             "started": datetime.fromtimestamp(progress.started, UTC),
-            "node": progress.node,
-            "device": progress.device,
-            "gpu": progress.gpu,
-            "gpu_memory": progress.gpu_memory,
-            "gpu_beside": progress.gpu_beside,
+            **{name: getattr(progress, name) for name in AS_IN_ROW},
         }
     elif state == "pruned":  # without being trained
         row |= {"steps": 0, "seconds": 0.0, "passes": 0.0}
     return row
-
-
-def progress_of(row: Mapping[str, Any]) -> Progress:
-    """The last report of a trial, as its row has it."""
-    return Progress(
-        step=row["steps"] or 0,
-        value=row["objective"],
-        best_step=row["best_step"],
-        seconds=row["seconds"] or 0.0,
-        started=row["started"].timestamp(),
-        node=row["node"],
-        device=row["device"],
-        passes=row["passes"] or 0.0,
-        gpu=row.get("gpu"),
-        gpu_memory=row.get("gpu_memory"),
-        gpu_beside=row.get("gpu_beside"),
-    )
 
 
 def evaluation_rows(

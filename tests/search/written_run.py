@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from search.driver import cleanup
 from search.results.loading import read_sweep
-from search.run import compaction, tables
+from search.run import tables
 from search.run.run_folder import EVALUATIONS, SWEEP, TRIALS, RunFolder
 from search.study.study import study_columns
 
@@ -99,7 +100,7 @@ def _files(
             names.append(f"{study['study']}.{number}")
             _write_trial(folder, study, names[-1], own, states(*own), accuracy)
         if whole:
-            compaction.merge(folder, study["study"], names)
+            cleanup.merge(folder, study["study"], names)
         parts = [
             f"{table}/{part}" for table in (TRIALS, EVALUATIONS) for part in folder.list(table)
         ]

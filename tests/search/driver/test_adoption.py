@@ -8,10 +8,10 @@ import pytest
 
 from search.driver import cleanup, suggestions
 from search.driver.ledger import Ledger
+from search.driver.pruning import RungPruner
 from search.driver.study_record import REASON, StudyRecord, state_of
 from search.run.checkpoints import TrialCheckpoints
 from search.study import samplers
-from search.study.pruners import RungPruner
 from search.study.study_space import column_types
 from tests.search.play import (
     counts,

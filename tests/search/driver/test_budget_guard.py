@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.run import compaction, tables
+from search.driver import cleanup
+from search.run import tables
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from search.study.resolved_sweep import differences
 from tests.search.play import (
@@ -134,7 +135,7 @@ def test_making_parts_again_may_be_cut_off_anywhere(folder, monkeypatch, last):
     (study, _) = open_ledger(sweep, folder).records
     for number in range(2):
         tables.write_evaluations(folder, "played", study, f"{study}.{number}", [EVALUATION])
-    compaction.merge(folder, study, [f"{study}.0", f"{study}.1"])
+    cleanup.merge(folder, study, [f"{study}.0", f"{study}.1"])
     before = tables.read_trials(folder), tables.read_evaluations(folder)
     left = iter(range(last))
 
@@ -150,10 +151,10 @@ def test_making_parts_again_may_be_cut_off_anywhere(folder, monkeypatch, last):
         patched.setattr(folder, "write_bytes", dying(folder.write_bytes))
         patched.setattr(folder, "delete", dying(folder.delete))
         with pytest.raises(KeyboardInterrupt):
-            compaction.unmerge(folder, study)
+            cleanup.unmerge(folder, study)
     assert tables.read_trials(folder).equals(before[0])
     assert tables.read_evaluations(folder).equals(before[1])
-    compaction.unmerge(folder, study)
+    cleanup.unmerge(folder, study)
     assert f"{study}.parquet" not in folder.list(TRIALS) + folder.list(EVALUATIONS)
     assert tables.read_trials(folder).equals(before[0])
     assert tables.read_evaluations(folder).equals(before[1])

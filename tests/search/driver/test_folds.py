@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.driver.study_record import IMAGES
 from search.run.run_folder import RunFolder
-from search.run.shared_runs import read_fold
+from search.run.shared_runs import TrialFolds, read_fold
 from search.study.plan import plans
-from search.study.pruners import IMAGES
-from search.worker.trial_folds import TrialFolds
 from tests.search.play import (
     finish,
     open_ledger,

@@ -65,7 +65,7 @@ def test_a_trial_that_wrote_its_row_before_the_driver_died_has_both_values_too(t
     ledger = open_ledger(sweep, folder)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.values) == ("completed", list(end.values))
-    assert ledger.records[spec.study.id].leader == (end.value, 0)
+    assert ledger.records[spec.study.id].ranked == [(end.value, 0)]
 
 
 def test_a_worker_that_died_after_its_row_has_told_both_values(tmp_path):

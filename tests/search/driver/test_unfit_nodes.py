@@ -120,8 +120,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     nodes: list[dict[str, object]] = []
     scaler = Mock(ask=lambda *_: None, never=lambda: False)
     monkeypatch.setattr(slots.ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(slots.autoscaler, "present", lambda: True)
-    monkeypatch.setattr(slots.autoscaler, "Autoscaler", lambda needs: scaler)
+    monkeypatch.setattr(slots, "has_autoscaler", lambda: True)
+    monkeypatch.setattr(slots, "Autoscaler", lambda needs: scaler)
     return nodes
 
 

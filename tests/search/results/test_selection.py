@@ -300,7 +300,7 @@ def test_the_last_step_speaks_whatever_was_better_before():
 
 
 @pytest.mark.parametrize(
-    "rule", [name for name, rule in RULES.items() if not rule.peeks and name != "last-step"]
+    "rule", [name for name, rule in RULES.items() if not rule.oracle and name != "last-step"]
 )
 def test_a_step_without_all_source_domains_is_passed_over(rule):
     trials, evaluations = tiny([{0: (0.4, 0.4), 10: (0.9, 0.9)}])
@@ -309,7 +309,7 @@ def test_a_step_without_all_source_domains_is_passed_over(rule):
     assert "at the last step" in choose("last-step", trials, evaluations)
 
 
-@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.peeks])
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.oracle])
 def test_an_honest_rule_never_looks_at_the_held_out_domain(rule):
     trials, evaluations = tiny([{0: (0.3, 0.4), 5: (0.5, 0.2)}, {0: (0.2, 0.3), 5: (0.4, 0.5)}])
     before = choose(rule, trials, evaluations)

@@ -61,7 +61,7 @@ def test_they_are_those_of_the_selection_rule_of_the_same_name(name):
     found = RULES[name].best(rows)
     assert found["step"].tolist() == [chosen(name).step]
     assert found["validation"].tolist() == pytest.approx([OBJECTIVES[name].value(chosen(name))])
-    assert OBJECTIVES[name].oracle == RULES[name].peeks
+    assert OBJECTIVES[name].oracle == RULES[name].oracle
 
 
 def test_which_of_them_see_the_held_out_domain():

@@ -17,10 +17,11 @@ from optuna.trial import FrozenTrial
 
 import datasets
 from search.driver import launch
-from search.driver.tune_adapter import PROGRESS, StudySearcher
+from search.driver.tune_adapter import StudySearcher
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Sweep
+from search.worker.trial_rows import Progress
 from tests.search import file_dataset
 from tests.search.play import small_sweep, stored, without_ray
 
@@ -150,5 +151,5 @@ def test_no_report_holds_a_held_out_number(ran):
     # Accuracies are too few different numbers: one may be a source domain's, or a dropout.
     losses = set(held_out["loss"])
     for report in reports:
-        assert report.keys() == set(PROGRESS)
+        assert report.keys() == Progress.__dataclass_fields__.keys()
         assert not losses & set(report.values())

@@ -8,7 +8,8 @@ import pytest
 
 import datasets
 from datasets.randomness import split
-from search.run import compaction, manifest, tables
+from search.driver import cleanup
+from search.run import manifest, tables
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.worker import trial
@@ -89,9 +90,9 @@ def test_a_trial_that_was_killed_at_its_end_has_its_row_once_also_after_merging(
     after = read(folder)
     pd.testing.assert_frame_equal(after, before)
     study = first.study.id
-    compaction.merge(folder, study, [first.trial, second.trial])
+    cleanup.merge(folder, study, [first.trial, second.trial])
     assert folder.list("correct") == [f"{study}.parquet"]
     pd.testing.assert_frame_equal(read(folder), before)
-    compaction.unmerge(folder, study)
+    cleanup.unmerge(folder, study)
     assert len(folder.list("correct")) == 2
     pd.testing.assert_frame_equal(read(folder), before)

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
+from search.driver import pruning
 from search.run.run_folder import RunFolder
-from search.study import pruners
-from search.study.plan import plans
+from search.study.plan import default_grace, plans
 from search.sweep.search_keys import Search
 from tests.search.play import carry_out, open_ledger, said, small_sweep, stored, write_row
 
@@ -50,9 +50,9 @@ def pruned(request, tmp_path_factory):
 
 def test_every_scheduler_that_a_sweep_file_may_name_can_be_built():
     for name in SCHEDULERS:
-        pruners.build(name, steps=90, grace_steps=10, reduction_factor=3)
+        pruning.build(name, steps=90, grace_steps=10, reduction_factor=3)
     with pytest.raises(KeyError):
-        pruners.build("pbt", steps=90, grace_steps=10, reduction_factor=3)
+        pruning.build("pbt", steps=90, grace_steps=10, reduction_factor=3)
 
 
 def test_worse_trials_are_stopped_and_the_best_never_is(pruned):
@@ -124,7 +124,7 @@ def test_asha_stops_at_its_rungs_only(tmp_path):
     ],
 )
 def test_the_default_grace_has_a_third_rung_at_two_thirds(steps, every, factor, grace):
-    assert pruners.default_grace(steps, every, factor) == grace
+    assert default_grace(steps, every, factor) == grace
 
 
 def test_a_grace_in_the_sweep_file_holds_over_the_default():
@@ -177,7 +177,7 @@ def test_asha_of_an_earlier_run_keeps_the_noise_of_its_images_as_its_margin(tmp_
 
 
 def test_rungs_are_after_each_fold():
-    folds = pruners.RungPruner(400, 100, 3, folds=True)
+    folds = pruning.RungPruner(400, 100, 3, folds=True)
     assert [rung for rung, _ in folds._rungs] == [100, 200, 300]
 
 

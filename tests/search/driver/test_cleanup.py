@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from search.driver import cleanup
 from search.driver.cleanup import Cleanup
 from search.driver.ledger import Ledger
-from search.run import compaction, tables
+from search.run import tables
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from tests.search.play import finish, open_ledger, play, said, small_sweep
 
@@ -90,7 +91,7 @@ def test_a_driver_that_dies_while_it_compacts_leaves_every_row_once(folder, monk
             patch.setattr(RunFolder, name, until(name))
         trials = [f"{ERM}.{number}" for number in range(3)]
         with pytest.raises(KeyboardInterrupt):
-            compaction.merge(folder, ERM, trials)
+            cleanup.merge(folder, ERM, trials)
     for _ in ("as it was left", "after a resume"):
         for then, now in zip(before, read(folder), strict=True):
             then, now = (
@@ -154,7 +155,7 @@ def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, mon
     def then_compacted(self, name=""):
         files = listed(self, name)
         monkeypatch.setattr(RunFolder, "list", listed)
-        compaction.merge(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
+        cleanup.merge(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
         return files  # which are no longer there
 
     monkeypatch.setattr(RunFolder, "list", then_compacted)
