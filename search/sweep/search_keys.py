@@ -173,7 +173,7 @@ ObjectiveNames = Annotated[
 class Search(Section):
     """How each study searches, and what it may spend."""
 
-    trials: Whole = Field(default=20, ge=1, description="Trials of each study.")
+    trials: Whole = Field(default=20, ge=1, le=100_000, description="Trials of each study.")
     sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
     scheduler: Literal["asha", "freeze-thaw", "median", "hyperband", "none"] = Field(
         default="asha",

@@ -54,6 +54,7 @@ from tests.search.refused import SWEEP, problems, space, the_problem
         ({"training": None}, "training is empty; it must be a mapping"),
         ({"search": {"first_trials": [0.1]}}, "search.first_trials[0] is 0.1; it must be a map"),
         ({"search": {"first_trials": [None]}}, "search.first_trials[0] is empty; it must be a ma"),
+        ({"search": {"trials": 10**12}}, "search.trials is 1000000000000; it must be at most 100"),
         ({"search": {"patience": 1e30}}, "search.patience is 1.0e+30; it is too large"),
         ({"training": {"steps": 0}}, "training.steps is 0; it must be at least 1"),
         ({"training": {"steps": 1.5}}, "training.steps is 1.5; it must be a whole number"),
