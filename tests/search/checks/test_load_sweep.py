@@ -50,7 +50,7 @@ def test_domains_that_look_like_numbers_are_names(tmp_path):
 def test_a_relative_root_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    path = write(tmp_path, SMALLEST)
+    path = write(tmp_path, SMALLEST.replace("RotatedDigits", "RotatedMNIST"))
     assert load(path, ["dataset.root=data"]).dataset.root == tmp_path / "data"
     assert load(path, ["dataset.root=~/data"]).dataset.root == tmp_path / "home" / "data"
 
