@@ -59,16 +59,11 @@ def look(one: DatasetSweep) -> KnownImages:
             )  # fmt: skip
         found = open_dataset(given)
     except FileNotFoundError as error:
-        counts = _published(given.name)
+        counts, note = _published(given.name), "The numbers of images are the published ones"
         if counts is None:
-            domains = datasets.describe(given.name).domains
-            zero = dict.fromkeys(domains, 0)
-            return _standing_in(
-                one,
-                zero,
-                f"{error}. How many images it has is not known here, so none is counted as scored",
-            )
-        return _standing_in(one, counts, f"{error}. The numbers of images are the published ones")
+            counts = dict.fromkeys(datasets.describe(given.name).domains, 0)
+            note = "How many images it has is not known here, so none is counted as scored"
+        return _standing_in(one, counts, f"{error}. {note}")
     except _TooMany:
         counts = _published(given.name) or _files(given.root, one)
         return _standing_in(

@@ -21,12 +21,10 @@ from search.driver.study_record import (
     FAILURES,
     JUDGED,
     UNTRAINED,
-    Outcome,
     Running,
     StudyRecord,
     Unfinished,
     adopt,
-    read_outcome,
 )
 from search.driver.suggestions import Suggestions
 from search.driver.termination import Terminator
@@ -147,12 +145,7 @@ class Ledger:
     def finish(self, spec: TrialSpec, progress: Progress) -> None:
         """Records a trial that completed or diverged, and has written its row."""
         assert progress.state is not None
-        self._end(
-            spec,
-            Outcome(
-                progress.state, progress.reason, progress.values, progress.seconds, progress.passes
-            ),
-        )
+        self._end(spec, trial_row(spec, progress, progress.state, progress.reason))
 
     def prune(self, spec: TrialSpec) -> None:
         """Records a trial that was stopped because others do better, and writes its row."""
@@ -172,9 +165,9 @@ class Ledger:
         """
         record = self.records[spec.study.id]
         running = record.running[spec.trial]
-        outcome = read_outcome(self._folder, spec.trial)
-        if outcome is not None:
-            self._end(spec, outcome)
+        row = tables.read_trial(self._folder, spec.trial)
+        if row is not None and row["state"] != FROZEN:
+            self._end(spec, row)
             return
         if running.frozen:
             self._put_away(record, running)
@@ -257,15 +250,14 @@ class Ledger:
 
     def _write_and_end(self, spec: TrialSpec, state: str, reason: str) -> None:
         running = self.records[spec.study.id].running[spec.trial]
-        row = self._write(running, state, reason)
-        self._end(spec, Outcome(state, reason, (), row.get("seconds"), row.get("passes")))
+        self._end(spec, self._write(running, state, reason))
 
-    def _end(self, spec: TrialSpec, outcome: Outcome) -> None:
+    def _end(self, spec: TrialSpec, row: Mapping[str, Any]) -> None:
         """Records the end of a trial whose row is written, in this order: see `study_record`."""
-        self._budget_guard.add_cost(spec.study.id, outcome.seconds, outcome.passes)
+        self._budget_guard.add_cost(spec.study.id, row.get("seconds"), row.get("passes"))
         record = self.records[spec.study.id]
         running = record.running.pop(spec.trial)
-        record.end(self._storage, running.trial_id, spec.number, outcome)
+        record.end(self._storage, running.trial_id, row)
         self._freezing.changed(record)
         self._seed_means.changed(record)
         self.cleanup.after_trial(record, spec)

@@ -89,7 +89,7 @@ def check(
     """
     require(sweep.track)
     planned = plans(sweep)
-    begin_with = warm_start.find_new(folder, planned)
+    begin_with = warm_start.find(folder, planned)
     if new:
         refuse(check_batches(sweep))
     found = images(sweep)

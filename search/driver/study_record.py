@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,27 +45,6 @@ class Running:
     trial_id: int
     progress: Progress | None = None
     frozen: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended.
-
-    state: completed, pruned, diverged or failed. reason: why it is not completed. values: of the
-    objectives. seconds, passes: what it cost.
-    """
-
-    state: str
-    reason: str | None
-    values: tuple[float, ...] = ()
-    seconds: float | None = None
-    passes: float | None = None
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> Outcome:
-        """The outcome in a row of `trials`."""
-        cost = row.get("seconds"), row.get("passes")
-        return cls(row["state"], row["reason"], values_of(row), *cost)
 
 
 @dataclass
@@ -160,27 +139,30 @@ class StudyRecord:
     def _name(self, number: int) -> str:
         return f"{self.study.id}.{number}"
 
-    def end(self, storage: SweepStorage, trial_id: int, number: int, outcome: Outcome) -> None:
-        """Tells Optuna how a trial ended, and counts it."""
+    def end(self, storage: SweepStorage, trial_id: int, row: Mapping[str, Any]) -> None:
+        """Tells Optuna how a trial ended, as its row in `trials` says, and counts it."""
         assert self.optuna is not None
-        storage.set_trial_user_attr(trial_id, STATE, outcome.state)
-        if outcome.reason:
-            storage.set_trial_user_attr(trial_id, REASON, outcome.reason)
-        if outcome.state == "completed":
-            self.optuna.tell(number, outcome.values)
+        number = storage.get_trial(trial_id).number
+        storage.set_trial_user_attr(trial_id, STATE, row["state"])
+        if row["reason"]:
+            storage.set_trial_user_attr(trial_id, REASON, row["reason"])
+        if row["state"] == "completed":
+            self.optuna.tell(number, values_of(row))
         else:
             # Samplers rank a pruned trial behind completed ones, which is the right place for a
             # setting that diverged: if it were reported as failed, they would suggest it again.
-            ended = TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED
+            ended = TrialState.FAIL if row["state"] == "failed" else TrialState.PRUNED
             self.optuna.tell(number, state=ended)
-        self.count(storage.get_trial(trial_id), outcome.state, outcome.values)
+        self.count(storage.get_trial(trial_id))
 
-    def count(self, trial: FrozenTrial, state: str, values: Sequence[float]) -> None:
-        """Counts a trial that has ended. values: of the objectives, if it completed."""
+    def count(self, trial: FrozenTrial) -> None:
+        """Counts a trial that has ended."""
+        state = state_of(trial)
+        assert state is not None
         self.ended[state] += 1
         self.untrained += bool(trial.user_attrs.get(UNTRAINED))
-        if state == "completed" and values:
-            insort(self.ranked, (values[0], trial.number))
+        if state == "completed" and trial.values:
+            insort(self.ranked, (trial.values[0], trial.number))
 
 
 @dataclass(frozen=True)
@@ -209,12 +191,6 @@ def state_of(trial: FrozenTrial) -> str | None:
     return str(trial.user_attrs.get(STATE, plain.get(trial.state, "failed")))
 
 
-def read_outcome(folder: RunFolder, trial: str) -> Outcome | None:
-    """The outcome of a trial that has written its row; None if it has not ended."""
-    row = tables.read_trial(folder, trial)
-    return None if row is None or row["state"] == FROZEN else Outcome.of_row(row)
-
-
 def adopt(
     storage: SweepStorage, folder: RunFolder, records: Iterable[StudyRecord]
 ) -> list[Unfinished]:
@@ -230,16 +206,15 @@ def adopt(
             if trial.state == TrialState.WAITING:
                 continue
             record.asked += 1
-            state = state_of(trial)
-            if state is not None:
-                record.count(trial, state, trial.values or ())
+            if trial.state.is_finished():
+                record.count(trial)
                 continue
             name = f"{record.study.id}.{trial.number}"
             row = tables.read_trial(folder, name)
             if row is None:
                 unfinished.append(Unfinished(record, trial._trial_id))
             elif row["state"] != FROZEN:
-                record.end(storage, trial._trial_id, trial.number, Outcome.of_row(row))
+                record.end(storage, trial._trial_id, row)
             elif is_frozen(trial):
                 last = Progress.of_row(row)
                 unfinished.append(Unfinished(record, trial._trial_id, last, frozen=True))

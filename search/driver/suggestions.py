@@ -20,8 +20,6 @@ from search.study.samplers import suggest
 
 log = logging.getLogger("steppe")
 
-NOTHING: Mapping[int, float] = {}
-
 
 class Suggestions:
     """Begins and loads the Optuna studies of a sweep, and starts their trials.
@@ -118,7 +116,7 @@ class Suggestions:
         record: StudyRecord,
         trial: optuna.Trial,
         frozen: Collection[int] = (),
-        means: Mapping[int, float] = NOTHING,
+        means: Mapping[int, float] | None = None,
     ) -> Running:
         values = self._values(record, trial, frozen, means)
         self._storage.flush()  # before a worker writes anything under this number
@@ -131,7 +129,7 @@ class Suggestions:
         record: StudyRecord,
         trial: optuna.Trial,
         frozen: Collection[int],
-        means: Mapping[int, float],
+        means: Mapping[int, float] | None,
     ) -> dict[str, Value]:
         plan, space = record.plan, record.plan.space
         # Later seeds have nothing to draw.

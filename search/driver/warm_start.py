@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,28 +51,29 @@ class Found:
         return sum(self.behind) / count, -sum(self.objectives) / count
 
 
-def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
-    """What each study takes from earlier runs, as in `warm_start.json`; None without warm start.
+def find(folder: RunFolder, plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
+    """What each study takes from earlier runs, as in `warm_start.json`.
 
+    What the run has recorded stays. None without warm start, and if all studies are recorded.
     Raises SteppeError for a run that does not exist, maximized another objective, has no setting
     for any study of the sweep, or whose settings were shaped by held-out domains without
-    `held_out: any`.
+    `held_out: any`; and for a damaged file.
     """
     search = next(iter(plans.values())).search
-    asked = search.warm_start
-    if asked is None:
+    asked, there = search.warm_start, _recorded(folder)
+    if asked is None or plans.keys() <= there.keys():
         return None
     trials = [_read(run, search.objectives, asked) for run in asked.runs]
     found = {}
     fits = dict.fromkeys(asked.runs, 0)
-    misfits: dict[str, dict[str, int]] = {run: {} for run in asked.runs}
+    misfits: dict[str, Counter[str]] = {run: Counter() for run in asked.runs}
     for name, plan in plans.items():
         ranked: dict[tuple[tuple[str, Value], ...], Found] = {}
         for run, frame in zip(asked.runs, trials, strict=True):
             for row, behind in _matching(frame, plan.study, asked):
                 setting, why = _setting(row, plan.space)
                 if setting is None:
-                    misfits[run][why] = misfits[run].get(why, 0) + 1
+                    misfits[run][why] += 1
                     continue
                 fits[run] += 1
                 same = ranked.setdefault(tuple(setting.items()), Found(setting))
@@ -89,18 +91,7 @@ def find(plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
             raise _no_match(run, frame, misfits[run])
         for why, count in misfits[run].items():
             log.warning("%s: %d settings are not taken over: %s", run, count, why)
-    return {"runs": list(asked.runs), "held_out": asked.held_out, "studies": found}
-
-
-def find_new(folder: RunFolder, plans: Mapping[str, StudyPlan]) -> dict[str, Any] | None:
-    """What `find` finds, but what the run has recorded stays; None if all studies are recorded.
-
-    Raises SteppeError as `find` and `recorded`.
-    """
-    known = _recorded(folder)
-    if plans.keys() <= known.keys() or (found := find(plans)) is None:
-        return None
-    return {**found, "studies": found["studies"] | known}
+    return {"runs": list(asked.runs), "held_out": asked.held_out, "studies": found | there}
 
 
 def record(folder: RunFolder, found: Mapping[str, Any] | None) -> None:

@@ -69,9 +69,14 @@ class TrialCheckpoints:
                 self._folder.delete(name)
 
 
+def run_number(checkpoint: Checkpoint) -> int:
+    """Which of its trial's runs a checkpoint is of; the folds come first."""
+    return int(checkpoint.get("run", 0))
+
+
 def _progress(checkpoint: Checkpoint) -> tuple[int, bool, int]:
-    """The number of a checkpoint's run (folds come first), whether it has started, and its step."""
-    return checkpoint.get("run", 0), not checkpoint.get("probing", False), checkpoint["step"]
+    """The number of a checkpoint's run, whether that has started, and its step."""
+    return run_number(checkpoint), not checkpoint.get("probing", False), checkpoint["step"]
 
 
 def delete_checkpoints(folder: RunFolder, spec: TrialSpec) -> None:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,7 @@ def _weights(taken: Taken) -> dict[str, Any]:
     }
 
 
+@cache
 def versions() -> dict[str, str]:
     """Version by name of the packages installed here."""
     found = {}

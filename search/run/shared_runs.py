@@ -38,6 +38,7 @@ from training.evaluation import Evaluation, Score
 from training.run import Run
 from training.start import Start, changed, probe_of
 
+OF_SCORE = ("domain", "accuracy", "loss", "count", "ece")  # in the file of a fold
 STARTING = ("start", "start_steps", "start_lr", "start_batch_size", "trains")
 
 
@@ -51,18 +52,9 @@ def read_fold(folder: RunFolder, study: Study, run: Run) -> tuple[str, list[Eval
     evaluations = []
     for step, group in groupby(rows, key=lambda row: row["step"]):
         own = list(group)
-        scores = tuple(
-            Score(
-                row["domain"],
-                "left_out",
-                "in",
-                row["accuracy"],
-                row["loss"],
-                row["count"],
-                ece=row.get("ece"),  # earlier commits did not measure it
-            )
-            for row in own
-        )
+        # Earlier commits did not measure `ece`.
+        known = [{name: row.get(name) for name in OF_SCORE} for row in own]
+        scores = tuple(Score(role="left_out", split="in", **each) for each in known)
         evaluations.append(Evaluation(step, scores, own[0]["seconds"], passes=own[0]["passes"]))
     return rows[0]["trial"], evaluations
 
@@ -75,11 +67,7 @@ def write_fold(
         {
             "trial": trial,
             "step": evaluation.step,
-            "domain": score.domain,
-            "accuracy": score.accuracy,
-            "loss": score.loss,
-            "count": score.count,
-            "ece": score.ece,
+            **{name: getattr(score, name) for name in OF_SCORE},
             "seconds": evaluation.seconds,
             "passes": evaluation.passes,
         }

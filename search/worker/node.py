@@ -82,7 +82,7 @@ def check_node(folder: RunFolder) -> None:
         )
     if folder.local and not os.access(folder.path(), os.W_OK):
         raise _unfit(f"may not write to {folder.uri}; mend it, and {AGAIN}")
-    drivers, own = manifest.packages(folder), _own_packages()
+    drivers, own = manifest.packages(folder), manifest.versions()
     other = [
         f"{name} {own.get(name, 'missing')} instead of {version}"
         for name, version in drivers.items()
@@ -150,8 +150,3 @@ def _mapped(given: Dataset) -> DomainDataset:
 def _digest(file: Path, modified: int, size: int) -> str:
     """The sha256 of a file, computed once per process while the file stays the same."""
     return manifest.sha256(file)
-
-
-@cache
-def _own_packages() -> dict[str, str]:
-    return manifest.versions()

@@ -14,7 +14,7 @@ from ray import tune
 
 from datasets.domain_dataset import DomainDataset
 from search.run import tables
-from search.run.checkpoints import TrialCheckpoints, write_weights
+from search.run.checkpoints import TrialCheckpoints, run_number, write_weights
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.shared_runs import TrialFolds, read_start, write_start
@@ -112,7 +112,7 @@ class Trial:
         domains = [domain.name for domain in dataset.domains]
         for number, run in enumerate(folds_of(self._run, domains)):
             if not self._folds.take(run):
-                own, start = self._start(number, run, dataset, self._begin(number, run, resume))
+                own, start = self._begin(number, run, dataset, resume)
                 result = train(
                     run,
                     dataset,
@@ -130,7 +130,7 @@ class Trial:
                 self._known_start(number, run)
             self._checkpoint = None  # the fold is kept for itself
             # After a resume from a later run, its rows are in the tables already.
-            if resume is None or _run_number(resume) <= number:
+            if resume is None or run_number(resume) <= number:
                 self._check_not_ended()
                 self._write_evaluations(())
             progress = self._progress(0, 0.0, 0.0)
@@ -139,8 +139,7 @@ class Trial:
 
     def _carry_out_own_run(self, dataset: DomainDataset, resume: Checkpoint | None) -> TrainResult:
         number = len(self._folds.ended)
-        own = self._begin(number, self._run, resume)
-        own, start = self._start(number, self._run, dataset, own)
+        own, start = self._begin(number, self._run, dataset, resume)
         if own is not None:
             self._written = max((step for step, *_ in own["evaluations"]), default=0)
         kept, step = self._plan.search.keep_weights, self._folds.best[1]
@@ -157,23 +156,17 @@ class Trial:
             prefers=preference(self._plan.search.objectives),
         )
 
-    def _begin(self, number: int, run: Run, resume: Checkpoint | None) -> Checkpoint | None:
-        """Notes which of its runs the trial is at; returns the checkpoint if it is of this run."""
-        self._current = {"run": number, "left_out": run.left_out}
-        if resume is None or (_run_number(resume), resume.get("left_out")) != (
-            number,
-            run.left_out,
-        ):
-            return None
-        return resume
-
-    def _start(
-        self, number: int, run: Run, dataset: DomainDataset, own: Checkpoint | None
+    def _begin(
+        self, number: int, run: Run, dataset: DomainDataset, resume: Checkpoint | None
     ) -> tuple[Checkpoint | None, Start | None]:
-        """The checkpoint of a run, if the run was past its start, and the start that it needs.
+        """Begins one of its runs: its checkpoint, if it was past its start, and the start.
 
-        own: a checkpoint of the run or of its start, which is trained unless a trial has done so.
+        resume: the trial's checkpoint, perhaps of another run. A start is trained unless a trial
+        has done so.
         """
+        self._current = {"run": number, "left_out": run.left_out}
+        at = None if resume is None else (run_number(resume), resume.get("left_out"))
+        own = resume if at == (number, run.left_out) else None
         probing = own is None or own.get("probing", False)
         start = self._known_start(number, run)
         if run.start == "linear-probe" and start is None and probing:
@@ -281,8 +274,3 @@ class Trial:
             images=0 if best is None else self._objectives[0].images(best),
             **measured_on_gpu(self._run.device, self._gpus),
         )
-
-
-def _run_number(checkpoint: Checkpoint) -> int:
-    """Which of its trial's runs a checkpoint is of; the folds come first."""
-    return int(checkpoint.get("run", 0))

@@ -49,8 +49,13 @@ def later(folder, **search):
     return small_sweep(name="later", search=given, **changes)
 
 
+def found_by(sweep):
+    """What a run of the sweep that has recorded nothing takes over."""
+    return warm_start.find(RunFolder("nowhere"), plans(sweep))
+
+
 def launched(sweep, folder):
-    warm_start.record(folder, warm_start.find(plans(sweep)))
+    warm_start.record(folder, found_by(sweep))
     return open_ledger(sweep, folder)
 
 
@@ -83,7 +88,7 @@ def test_those_that_did_not_complete_and_the_published_one_are_passed_over(tmp_p
         lambda study, number: 0.9 - 0.1 * number,  # the published one is the best
         states={1: "diverged"},
     )
-    found = warm_start.find(plans(later(run)))
+    found = found_by(later(run))
     assert settings(found, study()) == params(run, study(), 2, 3)
 
 
@@ -100,7 +105,7 @@ def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_bes
         draws_of_its_own=True,
     )
     sweep = later(run, changes={"held_out": ["0", "15"]})
-    found = warm_start.find(plans(sweep))
+    found = found_by(sweep)
     best = [*params(run, study(1), 2), *params(run, study(0), 2), *params(run, study(1), 3)]
     assert settings(found, study()) == best
     assert found["studies"][study()][0]["behind"] == 0
@@ -113,10 +118,10 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
     run = earlier(tmp_path / "earlier", rising, held_out=["0"])
     elsewhere = {"held_out": ["15"]}
     with pytest.raises(SteppeError, match="has no completed trial of a dataset, model, algorithm"):
-        warm_start.find(plans(later(run, changes=elsewhere)))
+        found_by(later(run, changes=elsewhere))
     asked = {"runs": [run.uri], "held_out": "any"}
     marked = later(run, warm_start=asked, changes=elsewhere)
-    found = warm_start.find(plans(marked))
+    found = found_by(marked)
     assert settings(found, study(held_out="15")) == params(run, study(), 3, 2, 1)
 
     folder = RunFolder(tmp_path / "later")
@@ -129,15 +134,15 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
 
     # What was shaped by those labels stays so in whatever begins with it.
     with pytest.raises(SteppeError, match="were shaped by labels of its held-out domains"):
-        warm_start.find(plans(later(folder, changes=elsewhere)))
+        found_by(later(folder, changes=elsewhere))
     again = {"runs": [folder.uri], "held_out": "any"}
-    assert warm_start.find(plans(later(folder, warm_start=again, changes=elsewhere)))
+    assert found_by(later(folder, warm_start=again, changes=elsewhere))
 
 
 def test_a_run_that_shared_across_domains_is_marked_too(tmp_path):
     run = earlier(tmp_path / "earlier", rising, {"share": "domains"}, held_out=["0", "75"])
     with pytest.raises(SteppeError, match="share: domains"):
-        warm_start.find(plans(later(run)))
+        found_by(later(run))
 
 
 def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_so(tmp_path, caplog):
@@ -146,19 +151,19 @@ def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_s
     low, middle, high = sorted(known, key=lambda setting: setting["lr"])
     narrow = {"log_uniform": [low["lr"], (middle["lr"] * high["lr"]) ** 0.5]}
     sweep = later(run, space={**SPACE, "lr": narrow, "alpha": 0.001})
-    found = settings(warm_start.find(plans(sweep)), study())
+    found = settings(found_by(sweep), study())
     inside = [s for s in reversed(known) if s is not high]
     assert found == [{"lr": s["lr"], "rho": s["rho"]} for s in inside]
     assert "settings are not taken over: lr is outside of log" in caplog.text
     nowhere = later(run, space={**SPACE, "lr": {"log_uniform": [0.5, 1]}})
     with pytest.raises(SteppeError, match=r"no setting of .* fits the space of this sweep"):
-        warm_start.find(plans(nowhere))
+        found_by(nowhere)
 
 
 def test_a_hyperparameter_that_the_earlier_run_lacked_is_drawn(tmp_path):
     run = earlier(tmp_path / "earlier", rising)
     sweep = later(run, changes={"training": {"averaging": "ema"}})
-    found = settings(warm_start.find(plans(sweep)), study())
+    found = settings(found_by(sweep), study())
     assert found == params(run, study(), 3, 2, 1)
     ledger = launched(sweep, RunFolder(tmp_path / "later"))
     ledger.next()
@@ -187,13 +192,13 @@ def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
     run = earlier(tmp_path / "earlier", rising)
     other = RunFolder(tmp_path / "none").uri
     with pytest.raises(SteppeError, match=r"search\.warm_start: there is no run at"):
-        warm_start.find(plans(later(run, warm_start=[run.uri, other])))
+        found_by(later(run, warm_start=[run.uri, other]))
     written = Path(run.path(SWEEP))
     written.write_text(written.read_text().replace(": training-domain", ": last-step"))
     with pytest.raises(
         SteppeError, match="maximized last-step, and this sweep maximizes training-"
     ):
-        warm_start.find(plans(later(run)))
+        found_by(later(run))
     folder = RunFolder(tmp_path / "damaged")
     for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
         folder.write_bytes(WARM_START, damaged)

@@ -263,10 +263,10 @@ def test_a_checkpoint_is_not_taken_for_that_of_another_fold(carried):
     assert resume is not None
     assert (resume["run"], resume["left_out"], resume["step"]) == (1, "15", 8)
     run, trial = spec.run, Trial(carried.folder, spec)
-    assert trial._begin(1, replace(run, left_out="15"), resume) is resume
-    assert trial._begin(1, replace(run, left_out="0"), resume) is None
-    assert trial._begin(0, replace(run, left_out="15"), resume) is None
-    assert trial._begin(1, run, resume) is None
+    assert trial._begin(1, replace(run, left_out="15"), None, resume)[0] is resume
+    assert trial._begin(1, replace(run, left_out="0"), None, resume)[0] is None
+    assert trial._begin(0, replace(run, left_out="15"), None, resume)[0] is None
+    assert trial._begin(1, run, None, resume)[0] is None
 
 
 def test_a_fold_that_diverges_ends_the_trial_there(carried):
