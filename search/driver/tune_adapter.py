@@ -203,7 +203,9 @@ class StudyScheduler(FIFOScheduler):
         """Notes why an attempt failed; `on_trial_complete` of the searcher follows."""
         error = error_of(trial)
         log.warning("attempt at a trial failed: %s", error)
-        begun = trial.temporary_state.ray_actor is not None
+        # The worker of a trial that has begun may be gone from Tune's books when its error arrives.
+        starting = trial.temporary_state.ray_actor is None
+        begun = not (starting and trial in tune_controller._trial_to_actor)
         self._searcher.faults[trial.trial_id] = fault_of(error, begun)
 
     def at_work(self) -> bool:

@@ -162,7 +162,7 @@ def test_workers_that_die_before_they_begin_are_their_nodes_fault(known, folder)
             patch.object(faults.state, "actor_table", return_value=table),
             patch.object(tune_adapter, "error_of", return_value=error),
         ):
-            scheduler.on_trial_error(None, trial)
+            scheduler.on_trial_error(Mock(_trial_to_actor={trial: None}), trial)
         searcher.on_trial_complete(name, error=True)
 
     for name in "123":
