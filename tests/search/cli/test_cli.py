@@ -232,16 +232,6 @@ def test_an_unknown_selection_method_or_format_is_named(played):
 # The cluster.
 
 
-@pytest.mark.slow
-def test_resources_that_no_node_has_are_refused_and_can_be_corrected(two_cpus, file, tmp_path):
-    run = tmp_path / "run"
-    message = refuse("launch", file, "--output", run, "--set", "resources.cpu=400")
-    assert "no node of the cluster has resources.cpu: 400 for a trial" in message
-    assert "ask for less" in message
-    # What is left of it does not stand in the way of the corrected file.
-    assert content(run) == {}
-
-
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nonsense"])
 def test_a_cluster_that_does_not_answer_is_named_with_the_way_out(
     address, file, tmp_path, monkeypatch

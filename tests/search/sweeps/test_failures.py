@@ -274,7 +274,10 @@ def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(tmp_path)
 def test_a_worker_that_dies_as_it_is_handed_its_next_trial_costs_no_trial(
     two_cpus, tmp_path, monkeypatch
 ):
-    """Tune does not try a trial again that had not begun, whatever it may fail."""
+    """Tune does not try a trial again that had not begun, whatever it may fail.
+
+    And it is pruned as ever: alone on Ray, it is worse at the first rung than the one before.
+    """
     hand_over, killed = TuneController._schedule_trial_reset, []
 
     def kill_once(self, trial, config, tag):
@@ -284,12 +287,12 @@ def test_a_worker_that_dies_as_it_is_handed_its_next_trial_costs_no_trial(
             ray.kill(trial.temporary_state.ray_actor)
 
     monkeypatch.setattr(TuneController, "_schedule_trial_reset", kill_once)
-    first = [{"lr": 1e-3}]
-    done = launch(sweep_of(2, {"cpu": 2}, first_trials=first), tmp_path)
+    sweep = sweep_of(2, {"cpu": 2}, first_trials=[{"lr": 1e-4}], scheduler="asha")
+    done = launch(sweep, tmp_path)
     assert killed
     assert done.exit_code == 0, (done.stdout, done.stderr)
     (trials,) = stored(RunFolder(tmp_path / "run")).values()
-    assert [state_of(trial) for trial in trials] == ["completed"] * 2
+    assert [state_of(trial) for trial in trials] == ["completed", "pruned"]
 
 
 def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
@@ -340,6 +343,16 @@ def test_ctrl_c_lets_running_trials_save(two_cpus, tmp_path):
     assert trial.state.name == "RUNNING"
     (plan,) = plans(sweep).values()
     assert TrialCheckpoints(folder, plan.trial(0, {})).read()["evaluations"]
+
+
+@pytest.mark.slow
+def test_resources_that_no_node_has_are_refused_and_can_be_corrected(two_cpus, tmp_path):
+    refused = launch(sweep_of(1, {"cpu": 400}), tmp_path)
+    assert refused.exit_code == 2
+    assert "no node of the cluster has resources.cpu: 400 for a trial" in refused.stderr
+    assert "ask for less" in refused.stderr
+    # What is left of it does not stand in the way of the corrected file.
+    assert not list(tmp_path.glob("run/*"))
 
 
 def test_who_does_not_save_in_time_is_not_waited_for(monkeypatch):

@@ -180,15 +180,6 @@ def test_a_run_grows_in_all_it_may_and_its_images_move(tmp_path, other_dataset, 
     assert not header[3].startswith("#")
 
 
-@pytest.mark.usefixtures("two_cpus")
-def test_on_ray_too(tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
-    large = tiny(algorithms=["ERM", "SAGM"], search={"trials": 2})
-    for sweep in (tiny(algorithms=["ERM"]), large):
-        assert launch.launch(sweep, folder)
-    assert_same_tables(folder, launched(large, tmp_path / "large"))
-
-
 def test_folds_of_a_domain_that_was_not_held_out_are_trained_again(tmp_path):
     def sweep(**changes):
         search = {"objective": "leave-one-domain-out", "keep_weights": "none"}

@@ -10,16 +10,20 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pexpect
 import pytest
 from optuna.trial import TrialState
 
+from search.driver import launch as driver_launch
 from search.driver.study_record import state_of
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
@@ -125,6 +129,13 @@ def after(folder: RunFolder, code: int | None, output: str, **more: Any) -> Stop
     )
 
 
+@contextmanager
+def interrupted(address: str | None) -> Iterator[None]:
+    """Ctrl-C while Ray starts."""
+    os.kill(os.getpid(), signal.SIGINT)
+    yield
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Story:
     place = tmp_path_factory.mktemp("disturbed")
@@ -132,14 +143,9 @@ def story(tmp_path_factory) -> Story:
     folder = RunFolder(place / "run")
     story = Story(folder)
 
-    launch = command("launch", file, "--output", folder.uri)
-    with started(launch) as driver:
-        first = next(line for line in driver.stdout if "trials ended" in line)  # then comes Ray
-        driver.send_signal(signal.SIGINT)
-        output, errors = driver.communicate(timeout=PATIENCE)
-        story.stops["at the start"] = after(
-            folder, driver.returncode, first + output, errors=errors
-        )
+    with without_ray(), patch.object(driver_launch, "ray_cluster", interrupted):
+        done = steppe("launch", file, "--output", folder.uri)
+    story.stops["at the start"] = after(folder, done.exit_code, done.stdout, errors=done.stderr)
 
     launch = command("launch", file, "--output", folder.uri)
     with started(launch) as driver:

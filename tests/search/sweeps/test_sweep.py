@@ -1,4 +1,4 @@
-"""A whole small sweep through the command line, as a user runs it."""
+"""A whole small sweep through the command line; test_interruption.py has one on Ray."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,8 @@ import pytest
 
 from search.results.selection import METHODS
 from search.run.run_folder import RunFolder
-from tests.search.command import Command, command, end_all, steppe, wait_until, write_yaml
-from tests.search.play import stored
-
-pytestmark = pytest.mark.slow
+from tests.search.command import steppe, write_yaml
+from tests.search.play import stored, without_ray
 
 SWEEP = {
     "name": "small",
@@ -51,7 +48,6 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 @dataclass
 class Launched:
-    command: Command
     folder: Path
     code: int
     stdout: str
@@ -65,19 +61,9 @@ class Launched:
 def launched(tmp_path_factory):
     place = tmp_path_factory.mktemp("launched")
     file = write_yaml(place / "sweep.yaml", SWEEP)
-    launch = command("launch", file, "--output", place / "run")
-    try:
-        done = subprocess.run(
-            launch.arguments,
-            cwd=Path(__file__).parents[3],
-            env=launch.environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        yield Launched(launch, place / "run", done.returncode, done.stdout, done.stderr)
-    finally:
-        end_all(launch)
+    with without_ray():
+        done = steppe("launch", file, "--output", place / "run")
+    return Launched(place / "run", done.exit_code, done.stdout, done.stderr)
 
 
 def test_it_ends_well_and_says_nothing_but_what_a_user_wants_to_know(launched):
@@ -130,10 +116,6 @@ def test_the_folder_holds_what_is_documented_and_nothing_else(launched):
     assert parts == {path.name for path in (launched.folder / "evaluations").iterdir()}
     assert len(parts) == 4
     assert "RotatedDigits.mlp.DISAM+SAGM.75.0.parquet" in parts
-
-
-def test_no_process_of_it_is_left(launched):
-    wait_until(lambda: not launched.command.processes(), 120, "its processes end")
 
 
 def test_trials_are_a_row_each_with_all_columns(launched):
