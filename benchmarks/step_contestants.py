@@ -107,6 +107,7 @@ def step_of(contestant: Contestant, model: Network, batch: DomainBatch) -> Calla
     if contestant.way == "bare":
         return bare_pass(model, batch)
     if contestant.way == "released":
+        batch = replace(batch, x=batch.x.contiguous())  # as their loaders stack images
         return released_steps.WAYS[contestant.algorithm](model, batch, LR)
     return steppe(contestant.algorithm, model, batch)
 
@@ -138,11 +139,14 @@ def bare_pass(model: Network, batch: DomainBatch) -> Callable[[], None]:
 
 
 def batch_of(case: Case, device: torch.device) -> DomainBatch:
-    """Digits of three domains, or as many images of noise with their labels."""
+    """Digits of three domains, or as many images of noise with their labels.
+
+    Channels are innermost in memory, as in the batches of a run.
+    """
     sources = datasets.load("RotatedDigits").domains[:3]
     batch = Batches([(d, np.arange(len(d))) for d in sources], case.batch_size, 0, device)(0)
     if case.image_size is None:
         return batch
     torch.manual_seed(0)
     noise = torch.rand(len(batch.y), 3, case.image_size, case.image_size)
-    return replace(batch, x=noise.to(device))
+    return replace(batch, x=noise.to(device, memory_format=torch.channels_last))

@@ -8,7 +8,8 @@ All contestants take turns, a few steps each, in one process on one thread; the 
 over the rounds of ratios within a round, so that a machine that is slow for a while is slow for
 all. Time is the process's CPU time; on a GPU, time until it is done. The batch is made beforehand:
 digits, or noise for the ResNets, whose weights are random and whose batch norm is frozen, as the
-field trains them.
+field trains them. Channels are innermost in memory, as in a run; the released codes get theirs as
+their loaders stack them.
 
 ERM here is torch's default Adam after one pass. A floor is the bare forward and backward passes
 that an algorithm needs, and nothing else. The released codes' way: benchmarks/released_steps.py.

@@ -62,6 +62,7 @@ class Clock:
         self._ledger = ledger
         self._began = time.monotonic()
         self._ended_before = sum(row.count for row in rows_of(ledger))
+        self._retrains = any(r.plan.training.retrain != "none" for r in ledger.records.values())
         self._since: tuple[float, float] | None = None  # the time, and what was done by then
 
     def line(self) -> str:
@@ -73,9 +74,13 @@ class Clock:
         elapsed = time.monotonic() - self._began
         waiting = self._waiting()
         wait = f", {waiting} of later seeds waiting" if waiting else ""
+        at_work = self._at_work()
+        if ending := at_work.count(1.0):  # the last step is reported, and the end is not
+            doing = "a second stage" if self._retrains else "held-out images are scored"
+            wait = f" ({ending} after the last step: {doing}){wait}"
         text = f"{ended} of {total} trials ended, {running} running{wait}"
         text += f", {clock_time(elapsed)} elapsed"
-        now, at_work = time.monotonic(), self._at_work()
+        now = time.monotonic()
         done = ended + sum(at_work)
         if self._since is None and (any(at_work) or ended > self._ended_before):
             self._since = now, done

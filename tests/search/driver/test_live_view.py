@@ -70,6 +70,8 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
     resumed.report(running, said(18, 0.5))
     assert " left" not in clock.line()  # of a tenth of a trial
     now[0] += 810.0
+    resumed.report(running, said(90, 0.5))
+    assert "1 running (1 after the last step: held-out images are scored)" in clock.line()
     finish(resumed, folder, running, 0.5)
     resumed.report(resumed.next(), said(45, 0.5))
     now[0] += 500.0
