@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -45,6 +46,17 @@ def two_cpus() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shallow_vit() -> Iterator[None]:
+    """ViT-B/16 has two blocks in the place of twelve."""
+    import torchvision.models
+
+    blocks = {"patch_size": 16, "num_layers": 2, "num_heads": 12}
+    whole = partial(torchvision.models.VisionTransformer, **blocks, hidden_dim=768, mlp_dim=3072)
+    with patch.object(torchvision.models, "vit_b_16", whole):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.domain_dataset import Domain, DomainDataset, Originals
@@ -69,16 +70,20 @@ def stand_in(
     channels, height, width = image_shape
     count = max(4 * classes, 40 if height > 64 else 400)
     count = min(count, 200 if height > 64 else count)
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (count, height, width, channels), np.uint8)
+    images = _noise(count, height, width, channels)
     labels = np.arange(count, dtype=np.int64) % classes
     sizes, originals = None, None
     if photographs:
         sizes = np.full((count, 2), SIDE, np.int64)
-        pixels = random.integers(0, 256, count * 3 * SIDE * SIDE, np.uint8)
-        originals = Originals(pixels, sizes)
+        originals = Originals(_noise(count, SIDE, SIDE, 3).reshape(-1), sizes)
     found = tuple(Domain(domain, images, labels, sizes, originals) for domain in domains)
     return DomainDataset(name, found, tuple(map(str, range(classes))), "stand-in")
+
+
+def _noise(count: int, *shape: int) -> NDArray[np.uint8]:
+    """Random images, of which the first are repeated: to draw them all would take seconds."""
+    few = np.random.default_rng(0).integers(0, 256, (min(count, 32), *shape), np.uint8)
+    return np.resize(few, (count, *shape))
 
 
 def time_run(run: Run, dataset: DomainDataset, threads: int, seconds: float = 1.0) -> Timing:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Literal
 
 import datasets
 import models
@@ -91,29 +93,46 @@ def _model_fits(sweep: DatasetSweep) -> Iterator[Problem]:
     sized = resizes and (sweep.dataset.size is not None or "/" in model.name)
     if not sized and model.tuning != "lora" and comparing is None:
         return  # Steppe's own models take what they are asked for; to build one takes seconds
-    try:
-        network = models.outline(model.name, (3, size, size))
-    except ValueError as error:
+    misfit = _misfit(model.name, model.tuning, size, comparing is not None)
+    if misfit is None:
+        return
+    kind, error = misfit
+    if kind == "size":
         if resizes:  # small images have a size of their own, which try_model sees
             yield Problem(("dataset", "size"), f"is {size}, and {error}")
-        return
-    try:
-        tuning.check(network, model.tuning)
-    except ValueError as error:
+    elif kind == "tuning":
         yield Problem(("model", "tuning"), f"is {show(model.tuning)}: {error}; choose full or head")
-    if comparing is None:
-        return
-    try:
-        from models import feature_maps
-
-        feature_maps.check(network, (3, size, size))
-    except ValueError as error:
+    elif comparing is not None:
         index, name, parts = comparing
         yield Problem(
             ("algorithms", index),
             f"is {show(name)}, whose {parts} compares feature maps, and of {model.name} none can "
             f"be had: {error}; remove it or choose a ResNet, ConvNeXt or vision transformer",
         )
+
+
+@cache  # of a sweep over five benchmarks all ask the same, and each answer takes half a second
+def _misfit(
+    model: str, how: str, size: int, compares: bool
+) -> tuple[Literal["size", "tuning", "maps"], str] | None:
+    """What a model cannot do first, and why: take the images, be tuned so, give feature maps."""
+    try:
+        network = models.outline(model, (3, size, size))
+    except ValueError as error:
+        return "size", str(error)
+    try:
+        tuning.check(network, how)
+    except ValueError as error:
+        return "tuning", str(error)
+    if not compares:
+        return None
+    try:
+        from models import feature_maps
+
+        feature_maps.check(network, (3, size, size))
+    except ValueError as error:
+        return "maps", str(error)
+    return None
 
 
 def _with_parts(

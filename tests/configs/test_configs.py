@@ -1,5 +1,6 @@
 """Every file in configs/ is an example that a user can launch."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,15 @@ WEIGHT_DECAY = {**dict.fromkeys(BENCHMARKS, 1e-4), "DomainNet": 1e-6}
 RATIO = {**dict.fromkeys(BENCHMARKS, 0.3), "VLCS": 0.2}
 
 
+@cache
+def loaded(name):
+    return load(FOLDER / f"{name}.yaml")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_loads_and_its_resolved_form_loads_too(path, tmp_path):
-    sweep = load(path)
+def test_it_says_how_to_launch_it_loads_and_its_resolved_form_loads_too(path, tmp_path):
+    sweep = loaded(path.stem)
+    assert f"python -m search launch configs/{path.name}" in path.read_text()
     assert sweep.name == path.stem
     assert studies(sweep)
     for one in by_dataset(sweep).values():
@@ -38,17 +45,13 @@ def test_it_loads_and_its_resolved_form_loads_too(path, tmp_path):
             assert first_settings(one, algorithm) or sweep.search.sampler == "grid"
     resolved = tmp_path / "resolved.yaml"
     resolved.write_text(as_yaml(sweep))
-    assert studies(load(resolved)) == studies(sweep)
-    assert differences(load(resolved), sweep) == []
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_says_how_to_launch_it(path):
-    assert f"python -m search launch configs/{path.name}" in path.read_text()
+    again = load(resolved)
+    assert studies(again) == studies(sweep)
+    assert differences(again, sweep) == []
 
 
 def test_the_family_has_every_part():
-    algorithms = load(FOLDER / "digits-family.yaml").algorithms
+    algorithms = loaded("digits-family").algorithms
     # Digits begin from random weights, and these need texts or weights to stay close to.
     there = set(PARTS) - {*OF_TEXTS, "MIRO"}
     assert {part for name in algorithms for part in parts(name)} == there
@@ -57,7 +60,7 @@ def test_the_family_has_every_part():
 @pytest.mark.parametrize("name", OF_BENCHMARKS)
 def test_each_benchmark_has_the_fields_protocol_and_as_many_studies_as_its_file_says(name):
     path = FOLDER / f"{name}.yaml"
-    sweep = load(path)
+    sweep = loaded(name)
     domains = len(BENCHMARKS[OF_BENCHMARKS[name]].domains)
     assert sweep.algorithms == MAIN
     assert len(studies(sweep)) == len(MAIN) * domains * 3
@@ -69,7 +72,7 @@ def test_each_benchmark_has_the_fields_protocol_and_as_many_studies_as_its_file_
 
 
 def test_the_further_benchmarks_have_configs_with_as_many_studies_as_these_say():
-    spawrious, others = (load(FOLDER / f"{n}.yaml") for n in ("spawrious", "further-benchmarks"))
+    spawrious, others = map(loaded, ("spawrious", "further-benchmarks"))
     assert {*spawrious.datasets, *others.datasets} == {*FURTHER}
     assert {study.held_out for study in studies(spawrious)} == {"Test"}
     for sweep in (spawrious, others):
@@ -77,14 +80,14 @@ def test_the_further_benchmarks_have_configs_with_as_many_studies_as_these_say()
 
 
 def test_the_main_table_is_all_five_of_them():
-    sweep = load(FOLDER / "main-table.yaml")
+    sweep = loaded("main-table")
     of_all = by_dataset(sweep)
     assert set(of_all) == set(BENCHMARKS)
     assert next(iter(of_all)) == "DomainNet"  # the longest runs are not left to the end
     assert len(studies(sweep)) == 528
     assert sum(plan.trials for plan in plans(sweep).values()) == 10_560
     for name, one in of_all.items():
-        alone = load(FOLDER / f"{name.lower()}.yaml")
+        alone = loaded(name.lower())
         assert one.training == alone.training
         assert (one.algorithms, one.search, one.model) == (
             alone.algorithms,
@@ -103,7 +106,7 @@ def test_the_reviewers_table_has_its_rows_on_all_five_benchmarks_and_as_many_stu
     }
     for name, (count, algorithms) in rows.items():
         path = FOLDER / f"{name}.yaml"
-        sweep = load(path)
+        sweep = loaded(name)
         assert algorithms <= set(sweep.algorithms)
         assert set(by_dataset(sweep)) == set(BENCHMARKS)
         assert len(studies(sweep)) == count
@@ -113,7 +116,7 @@ def test_the_reviewers_table_has_its_rows_on_all_five_benchmarks_and_as_many_stu
 
 @pytest.mark.parametrize("dataset", BENCHMARKS)
 def test_first_trials_are_the_published_settings_of_each_benchmark(dataset):
-    one = by_dataset(load(FOLDER / "main-table.yaml"))[dataset]
+    one = by_dataset(loaded("main-table"))[dataset]
     first = {algorithm: first_settings(one, algorithm)[0] for algorithm in MAIN}
     for algorithm in ("SAGM", "DISAM", "DISAM+SAGM", "GGA"):
         setting = first[algorithm]

@@ -9,6 +9,7 @@ import models
 from models.network import freeze_batch_norm
 
 
+@pytest.mark.usefixtures("shallow_vit")
 def test_features_are_what_torchvisions_last_layer_is_given() -> None:
     for name, head in (
         ("resnet18", "fc"),

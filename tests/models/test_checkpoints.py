@@ -196,8 +196,10 @@ def quantised() -> State:
     return {**STATE, "conv1.weight": weight}
 
 
-@pytest.mark.parametrize("model", ["resnet18", "timm/test_resnet", "open_clip/tiny"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("model", "value"),
+    [("resnet18", torch.nan), ("timm/test_resnet", torch.inf), ("open_clip/tiny", torch.nan)],
+)
 def test_weights_that_are_not_finite_are_refused(model: str, value: float, tmp_path: Path) -> None:
     state = models.build(model, 2, SHAPE).featurizer[0].state_dict()  # type: ignore[index]
     name = [key for key, tensor in state.items() if tensor.is_floating_point()][-1]

@@ -1,10 +1,7 @@
 """What holds for every registered model, and for the small ones."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +9,8 @@ from torch import nn
 
 import models
 from models.network import Network, freeze_batch_norm
+
+pytestmark = pytest.mark.usefixtures("shallow_vit")
 
 NAMES = list(models.MODELS)
 SMALL = ["cnn", "mlp", "mnist_cnn"]
@@ -135,19 +134,6 @@ def test_every_model_is_described_with_the_weights_it_may_start_from(name: str) 
     description = models.describe(name)
     assert description.endswith(".")
     assert all(weights in description for weights in models.MODELS[name].published)
-
-
-def test_the_small_models_need_no_torchvision() -> None:
-    code = "import sys, models; models.build('cnn', 2, (1, 8, 8)); print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert "torch" in loaded
-    assert "torchvision" not in loaded
 
 
 @pytest.mark.parametrize("shape", SHAPES)
