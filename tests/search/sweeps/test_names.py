@@ -88,7 +88,8 @@ def test_each_key_that_names_a_thing_takes_it_as_it_is_written(tmp_path, name):
     runs = folder.search.warm_start.runs
     assert runs == (str(Path(name).absolute()), str(Path(name, name).absolute()))
     if name != "null":  # there may be none
-        assert load(path, [f"dataset.root={name}"]).dataset.root == Path(name).absolute()
+        there = load(path, ["dataset.name=RotatedMNIST", f"dataset.root={name}"]).dataset.root
+        assert there == Path(name).absolute()
         assert load(path, [f"search.warm_start={name}"]).search.warm_start.runs == runs[:1]
     for key, shown in (
         ("model.name", f"model.name is '{name}'"),
