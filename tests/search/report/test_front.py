@@ -46,7 +46,6 @@ def test_the_page_shows_it_and_says_at_its_head_that_the_search_saw_the_held_out
     assert "search.objective: oracle" in head
 
 
-def test_a_search_with_one_objective_has_no_scatter(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_a_search_with_one_objective_has_no_scatter(folder):
     begin(several(), folder)
     assert front(read(folder.uri)) is None

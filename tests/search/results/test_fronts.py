@@ -75,8 +75,7 @@ def test_a_search_with_one_objective_has_none(tmp_path):
         results.pareto(results.load(str(write(tmp_path / "r", sweep()).root)))
 
 
-def test_a_search_that_saw_the_held_out_domain_says_so_in_every_table(tmp_path, capsys):
-    folder = RunFolder(tmp_path)
+def test_a_search_that_saw_the_held_out_domain_says_so_in_every_table(folder, capsys):
     search = {**TWO, "objective": ["oracle", "last-step"], "allow_oracle": True, "trials": 24}
     sweep = played_run.several(algorithms=["SAM"], held_out=["0"], seeds=[0], search=search)
     played_run.play(sweep, folder)

@@ -20,8 +20,7 @@ from tests.search.report.played_run import begin, several
 from tests.search.written_run import sweep, write
 
 
-def test_it_is_the_sweep_of_the_driver(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_it_is_the_sweep_of_the_driver(folder):
     folder.write_bytes(SWEEP, as_yaml(small_sweep(search={"trials": 3})).encode())
     assert read_sweep(folder) == sweep_of(folder)
     assert studies(read_sweep(folder)) == studies(sweep_of(folder))
@@ -37,8 +36,7 @@ def test_keys_of_another_commit_are_ignored_or_take_their_defaults(tmp_path):
     assert found.seeds == (0, 1, 2)
 
 
-def test_values_that_no_commit_wrote_are_named(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_values_that_no_commit_wrote_are_named(folder):
     wrong = sweep(search={"trials": 2, "sampler": "tpo"}) | {"gone": 1}
     folder.write_bytes(SWEEP, yaml.safe_dump(wrong).encode())
     with pytest.raises(SteppeError, match=r"search\.sampler .*tpe.*put a copy back"):

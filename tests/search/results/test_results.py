@@ -14,7 +14,6 @@ from search import results
 from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables
-from search.run.run_folder import RunFolder
 from tests.search.command import steppe, write_yaml
 from tests.search.store import bucket_on, serving
 from tests.search.written_run import noisy, sweep, without_winners, write
@@ -43,8 +42,7 @@ def test_the_frames_have_categories_in_the_order_of_the_sweep(found):
     assert len(found.selection) == 3 * 2 * 3 * len(METHODS)
 
 
-def test_the_selection_is_the_one_that_the_sweep_records(found, tmp_path):
-    folder = RunFolder(tmp_path)
+def test_the_selection_is_the_one_that_the_sweep_records(found, folder):
     tables.write_selection(folder, results.select(found, "training-domain"))
     recorded = tables.to_pandas(pq.read_table(folder.path(tables.SELECTION)))
     chosen = found.selection[found.selection["method"] == "training-domain"]

@@ -11,7 +11,7 @@ from search.results import BY, compare, load, summary
 from search.results.loading import main_method
 from search.results.print_results import print_comparison, print_results
 from search.run import manifest
-from search.run.run_folder import MANIFEST, RunFolder
+from search.run.run_folder import MANIFEST
 from search.sweep.schema import Search, Sweep, saw_held_out
 from tests.search import written_run
 
@@ -109,8 +109,7 @@ def test_every_command_is_by_the_method_of_the_objective(tmp_path, capsys):
     assert set(read(run).main["method"]) == {"worst-source-domain"}
 
 
-def test_the_manifest_says_it_too(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_the_manifest_says_it_too(folder):
     manifest.record(folder, [], saw_held_out(Search.model_validate(MARKED[0])))
     (why,) = json.loads(folder.read_bytes(MANIFEST))["saw_held_out"]
     assert "share: domains" in why

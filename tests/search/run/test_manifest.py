@@ -15,8 +15,7 @@ def read(folder: RunFolder) -> dict:
     return json.loads(folder.read_bytes(MANIFEST))
 
 
-def test_each_session_is_added_to_those_before(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_each_session_is_added_to_those_before(folder):
     manifest.record(folder, [DIGITS])
     first = read(folder)
     assert first["datasets"] == {"RotatedDigits": DIGITS.fingerprint}
@@ -41,8 +40,7 @@ def test_without_git_the_commit_is_unknown_and_nothing_fails(monkeypatch, tmp_pa
     assert manifest.session()["commit"] is None
 
 
-def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_a_run_is_not_gone_on_with_on_other_images(folder):
     manifest.record(folder, [DIGITS])
     before = folder.read_bytes(MANIFEST)
     with pytest.raises(SteppeError, match=r"was made with other images of RotatedDigits .* launch"):
@@ -51,8 +49,7 @@ def test_a_run_is_not_gone_on_with_on_other_images(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}", b'{"datasets": {}}', b"\xff"])
-def test_a_damaged_manifest_is_named_and_kept(tmp_path, content):
-    folder = RunFolder(tmp_path)
+def test_a_damaged_manifest_is_named_and_kept(folder, content):
     folder.write_bytes(MANIFEST, content)
     with pytest.raises(SteppeError, match=r"manifest\.json is damaged: .*; put a copy back"):
         manifest.record(folder, [DIGITS])

@@ -31,8 +31,7 @@ def test_a_file_uri_is_the_same_folder_as_its_path(tmp_path):
     assert folder.uri == str(tmp_path)
 
 
-def test_files_are_written_replaced_listed_and_deleted(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_files_are_written_replaced_listed_and_deleted(folder):
     assert folder.list("trials") == []
     folder.write_bytes("trials/b", b"1")
     folder.write_bytes("trials/a", b"old")
@@ -66,8 +65,7 @@ def test_a_writer_that_dies_leaves_the_old_file_and_nothing_listed(tmp_path, mon
     assert [file.name for file in tmp_path.iterdir()] == ["part"]
 
 
-def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path)
+def test_content_is_on_the_disk_before_it_takes_its_name(folder, monkeypatch):
     sizes = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
     folder.write_bytes("part", b"12345")

@@ -239,7 +239,7 @@ def test_a_model_that_cannot_be_built_is_said_before_any_trial(
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [("timm/test_resnet", "full"), ("timm/test_vit", "lora"), ("open_clip/ViT-S-32", "head")],
+    [("timm/test_resnet", "full"), ("timm/test_vit", "lora"), ("open_clip/tiny", "head")],
 )
 def test_a_sweep_runs_on_a_model_of_a_family(
     root: Path, tmp_path: Path, name: str, how: str
@@ -251,7 +251,7 @@ def test_a_sweep_runs_on_a_model_of_a_family(
         held_out=["photo"],
         seeds=[0],
         training={"steps": 4, "evaluate_every": 2, "batch_size": 2},
-        search={"trials": 2, "scheduler": "none"},
+        search={"trials": 1, "scheduler": "none"},
     )
     folder = RunFolder.create(tmp_path / "run")
 
@@ -259,7 +259,7 @@ def test_a_sweep_runs_on_a_model_of_a_family(
         assert launch(found, folder)
 
     trials = read_trials(folder)
-    assert list(trials["state"]) == ["completed"] * 2
+    assert list(trials["state"]) == ["completed"]
     assert set(trials["model"]) == {name}
     assert ("hp_lora_rank" in trials) == (how == "lora")
 
