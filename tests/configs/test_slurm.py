@@ -105,7 +105,7 @@ def job(place: Path, ends: int | None = None, **variables: str) -> Iterator[Job]
 def test_each_node_gives_ray_what_the_job_has_there(tmp_path, memory):
     given = {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_ID": "4712"}
     with job(tmp_path, ends=0, **given, **memory) as run:
-        assert run.process.wait(60) == 0
+        assert run.process.wait(600) == 0
         (head,), (node,), (driver,) = map(run.lines, ("head", "node", "driver"))
     for words in (head, node):
         assert "--num-cpus=3 --num-gpus=2" in words
@@ -131,7 +131,7 @@ def test_a_job_of_one_node_starts_no_other_and_no_two_jobs_share_a_token(tmp_pat
     tokens = set()
     for number in ("4713", "4714"):
         with job(tmp_path / number, 0, SLURM_JOB_ID=number, SLURM_JOB_NUM_NODES="1") as run:
-            assert run.process.wait(60) == 0
+            assert run.process.wait(600) == 0
             (head,) = run.lines("head")
         assert not run.lines("node")
         assert "--nodes=0" not in " ".join(run.lines("srun"))
@@ -145,13 +145,13 @@ def test_a_job_of_one_node_starts_no_other_and_no_two_jobs_share_a_token(tmp_pat
 @pytest.mark.parametrize(("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
 def test_the_job_is_queued_again_only_when_its_time_is_up(tmp_path, number, again):
     with job(tmp_path, SLURM_JOB_ID="4715") as run:
-        wait_until(lambda: run.lines("driver"), 60, "the driver starts")
+        wait_until(lambda: run.lines("driver"), 600, "the driver starts")
         run.process.send_signal(number)
-        assert run.process.wait(60) == 130
+        assert run.process.wait(600) == 130
         assert run.lines("scontrol") == ["requeue 4715"] * again
 
 
 def test_a_sweep_that_fails_is_not_queued_again(tmp_path):
     with job(tmp_path, ends=2) as run:
-        assert run.process.wait(60) == 2
+        assert run.process.wait(600) == 2
         assert not run.lines("scontrol")

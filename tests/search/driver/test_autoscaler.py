@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
 from benchmarks.local_cluster import Cluster, cluster
 from benchmarks.processes import command, started, wait_until
+from search.driver import slots
+from search.errors import SteppeError
 from tests.search.command import write_yaml
 from tests.search.play import small_sweep
-
-pytestmark = pytest.mark.slow
 
 MOST_NODES = 2
 
@@ -96,29 +96,48 @@ def counting(held: Cluster) -> Iterator[list[int]]:
         thread.join()
 
 
-def launch(held: Cluster, place: Path, **changes: object) -> subprocess.CompletedProcess[str]:
-    sweep = small_sweep(**changes)
-    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
-    driver = command("launch", file, "--output", place / "run", "--address", held.address)
-    driver.environment |= held.variables
-    with started(driver) as process:
-        output, errors = process.communicate(timeout=600)
-    return subprocess.CompletedProcess(driver.arguments, process.returncode, output, errors)
-
-
+@pytest.mark.slow
 def test_a_sweep_is_given_the_nodes_that_it_needs_and_they_go_with_it(empty, tmp_path):
-    with counting(empty) as seen:
-        done = launch(empty, tmp_path, search={"trials": 4})
-        wait_until(lambda: nodes(empty) == 0, 120, "nodes without work go")
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "no node has resources.cpu: 1 yet" in done.stdout
+    sweep = small_sweep(search={"trials": 4})
+    file = write_yaml(tmp_path / "sweep.yaml", sweep.model_dump(mode="json"))
+    driver = command("launch", file, "--output", tmp_path / "run", "--address", empty.address)
+    driver.environment |= empty.variables
+    with counting(empty) as seen, started(driver) as process:
+        output, errors = process.communicate(timeout=600)
+        wait_until(lambda: nodes(empty) == 0, 600, "nodes without work go")
+    assert (process.returncode, errors) == (0, ""), output
+    assert "no node has resources.cpu: 1 yet" in output
     assert max(seen) == MOST_NODES
     assert list(pd.read_parquet(tmp_path / "run" / "trials")["state"]) == ["completed"] * 4
 
 
-def test_what_no_type_of_node_has_is_refused(empty, tmp_path):
-    done = launch(empty, tmp_path, resources={"cpu": 64})
-    assert done.returncode == 2, done.stdout
-    assert "resources.cpu: 64" in done.stderr
-    assert "autoscaler" in done.stderr
-    assert nodes(empty) == 0
+# What Ray's older autoscaler writes into monitor.log, and writes nowhere else.
+REFUSED = (
+    "INFO autoscaler.py:585 -- :event_summary:Error: No available node types can fulfill resource "
+    "request {}. Add suitable node types to this cluster to resolve this issue.\n"
+)
+
+
+def test_what_no_type_of_node_has_is_refused(tmp_path, monkeypatch):
+    log, asked = tmp_path / "monitor.log", Mock()
+    asked.return_value.id.hex.return_value = "asked"
+    log.write_text(REFUSED.format({"CPU": 64.0}))  # of an earlier sweep
+    place = Mock(get_logs_dir_path=lambda: str(tmp_path))
+    monkeypatch.setattr(slots.ray._private.worker, "_global_node", place)
+    monkeypatch.setattr(slots, "_state", lambda: GetClusterStatusReply().autoscaling_state)
+    monkeypatch.setattr(slots, "has_autoscaler", lambda: True)
+    monkeypatch.setattr(slots, "placement_group", asked)
+    waits = {"asked": {"state": "PENDING"}}
+    monkeypatch.setattr(slots, "placement_group_table", lambda: waits)
+    monkeypatch.setattr(slots.ray, "nodes", list)
+    places = slots.Slots({"CPU": 64.0}, "resources.cpu: 64")
+    for others in ("", REFUSED.format({"CPU": 1.0})):
+        log.write_text(log.read_text() + others)
+        places._expires = 0.0
+        assert places.count(left=lambda: 1) == 0
+    asked.assert_called_once_with([{"CPU": 64.0}])
+    log.write_text(log.read_text() + REFUSED.format({"CPU": 64.0}))
+    places._expires = 0.0
+    with pytest.raises(SteppeError, match="autoscaler") as error:
+        places.count(left=lambda: 1)
+    assert "resources.cpu: 64" in str(error.value)
