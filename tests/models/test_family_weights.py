@@ -117,11 +117,15 @@ def test_a_file_of_clip_or_of_its_tower_fits(
 
 
 @pytest.mark.parametrize(
-    "part",
-    [lambda network: network.featurizer[0], lambda network: network.featurizer, lambda n: n],
-    ids=["bare featurizer", "featurizer with dropout", "network"],
+    ("name", "part"),
+    [
+        ("timm/test_vit", lambda network: network.featurizer[0]),
+        ("timm/test_vit", lambda network: network.featurizer),
+        ("timm/test_resnet", lambda network: network),
+        ("open_clip/tiny", lambda network: network),
+    ],
+    ids=["bare featurizer", "featurizer with dropout", "network", "network of CLIP"],
 )
-@pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_resnet", "open_clip/tiny"])
 def test_steppes_own_state_dicts_fit(
     name: str, part: Callable[[nn.Module], nn.Module], tmp_path: Path
 ) -> None:

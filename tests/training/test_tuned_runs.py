@@ -68,7 +68,10 @@ def test_a_step_of_every_model_tuned_in_every_way_moves_what_trains(name: str, h
     assert all(map(torch.equal, frozen, after))
 
 
-@pytest.mark.parametrize(("name", "how"), [case for case in TUNED if case[0] not in LARGE])
+# Batch norm of a ResNet resumes as that of timm's small one does.
+@pytest.mark.parametrize(
+    ("name", "how"), [case for case in TUNED if case[0] not in (*LARGE, "resnet18")]
+)
 def test_small_models_tuned_in_every_way_resume(name: str, how: str) -> None:
     resumed(run_of(name, how, steps=2, evaluate_every=1))
 
