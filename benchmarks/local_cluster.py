@@ -99,6 +99,8 @@ def cluster(place: Path) -> Iterator[Cluster]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray would end a worker that takes longer to start.
         "RAY_worker_register_timeout_seconds": "600",
+        # Five refused checks in a row tell that a node was killed; Ray's own period is 3 s.
+        "RAY_health_check_period_ms": "500",
     }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

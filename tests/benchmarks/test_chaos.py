@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs as arrow_fs
 
-from benchmarks.chaos import KINDS, Story, compare, disturbed, sweep_file
+from benchmarks.chaos import Story, compare, disturbed, sweep_file
 from benchmarks.processes import wait_until
 from search.run import lease
 from search.run.run_folder import RunFolder
@@ -32,7 +32,8 @@ pytestmark = pytest.mark.slow
 PATIENCE = 300.0  # seconds; a busy machine takes its time
 TRIALS, STEPS = 2, 1200  # of each of two studies: enough to do until all has happened
 STORE = "the store goes away"
-FAULTS = ["asked worker", "asked node", "worker", "node", STORE, "driver", "cluster"]
+# The benchmark has two more: test_interruption.py kills a worker, and goes on with another Ray.
+FAULTS = ["asked worker", "asked node", "node", STORE, "driver"]
 
 
 @dataclass
@@ -111,9 +112,8 @@ def log(seen: Seen) -> str:
 
 
 def test_its_tables_are_those_of_an_undisturbed_sweep_bit_for_bit(seen: Seen) -> None:
-    assert set(FAULTS) == {*KINDS, STORE}
     assert seen.story.kills == dict.fromkeys(FAULTS, 1)
-    assert seen.story.resumes == 2
+    assert seen.story.resumes == 1
     differences = compare(seen.run, seen.reference)
     assert json.loads(json.dumps(differences)) == dict.fromkeys(differences, 0)
 
@@ -170,7 +170,6 @@ def test_a_resume_that_knows_the_uri_alone_finishes_the_sweep(seen: Seen) -> Non
     said = seen.story.output
     assert f"{2 * TRIALS} of {2 * TRIALS} trials ended, 0 running" in said
     assert "Joined the Ray cluster at " in said
-    assert ": 2 nodes, 1 CPUs, 0 GPUs\n" in said
     assert "training-domain selection" in said
     assert steppe("status", seen.run.uri).stdout.rstrip().endswith("complete")
     assert not seen.run.exists(lease.LEASE)
