@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from search.cli import catalog, combining, planning, reproduce, results, sweeps
+from search.cli import catalog, reproduce, results, sweeps
 from search.errors import SteppeError
 from search.screen import printable
 
@@ -18,13 +18,13 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 # By the headings of `--help`.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (planning.plan, sweeps.launch, sweeps.resume, sweeps.status),
+    "Sweeps": (sweeps.plan, sweeps.launch, sweeps.resume, sweeps.status),
     "Results": (
         results.results,
         results.compare,
         results.importance,
         results.pareto,
-        combining.combine,
+        results.combine,
         results.report,
         results.dashboard,
     ),

@@ -1,4 +1,4 @@
-"""Commands that read a run: `results`, `compare`, `importance`, `pareto`, `report`, `dashboard`."""
+"""Commands on the results of a run: tables, figures, and networks that are combined."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from search.cli.arguments import (
     Format,
     FormatOption,
     MethodOption,
+    MovedOption,
     PassesOption,
     RunArgument,
     RunsArgument,
@@ -25,6 +26,22 @@ class By(StrEnum):
     held_out = "held-out"
     dataset = "dataset"
     method = "method"
+
+
+class Combination(StrEnum):
+    """A way to combine networks."""
+
+    uniform = "uniform"
+    greedy = "greedy"
+    ensemble = "ensemble"
+    wise_ft = "wise-ft"
+
+
+class Across(StrEnum):
+    """What studies that are combined with each other may differ in."""
+
+    algorithms = "algorithms"
+    seeds = "seeds"
 
 
 def results(
@@ -100,6 +117,43 @@ def pareto(
     from search.results.print_results import print_pareto
 
     print_pareto(runs, format_.value)
+
+
+def combine(
+    run: RunArgument,
+    method: Annotated[
+        list[Combination] | None,
+        typer.Option(
+            help="How, again for more: soups, an ensemble, or WiSE-FT of zero-shot and the best "
+            "network. Without it: all that can be made of the run."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=2, help="Only so many networks of each study, the best.")
+    ] = None,
+    across: Annotated[
+        Across | None,
+        typer.Option(
+            help="Combines studies that differ in their algorithm, or in their seed. With other "
+            "seeds, validation images have trained members, and every table says so."
+        ),
+    ] = None,
+    root: MovedOption = None,
+) -> None:
+    """Makes soups, ensembles and WiSE-FT of the networks that a run kept, and scores them.
+
+    The run must have `search.keep_weights: all` or a number. Killed, it goes on where it was.
+
+    Example: `python -m search combine runs/quickstart`
+    """
+    from search.combination.combine import combine as make
+    from search.results.print_results import print_combined
+
+    make(
+        run, [str(one) for one in method or ()], top, None if across is None else str(across), root
+    )
+    print_combined(run)
+    print(f"\nTable: {short_path(run)}/combinations")
 
 
 def report(

@@ -1,11 +1,14 @@
-"""Commands that run a sweep: `launch`, `resume`, `status`.
+"""Commands that plan and run a sweep: `plan`, `launch`, `resume`, `status`.
 
 Commands import what they need when they are called, so that each starts as fast as it can.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -20,15 +23,71 @@ from search.cli.arguments import (
     short_path,
 )
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value: `search.trials=8`."),
+]
+
 TRIALS_FAILED, STOPPED = 1, 130  # exit statuses
+
+
+def plan(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="CONFIG|RUN", help="A sweep file, or the folder or URI of a run."),
+    ],
+    set_: SetOption = None,
+    output: Annotated[
+        str | None, typer.Option(help="The run's folder, as of `launch`. Without it: `runs/NAME`.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="A run whose trials say how long a pass takes."),
+    ] = None,
+    format_: PlanFormatOption = PlanFormat.table,
+) -> None:
+    """Says what a sweep will cost, before it starts: steps, passes, images, disk and hours.
+
+    Of a run, it says what is left to pay. A few steps of each method are timed. Images need not
+    be there. Nothing is trained and nothing is written.
+
+    Example: `python -m search plan configs/pacs.yaml --set search.trials=8`
+    """
+    from search.checks.load_sweep import load, sweep_of
+    from search.driver.launch import default_output
+    from search.driver.planning import plan_sweep
+    from search.errors import SteppeError
+    from search.report.bill_document import document, lines
+    from search.run.run_folder import RunFolder
+    from search.screen import console
+
+    given = set_ or []
+    if "://" in what or Path(what).is_dir():
+        if given or output:
+            option = "--set" if given else "--output"
+            raise SteppeError(f"{option} goes with a sweep file, and {short_path(what)} is a run")
+        folder = RunFolder.existing(what)
+        sweep, source = sweep_of(folder, needed="model"), folder.path("sweep.yaml")
+    else:
+        sweep, source = load(Path(what), given), what
+        folder = RunFolder(output or default_output(sweep))
+        if folder.local and Path(folder.root).is_file():
+            raise SteppeError(f"--output {output}: it is a file; give the folder of a run")
+    # What a launch says of the images goes beside a document.
+    aside = redirect_stdout(sys.stderr) if format_ == PlanFormat.json else nullcontext()
+    with aside:
+        planned = plan_sweep(sweep, folder, source, _keys(given), like)
+    if format_ == PlanFormat.json:
+        print(json.dumps(document(planned), indent=2))
+        return
+    screen = console()
+    for line in lines(planned):
+        screen.print(line)
 
 
 def launch(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep file, see `configs/`.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value: `search.trials=8`."),
-    ] = None,
+    set_: SetOption = None,
     address: AddressOption = None,
     output: Annotated[
         str | None, typer.Option(help="The run's folder. Without it: `runs/NAME`.")
@@ -49,8 +108,7 @@ def launch(
     from search.run.run_folder import RunFolder
 
     folder = RunFolder.create(output or default_output(sweep))
-    keys = [tuple(given.partition("=")[0].split(".")) for given in set_ or []]
-    complete = run(sweep, folder, address, str(config), keys)
+    complete = run(sweep, folder, address, str(config), _keys(set_ or []))
     _finish(folder.uri, complete, sweep.search.combine)
 
 
@@ -74,6 +132,11 @@ def status(run: RunArgument, format_: PlanFormatOption = PlanFormat.table) -> No
     from search.cli.status import print_status
 
     print_status(run, as_json=format_ == PlanFormat.json)
+
+
+def _keys(given: Sequence[str]) -> list[tuple[str, ...]]:
+    """The paths of the keys that --set gave."""
+    return [tuple(one.partition("=")[0].split(".")) for one in given]
 
 
 def _finish(location: str, complete: bool, combinations: Sequence[str]) -> None:
