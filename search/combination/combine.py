@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
 from search.checks.open_datasets import open_dataset
+from search.combination import wise_ft
 from search.combination.groups import (
     Candidate,
     Group,
@@ -23,7 +24,6 @@ from search.combination.groups import (
     groups,
     possible_methods,
 )
-from search.combination.wise_ft import Curve, curve, zero_shot
 from search.errors import SteppeError
 from search.reproduce.recorded_trial import EndedRun, ended_run
 from search.run import lease, manifest
@@ -144,17 +144,17 @@ class Bench:
     @cached_property
     def zero_shot(self) -> State:
         """The weights that the networks began with."""
-        return zero_shot(self._folder, self.scorer)
+        return wise_ft.zero_shot(self._folder, self.scorer)
 
     def on_the_way(self, trial: str, alpha: float) -> dict[str, Tensor]:
         """The weights between zero-shot and those of a trial."""
         (trained,) = self.states([trial])
         return interpolated(self.zero_shot, trained, alpha)
 
-    def wise_ft(self, trial: str) -> Curve:
-        """From zero-shot to a trial."""
+    def wise_ft(self, trial: str) -> dict[str, Any]:
+        """The columns of WiSE-FT from zero-shot to a trial."""
         (trained,) = self.states([trial])
-        return curve(
+        return wise_ft.columns(
             self.zero_shot,
             trained,
             lambda state: _numbers(self.scorer.scores(state, _reported), mixed=False),
@@ -214,7 +214,7 @@ def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> li
         return [{**row, "reason": f"{count} that was kept; it takes {fewest(method)}"}]
     if method == WISE_FT:
         best = candidates[:1]
-        return [{**row, "members": best, "networks": 1, **bench.wise_ft(best[0]).row}]
+        return [{**row, "members": best, "networks": 1, **bench.wise_ft(best[0])}]
     members = bench.greedy(candidates) if method == "greedy" else candidates
     row |= {"members": members, "networks": len(members) if method == "ensemble" else 1}
     if method != "ensemble":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -17,28 +16,6 @@ from training.combining import State, interpolated
 from training.scorer import Scorer
 
 ALPHAS = tuple(tenth / 10 for tenth in range(11))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The numbers of every alpha, by column of the table, and the alpha that validates best.
-
-    Of equal ones it is the first, which is nearest to zero-shot. The held-out domain is scored at
-    each and chooses nothing. Wortsman et al. 2022, arXiv 2109.01903.
-    """
-
-    points: tuple[Mapping[str, Any], ...]
-
-    @property
-    def chosen(self) -> Mapping[str, Any]:
-        """The numbers at that alpha."""
-        return max(self.points, key=lambda point: float(point["validation"]))
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """The columns of the combination."""
-        curve = [{name: point[name] for name in POINT} for point in self.points]
-        return {**self.chosen, "curve": curve}
 
 
 def zero_shot(folder: RunFolder, scorer: Scorer) -> State:
@@ -56,10 +33,15 @@ def zero_shot(folder: RunFolder, scorer: Scorer) -> State:
     return scorer.start()
 
 
-def curve(
+def columns(
     start: State, trained: State, numbers: Callable[[dict[str, Tensor]], dict[str, Any]]
-) -> Curve:
-    """Scores the way between two states. numbers: of a state, the columns of the table."""
-    return Curve(
-        tuple({"alpha": alpha, **numbers(interpolated(start, trained, alpha))} for alpha in ALPHAS)
-    )
+) -> dict[str, Any]:
+    """Scores the way between two states: the columns of the combination, with its curve.
+
+    The combination is the alpha that validates best, of equal ones the nearest to zero-shot. The
+    held-out domain is scored at each and chooses nothing. numbers: of a state, the columns of the
+    table. Wortsman et al. 2022, arXiv 2109.01903.
+    """
+    points = [{"alpha": alpha, **numbers(interpolated(start, trained, alpha))} for alpha in ALPHAS]
+    chosen = max(points, key=lambda point: float(point["validation"]))
+    return {**chosen, "curve": [{name: point[name] for name in POINT} for point in points]}
