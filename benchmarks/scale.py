@@ -105,14 +105,19 @@ def pretend(config: dict[str, Any], plans: Mapping[str, StudyPlan], folder: RunF
 
 
 @contextmanager
-def watching(samples: list[tuple[float, float, int]]) -> Iterator[None]:
-    """Gathers (time, CPU seconds, bytes of memory) of this process, the driver, every second."""
+def watching(path: Path) -> Iterator[None]:
+    """Writes (time, CPU seconds, bytes of memory) of this process, the driver, every second.
+
+    A line each, at once: a benchmark that is killed has left what it saw.
+    """
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(1.0):
-            used = resource.getrusage(resource.RUSAGE_SELF)
-            samples.append((time.time(), used.ru_utime + used.ru_stime, own_memory()))
+        with path.open("a", buffering=1) as lines:
+            while not over.wait(1.0):
+                used = resource.getrusage(resource.RUSAGE_SELF)
+                sample = (time.time(), used.ru_utime + used.ru_stime, own_memory())
+                lines.write(json.dumps(sample) + "\n")
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -139,6 +144,7 @@ def main() -> None:
         "--search", type=json.loads, default={}, help="more of a sweep file's `search`, as JSON"
     )
     parser.add_argument("--windows", type=int, default=10, help="parts of the run compared")
+    parser.add_argument("--run", type=Path, help="a folder that does not exist yet: keeps the run")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
     sweep = sweep_of(
@@ -149,17 +155,18 @@ def main() -> None:
         arguments.search,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        report = measure(sweep, RunFolder.create(Path(scratch, "run")), arguments.windows)
+        run = arguments.run or Path(scratch, "run")
+        report = measure(sweep, RunFolder.create(run), run.with_suffix(".samples"), arguments.windows)
     print(json.dumps(report, indent=2))
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=2))
 
 
-def measure(sweep: Sweep, folder: RunFolder, windows: int) -> dict[str, Any]:
+def measure(sweep: Sweep, folder: RunFolder, watched: Path, windows: int) -> dict[str, Any]:
     experiment.run_trial = pretend  # type: ignore[attr-defined]
-    samples: list[tuple[float, float, int]] = []
-    with watching(samples):
+    with watching(watched):
         wall = seconds(lambda: launch(sweep, folder))
+    samples = [json.loads(line) for line in watched.read_text().splitlines()]
     trials = tables.read_trials(folder)
     ends = sorted(trials["finished"].map(lambda end: end.timestamp()))
     report: dict[str, Any] = {
