@@ -270,6 +270,9 @@ class Ledger:
         self._budget_guard.close(self._interrupted)
         interrupted = {left.record.study.id for left in self._interrupted}
         for name, record in self.records.items():
+            if not record.frozen:  # as in most sweeps all of them
+                record.resting = False
+                continue
             record.resting = record.resting and record.closed
             if name not in interrupted:
                 self._settle(record)

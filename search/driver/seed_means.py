@@ -89,7 +89,7 @@ class SeedMeans:
 
     def applies(self, record: StudyRecord) -> bool:
         """Whether the study is one of several over whose seeds settings are compared."""
-        return record.study.id in self._of
+        return bool(self._of) and record.study.id in self._of
 
     def changed(self, record: StudyRecord) -> None:
         """Says that a trial of the study has begun or ended."""

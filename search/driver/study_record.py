@@ -114,7 +114,7 @@ class StudyRecord:
     @property
     def open(self) -> bool:
         """Whether it may have another trial now."""
-        return self.ready and not self.full
+        return self.asked < self.max_trials and not self.closed and self.ready
 
     @property
     def full(self) -> bool:

@@ -20,6 +20,9 @@ from search.study.samplers import suggest
 
 log = logging.getLogger("steppe")
 
+# Takes the place of a study's sampler between two suggestions: each of these holds a generator.
+_AT_REST = optuna.samplers.RandomSampler()
+
 
 class Suggestions:
     """Begins and loads the Optuna studies of a sweep, and starts their trials.
@@ -47,6 +50,7 @@ class Suggestions:
                 study = optuna.load_study(
                     storage=self._storage,
                     study_name=record.study.id,
+                    sampler=_AT_REST,
                     pruner=self._pruning.pruner(record),
                 )
                 self._begin(record, study)
@@ -101,6 +105,7 @@ class Suggestions:
                 storage=self._storage,
                 study_name=record.study.id,
                 directions=[StudyDirection.MAXIMIZE] * len(record.plan.search.objectives),
+                sampler=_AT_REST,
                 pruner=self._pruning.pruner(record),
             )
             self._begin(record, study)
@@ -144,3 +149,5 @@ class Suggestions:
             log.exception("sampler %s failed in %s; drawing at random", name, record.study.id)
             trial.study.sampler = samplers.build("random", plan, trial.number)
             return {name: suggest(trial, name, range_) for name, range_ in space.items()}
+        finally:
+            trial.study.sampler = _AT_REST

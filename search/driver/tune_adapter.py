@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Container
 from dataclasses import replace
 from typing import Any
@@ -30,6 +30,11 @@ log = logging.getLogger("steppe")
 
 # A node at which so many workers in a row die before they begin a trial can carry out none.
 MOST_DEATHS = 4
+
+# Ended trials that Tune may keep, should a late message of a worker still name one.
+MOST_ENDED = 100
+# Where Tune's controller keeps each of them, to the end of the sweep.
+_KEPT_IN = ("_trials", "_live_trials", "_stopped_trials", "_failed_trials", "_trials_to_cache")
 
 
 class StudySearcher(Searcher):
@@ -189,6 +194,7 @@ class StudyScheduler(FIFOScheduler):
         self._searcher = searcher
         self._live: set[Trial] = set()
         self._begun: set[Trial] = set()  # those that Tune has asked a worker for
+        self._ended: deque[Trial] = deque()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Keeps a new trial off nodes that are left out."""
@@ -219,11 +225,14 @@ class StudyScheduler(FIFOScheduler):
         starting, that worker would end, and the next trial would start another.
         """
         # Tune's own method goes through all trials of the sweep each time.
-        live = tune_controller.get_live_trials()
+        live = {trial for trial in tune_controller.get_live_trials() if not trial.is_finished()}
         for ended in self._live - live:
-            _forget(ended)
-        self._live = set(live)
-        self._searcher.drop_lost({trial.trial_id for trial in live if not trial.is_finished()})
+            _forget_results(ended)
+            self._ended.append(ended)
+        while len(self._ended) > MOST_ENDED:
+            _forget(tune_controller, self._ended.popleft())
+        self._live = live
+        self._searcher.drop_lost({trial.trial_id for trial in live})
         pending = [trial for trial in live if trial.status == Trial.PENDING]
         new = [trial for trial in pending if trial not in self._begun]
         self._begun = set(pending)
@@ -233,7 +242,22 @@ class StudyScheduler(FIFOScheduler):
         return {}
 
 
-def _forget(trial: Trial) -> None:
-    """Frees the statistics of an ended trial, of which Tune keeps 40 kB to the end of the sweep."""
+def _forget_results(trial: Trial) -> None:
+    """Frees the statistics of an ended trial, which are 40 kB."""
     metadata = trial.run_metadata
     metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
+
+
+def _forget(tune_controller: Any, trial: Trial) -> None:
+    """Frees an ended trial itself, which is 11 kB; Tune has no public way."""
+    controller = getattr(tune_controller, "_tune_controller", tune_controller)
+    for name in _KEPT_IN:
+        kept = getattr(controller, name, ())
+        if trial in kept:
+            kept.remove(trial)
+    getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
+
+
+def progress_of(result: dict[str, Any]) -> Progress:
+    """The report in a result of Tune's."""
+    return Progress(**{name: result.get(name) for name in PROGRESS})  # type: ignore[arg-type]
