@@ -144,7 +144,7 @@ def main() -> None:
         "--search", type=json.loads, default={}, help="more of a sweep file's `search`, as JSON"
     )
     parser.add_argument("--windows", type=int, default=10, help="parts of the run compared")
-    parser.add_argument("--run", type=Path, help="a folder that does not exist yet: keeps the run")
+    parser.add_argument("--run", type=Path, help="where the run is kept, or goes on")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
     sweep = sweep_of(
@@ -156,7 +156,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         run = arguments.run or Path(scratch, "run")
-        report = measure(sweep, RunFolder.create(run), run.with_suffix(".samples"), arguments.windows)
+        watched = run.with_suffix(".samples")
+        report = measure(sweep, RunFolder.create(run), watched, arguments.windows)
     print(json.dumps(report, indent=2))
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=2))

@@ -157,7 +157,7 @@ def record(prepared: Prepared, opened: Opened, folder: RunFolder) -> None:
     if _written(folder) != opened.written:
         raise SteppeError(f"another driver has just changed {folder.path(SWEEP)}; try again")
     # A damaged table had better be found now than after the last trial.
-    tables.read_trials(folder), tables.read_evaluations(folder)
+    tables.check(folder)
     if opened.written is not None and opened.asked.more:
         common = next(iter(prepared.plans.values()))
         tables.add_columns(folder, common.column_types)

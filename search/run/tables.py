@@ -40,6 +40,9 @@ _EVALUATION_CATEGORIES = [
     *("sweep", "study", "trial", "weights", "fold", "domain", "role", "split")
 ]
 
+_AT_ONCE = 1000  # files that are open together
+MOST_CHECKED = 1000  # files of a table; all of those of 100,000 trials take minutes
+
 
 def write_trial(folder: RunFolder, row: Mapping[str, Any], hp_types: HpTypes) -> None:
     """Writes or replaces a trial's row.
@@ -174,6 +177,15 @@ def read_evaluations(folder: RunFolder) -> pd.DataFrame:
     return _read_table(folder, EVALUATIONS, evaluations_schema(), _EVALUATION_CATEGORIES)
 
 
+def check(folder: RunFolder) -> None:
+    """Raises SteppeError if a table is damaged, or a newer version of Steppe wrote it.
+
+    Of a table in more than MOST_CHECKED files, so many evenly chosen ones are read.
+    """
+    _read_table(folder, TRIALS, trials_schema({}), [], MOST_CHECKED)
+    _read_table(folder, EVALUATIONS, evaluations_schema(), [], MOST_CHECKED)
+
+
 def ended_studies(folder: RunFolder) -> set[str]:
     """Names of the studies that have ended, which have one file for all of their trials.
 
@@ -210,10 +222,15 @@ def part_file(table: str, trial: str) -> str:
 
 
 def _read_table(
-    folder: RunFolder, name: str, empty: pa.Schema, categories: list[str]
+    folder: RunFolder,
+    name: str,
+    empty: pa.Schema,
+    categories: list[str],
+    most: int | None = None,
 ) -> pd.DataFrame:
     for last in (False, False, True):
         files = [folder.path(f"{name}/{file}") for file in _without_merged_parts(folder.list(name))]
+        files = files[:: -(-len(files) // most) or 1] if most is not None else files
         try:
             if files:
                 return to_pandas(read_files(folder, files, categories))
@@ -239,19 +256,28 @@ def _without_merged_parts(files: Sequence[str]) -> list[str]:
 
 
 def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str] = ()) -> pa.Table:
-    """Reads files of one table. Raises OSError if one is missing, SteppeError if one is damaged."""
+    """Reads files of one table. Raises OSError if one is missing, SteppeError if one is damaged.
+
+    In groups: what Arrow holds of each open file and column is many times the few rows in it.
+    """
+    groups = [files[first : first + _AT_ONCE] for first in range(0, len(files), _AT_ONCE)]
+    try:
+        read = [_read_group(folder, group, categories) for group in groups]
+        return pa.concat_tables(read, promote_options="default") if len(read) > 1 else read[0]
+    except pa.ArrowInvalid as error:
+        raise damaged(folder, error) from error
+
+
+def _read_group(folder: RunFolder, files: Sequence[str], categories: Sequence[str]) -> pa.Table:
     from pyarrow import dataset as ds  # imports pandas
 
     factory = ds.FileSystemDatasetFactory(
         folder.filesystem, files, ds.ParquetFileFormat(dictionary_columns=list(categories))
     )
-    try:
-        # Inspect all files: after a resume with more hyperparameters, older ones lack columns.
-        schema = factory.inspect(fragments=None)
-        _check_version(schema, folder)
-        return factory.finish(schema).to_table()
-    except pa.ArrowInvalid as error:
-        raise damaged(folder, error) from error
+    # Inspect all files: after a resume with more hyperparameters, older ones lack columns.
+    schema = factory.inspect(fragments=None)
+    _check_version(schema, folder)
+    return factory.finish(schema).to_table().unify_dictionaries().combine_chunks()
 
 
 def damaged(folder: RunFolder, error: object) -> SteppeError:
