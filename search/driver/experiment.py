@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from search.driver.gpu_shares import MOST_TOGETHER, GpuShares
 from search.driver.ledger import Ledger
@@ -71,6 +72,18 @@ class StopRequest(tune.Stopper):
         return {}
 
 
+class Silence(TrialProgressCallback):
+    """Takes the place of Tune's printer, which with verbose=0 prints nothing either.
+
+    But it would hold every trial, with its configuration, to the end of the sweep.
+    """
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+    on_trial_error = on_trial_complete = on_trial_result
+
+
 def drive(
     plans: Mapping[str, StudyPlan],
     folder: RunFolder,
@@ -114,7 +127,7 @@ def drive(
                 # The ledger hands failed trials out again, and counts the failures.
                 failure_config=tune.FailureConfig(max_failures=0),
                 stop=stop,
-                callbacks=callbacks,
+                callbacks=[*callbacks, Silence()],
                 verbose=0,
             ),
         )

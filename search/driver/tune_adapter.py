@@ -249,7 +249,7 @@ def _forget_results(trial: Trial) -> None:
 
 
 def _forget(tune_controller: Any, trial: Trial) -> None:
-    """Frees an ended trial itself, which is 11 kB; Tune has no public way."""
+    """Frees an ended trial itself, which is 8 kB; Tune has no public way."""
     controller = getattr(tune_controller, "_tune_controller", tune_controller)
     for name in _KEPT_IN:
         kept = getattr(controller, name, ())

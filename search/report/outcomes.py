@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -56,29 +58,32 @@ def failures(trials: pd.DataFrame) -> tuple[list[Failure], str]:
 
 def trial_hours(run: ReportedRun) -> tuple[TrialHours, list[TrialHours], list[TrialHours]]:
     """Of the run, of each (dataset, algorithm), and of each study that has begun."""
-    whole = _hours("all", run.trials, run)
-    pairs = run.trials.groupby(["dataset", "algorithm"], sort=False, observed=True)
-    groups = dict(list(pairs))
-    order = [(d, a) for d in run.datasets for a in run.algorithms if (d, a) in groups]
-    several = len(run.datasets) > 1
-    by_algorithm = [
-        _hours(f"{dataset}, {algorithm}" if several else algorithm, groups[dataset, algorithm], run)
-        for dataset, algorithm in order
-    ]
-    studies = run.trials.groupby("study", sort=False, observed=True)
-    return whole, by_algorithm, [_hours(str(name), rows, run) for name, rows in studies]
-
-
-def _hours(name: str, trials: pd.DataFrame, run: ReportedRun) -> TrialHours:
-    resources = run.sweep.resources
-    states = trials["state"].value_counts()
-    hours = float(trials["seconds"].fillna(0).sum()) / 3600
+    trials, resources = run.trials, run.sweep.resources
+    ended = set(trials["state"].unique())
+    shown = [state for state in STATES if state != FROZEN or FROZEN in ended]
+    hours = trials["seconds"].fillna(0).astype(float) / 3600
     on_gpu = trials["device"].notna() & ~trials["device"].isin(["cpu", "mps"])
     gpus = trials["gpu"].fillna(resources.gpus) if "gpu" in trials else resources.gpus
-    gpu_hours = float((trials["seconds"].fillna(0) * gpus)[on_gpu].sum()) / 3600
-    shown = [state for state in STATES if state != FROZEN or FROZEN in set(run.trials["state"])]
-    counts = {state: int(states.get(state, 0)) for state in shown}
-    return TrialHours(name, counts, hours, hours * resources.cpu, gpu_hours)
+    rows = pd.DataFrame({state: trials["state"] == state for state in shown})
+    rows = rows.assign(hours=hours, gpu_hours=(hours * gpus).where(on_gpu, 0.0))
+
+    def told(name: str, sums: Mapping[Any, Any]) -> TrialHours:
+        counts = {state: int(sums[state]) for state in shown}
+        own = float(sums["hours"])
+        return TrialHours(name, counts, own, own * resources.cpu, float(sums["gpu_hours"]))
+
+    keys = [trials["dataset"].astype(str), trials["algorithm"].astype(str)]
+    pairs = rows.groupby(keys).sum().to_dict("index")
+    several = len(run.datasets) > 1
+    by_algorithm = [
+        told(f"{dataset}, {algorithm}" if several else algorithm, pairs[dataset, algorithm])
+        for dataset in run.datasets
+        for algorithm in run.algorithms
+        if (dataset, algorithm) in pairs
+    ]
+    studies = rows.groupby(trials["study"], sort=False, observed=True).sum().to_dict("index")
+    by_study = [told(str(name), sums) for name, sums in studies.items()]
+    return told("all", rows.sum().to_dict()), by_algorithm, by_study
 
 
 def _short(reason: str) -> str:

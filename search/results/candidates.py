@@ -127,7 +127,7 @@ def _candidate(trial: str, number: int, step: int, validation: float, scores: _S
 
 
 def _mean(accuracies: list[float]) -> float:
-    return float(np.mean(accuracies))
+    return accuracies[0] if len(accuracies) == 1 else float(np.mean(accuracies))
 
 
 def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:

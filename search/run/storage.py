@@ -6,6 +6,7 @@ blocks (BlockJournal).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -30,7 +31,13 @@ class SweepStorage(JournalStorage):
     """Optuna's storage of all studies of a sweep."""
 
     def __init__(self, backend: BaseJournalBackend) -> None:
-        super().__init__(backend)
+        collects = gc.isenabled()
+        gc.disable()  # nothing of what is read is garbage, and looking for it takes a fifth
+        try:
+            super().__init__(backend)
+        finally:
+            if collects:
+                gc.enable()
         self._journal = backend
 
     def flush(self) -> None:
@@ -99,12 +106,15 @@ class FileJournal(JournalFileBackend):
         number, place = self._next
         with self._file.open("rb") as stream:
             stream.seek(place)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return  # it is being written
-                number, place = number + 1, place + len(line)
-                self._next = number, place
-                yield json.loads(line)
+            # Together: a million lines one by one take twice as long.
+            while lines := stream.readlines(BLOCK_BYTES):
+                if not lines[-1].endswith(b"\n"):
+                    lines.pop()  # it is being written
+                logs = json.loads(b"[" + b",".join(lines) + b"]")
+                for line, log in zip(lines, logs, strict=True):
+                    number, place = number + 1, place + len(line)
+                    self._next = number, place
+                    yield log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends lines, each whole or not at all."""
