@@ -119,7 +119,7 @@ def crowded(rows: pd.DataFrame) -> str:
     """A sentence for readers if not all of these trials are drawn."""
     if rows.groupby(["dataset", "held_out"], observed=True).size().max() <= MOST_POINTS:
         return ""
-    return f"About {MOST_POINTS} evenly chosen trials in a panel, beside the selected ones."
+    return f"About {MOST_POINTS} evenly chosen trials in a panel, and as many selected ones."
 
 
 def _rank_correlation(rows: pd.DataFrame, measure: str) -> float | None:
@@ -144,7 +144,9 @@ def _titled(domain: str, found: float | None, what: str = "rank correlation") ->
 
 def _fewer(rows: pd.DataFrame, selected: set[str]) -> pd.DataFrame:
     every = max(-(-len(rows) // MOST_POINTS), 1)
-    keep = rows["trial"].isin(selected).to_numpy() | (np.arange(len(rows)) % every == 0)
+    chosen = rows["trial"].isin(selected).to_numpy()
+    of_these = max(-(-int(chosen.sum()) // MOST_POINTS), 1)
+    keep = (np.arange(len(rows)) % every == 0) | (chosen & (np.cumsum(chosen) % of_these == 0))
     thinned: pd.DataFrame = rows.loc[keep]
     return thinned
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from search.errors import SteppeError
 from search.report.figure import INK, Figure, apply_theme, label
 from search.report.reported_run import ReportedRun
+from search.results.hyperparameter_importance import MOST
 from search.results.hyperparameter_importance import importance as importances
 
 
@@ -26,7 +27,10 @@ def importance(run: ReportedRun) -> Figure | str:
     }
     computed = set(found["algorithm"])
     without = [name for name in run.algorithms if name not in computed]
-    told = f"Too few completed trials for {', '.join(without)}." if without else ""
+    told = [f"Too few completed trials for {', '.join(without)}."] if without else []
+    done = run.trials[run.trials["state"] == "completed"]
+    if done.groupby(["dataset", "algorithm"], observed=True).size().max() > MOST:
+        told.append(f"Of more than {MOST} trials of an algorithm, evenly chosen ones.")
     return Figure(
         "importance",
         "Importance of the hyperparameters",
@@ -34,7 +38,7 @@ def importance(run: ReportedRun) -> Figure | str:
         "from the completed trials of all studies of an algorithm, each less the mean of its "
         "study. The shares of a row sum to 100. Pruned trials are left out.",
         drawings,
-        told,
+        " ".join(told),
     )
 
 

@@ -53,7 +53,7 @@ def landscape(run: ReportedRun) -> Figure | None:
         "study; the more it stands out, the better. Stars are the selected trials, crosses those "
         "that were pruned or diverged.",
         drawings,
-        f"At most {MOST_POINTS} evenly chosen trials in a panel, beside the selected ones."
+        f"At most {MOST_POINTS} evenly chosen trials in a panel, and as many selected ones."
         if crowded
         else "",
     )
@@ -141,11 +141,13 @@ def _colours(lowest: float, title: str) -> dict[str, object]:
 
 
 def _fewer(points: pd.DataFrame, selected: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Trials that were not selected, thinned out if they are many; and those that were."""
+    """Trials that were not selected, and those that were; both thinned out if they are many."""
     chosen = points["trial"].isin(selected)
-    others = points[~chosen]
-    every = -(-len(others) // MOST_POINTS) or 1
-    return others.iloc[::every], points[chosen]
+    others, best = (
+        rows.iloc[:: -(-len(rows) // MOST_POINTS) or 1]
+        for rows in (points[~chosen], points[chosen])
+    )
+    return others, best
 
 
 def _values(rows: pd.DataFrame, name: str) -> list[object]:

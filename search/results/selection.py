@@ -90,15 +90,16 @@ def select(
     """
     rules = {method: rule_of(method) for method in methods}
     asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
-    groups = dict(iter(trials.groupby("study", sort=False, observed=True)))
-    found = {key: dict(group[list(STUDY_COLUMNS)].iloc[0]) for key, group in groups.items()}
-    columns = {**asked, **found}
-    groups |= dict.fromkeys(columns.keys() - groups.keys(), trials.iloc[:0])
+    begun = trials.drop_duplicates("study")[list(STUDY_COLUMNS)].to_dict("records")
+    columns = {**asked, **{study["study"]: study for study in begun}}
 
     rankings = _rankings({rule for rule, _ in rules.values()}, columns, trials, evaluations)
+    without = {key for found in rankings.values() for key in found if not found[key]}
+    of_these = trials[trials["study"].isin(without)]
+    groups = dict(iter(of_these.groupby("study", sort=False, observed=True)))
     why = {
         rule: {
-            key: (untried or {}).get(key) or why_none(RULES[rule], groups[key])
+            key: (untried or {}).get(key) or why_none(RULES[rule], groups.get(key, trials.iloc[:0]))
             for key in ranking
             if not ranking[key]
         }
@@ -111,9 +112,9 @@ def select(
         sharing = _datasets(columns) if once else tied
         own = {key: _winner(found, why[rule].get(key)) for key, found in rankings[rule].items()}
         chosen[method] = own | _one_setting_each(sharing, rankings[rule], settings, why[rule])
-    failed = {key: int((group["state"] == "failed").sum()) for key, group in groups.items()}
+    failed = trials.loc[trials["state"] == "failed", "study"].astype(str).value_counts().to_dict()
     rows = [
-        {**columns[key], "method": method, "failed": failed[key], **chosen[method][key]}
+        {**columns[key], "method": method, "failed": failed.get(key, 0), **chosen[method][key]}
         for key in columns
         for method in rules
     ]

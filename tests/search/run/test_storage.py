@@ -1,3 +1,4 @@
+import json
 import time
 
 import optuna
@@ -5,7 +6,7 @@ import pytest
 
 from search.errors import SteppeError
 from search.run.run_folder import RunFolder
-from search.run.storage import open_for_reading, open_for_writing
+from search.run.storage import FileJournal, open_for_reading, open_for_writing
 
 
 @pytest.fixture
@@ -49,6 +50,18 @@ def test_a_reader_changes_nothing_not_even_what_is_torn(journal):
     assert values(open_for_reading(RunFolder(journal.parent))) == [0.5]
     assert journal.read_bytes() == before
     assert lock.is_symlink()
+
+
+def test_a_line_is_read_once_it_is_whole(journal):
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(whole[:-9])
+    backend = FileJournal(journal, RunFolder(journal.parent))
+    read = [*backend.read_logs(0)]
+    assert read == [json.loads(line) for line in lines[:-1]]
+    assert [*backend.read_logs(len(read))] == []
+    journal.write_bytes(whole)
+    assert [*backend.read_logs(len(read))] == [json.loads(lines[-1])]
 
 
 def test_locks_of_a_dead_driver_are_removed(journal):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search.errors import SteppeError
+from search.run import tables
 from search.run.columns import evaluations_schema, selection_schema, to_pandas, trials_schema
 from search.run.run_folder import RunFolder
 from search.run.tables import (
@@ -222,3 +223,29 @@ def test_tables_of_a_newer_version_are_refused(folder):
     pq.write_table(table.replace_schema_metadata({"schema_version": "2"}), name)
     with pytest.raises(SteppeError, match="written by a newer Steppe"):
         read_trials(folder)
+
+
+def test_many_files_are_read_in_groups_as_if_in_one_and_their_columns_may_differ(
+    folder, monkeypatch
+):
+    for number, space in enumerate(({"lr": 0.1}, {"lr": 0.2, "rho": 0.3}, {}, {"rho": 0.5}, {})):
+        row = {f"hp_{name}": value for name, value in space.items()}
+        write_trial(folder, trial_row(number, **row), dict.fromkeys(space, float))
+        scores = [evaluation(domain=name) for name in ("b", f"c{number}")]
+        write_evaluations(folder, "s", STUDY["study"], f"{STUDY['study']}.{number}", scores)
+    together = read_trials(folder), read_evaluations(folder)
+    monkeypatch.setattr(tables, "_AT_ONCE", 2)
+    for whole, grouped in zip(
+        together, (read_trials(folder), read_evaluations(folder)), strict=True
+    ):
+        pd.testing.assert_frame_equal(grouped, whole)
+
+
+def test_of_many_files_some_are_checked(folder, monkeypatch):
+    for number in range(5):
+        write_trial(folder, trial_row(number), {})
+    monkeypatch.setattr(tables, "MOST_CHECKED", 3)
+    tables.check(folder)
+    Path(folder.path("trials/D.m.SAM.a.0.4.parquet")).write_bytes(b"damaged")
+    with pytest.raises(SteppeError, match="cannot be read"):
+        tables.check(folder)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from typer.testing import Result
 
-from search.driver import experiment
+from search.driver import experiment, tune_adapter
 from search.driver.faults import Fault, error_of, fault_of
 from search.driver.study_record import REASON, state_of
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
@@ -70,6 +72,7 @@ def sweep_of(
 class Ran:
     folder: RunFolder
     done: Result
+    held: list[int]  # by Tune, of the trials that had ended, when one more had
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -87,12 +90,28 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
     sweep = sweep_of(5, {"cpu": 1, "memory": 1.0}, track=["tensorboard"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "run_trial", failing.run_trial)
-        return Ran(RunFolder(place / "run"), launch(sweep, place))
+        patch.setattr(tune_adapter, "MOST_ENDED", 0)
+        held, ended, forget = [], [], tune_adapter._forget
+
+        def watched(controller, trial):
+            forget(controller, trial)
+            gc.collect()
+            held.append(sum(other() is not None for other in ended))
+            ended.append(weakref.ref(trial))
+
+        patch.setattr(tune_adapter, "_forget", watched)
+        return Ran(RunFolder(place / "run"), launch(sweep, place), held)
 
 
 @pytest.mark.slow
 def test_a_sweep_with_a_failed_trial_runs_to_its_end_and_exits_1(ran):
     assert ran.done.exit_code == 1, ran.done.stderr
+
+
+@pytest.mark.slow
+def test_tune_holds_no_trial_that_has_ended(ran):
+    assert len(ran.held) > 5
+    assert max(ran.held) <= 2  # the last may be named in a message
     assert "5 of 5 trials ended" in ran.done.stdout
     assert "1 trial failed; why: pandas.read_parquet('" in ran.done.stdout
     assert "training-domain selection" in ran.done.stdout
