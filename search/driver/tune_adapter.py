@@ -256,8 +256,3 @@ def _forget(tune_controller: Any, trial: Trial) -> None:
         if trial in kept:
             kept.remove(trial)
     getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
-
-
-def progress_of(result: dict[str, Any]) -> Progress:
-    """The report in a result of Tune's."""
-    return Progress(**{name: result.get(name) for name in PROGRESS})  # type: ignore[arg-type]
