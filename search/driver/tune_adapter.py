@@ -252,7 +252,7 @@ def _forget(tune_controller: Any, trial: Trial) -> None:
     """Frees an ended trial itself, which is 8 kB; Tune has no public way."""
     controller = getattr(tune_controller, "_tune_controller", tune_controller)
     for name in _KEPT_IN:
-        kept = getattr(controller, name, ())
+        kept: Any = getattr(controller, name, ())
         if trial in kept:
             kept.remove(trial)
     getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)

@@ -89,9 +89,11 @@ def select(
     Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
-    asked = {study["study"]: {name: study[name] for name in STUDY_COLUMNS} for study in studies}
-    begun = trials.drop_duplicates("study")[list(STUDY_COLUMNS)].to_dict("records")
-    columns = {**asked, **{study["study"]: study for study in begun}}
+    begun = trials.drop_duplicates("study")[list(STUDY_COLUMNS)]
+    columns = {
+        study["study"]: {name: study[name] for name in STUDY_COLUMNS}
+        for study in (*studies, *begun.to_dict("records"))
+    }
 
     rankings = _rankings({rule for rule, _ in rules.values()}, columns, trials, evaluations)
     without = {key for found in rankings.values() for key in found if not found[key]}
