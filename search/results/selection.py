@@ -89,10 +89,10 @@ def select(
     Raises SteppeError for an unknown method.
     """
     rules = {method: rule_of(method) for method in methods}
-    begun = trials.drop_duplicates("study")[list(STUDY_COLUMNS)]
+    begun: list[Any] = trials.drop_duplicates("study").to_dict("records")
     columns = {
         study["study"]: {name: study[name] for name in STUDY_COLUMNS}
-        for study in (*studies, *begun.to_dict("records"))
+        for study in (*studies, *begun)
     }
 
     rankings = _rankings({rule for rule, _ in rules.values()}, columns, trials, evaluations)
