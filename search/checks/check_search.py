@@ -15,6 +15,7 @@ from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
 from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Sweep
 from search.sweep.search_keys import FREEZE_THAW, WISE_FT, Search
+from search.sweep.training_keys import Training
 from training.algorithms import compares_domains
 
 # Keys that carry the best settings of one study to another, which one objective must tell.
@@ -46,7 +47,7 @@ def check_search(search: Search) -> Iterator[Problem]:
 
 def _over_seeds(search: Search) -> Iterator[Problem]:
     """Keys that look at the studies of seeds one by one, where settings are compared over seeds."""
-    key, defaults = ("search", "objective_over"), Search.model_fields
+    defaults, kept = Search.model_fields, search.keep_weights
     not_with = {
         "share": "a setting has the same trial number with each seed",
         "seed_reduction": "it has all settings that may win tried with all seeds",
@@ -54,60 +55,55 @@ def _over_seeds(search: Search) -> Iterator[Problem]:
         "study_budget": "a setting would be trained with some of the seeds; limit search.budget",
         "combine": "the networks of a study are ranked by its own seed",
     }
-    for name, why in not_with.items():
-        if getattr(search, name) != defaults[name].default:
-            yield Problem(key, f"is seeds, which does not go with search.{name}: {why}; remove one")
+    wrong = {
+        name: f"{why}; remove one"
+        for name, why in not_with.items()
+        if getattr(search, name) != defaults[name].default
+    }
     if search.budget.trials is not None:
-        yield Problem(
-            key,
-            "is seeds, which does not go with search.budget.trials: settings that cannot win end "
-            "without being trained; limit passes",
-        )
+        wrong["budget.trials"] = "settings that cannot win end without being trained; limit passes"
     if search.scheduler == FREEZE_THAW:
-        yield Problem(
-            key,
-            f"is seeds, which does not go with search.scheduler: {FREEZE_THAW}: that ends what "
-            "cannot be the best with one seed; choose asha or none",
+        wrong[f"scheduler: {FREEZE_THAW}"] = (
+            "that ends what cannot be the best with one seed; choose asha or none"
         )
-    if search.keep_weights in ("best", "last") or isinstance(search.keep_weights, int):
-        yield Problem(
-            key,
-            f"is seeds, which does not go with search.keep_weights: {search.keep_weights}: the "
-            "best trial of a study may have another setting than the best mean; choose all or none",
+    if kept in ("best", "last") or isinstance(kept, int):
+        wrong[f"keep_weights: {kept}"] = (
+            "the best trial of a study may have another setting than the best mean; choose all or "
+            "none"
         )
+    for name, why in wrong.items():
+        text = f"is seeds, which does not go with search.{name}: {why}"
+        yield Problem(("search", "objective_over"), text)
 
 
 def _combined(search: Search) -> Iterator[Problem]:
     """Keys under which there would be nothing to combine."""
     least = 1 if search.combine == (WISE_FT,) else 2  # networks of a study
+    most = search.most_kept
     if LEAVE_ONE_DOMAIN_OUT in search.objectives:
-        yield Problem(
-            ("search", "combine"),
-            f"is {show(list(search.combine))}, but under {LEAVE_ONE_DOMAIN_OUT} other runs than "
-            "those whose weights could be kept choose; choose another objective, or remove it",
+        why = (
+            f"under {LEAVE_ONE_DOMAIN_OUT} other runs than those whose weights could be kept "
+            "choose; choose another objective, or remove it"
         )
     elif search.trials < least:
-        yield Problem(
-            ("search", "combine"),
-            f"is {show(list(search.combine))}, but search.trials: {search.trials} leaves no two "
-            "networks of a study; raise it, or remove search.combine",
+        why = (
+            f"search.trials: {search.trials} leaves no two networks of a study; raise it, or "
+            "remove search.combine"
         )
-    elif search.keep_weights == "last" or (
-        search.most_kept is not None and search.most_kept < least
-    ):
+    elif search.keep_weights == "last" or (most is not None and most < least):
         networks = "no two networks" if least > 1 else "no selected network"
-        yield Problem(
-            ("search", "combine"),
-            f"is {show(list(search.combine))}, but search.keep_weights: {search.keep_weights} "
-            f"leaves {networks} of a study; choose all, or a number from {least}",
+        why = (
+            f"search.keep_weights: {search.keep_weights} leaves {networks} of a study; choose all, "
+            f"or a number from {least}"
         )
     elif oracles(search.objectives):
-        yield Problem(
-            ("search", "combine"),
-            f"is {show(list(search.combine))}, but under {show(oracles(search.objectives)[0])} the "
-            "held-out domain chooses the weights that are kept; choose another objective, or "
-            "remove it",
+        why = (
+            f"under {show(oracles(search.objectives)[0])} the held-out domain chooses the weights "
+            "that are kept; choose another objective, or remove it"
         )
+    else:
+        return
+    yield Problem(("search", "combine"), f"is {show(list(search.combine))}, but {why}")
 
 
 def _two_objectives(search: Search) -> Iterator[Problem]:
@@ -171,36 +167,8 @@ def check_folds(sweep: DatasetSweep) -> Iterator[Problem]:
                 f"a fold of {LEAVE_ONE_DOMAIN_OUT} on {name} trains on 1; remove it or choose "
                 "another objective",
             )
-    yield from _without_folds(sweep)
-
-
-def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
-    """Keys whose result is that of a whole run, where folds are compared step by step."""
-    training = sweep.training
-    if training.averaging != "none":
-        yield Problem(
-            ("training", "averaging"),
-            f"is {show(training.averaging)}, which has one result at the end of a run; "
-            f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two",
-        )
-    if training.retrain != "none":
-        yield Problem(
-            ("training", "retrain"),
-            f"is {show(training.retrain)}, whose second stage follows a whole run; "
-            f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two",
-        )
-    if training.lr_schedule == "plateau":
-        yield Problem(
-            ("training", "lr_schedule"),
-            "is 'plateau', which follows the validation of the source domains; a fold of "
-            f"{LEAVE_ONE_DOMAIN_OUT} is scored on others; choose another schedule",
-        )
-    if training.flatness != "none":
-        yield Problem(
-            ("training", "flatness"),
-            f"is {show(training.flatness)}, which is measured where training-domain validation is "
-            f"best, not where {LEAVE_ONE_DOMAIN_OUT} looks; remove it",
-        )
+    for key, why in _without_folds(sweep.training).items():
+        yield Problem(("training", key), f"is {show(getattr(sweep.training, key))}, {why}")
     if sweep.search.keep_weights not in ("none", "last") and not sweep.search.combine:
         yield Problem(
             ("search", "keep_weights"),
@@ -208,6 +176,27 @@ def _without_folds(sweep: DatasetSweep) -> Iterator[Problem]:
             f"training-domain validation, not those that {LEAVE_ONE_DOMAIN_OUT} selects; choose "
             "last, or remove it",
         )
+
+
+def _without_folds(training: Training) -> dict[str, str]:
+    """Why keys of the training do not go with folds, which are compared step by step."""
+    why = {}
+    by_step = f"{LEAVE_ONE_DOMAIN_OUT} compares folds step by step; remove one of the two"
+    if training.averaging != "none":
+        why["averaging"] = f"which has one result at the end of a run; {by_step}"
+    if training.retrain != "none":
+        why["retrain"] = f"whose second stage follows a whole run; {by_step}"
+    if training.lr_schedule == "plateau":
+        why["lr_schedule"] = (
+            "which follows the validation of the source domains; a fold of "
+            f"{LEAVE_ONE_DOMAIN_OUT} is scored on others; choose another schedule"
+        )
+    if training.flatness != "none":
+        why["flatness"] = (
+            "which is measured where training-domain validation is best, not where "
+            f"{LEAVE_ONE_DOMAIN_OUT} looks; remove it"
+        )
+    return why
 
 
 def check_budgets(sweep: Sweep) -> Iterator[Problem]:
@@ -250,23 +239,20 @@ def _trials_of(sweep: Sweep) -> int:
 
 
 def _terminator(search: Search) -> Iterator[Problem]:
-    key = ("search", "terminator")
-    if search.sampler == "grid":
-        yield Problem(key, "has no effect: a grid visits all its points; remove it")
-        return
-    if search.seed_reduction is not None:
-        yield Problem(
-            key,
-            "does not go with search.seed_reduction, under which later seeds try the "
-            "settings that they are given; remove one",
-        )
-        return
     startup, more = samplers.grace_trials(search), samplers.patience(search)
-    if startup + more >= search.trials:
-        random = f"{startup} at random and " if startup else ""
-        yield Problem(
-            key,
-            f"has no effect: no study of {search.trials} trials would be stopped before it had "
-            f"tried {random}search.patience, {more}, without a better one; lower that, or remove "
-            "it",
+    if search.sampler == "grid":
+        why = "has no effect: a grid visits all its points; remove it"
+    elif search.seed_reduction is not None:
+        why = (
+            "does not go with search.seed_reduction, under which later seeds try the settings that "
+            "they are given; remove one"
         )
+    elif startup + more >= search.trials:
+        random = f"{startup} at random and " if startup else ""
+        why = (
+            f"has no effect: no study of {search.trials} trials would be stopped before it had "
+            f"tried {random}search.patience, {more}, without a better one; lower that, or remove it"
+        )
+    else:
+        return
+    yield Problem(("search", "terminator"), why)

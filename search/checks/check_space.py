@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from models import tuning
 from search.errors import way_out
@@ -55,10 +55,11 @@ def check_space(sweep: DatasetSweep) -> list[Problem]:
     if problems:
         return problems
     if sweep.search.sampler == "grid":
-        problems += _not_on_a_grid(sweep) or _too_many_points(sweep)
+        problems += _first_of_each(_not_on_a_grid(sweep)) or _too_many_points(sweep)
     else:
         problems += _first_trial_values(sweep)
-    problems += [*_late_starts(sweep), *_too_few_evaluations(sweep), *_too_many_pieces(sweep)]
+    problems += _first_of_each(_late_starts(sweep))
+    problems += [*_first_of_each(_too_few_evaluations(sweep)), *_too_many_pieces(sweep)]
     if sweep.trained and all("batch_size" in given_ranges(sweep, name) for name in sweep.trained):
         problems += _idle_batch_size(sweep)
     return problems
@@ -150,21 +151,16 @@ def _first_trial_values(sweep: DatasetSweep) -> Iterator[Problem]:
                 )
 
 
-def _not_on_a_grid(sweep: DatasetSweep) -> list[Problem]:
-    found: dict[KeyPath, Interval] = {}
+def _not_on_a_grid(sweep: DatasetSweep) -> Iterator[Problem]:
     for algorithm in sweep.algorithms:
         for name, range_ in study_space(sweep, algorithm).items():
             if isinstance(range_, Interval):
-                found.setdefault(range_key(sweep, algorithm, name), range_)
-    return [
-        Problem(
-            path,
-            f"is {text(range_)}, but a grid needs single values: write {{choice: "
-            f"[{show_value(range_.low)}, {show_value(range_.high)}]}}, with as many as you "
-            "like, or a constant",
-        )
-        for path, range_ in found.items()
-    ]
+                yield Problem(
+                    range_key(sweep, algorithm, name),
+                    f"is {text(range_)}, but a grid needs single values: write {{choice: "
+                    f"[{show_value(range_.low)}, {show_value(range_.high)}]}}, with as many as you "
+                    "like, or a constant",
+                )
 
 
 def _too_many_points(sweep: DatasetSweep) -> Iterator[Problem]:
@@ -178,10 +174,9 @@ def _too_many_points(sweep: DatasetSweep) -> Iterator[Problem]:
             )
 
 
-def _late_starts(sweep: DatasetSweep) -> list[Problem]:
+def _late_starts(sweep: DatasetSweep) -> Iterator[Problem]:
     """GGA and SMA must begin before the end of a run, at every value of the space."""
     steps = sweep.training.steps
-    found: dict[KeyPath, tuple[float, int, str]] = {}
     for algorithm in sweep.algorithms:
         last = {}
         if "GGA" in algorithm_names.parts(algorithm):
@@ -191,37 +186,36 @@ def _late_starts(sweep: DatasetSweep) -> list[Problem]:
         for name, (most, what) in last.items():
             latest = max(map(float, extremes(study_space(sweep, algorithm)[name])))
             if latest > most:
-                found.setdefault(range_key(sweep, algorithm, name), (latest, most, what))
-    return [
-        Problem(
-            path,
-            f"may be {latest:g}, but a run of {steps} steps would be over before {what}; "
-            f"write a constant up to {most}, such as {max(most // 4, min(most, 1))}",
-        )
-        for path, (latest, most, what) in found.items()
-    ]
+                yield Problem(
+                    range_key(sweep, algorithm, name),
+                    f"may be {latest:g}, but a run of {steps} steps would be over before {what}; "
+                    f"write a constant up to {most}, such as {max(most // 4, min(most, 1))}",
+                )
 
 
-def _too_few_evaluations(sweep: DatasetSweep) -> list[Problem]:
+def _too_few_evaluations(sweep: DatasetSweep) -> Iterator[Problem]:
     """SWAD averages nothing before as many evaluations as swad_converge."""
     training = sweep.training
     evaluations = math.ceil(training.steps / training.evaluate_every)
-    found: dict[KeyPath, float] = {}
     for algorithm in sweep.algorithms:
         if averaging_of(sweep, algorithm) != "swad":
             continue
         most = max(map(float, extremes(study_space(sweep, algorithm)["swad_converge"])))
         if most > evaluations:
-            found.setdefault(range_key(sweep, algorithm, "swad_converge"), most)
-    return [
-        Problem(
-            path,
-            f"may be {most:g}, but a run of {training.steps} steps has {evaluations} evaluations, "
-            f"and SWAD averages nothing before the {most:g}th; lower training.evaluate_every, "
-            f"or write a constant up to {evaluations}",
-        )
-        for path, most in found.items()
-    ]
+            yield Problem(
+                range_key(sweep, algorithm, "swad_converge"),
+                f"may be {most:g}, but a run of {training.steps} steps has {evaluations} "
+                f"evaluations, and SWAD averages nothing before the {most:g}th; lower "
+                f"training.evaluate_every, or write a constant up to {evaluations}",
+            )
+
+
+def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems, but one of a key: several algorithms may read the same."""
+    found: dict[KeyPath, Problem] = {}
+    for problem in problems:
+        found.setdefault(problem.path, problem)
+    return list(found.values())
 
 
 def _too_many_pieces(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -129,30 +129,25 @@ def _overridden_keys(sweep: Sweep) -> Iterator[Problem]:
         yield Problem(("held_out",), "has no effect: each dataset has its own; remove it")
 
 
+# Keys that tell a method, and what a row of the tables would mix if they differed by dataset.
+MIXED = {
+    "optimizer": "genie here and another optimizer there; {same}",
+    "retrain": "two stages here and one there; {same}",
+    "averaging": "one average here and another there; {same}, or list algorithms such as SAGM and "
+    "SAGM+SWAD",
+}
+
+
 def _method_per_dataset(sweep: Sweep) -> Iterator[Problem]:
     """A method that differs by dataset, so that a row of the tables would mix two."""
     for name, given in sweep.datasets.items():
-        if "genie" in (sweep.training.optimizer, given.training.optimizer) and (
-            "optimizer" in training_overrides(given)
-        ):
-            yield Problem(
-                ("datasets", name, "training", "optimizer"),
-                "would give a row of the tables genie here and another optimizer there; set "
-                "training.optimizer for all datasets",
-            )
-        if "retrain" in training_overrides(given):
-            yield Problem(
-                ("datasets", name, "training", "retrain"),
-                "would give a row of the tables two stages here and one there; set "
-                "training.retrain for all datasets",
-            )
-        if "averaging" in training_overrides(given):
-            yield Problem(
-                ("datasets", name, "training", "averaging"),
-                "would give a row of the tables one average here and another there; set "
-                "training.averaging for all datasets, or list algorithms such as SAGM and "
-                "SAGM+SWAD",
-            )
+        own = training_overrides(given)
+        for key, mixed in MIXED.items():
+            optimizers = (sweep.training.optimizer, own.get("optimizer"))
+            if key in own and (key != "optimizer" or "genie" in optimizers):
+                text = mixed.format(same=f"set training.{key} for all datasets")
+                path = ("datasets", name, "training", key)
+                yield Problem(path, f"would give a row of the tables {text}")
 
 
 def _dataset_name(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -219,22 +219,15 @@ CONDITIONS["search", "scheduler"] = tuple(
 CONDITION_KEYS: tuple[KeyPath, ...] = (
     ("dataset", "name"),
     ("model",),
-    ("training", "start"),
-    ("training", "optimizer"),
-    ("training", "lr_schedule"),
-    ("training", "lr_warmup"),
-    ("training", "rho_schedule"),
-    ("training", "bn"),
-    ("training", "device"),
-    ("training", "precision"),
-    ("training", "flatness"),
-    ("search", "sampler"),
-    ("search", "scheduler"),
-    ("search", "objective"),
-    ("search", "terminator"),
-    ("training", "steps"),
-    ("training", "evaluate_every"),
     ("resources", "gpu"),
+    *(
+        ("training", key)
+        for key in (
+            *("steps", "evaluate_every", "start", "optimizer", "lr_schedule", "lr_warmup"),
+            *("rho_schedule", "bn", "device", "precision", "flatness"),
+        )
+    ),
+    *(("search", key) for key in ("sampler", "scheduler", "objective", "terminator")),
 )
 
 
