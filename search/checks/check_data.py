@@ -20,9 +20,8 @@ from search.space import algorithm_names
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan
 from search.sweep.config_errors import KeyPath, Problem, dotted, show
-from search.sweep.model_layers import batch_norm, batch_norm_trains
 from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
-from search.sweep.schema import Model, Sweep
+from search.sweep.schema import Model, Sweep, batch_norm, batch_norm_trains
 from training.algorithms import least_samples
 from training.rehearsal import rehearse
 from training.run import Run
@@ -188,7 +187,7 @@ def _ways_out(
             break
     if pieces > 1 and works(replace(run, micro_batches=1)):
         yield ("training", "micro_batches"), "remove training.micro_batches"
-    learns = batch_norm_trains(one) and batch_norm(one, one.training) == "updated"
+    learns = batch_norm_trains(one) and batch_norm(one) == "updated"
     if learns and works(replace(run, bn="frozen")):
         yield ("training", "bn"), "set training.bn: frozen"
 

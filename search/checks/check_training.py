@@ -40,10 +40,7 @@ def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
         except (ValueError, FileNotFoundError) as error:
             yield Problem(("model", "weights"), f"is {show(model.weights)}: {error}")
     yield from _model_fits(sweep)
-    if model.tuning == "head":
-        yield from _idle_algorithms(sweep)
-    else:
-        yield from _nothing_to_compare_with(sweep)
+    yield from _features(sweep)
     yield from _heads(sweep)
 
 
@@ -148,27 +145,26 @@ def _with_parts(
             yield index, name, " and ".join(parts)
 
 
-def _nothing_to_compare_with(sweep: DatasetSweep) -> Iterator[Problem]:
-    """Algorithms that keep features close to random ones."""
-    if sweep.model.weights is not None:
+def _features(sweep: DatasetSweep) -> Iterator[Problem]:
+    """Algorithms that change features which are frozen, or keep them close to random ones."""
+    of: Callable[[str], Sequence[str]]
+    if sweep.model.tuning == "head":
+        of = works_on_features
+        why = (
+            "changes the features, but with model.tuning: head they stay as they are; remove it or "
+            "choose full or lora"
+        )
+    elif sweep.model.weights is None:
+        of = compares_with_start
+        why = (
+            "keeps the features close to those of the model before training, which without "
+            "model.weights are random, also after a linear probe; give model.weights, such as "
+            "imagenet, or remove it"
+        )
+    else:
         return
-    for index, name, parts in _with_parts(sweep, compares_with_start):
-        yield Problem(
-            ("algorithms", index),
-            f"is {show(name)}, whose {parts} keeps the features close to those of the model before "
-            "training, which without model.weights are random, also after a linear probe; give "
-            "model.weights, such as imagenet, or remove it",
-        )
-
-
-def _idle_algorithms(sweep: DatasetSweep) -> Iterator[Problem]:
-    """Algorithms that only change features, where the features are frozen."""
-    for index, name, parts in _with_parts(sweep, works_on_features):
-        yield Problem(
-            ("algorithms", index),
-            f"is {show(name)}, whose {parts} changes the features, but with model.tuning: head "
-            "they stay as they are; remove it or choose full or lora",
-        )
+    for index, name, parts in _with_parts(sweep, of):
+        yield Problem(("algorithms", index), f"is {show(name)}, whose {parts} {why}")
 
 
 def check_training(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -14,10 +14,9 @@ from search.study.plan import device
 from search.study.study_space import start_of
 from search.sweep.config_errors import KeyPath, Problem, show
 from search.sweep.fields import Section
-from search.sweep.model_layers import batch_norm, has_layer
 from search.sweep.objectives import oracles
 from search.sweep.per_dataset import TRAINING_DEFAULTS, DatasetSweep
-from search.sweep.schema import Model
+from search.sweep.schema import Model, batch_norm, has_layer
 from search.sweep.training_keys import Training
 from training.algorithms import hyperparameters
 
@@ -83,7 +82,7 @@ PROBED = Condition(
 )
 BATCH_NORM = Condition("{model} has no batch norm", lambda s: has_layer(s.model.name, "batch norm"))
 BATCH_NORM_UPDATED = Condition(
-    "frozen batch norm is not updated in any pass", lambda s: batch_norm(s, s.training) != "frozen"
+    "frozen batch norm is not updated in any pass", lambda s: batch_norm(s) != "frozen"
 )
 CONVOLUTION = Condition(
     "{model} has no convolution", lambda s: has_layer(s.model.name, "convolution")

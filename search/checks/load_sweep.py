@@ -33,7 +33,6 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
     Raises SteppeError with a line for each problem.
     """
     data = yaml_file.read(Path(path), yaml_file.UnquotedLoader)
-    data = {key: _nothing(value, key) for key, value in data.items()}
     keys = [_override(data, override) for override in overrides]
     return checked(data, str(path), keys)
 

@@ -25,6 +25,7 @@ from search.combination.groups import (
     possible_methods,
 )
 from search.errors import SteppeError
+from search.reproduce.model_files import device_here
 from search.reproduce.recorded_trial import EndedRun, ended_run
 from search.run import lease, manifest
 from search.run.checkpoints import read_weights
@@ -33,7 +34,6 @@ from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
 from search.sweep.search_keys import WISE_FT
 from training.combining import State, barrier, greedy, interpolated, pooled, uniform
-from training.computation import device_of
 from training.evaluation import Evaluation, Part, Score
 from training.scorer import Scorer
 
@@ -113,7 +113,7 @@ class Bench:
         seeds = {plan.study.seed: plan for plan in group.studies}
         if group.across != "seeds":
             seeds = {first.study.seed: first.plan}
-        device = _device(first.run.device)
+        device = device_here(first.run.device).type
         self.scorers = [
             Scorer(replace(first.run, seed=seed, device=device), dataset) for seed in seeds
         ]
@@ -278,14 +278,6 @@ def dataset_of(run: EndedRun, plan: StudyPlan) -> DomainDataset:
             f"{found.fingerprint[:12]} here, {known[:12]} there); give their folder with --root"
         )
     return found
-
-
-def _device(name: str) -> str:
-    """The run's device, or the CPU if it is not here."""
-    try:
-        return device_of(name).type
-    except ValueError:
-        return "cpu"
 
 
 def _sentence(row: Mapping[str, Any]) -> str:

@@ -11,12 +11,11 @@ import pandas as pd
 from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
 from search.errors import SteppeError, nearest
-from search.reproduce.model_files import Model, came_from, place_of, write_model
-from search.reproduce.recorded_trial import STUDY_COLUMNS, ended_run
-from search.run import manifest
+from search.reproduce.model_files import Model, card, place_of, write_model
+from search.reproduce.recorded_trial import ended_run
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
-from search.study.study import Study
+from search.study.study import title_of
 from search.sweep.search_keys import COMBINATIONS, WISE_FT
 
 
@@ -77,20 +76,14 @@ def export(
     ]
     study = group.study
     columns = ("dataset", "algorithm", "held_out", "seed")
-    before = came_from(ended.folder, group.studies[0], bench.scorer.run)
-    about = {
-        "trained": {
-            "trial": name,
-            **{column: getattr(study, column) for column in columns},
-            "fingerprint": dataset.fingerprint,
-            "method": row["method"],
-            "members": list(row["members"]),
-            "shaped": before.pop("shaped"),
-        },
-        **before,
-        "scores": scored,
-        "versions": manifest.versions(),
+    trained = {
+        "trial": name,
+        **{column: getattr(study, column) for column in columns},
+        "fingerprint": dataset.fingerprint,
+        "method": row["method"],
+        "members": list(row["members"]),
     }
+    about = card(ended.folder, group.studies[0], bench.scorer.run, trained, scored)
     model = Model(name, None, bench.scorer.run, group.studies[0], scored, about)
     members = row["members"]
     state = bench.on_the_way(members[0], row["alpha"]) if between else bench.soup(members)
@@ -120,8 +113,7 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
 def _title(row: Mapping[Any, Any]) -> str:
     """The name of a combination with what tables print of its study."""
     study, name = str(row["study"]), str(row["combination"])
-    title = Study(*(row[column] for column in STUDY_COLUMNS)).title
-    return title + name.removeprefix(study) if name.startswith(f"{study}.") else name
+    return title_of(row) + name.removeprefix(study) if name.startswith(f"{study}.") else name
 
 
 def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[str]) -> str:

@@ -13,12 +13,11 @@ from datasets.domain_dataset import DomainDataset
 from search.checks.open_datasets import open_dataset
 from search.errors import SteppeError
 from search.reproduce.differences import changes, compare
-from search.reproduce.model_files import Model, came_from, place_of, write_model
+from search.reproduce.model_files import Model, card, place_of, write_model
 from search.reproduce.recorded_trial import EndedRun, RecordedTrial, ended_run
 from search.reproduce.rerun import repeat
 from search.results.loading import DEFAULT_METHOD, main_method
 from search.results.selection import over_seeds_of, rule_of, select
-from search.run import manifest
 from search.run.checkpoints import read_weights
 from search.run.run_folder import RunFolder
 
@@ -153,20 +152,15 @@ def _about(folder: RunFolder, chosen: Selected, dataset: DomainDataset) -> dict[
     trial = chosen.trial
     study = trial.spec.study
     numbers = ("domain", "role", "split", "accuracy", "loss", "count")
-    before = came_from(folder, trial.plan, trial.spec.run)
-    return {
-        "trained": {
-            "trial": trial.name,
-            **{name: getattr(study, name) for name in ("dataset", "algorithm", "held_out", "seed")},
-            "fingerprint": dataset.fingerprint,
-            "tuning": trial.spec.run.tuning,
-            "method": chosen.method,
-            "step": chosen.step,
-            "weights": chosen.weights,
-            "hyperparameters": dict(trial.spec.values),
-            "shaped": before.pop("shaped"),
-        },
-        **before,
-        "scores": [{name: row[name] for name in numbers} for row in chosen.rows],
-        "versions": manifest.versions(),
+    trained = {
+        "trial": trial.name,
+        **{name: getattr(study, name) for name in ("dataset", "algorithm", "held_out", "seed")},
+        "fingerprint": dataset.fingerprint,
+        "tuning": trial.spec.run.tuning,
+        "method": chosen.method,
+        "step": chosen.step,
+        "weights": chosen.weights,
+        "hyperparameters": dict(trial.spec.values),
     }
+    scores = [{name: row[name] for name in numbers} for row in chosen.rows]
+    return card(folder, trial.plan, trial.spec.run, trained, scores)

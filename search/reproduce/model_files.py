@@ -48,14 +48,25 @@ class Model:
     about: Mapping[str, Any]
 
 
-def came_from(folder: RunFolder, plan: StudyPlan, run: Run) -> dict[str, Any]:
-    """What a card says of the training before this run, and of held-out labels that shaped it."""
+def card(
+    folder: RunFolder,
+    plan: StudyPlan,
+    run: Run,
+    trained: Mapping[str, Any],
+    scores: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the card of a model says of where it comes from, and of held-out labels that shaped it.
+
+    trained: what is known of its training in this run.
+    """
     began_with, known = manifest.weights_origin(folder)
     before = origin(run.model, run.weights)
     return {
-        "shaped": [*saw_held_out(plan.search), *began_with],
+        "trained": {**trained, "shaped": [*saw_held_out(plan.search), *began_with]},
         "earlier": [dict(each) for each in before.trained],
         "earlier_known": before.known and known,
+        "scores": scores,
+        "versions": manifest.versions(),
     }
 
 
@@ -102,7 +113,7 @@ def _write(
             run.model, len(dataset.classes), dataset.image_shape, weights=run.weights, load=False
         )
     colours = outline.colours
-    device = _device(run.device)
+    device = device_here(run.device)
     form = InputFormat(dataset.image_shape[1], colours.mean, colours.deviation)
     _, view = views(dataset, run.augmentation, device, form)
     channels, height, width = dataset.image_shape
@@ -168,7 +179,7 @@ def _check(
     return False
 
 
-def _device(name: str) -> torch.device:
+def device_here(name: str) -> torch.device:
     """The run's device, or the CPU if it is not here."""
     try:
         return device_of(name)

@@ -15,10 +15,8 @@ from search.run import lease, tables
 from search.run.columns import FINAL_WEIGHTS
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, TrialSpec, plans
-from search.study.study import Study
+from search.study.study import title_of
 from search.sweep.schema import Sweep
-
-STUDY_COLUMNS = ("dataset", "model", "algorithm", "held_out", "seed")
 
 
 @dataclass(frozen=True)
@@ -106,10 +104,7 @@ class EndedRun:
     def _titles(self, kinds: Iterable[str]) -> dict[str, str]:
         """What tables print of each trial or study, joined by dots, by its name."""
         studies = self.trials.drop_duplicates("study").to_dict("records")
-        of_study = {
-            str(row["study"]): Study(*(row[name] for name in STUDY_COLUMNS)).title
-            for row in studies
-        }
+        of_study = {str(row["study"]): title_of(row) for row in studies}
         rows = self.trials[["trial", "study", "number"]].itertuples(index=False)
         of_trial = {str(trial): f"{of_study[str(study)]}.{number}" for trial, study, number in rows}
         found = {"study": of_study, "trial": of_trial}

@@ -24,10 +24,9 @@ from search.study.study_space import (
     start_of,
     study_space,
 )
-from search.sweep.model_layers import batch_norm
 from search.sweep.objectives import oracles
 from search.sweep.per_dataset import DatasetSweep, by_dataset
-from search.sweep.schema import Dataset, Model, Resources, Sweep
+from search.sweep.schema import Dataset, Model, Resources, Sweep, batch_norm
 from search.sweep.search_keys import Search
 from search.sweep.training_keys import Training
 from training.algorithms import ZERO_SHOT, passes_per_step
@@ -238,7 +237,7 @@ def _plan(
     begin = begins_with(sweep, study.algorithm)
     decided = {
         "averaging": averaging_of(sweep, study.algorithm),
-        "bn": batch_norm(sweep, sweep.training),
+        "bn": batch_norm(sweep),
         "device": device(sweep),
         "start": start_of(sweep, study.algorithm),
         "start_steps": sweep.training.start_steps or _probe_steps(sweep, study.algorithm),

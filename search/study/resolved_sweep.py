@@ -16,9 +16,8 @@ from search.study.study import held_out_domains
 from search.study.study_space import given_ranges, study_space
 from search.sweep.config_errors import dotted, show
 from search.sweep.fields import written
-from search.sweep.model_layers import batch_norm
 from search.sweep.per_dataset import by_dataset, default_overrides, path_in_file
-from search.sweep.schema import Sweep
+from search.sweep.schema import Sweep, batch_norm
 
 # Keys that a run may change without any trial being another: what ends it, how often it is saved
 # or tried again, who is told, and where its images lie, as fingerprints tell if they are the same.
@@ -53,7 +52,7 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
             given["originals"] = one.dataset.originals
             given["held_out"] = written(held_out_domains(one))
             given["training"] = default_overrides(sweep.training, name) | given["training"]
-    data["training"]["bn"] = batch_norm(sweep, sweep.training)
+    data["training"]["bn"] = batch_norm(sweep)
     one = next(iter(parts.values()))  # the same ranges for all
     data["search"]["space"] = {
         algorithm: {

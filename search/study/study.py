@@ -63,12 +63,17 @@ class Study:
     @property
     def title(self) -> str:
         """Its name as tables print it, with every name as it is written."""
-        return ".".join(str(value) for value in self.columns.values())
+        return title_of(self.columns)
 
     @property
     def columns(self) -> dict[str, Any]:
         """Its columns in tables."""
         return {name: getattr(self, name) for name in _COLUMNS}
+
+
+def title_of(row: Mapping[Any, Any]) -> str:
+    """The `title` of the study that a row of a table is of."""
+    return ".".join(str(row[name]) for name in _COLUMNS)
 
 
 def studies(sweep: Sweep) -> tuple[Study, ...]:

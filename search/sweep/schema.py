@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
+import models
 from search.sweep.fields import (
     LEAST_SHARE,
     Allow,
@@ -189,3 +191,35 @@ def saw_held_out(search: Search) -> list[str]:
             "trained and validated on the domain that they hold out"
         )
     return found
+
+
+def batch_norm(sweep: Sweep) -> str:
+    """The value of training.bn, `auto` replaced by its meaning for the model.
+
+    It stays `auto` without effect: if the model has no batch norm, or only its head trains.
+    """
+    if sweep.training.bn != "auto" or not batch_norm_trains(sweep):
+        return sweep.training.bn
+    return "updated" if sweep.model.weights is None else "frozen"
+
+
+def batch_norm_trains(sweep: Sweep) -> bool:
+    """Whether the model has batch norm in layers that train."""
+    return sweep.model.tuning != "head" and has_layer(sweep.model.name, "batch norm")
+
+
+@cache
+def has_layer(model: str, kind: Literal["batch norm", "convolution"]) -> bool:
+    """Whether the model has a layer of this kind; True if there is no such model."""
+    from torch import nn
+
+    from models.torch_private import BatchNorm
+
+    try:
+        network = models.outline(model)
+    except (ValueError, ModuleNotFoundError):
+        return True  # another check reports it
+    return any(
+        isinstance(module, BatchNorm if kind == "batch norm" else nn.Conv2d)
+        for module in network.modules()
+    )

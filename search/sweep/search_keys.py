@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -108,8 +109,9 @@ def _refuse_twice(names: tuple[str, ...]) -> None:
             raise ValueError(f"{name} comes twice; keep one")
 
 
-def _trackers(written: object) -> tuple[str, ...]:
-    names = known_names(written, TRACKERS)
+def _several(written: object, known: tuple[str, ...]) -> tuple[str, ...]:
+    """One of the known names, or several different ones."""
+    names = known_names(written, known)
     _refuse_twice(names)
     return names
 
@@ -121,12 +123,6 @@ def _kept_weights(written: object) -> str | int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ValueError(f"it must be {', '.join(KEPT)}, or a number of trials from 1")
     return number
-
-
-def _combinations(written: object) -> tuple[str, ...]:
-    names = known_names(written, COMBINATIONS)
-    _refuse_twice(names)
-    return names
 
 
 def _objectives(written: object) -> str | tuple[str, ...]:
@@ -146,7 +142,7 @@ def _list_schema(names: tuple[str, ...], **size: int) -> dict[str, Any]:
 
 Track = Annotated[
     tuple[str, ...],
-    PlainValidator(_trackers),
+    PlainValidator(partial(_several, known=TRACKERS)),
     PlainSerializer(list),
     WithJsonSchema(_list_schema(TRACKERS)),
 ]
@@ -158,7 +154,7 @@ KeptWeights = Annotated[
 ]
 Combinations = Annotated[
     tuple[str, ...],
-    PlainValidator(_combinations),
+    PlainValidator(partial(_several, known=COMBINATIONS)),
     PlainSerializer(list),
     WithJsonSchema(_list_schema(COMBINATIONS)),
 ]
