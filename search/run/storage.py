@@ -36,6 +36,7 @@ class SweepStorage(JournalStorage):
         try:
             super().__init__(backend)
         finally:
+            gc.freeze()  # nor will it be: later collections need not go through it
             if collects:
                 gc.enable()
         self._journal = backend
