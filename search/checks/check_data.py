@@ -20,7 +20,7 @@ from search.space import algorithm_names
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan
 from search.sweep.config_errors import KeyPath, Problem, dotted, show
-from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
+from search.sweep.per_dataset import DatasetSweep, by_dataset, problems_in_file
 from search.sweep.schema import Model, Sweep, batch_norm, batch_norm_trains
 from training.algorithms import least_samples
 from training.rehearsal import rehearse
@@ -39,21 +39,19 @@ def check_data(
     and a first step that fails with the smallest batch of the space (training.rehearsal). plans:
     of the sweep's studies. found: its datasets, in the order of the file.
     """
-    problems = list[Problem]()
     first_steps: dict[Any, str | None] = {}
     first = dict[tuple[str, str], StudyPlan]()
     # Where the fewest domains are left, batches are the smallest.
     for plan in sorted(plans.values(), key=lambda plan: -len(members(plan.study.held_out))):
         first.setdefault((plan.study.dataset, plan.study.algorithm), plan)
-    for (name, one), dataset in zip(by_dataset(sweep).items(), found, strict=True):
+    opened = dict(zip(by_dataset(sweep), found, strict=True))
+
+    def problems_of(one: DatasetSweep) -> list[Problem]:
+        dataset = opened[one.dataset.name]
         here = [*_images(one, dataset), *_model(one, dataset)]
-        if not here:
-            here = list(_first_steps(one, dataset, first, first_steps))
-        for problem in here:
-            placed = Problem(path_in_file(sweep, name, problem.path), problem.text)
-            if placed not in problems:
-                problems.append(placed)
-    return problems
+        return here or list(_first_steps(one, dataset, first, first_steps))
+
+    return problems_in_file(sweep, problems_of)
 
 
 def check_batches(sweep: Sweep) -> list[Problem]:
@@ -61,19 +59,20 @@ def check_batches(sweep: Sweep) -> list[Problem]:
 
     This is checked before images are decoded, which may take an hour.
     """
-    problems: dict[Problem, None] = {}
-    for name, one in by_dataset(sweep).items():
-        needs: dict[tuple[KeyPath, str, str], list[str]] = {}
-        for algorithm in one.trained:
-            least = least_samples(algorithm_names.split(algorithm)[0])
-            path, said, count = smallest_batch(one, algorithm)
-            if count < least:
-                text = f"at least {least} samples of each domain in a batch; write at least {least}"
-                needs.setdefault((path, said, text), []).append(algorithm)
-        for (path, said, text), names in needs.items():
-            text = f"{said}, but {' and '.join(names)} need{'s' * (len(names) == 1)} {text}"
-            problems[Problem(path_in_file(sweep, name, path), text)] = None
-    return list(problems)
+    return problems_in_file(sweep, _small_batches)
+
+
+def _small_batches(one: DatasetSweep) -> Iterator[Problem]:
+    needs: dict[tuple[KeyPath, str, str], list[str]] = {}
+    for algorithm in one.trained:
+        least = least_samples(algorithm_names.split(algorithm)[0])
+        path, said, count = smallest_batch(one, algorithm)
+        if count < least:
+            text = f"at least {least} samples of each domain in a batch; write at least {least}"
+            needs.setdefault((path, said, text), []).append(algorithm)
+    for (path, said, text), names in needs.items():
+        need = f"need{'s' * (len(names) == 1)}"
+        yield Problem(path, f"{said}, but {' and '.join(names)} {need} {text}")
 
 
 def _images(one: DatasetSweep, dataset: DomainDataset) -> Iterator[Problem]:

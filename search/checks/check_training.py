@@ -14,7 +14,7 @@ from search.space import algorithm_names
 from search.study.plan import device
 from search.study.study_space import averaging_of
 from search.sweep.config_errors import KeyPath, Problem, show
-from search.sweep.per_dataset import DatasetSweep, by_dataset, path_in_file
+from search.sweep.per_dataset import DatasetSweep, problems_in_file
 from search.sweep.schema import Sweep
 from search.sweep.search_keys import WISE_FT
 from training.algorithms import OF_TEXTS, compares_with_start, works_on_features
@@ -277,16 +277,16 @@ def check_steps(sweep: DatasetSweep) -> Iterator[Problem]:
 
 def check_device(sweep: Sweep) -> list[Problem]:
     """Devices that trials would compute on, and torch does not find here."""
+    return problems_in_file(sweep, _device_not_here)
+
+
+def _device_not_here(sweep: DatasetSweep) -> Iterator[Problem]:
     from training.computation import device_of
 
-    found: dict[Problem, None] = {}
-    for name, one in by_dataset(sweep).items():
-        try:
-            device_of(device(one))
-        except ValueError as error:
-            asked = one.training.device
-            path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
-            value = _gpu(one) if asked == "auto" else show(asked)
-            text = f"is {value}, but {error}: resources.gpu: 0 and no training.device"
-            found[Problem(path_in_file(sweep, name, path), text)] = None
-    return list(found)
+    try:
+        device_of(device(sweep))
+    except ValueError as error:
+        asked = sweep.training.device
+        path: KeyPath = ("resources", "gpu") if asked == "auto" else ("training", "device")
+        value = _gpu(sweep) if asked == "auto" else show(asked)
+        yield Problem(path, f"is {value}, but {error}: resources.gpu: 0 and no training.device")

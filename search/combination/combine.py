@@ -108,7 +108,6 @@ class Bench:
     def __init__(self, folder: RunFolder, group: Group, dataset: DomainDataset) -> None:
         self._folder = folder
         self._group = group
-        self._barrier: float | None = None
         first = group.candidates[0].spec
         seeds = {plan.study.seed: plan for plan in group.studies}
         if group.across != "seeds":
@@ -172,13 +171,12 @@ class Bench:
         state = self.soup(trials)
         return [scorer.scores(state, _reported) for scorer in self.scorers]
 
+    @cached_property
     def barrier(self) -> float:
         """The largest barrier between the best candidate and another, pooled validation."""
-        if self._barrier is None:
-            best, *others = self._group.candidates
-            end = self._end(best)
-            self._barrier = max(self._barrier_of(best, end, other) for other in others)
-        return self._barrier
+        best, *others = self._group.candidates
+        end = self._end(best)
+        return max(self._barrier_of(best, end, other) for other in others)
 
     def _barrier_of(self, best: Candidate, end: float, other: Candidate) -> float:
         midpoint = uniform(self.states([best.trial, other.trial]), self.scorer.parameters).state()
@@ -218,7 +216,7 @@ def _rows(group: Group, method: str, top: int | None, bench: Bench | None) -> li
     members = bench.greedy(candidates) if method == "greedy" else candidates
     row |= {"members": members, "networks": len(members) if method == "ensemble" else 1}
     if method != "ensemble":
-        row["barrier"] = bench.barrier()
+        row["barrier"] = bench.barrier
     return [
         {**row, "seed": scorer.run.seed, **_numbers(scores, group.across == "seeds")}
         for scorer, scores in zip(bench.scorers, bench.scores(method, members), strict=True)

@@ -12,7 +12,7 @@ from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
 from search.errors import SteppeError, nearest
 from search.reproduce.model_files import Model, card, place_of, write_model
-from search.reproduce.recorded_trial import ended_run
+from search.reproduce.recorded_trial import ended_run, meant_by
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from search.study.study import title_of
@@ -97,15 +97,13 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
     """
     found = read_combinations(folder)
     titles = {str(row["combination"]): _title(row) for row in found.to_dict("records")}
-    names = list(titles)
-    whole = [n for n in names if n == name] or [n for n in names if titles[n] == name]
-    ending = whole or [n for n in names if n.endswith(f".{name}") or titles[n].endswith(f".{name}")]
-    if not names:
+    ending = [name] if name in titles else meant_by(name, titles)
+    if not titles:
         raise SteppeError(
             f"{folder.uri} has no combinations; `python -m search combine {folder.uri}` makes them"
         )
     if len(ending) != 1:
-        raise SteppeError(_which(folder, name, ending, names))
+        raise SteppeError(_which(folder, name, ending, list(titles)))
     row = found[found["combination"] == ending[0]].iloc[0].to_dict()
     return {str(key): None if _null(value) else value for key, value in row.items()}
 

@@ -92,11 +92,12 @@ def plan_sweep(
         planned, *_ = check(opened.sweep, folder, opened.new, refuse, lambda _: there)
     notes = [own.note for own in images.values() if own.note]
     counts = {name: own.counts for name, own in images.items()}
-    rates = _rates(RunFolder.existing(like)) if like else {}
+    model = opened.sweep.model.name
+    rates = _rates(RunFolder.existing(like), model) if like else {}
     if opened.written is not None:
-        rates |= _rates(folder)
+        rates |= _rates(folder, model)
     keys = {(p.study.dataset, p.study.algorithm): p for p in reversed(list(planned.values()))}
-    unknown = [key for key in keys if _rate_key(keys[key]) not in rates]
+    unknown = [key for key in keys if key not in rates]
     timed, workers = {}, _workers(opened.sweep)
     if workers is None and unknown:
         needs = opened.sweep.resources
@@ -109,8 +110,7 @@ def plan_sweep(
         timed = {key: _time(keys[key], images[key[0]].dataset) for key in unknown}
         notes += _about_timing(timed, images)
     notes += _about_the_count(opened.sweep, bool(timed))
-    found = bills(planned, _trials(opened.sweep, planned), counts, timed)
-    found = from_rates(found, {k: rates[_rate_key(p)] for k, p in keys.items() if k not in unknown})
+    found = from_rates(bills(planned, _trials(opened.sweep, planned), counts, timed), rates)
     if opened.written is not None:
         found = _left(found, folder)
     ended = sum(trial.left == 0 for trial in found)
@@ -202,21 +202,17 @@ def _about_the_count(sweep: Sweep, timed: bool) -> list[str]:
     return notes
 
 
-def _rate_key(plan: StudyPlan) -> tuple[str, ...]:
-    return plan.study.dataset, plan.study.model, plan.study.algorithm
-
-
-def _rates(folder: RunFolder) -> dict[tuple[str, ...], float]:
-    """Seconds of a pass in a run, by dataset, model and algorithm, evaluations included."""
+def _rates(folder: RunFolder, model: str) -> dict[Key, float]:
+    """Seconds of a pass of the model in a run, by dataset and algorithm, evaluations included."""
     read_sweep(folder)
     trials = tables.read_trials(folder)
     if "passes" not in trials or trials.empty:
         return {}
-    keys = ["dataset", "model", "algorithm"]
-    paid = trials[trials["passes"] > 0].groupby(keys)[["seconds", "passes"]].sum().reset_index()
+    paid = trials[(trials["passes"] > 0) & (trials["model"] == model)]
+    sums = paid.groupby(["dataset", "algorithm"])[["seconds", "passes"]].sum().reset_index()
     return {
-        tuple(str(row[key]) for key in keys): float(row["seconds"] / row["passes"])
-        for row in paid.to_dict("records")
+        (str(row["dataset"]), str(row["algorithm"])): float(row["seconds"] / row["passes"])
+        for row in sums.to_dict("records")
     }
 
 

@@ -31,19 +31,14 @@ class Selected:
     method: str
 
     @property
-    def weights(self) -> str:
-        """Its result: `average` of its weights, `retrained` in a second stage, or `iterate`."""
-        return self.trial.result
-
-    @property
     def rows(self) -> list[dict[str, Any]]:
         """The evaluations of these weights.
 
         The validation of retrained ones is not among them: it is that of the first stage.
         """
-        table = self.trial.evaluations
-        chosen = table[(table["step"] == self.step) & (table["weights"] == self.weights)]
-        if self.weights == "retrained":
+        table, weights = self.trial.evaluations, self.trial.result
+        chosen = table[(table["step"] == self.step) & (table["weights"] == weights)]
+        if weights == "retrained":
             chosen = chosen[chosen["role"] != "source"]
         return [
             {str(key): value for key, value in row.items()} for row in chosen.to_dict("records")
@@ -159,7 +154,7 @@ def _about(folder: RunFolder, chosen: Selected, dataset: DomainDataset) -> dict[
         "tuning": trial.spec.run.tuning,
         "method": chosen.method,
         "step": chosen.step,
-        "weights": chosen.weights,
+        "weights": trial.result,
         "hyperparameters": dict(trial.spec.values),
     }
     scores = [{name: row[name] for name in numbers} for row in chosen.rows]

@@ -77,13 +77,7 @@ class EndedRun:
         known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
         if given in known:
             return given
-        titles = self._titles(kinds)
-        whole = [name for name, title in titles.items() if title == given]
-        ending = whole or [
-            name
-            for name in known
-            if name.endswith(f".{given}") or titles[name].endswith(f".{given}")
-        ]
+        ending = meant_by(given, self._titles(kinds))
         if len(ending) == 1:
             return ending[0]
         words = " or ".join(kinds)
@@ -125,6 +119,19 @@ class EndedRun:
             own = own[own["fold"].isna()]
         own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
         return RecordedTrial(spec, row, own)
+
+
+def meant_by(given: str, titles: Mapping[str, str]) -> list[str]:
+    """The names whose title is `given`, or else those that end in it, or whose title does.
+
+    titles: of each name, what tables print.
+    """
+    whole = [name for name, title in titles.items() if title == given]
+    return whole or [
+        name
+        for name, title in titles.items()
+        if name.endswith(f".{given}") or title.endswith(f".{given}")
+    ]
 
 
 def ended_run(run: str, root: Path | None = None) -> EndedRun:

@@ -70,8 +70,7 @@ def _gga(lr: float, neighborhood: float, weight_decay: float = 1e-4) -> dict[str
 def _miro(
     miro_lambda: float, dropout: float, weight_decay: float, lr: float = 3e-5
 ) -> dict[str, Published]:
-    values = {"lr": lr, "weight_decay": weight_decay, "dropout": dropout}
-    return _all(MIRO, **values, miro_lambda=miro_lambda)
+    return _all(MIRO, lr=lr, weight_decay=weight_decay, dropout=dropout, miro_lambda=miro_lambda)
 
 
 _MNIST = _all(SMALL_IMAGES, lr=1e-3, weight_decay=0.0, dropout=0.0, batch_size=64)

@@ -149,15 +149,11 @@ def text(range_: Range) -> str:
 
 def contains(range_: Range, value: Value) -> bool:
     """Whether a sampler could draw the value from the range."""
-    match range_:
-        case Interval():
-            if isinstance(value, str) or not range_.low <= value <= range_.high:
-                return False
-            return not range_.whole or value == int(value)
-        case Choice():
-            return value in range_.values
-        case Fixed():
-            return value == range_.value
+    if not isinstance(range_, Interval):
+        return value in extremes(range_)
+    if isinstance(value, str) or not range_.low <= value <= range_.high:
+        return False
+    return not range_.whole or value == int(value)
 
 
 def extremes(range_: Range) -> tuple[Value, ...]:
@@ -207,13 +203,9 @@ def value_in(range_: Range, value: Value) -> Value | None:
         return range_.low
     if not contains(range_, value):
         return None
-    match range_:
-        case Interval():
-            return int(value) if range_.whole else float(value)
-        case Choice():
-            return next(own for own in range_.values if own == value)
-        case Fixed():
-            return range_.value
+    if isinstance(range_, Interval):
+        return int(value) if range_.whole else float(value)
+    return next(own for own in extremes(range_) if own == value)
 
 
 def nearest_value(range_: Range, value: Value) -> Value:
@@ -240,16 +232,12 @@ def nearest_value(range_: Range, value: Value) -> Value:
 
 def widened(range_: Range, value: Value) -> Range:
     """The range, extended to contain a value; a logarithmic one becomes uniform for 0."""
-    match range_:
-        case Interval(low, high, log, whole):
-            number = float(value)
-            log = log and number > 0
-            whole = whole and number == int(number)
-            return Interval(min(low, number), max(high, number), log, whole)
-        case Choice(values):
-            return Choice(tuple(sorted((*values, value), key=float)))
-        case Fixed(only):
-            return Choice(tuple(sorted((only, value), key=float)))
+    if not isinstance(range_, Interval):
+        return Choice(tuple(sorted((*extremes(range_), value), key=float)))
+    number = float(value)
+    log = range_.log and number > 0
+    whole = range_.whole and number == int(number)
+    return Interval(min(range_.low, number), max(range_.high, number), log, whole)
 
 
 def plain_value(written: object) -> Value:

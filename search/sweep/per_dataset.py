@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import datasets
 from datasets.image_folders import DEFAULT_ORIGINALS
-from search.sweep.config_errors import KeyPath
+from search.sweep.config_errors import KeyPath, Problem
 from search.sweep.fields import HeldOut
 from search.sweep.schema import Dataset, DatasetOverrides, Sweep
 from search.sweep.training_keys import Training
@@ -113,6 +113,18 @@ def path_in_file(sweep: Sweep, name: str, path: KeyPath) -> KeyPath:
     # The name is the key itself.
     inside = path[1:] if section == "dataset" else path
     return ("datasets", name, *(() if inside == ("name",) else inside))
+
+
+def problems_in_file(
+    sweep: Sweep, problems_of: Callable[[DatasetSweep], Iterable[Problem]]
+) -> list[Problem]:
+    """What `problems_of` finds in the sweep over each dataset, where the file has it, each once."""
+    found = [
+        Problem(path_in_file(sweep, name, problem.path), problem.text)
+        for name, one in by_dataset(sweep).items()
+        for problem in problems_of(one)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def path_in_dataset(sweep: Sweep, name: str, path: KeyPath) -> KeyPath:
