@@ -179,9 +179,10 @@ def _ways_out(
     one: DatasetSweep, run: Run, batch_key: KeyPath, count: int, works: Callable[[Run], bool]
 ) -> Iterator[tuple[KeyPath, str]]:
     """Keys, and changes of them with which the step works; each has been tried."""
-    pieces = run.micro_batches
+    pieces, values = run.micro_batches, run.hyperparameters
     for more in chain(PROPOSED_SAMPLES, [2 * pieces]):
-        if more > count and more >= pieces and works(_with_batch(run, more)):
+        larger = replace(run, hyperparameters={**values, "batch_size": more})
+        if more > count and more >= pieces and works(larger):
             yield batch_key, f"make {dotted(batch_key)} at least {more}"
             break
     if pieces > 1 and works(replace(run, micro_batches=1)):
@@ -189,10 +190,6 @@ def _ways_out(
     learns = batch_norm_trains(one) and batch_norm(one) == "updated"
     if learns and works(replace(run, bn="frozen")):
         yield ("training", "bn"), "set training.bn: frozen"
-
-
-def _with_batch(run: Run, count: int) -> Run:
-    return replace(run, hyperparameters={**run.hyperparameters, "batch_size": count})
 
 
 def _why_not(run: Run, dataset: DomainDataset) -> str | None:

@@ -107,32 +107,29 @@ def _combined(search: Search) -> Iterator[Problem]:
 
 
 def _two_objectives(search: Search) -> Iterator[Problem]:
+    """Keys that need one objective, which ranks trials."""
     if LEAVE_ONE_DOMAIN_OUT in search.objectives:
         yield Problem(
             ("search", "objective"),
             f"has {LEAVE_ONE_DOMAIN_OUT} among two, whose value is of other weights than another "
             "objective's; name it alone",
         )
+    wrong = {}
     if search.sampler in samplers.ONE_OBJECTIVE:
         others = ", ".join(name for name in samplers.SAMPLERS if name not in samplers.ONE_OBJECTIVE)
-        yield Problem(
-            ("search", "sampler"),
-            f"is {show(search.sampler)}, which cannot search for two objectives; choose one of "
-            f"{others}",
-        )
+        why = f"cannot search for two objectives; choose one of {others}"
+        wrong["sampler"] = f"is {show(search.sampler)}, which {why}"
     if search.scheduler != "none":
-        yield Problem(
-            ("search", "scheduler"),
-            f"is {show(search.scheduler)}, which compares trials by one objective, and the search "
-            "has two; remove it",
-        )
+        why = "compares trials by one objective, and the search has two; remove it"
+        wrong["scheduler"] = f"is {show(search.scheduler)}, which {why}"
     for key in _CARRY_SETTINGS:
         if getattr(search, key) != Search.model_fields[key].default:
-            yield Problem(
-                ("search", key),
+            wrong[key] = (
                 "needs one objective to say which settings are the best, and search.objective "
-                "lists two; remove one of them",
+                "lists two; remove one of them"
             )
+    for key, why in wrong.items():
+        yield Problem(("search", key), why)
 
 
 def check_folds(sweep: DatasetSweep) -> Iterator[Problem]:

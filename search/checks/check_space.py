@@ -242,11 +242,9 @@ def smallest_batch(sweep: DatasetSweep, algorithm: str) -> tuple[KeyPath, str, i
 
 
 def _idle_batch_size(sweep: DatasetSweep) -> Iterator[Problem]:
+    default = type(sweep.training).model_fields["batch_size"].default
     own = TRAINING_DEFAULTS.get(sweep.dataset.name, {}).get("batch_size")
-    if sweep.training.batch_size not in (
-        type(sweep.training).model_fields["batch_size"].default,
-        own,
-    ):
+    if sweep.training.batch_size not in (default, own):
         yield Problem(
             ("training", "batch_size"),
             f"is {sweep.training.batch_size} but has no effect: search.space.batch_size says "

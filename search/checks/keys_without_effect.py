@@ -40,10 +40,6 @@ def _any_part(sweep: DatasetSweep, hyperparameter: str) -> bool:
     return any(hyperparameter in hyperparameters(own) for own in parts)
 
 
-def _lr_changes(sweep: DatasetSweep) -> bool:
-    return sweep.training.lr_schedule != "constant" or sweep.training.lr_warmup > 0
-
-
 SGD = Condition("only sgd has a momentum", lambda s: s.training.optimizer == "sgd")
 AVERAGING = Condition(
     "each listed algorithm names its own",
@@ -66,7 +62,11 @@ LR_DROPS = Condition(
 ASCENDS = Condition("no listed algorithm climbs", lambda s: _any_part(s, "rho"))
 LR_CHANGES = Condition(
     "lr, which rho would follow, is constant",
-    lambda s: s.training.rho_schedule != "lr" or _lr_changes(s),
+    lambda s: (
+        s.training.rho_schedule != "lr"
+        or s.training.lr_schedule != "constant"
+        or s.training.lr_warmup > 0
+    ),
 )
 RHO_ALONE = Condition("rho follows lr", lambda s: s.training.rho_schedule != "lr")
 RHO_FALLS = Condition(

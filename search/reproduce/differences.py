@@ -154,10 +154,8 @@ def _session(folder: RunFolder, trial: RecordedTrial) -> dict[str, Any]:
     before = [
         session
         for session in sessions
-        if began is None or datetime.fromisoformat(session["started"]) <= _utc(began)
+        if began is None
+        or datetime.fromisoformat(session["started"])
+        <= datetime.fromtimestamp(began.timestamp(), UTC)
     ]
     return dict((before or sessions)[-1])
-
-
-def _utc(moment: Any) -> datetime:
-    return datetime.fromtimestamp(moment.timestamp(), UTC)
