@@ -12,6 +12,7 @@ import optuna
 
 from search.checks.check_training import check_device
 from search.checks.load_sweep import roots_of, sweep_of
+from search.checks.notes import notes
 from search.driver import live_view
 from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
 from search.driver.ledger import Ledger
@@ -59,7 +60,7 @@ def launch(
     prepared = prepare(opened.sweep, folder, opened.new, refuse)
     sweep = prepared.sweep
     if opened.new:
-        for line in in_advance(prepared):
+        for line in (*notes(sweep, prepared.datasets), *in_advance(prepared)):
             print(line, flush=True)
     # ray is imported late, so that errors of the user are reported at once.
     prepare_environment(local=address is None)

@@ -41,7 +41,7 @@ Key = tuple[str, str]  # dataset, algorithm
 class Planned:
     """The bill of a sweep on this machine.
 
-    trials: of the sweep. ended: those that the run has. workers: trials at a time; None where the
+    ended: trials that the run has. workers: trials at a time; None where the
     hours are not known. cpus: of this machine. undecoded: bytes of the images that are
     still to be decoded, and their number. notes: what the bill could not know, or took from
     elsewhere.
@@ -49,7 +49,6 @@ class Planned:
 
     sweep: Sweep
     bill: Bill
-    trials: int
     ended: int
     workers: int | None
     cpus: int
@@ -86,7 +85,7 @@ def plan_sweep(
     refuse = refusing(source, overridden)
     images = {name: look(one) for name, one in by_dataset(opened.sweep).items()}
     if all(own.there for own in images.values()):
-        planned = prepare(opened.sweep, folder, opened.new, refuse, quiet=True).plans
+        planned = prepare(opened.sweep, folder, opened.new, refuse).plans
     else:
         there = [own.dataset for own in images.values()]
         planned, *_ = check(opened.sweep, folder, opened.new, refuse, lambda _: there)
@@ -119,7 +118,6 @@ def plan_sweep(
     return Planned(
         opened.sweep,
         Bill(found, counts, timed),
-        len(found),
         ended,
         (workers or 1) if known else None,
         own_cpus(),

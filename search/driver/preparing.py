@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from datasets.domain_dataset import DomainDataset
 from search.checks.check_data import check_batches, check_data, try_model
-from search.checks.notes import notes
 from search.checks.open_datasets import open_datasets
 from search.driver import warm_start, weights_origin
 from search.driver.trackers import require
@@ -41,14 +40,11 @@ class Prepared:
     weights_known: bool
 
 
-def prepare(
-    sweep: Sweep, folder: RunFolder, new: bool, refuse: Refuse, quiet: bool = False
-) -> Prepared:
+def prepare(sweep: Sweep, folder: RunFolder, new: bool, refuse: Refuse) -> Prepared:
     """Checks everything that can be checked before the first trial, and builds the datasets.
 
     new: whether it adds studies or trials to what the folder holds; what a run of an earlier
-    version was asked for continues without new checks. quiet: says nothing of what is searched and
-    seen. Raises SteppeError.
+    version was asked for continues without new checks. Raises SteppeError.
     """
     planned, begin_with, found = check(sweep, folder, new, refuse, open_datasets)
     taken = try_model(sweep.model, found)
@@ -69,9 +65,6 @@ def prepare(
             "weights have not seen, choose other weights, or set search.allow_oracle: true, and "
             "every table says so"
         )
-    if new and not quiet:
-        for note in notes(sweep, found):
-            print(note, flush=True)
     known = weights_origin.known_in_full(origin, found)
     return Prepared(sweep, planned, found, taken, begin_with, saw, known)
 

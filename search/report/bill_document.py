@@ -29,7 +29,7 @@ def document(planned: Planned) -> dict[str, Any]:
     return {
         "sweep": planned.sweep.name,
         "studies": len(bill.studies),
-        "trials": planned.trials,
+        "trials": len(bill.trials),
         "ended": planned.ended,
         "left": _cost(total, known),
         "whole": _cost(sum((trial.cost for trial in bill.trials), Cost()), known),

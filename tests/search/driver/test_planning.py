@@ -86,7 +86,7 @@ def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     assert planned(few, folder).bill.sum().trials == 1
     grown = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 5}, seeds=[0, 1])
     found = planned(grown, folder)
-    assert (found.trials, found.ended, found.bill.sum().trials) == (20, 3, 17)
+    assert (len(found.bill.trials), found.ended, found.bill.sum().trials) == (20, 3, 17)
     with pytest.raises(SteppeError, match=r"training\.steps: 50 here, 90 in the run"):
         planned(small_sweep(training={"steps": 50}), folder)
     shown = json.loads(steppe("status", folder.uri, "--format", "json").stdout)
