@@ -19,6 +19,7 @@ from search.errors import SteppeError
 from search.run.manifest import in_earlier_run, searches_as_before
 from search.run.run_folder import SWEEP, RunFolder
 from search.sweep import config_errors
+from search.sweep.fields import RECORDED
 from search.sweep.per_dataset import with_originals_of_its_time
 from search.sweep.schema import Sweep
 
@@ -27,14 +28,26 @@ from search.sweep.schema import Sweep
 Needed = Literal["images", "model", "nothing"]
 
 
-def load(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
+def load(path: Path | str, overrides: Sequence[str] = (), output: str | None = None) -> Sweep:
     """The sweep of a file, with values replaced by `overrides` such as `search.trials=8`.
 
-    Raises SteppeError with a line for each problem.
+    output: its run's folder, `runs/NAME` if None. A run of an earlier commit may be asked for more
+    with the keys that it recorded, though a new sweep would be refused. Raises SteppeError with a
+    line for each problem.
     """
     data = yaml_file.read(Path(path), yaml_file.UnquotedLoader)
     keys = [_override(data, override) for override in overrides]
-    return checked(data, str(path), keys)
+    try:
+        return checked(data, str(path), keys)
+    except SteppeError:
+        folder = RunFolder(output or Path("runs") / str(data.get("name")))
+        if not folder.without_retries().exists(SWEEP):
+            raise
+        sweep = checked(data, str(path), keys, recorded=True)
+        known = check(sweep_of(folder, needed="model"))
+        if new := [problem for problem in check(sweep) if problem not in known]:
+            raise config_errors.config_error(str(path), new, keys) from None
+        return sweep
 
 
 def checked(
@@ -47,16 +60,17 @@ def checked(
     """The sweep of a parsed file called `source`; `overridden` keys came from the command line.
 
     needed: what has to be there. recorded: whether it is that of a run, in which keys without
-    effect were accepted. Raises SteppeError with a line for each problem.
+    effect and wider bounds were accepted. Raises SteppeError with a line for each problem.
     """
     data = {key: _nothing(value, key) for key, value in data.items()}
     found = _one_or_several(data)
+    context = RECORDED if recorded else None
     try:
-        sweep = Sweep.model_validate(data)
+        sweep = Sweep.model_validate(data, context=context)
     except ValidationError as error:
         found += problems_of(error)
     if found:
-        found += _check_the_rest(data, [problem.path for problem in found])
+        found += _check_the_rest(data, [problem.path for problem in found], context)
     else:
         found = check(sweep, idle_keys=not recorded, model=needed != "nothing")
         elsewhere = () if needed == "images" else ("root", "weights")
@@ -172,7 +186,7 @@ def _one_or_several(data: Mapping[str, Any]) -> list[config_errors.Problem]:
 
 
 def _check_the_rest(
-    data: Mapping[str, Any], broken: list[config_errors.KeyPath]
+    data: Mapping[str, Any], broken: list[config_errors.KeyPath], context: dict[str, bool] | None
 ) -> list[config_errors.Problem]:
     """What else is wrong with a file that has broken keys, so that all is reported at once.
 
@@ -194,7 +208,7 @@ def _check_the_rest(
         for example in field.examples or [] if needed else []:
             given = rest.get(name, example)
             rest[name] = {**example, **given} if isinstance(example, dict) else given
-    return check(Sweep.model_validate(rest), broken)
+    return check(Sweep.model_validate(rest, context=context), broken)
 
 
 def _override(data: dict[str, Any], override: str) -> config_errors.KeyPath:

@@ -69,7 +69,7 @@ def plan(
         folder = RunFolder.existing(what)
         sweep, source = sweep_of(folder, needed="model"), folder.path("sweep.yaml")
     else:
-        sweep, source = load(Path(what), given), what
+        sweep, source = load(Path(what), given, output), what
         folder = RunFolder(output or default_output(sweep))
         if folder.local and Path(folder.root).is_file():
             raise SteppeError(f"--output {output}: it is a file; give the folder of a run")
@@ -102,7 +102,8 @@ def launch(
     """
     from search.checks.load_sweep import load
 
-    sweep = load(config, set_ or [])  # before the rest is imported, so that an error shows at once
+    # Before the rest is imported, so that an error shows at once.
+    sweep = load(config, set_ or [], output)
     from search.driver.launch import default_output
     from search.driver.launch import launch as run
     from search.run.run_folder import RunFolder

@@ -32,6 +32,7 @@ from search.study.budgets import (
 )
 from search.study.study import Study, studies
 from search.sweep.config_errors import dotted
+from search.sweep.fields import RECORDED
 from search.sweep.objectives import oracles
 from search.sweep.per_dataset import by_dataset, with_originals_of_its_time
 from search.sweep.schema import Sweep
@@ -155,7 +156,7 @@ def read_sweep(folder: RunFolder) -> Sweep:
 def _known_keys(data: dict[str, Any]) -> Sweep:
     """The sweep in a file, without the keys that it does not have. Raises ValidationError."""
     try:
-        return Sweep.model_validate(data)
+        return Sweep.model_validate(data, context=RECORDED)
     except ValidationError as error:
         unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
         if len(unknown) < error.error_count():
@@ -165,7 +166,7 @@ def _known_keys(data: dict[str, Any]) -> Sweep:
         for name in place:
             section = section[name]
         del section[key]
-    return Sweep.model_validate(data)
+    return Sweep.model_validate(data, context=RECORDED)
 
 
 def run_folders(runs: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +22,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -32,6 +33,8 @@ from search.space.ranges import INTERVALS, KINDS, parse_range, plain, plain_valu
 from search.sweep.config_errors import show
 from search.yaml_file import Unquoted, as_number
 
+# The context in which what a run recorded is validated: some bounds were wider then.
+RECORDED = {"recorded": True}
 MOST_WHOLE = 2**63 - 1  # of the columns of the tables
 
 # Shapes of an entry of the space. Pydantic puts them into the paths of its errors.
@@ -80,11 +83,22 @@ def _in_64_bits(number: int) -> int:
 LEAST_SHARE = 0.001  # of a CPU or a GPU; Ray counts ten-thousandths
 
 
-def _gpu(written: object) -> float | Literal["auto"]:
+def in_new_sweeps(holds: Callable[[float], bool], bound: str) -> AfterValidator:
+    """A bound, in words, that what an earlier commit recorded need not keep to."""
+
+    def check(number: float, info: ValidationInfo) -> float:
+        if info.context != RECORDED and not holds(number):
+            raise ValueError(f"it must be {bound}")
+        return number
+
+    return AfterValidator(check)
+
+
+def _gpu(written: object, info: ValidationInfo) -> float | Literal["auto"]:
     if written == "auto":
         return "auto"
-    number = _finite(written)
-    if not isinstance(number, int | float) or not (number == 0 or number >= LEAST_SHARE):
+    number, least = _finite(written), 0 if info.context == RECORDED else LEAST_SHARE
+    if not isinstance(number, int | float) or not (number == 0 or number >= least):
         raise ValueError(f"it must be auto, 0, or a number of at least {LEAST_SHARE}")
     return float(number)
 
@@ -206,6 +220,13 @@ _HELD_OUT_SCHEMA = {
 
 Whole = Annotated[int, BeforeValidator(_finite), AfterValidator(_in_64_bits)]
 Real = Annotated[float, BeforeValidator(_finite)]
+Trials = Annotated[
+    Whole,
+    Field(ge=1, json_schema_extra={"maximum": 100_000}),
+    in_new_sweeps(lambda count: count <= 100_000, "at most 100000"),
+]
+# What is left of a number that falls.
+Falling = Annotated[Real, in_new_sweeps(lambda share: share < 1, "below 1")]
 Gpu = Annotated[
     float | Literal["auto"],
     PlainValidator(_gpu),

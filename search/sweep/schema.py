@@ -22,6 +22,7 @@ from search.sweep.fields import (
     Size,
     Weights,
     Whole,
+    in_new_sweeps,
 )
 from search.sweep.objectives import oracles
 from search.sweep.search_keys import Search, Track
@@ -81,7 +82,9 @@ class Model(Section):
 class Resources(Section):
     """What one trial occupies."""
 
-    cpu: Real = Field(default=1.0, ge=LEAST_SHARE)
+    cpu: Annotated[
+        Real, in_new_sweeps(lambda share: share >= LEAST_SHARE, f"at least {LEAST_SHARE}")
+    ] = Field(default=1.0, json_schema_extra={"minimum": LEAST_SHARE})
     gpu: Gpu = Field(
         default=0.0,
         description="A share of one, or a whole number of them; auto: a share that the first "

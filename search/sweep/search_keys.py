@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from search.sweep.fields import Real, Section, SpaceEntry, Whole, WrittenValue, known_names
+from search.sweep.fields import Real, Section, SpaceEntry, Trials, Whole, WrittenValue, known_names
 from search.sweep.objectives import OBJECTIVE_NAMES
 from search.yaml_file import as_number
 
@@ -169,7 +169,7 @@ ObjectiveNames = Annotated[
 class Search(Section):
     """How each study searches, and what it may spend."""
 
-    trials: Whole = Field(default=20, ge=1, le=100_000, description="Trials of each study.")
+    trials: Trials = Field(default=20, description="Trials of each study.")
     sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
     scheduler: Literal["asha", "freeze-thaw", "median", "hyperband", "none"] = Field(
         default="asha",

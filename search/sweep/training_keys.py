@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from search.sweep.fields import Real, Section, Whole
+from search.sweep.fields import Falling, Real, Section, Whole, in_new_sweeps
 
 
 class Training(Section):
@@ -54,10 +54,10 @@ class Training(Section):
         "loss stops falling, and the third time the trial ends.",
     )
     lr_warmup: Whole = Field(default=0, ge=0, description="Steps in which lr rises from 0.")
-    lr_floor: Real = Field(
+    lr_floor: Falling = Field(
         default=0.0,
         ge=0,
-        lt=1,
+        json_schema_extra={"exclusiveMaximum": 1},
         description="Fraction of lr left after the last step of linear or cosine.",
     )
     lr_drop_at: tuple[Annotated[Real, Field(gt=0, lt=1)], ...] = Field(
@@ -66,8 +66,11 @@ class Training(Section):
         examples=[[0.6, 0.8]],
         description="Fractions of the run at which lr drops, with step.",
     )
-    lr_drop: Real = Field(
-        default=0.1, gt=0, lt=1, description="What lr is multiplied by at each drop."
+    lr_drop: Annotated[Falling, in_new_sweeps(lambda factor: factor > 0, "above 0")] = Field(
+        default=0.1,
+        ge=0,
+        json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        description="What lr is multiplied by at each drop.",
     )
     clip_norm: Real | None = Field(
         default=None, gt=0, description="Largest norm of a gradient; longer ones are clipped."
@@ -83,10 +86,10 @@ class Training(Section):
         default="constant", description="How rho changes after the warm-up; lr: as lr does."
     )
     rho_warmup: Whole = Field(default=0, ge=0, description="Steps in which rho rises from 0.")
-    rho_floor: Real = Field(
+    rho_floor: Falling = Field(
         default=0.0,
         ge=0,
-        lt=1,
+        json_schema_extra={"exclusiveMaximum": 1},
         description="Fraction of rho left after the last step of linear or cosine.",
     )
     bn: Literal["auto", "updated", "frozen"] = Field(

@@ -12,13 +12,15 @@ import torch
 
 import models
 from datasets import DATASETS
-from search.checks.load_sweep import sweep_of
+from search.checks.load_sweep import checked, load, sweep_of
 from search.driver import launch, opening
 from search.errors import SteppeError
+from search.results.loading import read_sweep
 from search.run import lease
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
-from tests.search import file_dataset
-from tests.search.command import steppe
+from search.study.resolved_sweep import as_yaml
+from tests.search import file_dataset, play
+from tests.search.command import steppe, write_yaml
 from tests.search.play import carry_out, open_ledger, quality, small_sweep, stored, without_ray
 
 DIGITS, OTHER = "RotatedDigits", file_dataset.NAME
@@ -94,6 +96,25 @@ def test_a_run_may_grow_before_it_has_ended(folder):
     large = RunFolder(f"{folder.root}-large")
     play_all(small_sweep(search={"trials": 8}), large)
     assert outcomes(folder) == outcomes(large)
+
+
+def test_a_run_keeps_and_grows_with_keys_that_new_sweeps_are_refused(folder, tmp_path):
+    refused = {"lr_schedule": "step", "lr_drop": 0, "lr_floor": 1, "rho_floor": 1, "momentum": 0.5}
+    data = play.SWEEP | {
+        "dataset": {"name": "RotatedDigits", "root": "/data"},
+        "training": play.SWEEP["training"] | refused,
+        "resources": {"cpu": 0.0005, "gpu": 0.0005},
+    }
+    recorded = checked(data, "sweep.yaml", recorded=True)
+    folder.write_bytes(SWEEP, as_yaml(recorded).encode())
+    assert as_yaml(sweep_of(folder)) == as_yaml(read_sweep(folder)) == as_yaml(recorded)
+
+    file, more = write_yaml(tmp_path / "again.yaml", data), ["search.trials=9"]
+    assert opening.open_run(load(file, more, folder.root), folder).asked.refused == ()
+    with pytest.raises(SteppeError, match=r"training\.lr_drop is 0"):
+        load(file, more)
+    with pytest.raises(SteppeError, match=r"training\.nesterov is true but"):
+        load(file, [*more, "training.nesterov=true"], folder.root)
 
 
 def tables_of(folder: RunFolder) -> dict[str, pd.DataFrame]:
