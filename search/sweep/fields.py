@@ -222,7 +222,7 @@ Whole = Annotated[int, BeforeValidator(_finite), AfterValidator(_in_64_bits)]
 Real = Annotated[float, BeforeValidator(_finite)]
 Trials = Annotated[
     Whole,
-    Field(ge=1, json_schema_extra={"maximum": 100_000}),
+    Field(json_schema_extra={"maximum": 100_000}),
     in_new_sweeps(lambda count: count <= 100_000, "at most 100000"),
 ]
 # What is left of a number that falls.

@@ -169,7 +169,7 @@ ObjectiveNames = Annotated[
 class Search(Section):
     """How each study searches, and what it may spend."""
 
-    trials: Trials = Field(default=20, description="Trials of each study.")
+    trials: Trials = Field(default=20, ge=1, description="Trials of each study.")
     sampler: Literal["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"] = "random"
     scheduler: Literal["asha", "freeze-thaw", "median", "hyperband", "none"] = Field(
         default="asha",
