@@ -114,20 +114,21 @@ def _first_trials(one: DatasetSweep) -> str:
 
 def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
     """Suggested ranges of the training that were published for another network than the sweep's."""
-    names = [
+    searched = [
         name
         for name in ("lr", "weight_decay")
         if any(name not in given_ranges(sweep, algorithm) for algorithm in sweep.trained)
     ]
-    if sweep.training.optimizer == "genie" and "lr" in names:
-        names.remove("lr")  # of this optimizer there is a source
     model, on = sweep.model, tuple(by_dataset(sweep))
-    if model.tuning == "lora" and "lr" in names:
+    genie = sweep.training.optimizer == "genie"
+    if model.tuning == "lora" and "lr" in searched and not genie:
         yield (
             "The suggested range of lr with model.tuning: lora comes from language models, as none "
             "is published for domain generalization; for your own write search.space.lr."
         )
-        names.remove("lr")
+    # Of genie, and of a head alone, there is a source of lr.
+    own_rate = genie or model.tuning != "full"
+    names = [name for name in searched if name != "lr" or not own_rate]
     if model.head != "linear":
         yield from _decay_of_adamw(sweep, names)
         return  # the rest has sources of its own
@@ -136,8 +137,6 @@ def _borrowed_ranges(sweep: Sweep) -> Iterator[str]:
             "model.tuning is head, but model.weights is not given: the head is trained on features "
             "of random weights, which stay as they are."
         )
-    if model.tuning == "head" and "lr" in names:
-        names.remove("lr")  # of a head alone there is a source
     if not names:
         return
     if not random_weights(sweep):

@@ -13,7 +13,6 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema
@@ -61,12 +60,21 @@ def _absolute(run: str) -> str:
     return run if "://" in run else str(Path(run).expanduser().absolute())
 
 
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} comes twice; keep one")
+    return names
+
+
 class WarmStart(Section):
     """Earlier runs whose best settings are tried early: one run, a list, or a mapping."""
 
-    runs: tuple[Annotated[str, AfterValidator(_absolute)], ...] = Field(
-        min_length=1, description="Folders or URIs of runs.", examples=[["runs/first"]]
-    )
+    runs: Annotated[
+        tuple[Annotated[str, AfterValidator(_absolute)], ...],
+        Field(min_length=1, description="Folders or URIs of runs.", examples=[["runs/first"]]),
+        AfterValidator(_different),
+    ]
     settings: Whole = Field(
         default=3,
         ge=1,
@@ -89,12 +97,6 @@ class WarmStart(Section):
             raise ValueError("name a run, such as runs/first, or a list of runs")
         return written
 
-    @field_validator("runs")
-    @classmethod
-    def _distinct(cls, runs: tuple[str, ...]) -> tuple[str, ...]:
-        _refuse_twice(runs)
-        return runs
-
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -103,17 +105,9 @@ class WarmStart(Section):
         return {"anyOf": [{"type": "string"}, whole["properties"]["runs"], whole]}
 
 
-def _refuse_twice(names: tuple[str, ...]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name} comes twice; keep one")
-
-
 def _several(written: object, known: tuple[str, ...]) -> tuple[str, ...]:
     """One of the known names, or several different ones."""
-    names = known_names(written, known)
-    _refuse_twice(names)
-    return names
+    return _different(known_names(written, known))
 
 
 def _kept_weights(written: object) -> str | int:
