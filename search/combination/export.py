@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
 from search.errors import SteppeError, nearest
 from search.reproduce.model_files import Model, card, place_of, write_model
-from search.reproduce.recorded_trial import ended_run, meant_by
+from search.reproduce.recorded_trial import ended_run, meant_by, plain
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from search.study.study import title_of
@@ -43,7 +41,7 @@ def export(
         )
     if row["reason"]:
         raise SteppeError(f"there is no model of {name}: {row['reason']}")
-    top = None if pd.isna(row["top"]) else int(row["top"])
+    top = None if row["top"] is None else int(row["top"])
     group = next(
         found
         for found in groups(ended, row["across"], top)
@@ -104,8 +102,7 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
         )
     if len(ending) != 1:
         raise SteppeError(_which(folder, name, ending, list(titles)))
-    row = found[found["combination"] == ending[0]].iloc[0].to_dict()
-    return {str(key): None if _null(value) else value for key, value in row.items()}
+    return plain(found[found["combination"] == ending[0]].iloc[0])
 
 
 def _title(row: Mapping[Any, Any]) -> str:
@@ -120,7 +117,3 @@ def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[
     close = nearest(name, names)
     hint = f"did you mean {close}?" if close else f"there are {len(names)}, such as {names[0]}"
     return f"there is no combination {name} in {folder.uri}; {hint}"
-
-
-def _null(value: Any) -> bool:
-    return not isinstance(value, tuple | list) and bool(pd.isna(value))

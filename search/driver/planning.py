@@ -41,10 +41,9 @@ Key = tuple[str, str]  # dataset, algorithm
 class Planned:
     """The bill of a sweep on this machine.
 
-    ended: trials that the run has. workers: trials at a time; None where the
-    hours are not known. cpus: of this machine. undecoded: bytes of the images that are
-    still to be decoded, and their number. notes: what the bill could not know, or took from
-    elsewhere.
+    ended: trials that the run has. workers: trials at a time; None where the hours are not known.
+    cpus: of this machine. undecoded: bytes of the images that are still to be decoded, and their
+    number. notes: what the bill could not know, or took from elsewhere.
     """
 
     sweep: Sweep

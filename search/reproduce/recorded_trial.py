@@ -106,7 +106,7 @@ class EndedRun:
 
     def trial(self, name: str) -> RecordedTrial:
         """The trial of a full name."""
-        row = _row(self.trials[self.trials["trial"] == name].iloc[0])
+        row = plain(self.trials[self.trials["trial"] == name].iloc[0])
         # Tables have doubles and 64-bit integers, so the values are exactly those suggested.
         values = {
             key.removeprefix("hp_"): value
@@ -158,9 +158,12 @@ def _short(name: str) -> str:
     return name.split(".", 2)[-1]
 
 
-def _row(row: pd.Series[Any]) -> dict[str, Any]:
+def plain(row: pd.Series[Any]) -> dict[str, Any]:
     """Plain values by column; what is null is None."""
-    return {
-        str(key): None if pd.isna(value) else value.item() if hasattr(value, "item") else value
-        for key, value in row.items()
-    }
+
+    def value_of(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return value
+        return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+    return {str(key): value_of(value) for key, value in row.items()}
