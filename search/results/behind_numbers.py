@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search.results.candidates import Candidate, result_rows
+from search.results.candidates import result_rows
 from search.results.formats import Grid, Text
-from search.results.selection import PER_DATASET, Rankings, over_seeds_of, ranked, rule_of
+from search.results.selection import PER_DATASET, over_seeds_of, ranked, rule_of
 from search.run.columns import STATES
 from search.sweep.schema import Sweep
 
@@ -80,31 +80,27 @@ def behind(
     oracle = "oracle" + PER_DATASET * rule_of(method)[1]
     means = over_seeds_of(sweeps)
     chosen, best = (ranked(name, trials, evaluations, studies, means) for name in (method, oracle))
-    columns = {study["study"]: study for study in studies}
-    calibration = _calibration(evaluations, chosen)
+    first, upper = (found.drop_duplicates("study").set_index("study") for found in (chosen, best))
+    gaps = (upper["accuracy"] - first["accuracy"]).dropna()
+    calibration = _calibration(evaluations, first)
+    columns = pd.DataFrame(studies).drop_duplicates("study", keep="last").set_index("study")
     rows = []
-    for rankings, oracles in zip(chosen, best, strict=True):
-        first = columns[next(iter(rankings))]
-        domains = {study: columns[study]["held_out"] for study in rankings}
-        own = trials[trials["study"].isin(rankings)]
-        tied = any(_tied(sweeps[columns[study]["sweep"]]) for study in rankings)
+    for names, here in columns.groupby([*_NAMES], sort=False):
+        domains = here["held_out"]
+        own = trials[trials["study"].isin(here.index)]
+        rankings = chosen[chosen["study"].isin(here.index)]
+        tied = any(_tied(sweeps[name]) for name in here["sweep"].unique())
         error, why = _selection_error(rankings, domains, own, method, tied)
-        won, upper = _accuracies(rankings), _accuracies(oracles)
-        gaps = {study: upper[study] - won[study] for study in won.keys() & upper.keys()}
-        ece, nll = (
-            _average(
-                {s: calibration[name].get(c[0].trial) for s, c in rankings.items() if c}, domains
-            )
-            for name in ("ece", "loss")
-        )
+        won = first["trial"][first.index.isin(here.index)]
+        ece, nll = (_average(won.map(calibration[name]), domains) for name in ("ece", "loss"))
         rows.append(
             {
                 "method": method,
-                **{name: first[name] for name in _NAMES},
+                **dict(zip(_NAMES, names, strict=True)),
                 **_cost(own),
                 "selection_error": error,
                 "selection_why": why,
-                "oracle_gap": _average(gaps, domains),
+                "oracle_gap": _average(gaps[gaps.index.isin(here.index)], domains),
                 "ece": ece,
                 "nll": nll,
             }
@@ -156,28 +152,22 @@ def _cost(trials: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _accuracies(rankings: Rankings) -> dict[str, float]:
-    """Study -> the accuracy of its winner; without those that have none."""
-    firsts = {study: candidates[0] for study, candidates in rankings.items() if candidates}
-    return {s: first.accuracy for s, first in firsts.items() if first.accuracy is not None}
+def _average(values: pd.Series, domains: pd.Series) -> float:
+    """The mean over held-out domains of the mean over studies; NaN if a value is missing.
 
-
-def _average(values: Mapping[str, float | None], domains: Mapping[str, str]) -> float:
-    """The mean over held-out domains of the mean over studies; NaN if a value is missing."""
-    found = pd.Series(dict(values), dtype="float64")
-    if found.empty or found.isna().any():
+    Both are by study.
+    """
+    if values.empty or values.isna().any():
         return np.nan
-    return float(found.groupby([domains[str(study)] for study in found.index]).mean().mean())
+    return float(values.astype(float).groupby(domains.reindex(values.index)).mean().mean())
 
 
-def _calibration(
-    evaluations: pd.DataFrame, chosen: Sequence[Rankings]
-) -> dict[str, dict[str, float | None]]:
+def _calibration(evaluations: pd.DataFrame, chosen: pd.DataFrame) -> dict[str, dict[str, float]]:
     """`ece` and `loss` -> trial -> the value of a winner on its held-out domain's in split.
 
     Of a set of domains it is the mean over them.
     """
-    steps = {c[0].trial: c[0].step for rankings in chosen for c in rankings.values() if c}
+    steps = dict(zip(chosen["trial"], chosen["step"], strict=True))
     rows = evaluations[evaluations["trial"].isin(steps)]
     rows = result_rows(rows)
     rows = rows[(rows["role"] == "held_out") & (rows["split"] == "in")]
@@ -192,8 +182,8 @@ def _calibration(
 
 
 def _selection_error(
-    rankings: Rankings,
-    domains: Mapping[str, str],
+    rankings: pd.DataFrame,
+    domains: pd.Series,
     trials: pd.DataFrame,
     method: str,
     tied: bool,
@@ -202,28 +192,26 @@ def _selection_error(
     if tied:
         keys = "search.share, seed_reduction or objective_over"
         return np.nan, f"studies took settings from each other ({keys})"
-    if any(len(candidates) < 2 for candidates in rankings.values()):
+    studies = {str(study): own for study, own in rankings.groupby("study", sort=False)}
+    if any(len(studies.get(study, ())) < 2 for study in domains.index):
         return np.nan, "a study has fewer than two candidates"
     count = int(trials["number"].max()) + 1
     drawn = np.zeros((DRAWS, count), bool)
     numbers = np.random.default_rng(0).integers(0, count, (DRAWS, count))
     np.put_along_axis(drawn, numbers, True, axis=1)
     once = method.endswith(PER_DATASET)
-    shared = _numbers(next(iter(rankings.values()))) if once else None
+    shared = studies[domains.index[0]]["number"] if once else None
     by_domain: dict[str, list[np.ndarray]] = {}
     whole = np.ones(DRAWS, bool)  # draws in which every study has a candidate
-    for study, candidates in rankings.items():
-        there = drawn[:, _numbers(candidates) if shared is None else shared]  # [draws, candidates]
+    for study, domain in domains.items():
+        own = studies[str(study)]
+        there = drawn[:, own["number"] if shared is None else shared]  # [draws, candidates]
         whole &= there.any(axis=1)
-        accuracies = np.array([c.accuracy for c in candidates], dtype="float64")
-        by_domain.setdefault(domains[study], []).append(accuracies[there.argmax(axis=1)])
+        accuracies = own["accuracy"].to_numpy()
+        by_domain.setdefault(domain, []).append(accuracies[there.argmax(axis=1)])
     averages = np.mean([np.mean(own, axis=0) for own in by_domain.values()], axis=0)[whole]
     if np.isnan(averages).any():
         return np.nan, "candidates were not scored on the held-out domain (training.evaluations)"
     if len(averages) < FEWEST_DRAWS:
         return np.nan, "too few draws of trials have a candidate in each study"
     return float(np.std(averages)), ""
-
-
-def _numbers(candidates: Sequence[Candidate]) -> list[int]:
-    return [candidate.number for candidate in candidates]

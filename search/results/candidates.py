@@ -14,54 +14,132 @@ Pruners compared the weights on the way there, so with averaging a pruned trial 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from search.errors import SteppeError
-from search.results.selection_rules import Rule
+from search.results.selection_rules import Rule, Scores
 from search.run.columns import FINAL_WEIGHTS, FROZEN
 from search.space.ranges import show_number
 
-_Scores = dict[str, dict[str, tuple[float, int]]]  # split -> domain -> accuracy, images
+_READ = ["step", "weights", "domain", "role", "split", "accuracy", "count"]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A trial, the step that counts as its result, and its scores there (fractions).
+class Candidates:
+    """The completed trials of studies with their evaluations, from which rules choose.
 
-    validation: what ranked it. accuracy: on the held-out domain's in split, as DomainBed reports
-    it. accuracy_all: on both its splits, weighted by their images. Both are means over the domains
-    if a set of them is held out, and None if the trial was not scored there at that step, as
-    `reason` says. accuracies: the in split of each domain of a set, in the order of its name; None
-    of a single domain.
+    In the frames below a study is its place in `studies`, and a trial its place in `names`.
+
+    studies: the columns of search.run.columns.STUDY_COLUMNS, a row per study.
     """
 
-    trial: str
-    number: int
-    step: int
-    validation: float
-    accuracy: float | None
-    accuracy_all: float | None
-    reason: str | None = None
-    accuracies: tuple[float, ...] | None = None
+    def __init__(
+        self, studies: pd.DataFrame, trials: pd.DataFrame, evaluations: pd.DataFrame
+    ) -> None:
+        study = pd.Index(studies["study"]).get_indexer(trials["study"])
+        done = (trials["state"] == "completed").to_numpy() & (study >= 0)
+        self.names = trials.loc[done, "trial"].to_numpy(object)
+        self._trials = pd.DataFrame(
+            {
+                "study": study[done],
+                "number": trials.loc[done, "number"].to_numpy(int),
+                "setting": _settings(trials[done]),
+            }
+        )
+        # Studies with the same source domains.
+        alike = numbered(studies, "sweep", "dataset", "held_out")[study[done]]
+        trial = pd.Index(self.names).get_indexer(evaluations["trial"])
+        own, trial = trial >= 0, trial[trial >= 0]
+        read = [name for name in _READ if name in evaluations]
+        rows = evaluations.loc[own, read].assign(trial=trial, alike=alike[trial])
+        self.scores = Scores(result_rows(rows))
+
+    def ranked(self, rule: Rule) -> pd.DataFrame:
+        """study, trial, number, setting, step and validation of all candidates.
+
+        By study, the best first; of equals the largest number is first.
+        """
+        best = rule.best(self.scores)
+        found = self._trials.take(best["trial"].to_numpy(int)).assign(
+            **{name: best[name].to_numpy() for name in ("trial", "step", "validation")}
+        )
+        order = np.lexsort((-found["number"], -found["validation"], found["study"]))
+        return found.iloc[order].reset_index(drop=True)
+
+    def with_accuracies(self, chosen: pd.DataFrame) -> pd.DataFrame:
+        """The chosen trials with their scores on the held-out domain, at the step of each row.
+
+        Columns added, fractions:
+        accuracy: on the held-out domain's in split, as DomainBed reports it
+        accuracy_all: on both its splits, weighted by their images
+        accuracies: the in split of each domain of a set, in the order of its name; else None
+        Both accuracies are means over the domains if a set of them is held out, and NaN if the
+        trial was not scored there at that step; then `reason` says so.
+        """
+        at = chosen[["trial", "step"]].drop_duplicates()
+        found = chosen.merge(self._held_out_scores(at), how="left", on=["trial", "step"])
+        names = zip(found["number"], found["step"], found["accuracy"].isna(), strict=True)
+        found["reason"] = [
+            f"trial {number} has no held-out accuracy at step {step}" if missing else None
+            for number, step, missing in names
+        ]
+        return found
+
+    @cached_property
+    def _held_out(self) -> pd.DataFrame:
+        """The rows on held-out domains, and the number of these that a trial has, `domains`."""
+        rows = self.scores.evaluations
+        rows = rows[rows["role"] == "held_out"]
+        domains = rows.groupby("alike")["domain"].nunique()
+        return rows[rows["accuracy"].notna()].assign(domains=rows["alike"].map(domains))
+
+    def _held_out_scores(self, at: pd.DataFrame) -> pd.DataFrame:
+        """The scores of `with_accuracies`, by trial and step, where all domains have one."""
+        rows = self._held_out.merge(at, on=["trial", "step"])
+        rows = rows[["trial", "step", "domain", "split", "accuracy", "count", "domains"]]
+        inside, out = rows[rows["split"] == "in"], rows[rows["split"] == "out"]
+        both = inside.merge(out, how="left", on=["trial", "step", "domain"], suffixes=("", "_out"))
+        # The mean over some domains of a set would be another number.
+        scored = both.groupby(["trial", "step"])["domain"].transform("size")
+        both = both[scored == both["domains"]].sort_values(["trial", "step"], kind="stable")
+        found: list[pd.DataFrame] = []
+        for count in both["domains"].unique().tolist():
+            own = both[both["domains"] == count]
+            of_each = (len(own) // count, count)  # [trials, domains]
+            images, images_out = own["count"], own["count_out"]
+            hits = own["accuracy"] * images + own["accuracy_out"] * images_out
+            every = (hits / (images + images_out)).to_numpy().reshape(of_each)
+            accuracy = own["accuracy"].to_numpy().reshape(of_each)
+            by_name = own["domain"].to_numpy(str).reshape(of_each).argsort(axis=1)
+            accuracy = np.take_along_axis(accuracy, by_name, axis=1)
+            one = own[["trial", "step"]].iloc[::count]
+            found.append(
+                one.assign(
+                    accuracy=accuracy.mean(axis=1),
+                    accuracy_all=every.mean(axis=1),
+                    accuracies=[tuple(row) if count > 1 else None for row in accuracy],
+                )
+            )
+        columns = ["trial", "step", "accuracy", "accuracy_all", "accuracies"]
+        if not found:
+            found = [pd.DataFrame(columns=columns, dtype=float).astype({"accuracies": object})]
+        return pd.concat(found)
 
 
-def rank(rule: Rule, trials: pd.DataFrame, evaluations: pd.DataFrame) -> list[Candidate]:
-    """All candidates among these trials, best first; of equals the largest number is first."""
-    candidates = trials.loc[trials["state"] == "completed", ["trial", "number"]]
-    rows = result_rows(evaluations[evaluations["trial"].isin(candidates["trial"])])
-    best = rule.best(rows)[["trial", "step", "validation"]]
-    best = candidates.astype({"trial": object}).merge(best.astype({"trial": object}), on="trial")
-    best = best.sort_values(["validation", "number"], ascending=False)
-    held_out = _held_out_scores(rows, best)
-    return [
-        _candidate(trial, int(number), int(step), float(validation), held_out.get(trial, {}))
-        for trial, number, step, validation in best[
-            ["trial", "number", "step", "validation"]
-        ].itertuples(index=False)
-    ]
+def numbered(studies: pd.DataFrame, *columns: str) -> np.ndarray:
+    """A number for each study; those that have the same in these columns share it."""
+    return studies.groupby([*columns], sort=False).ngroup().to_numpy()
+
+
+def _settings(trials: pd.DataFrame) -> np.ndarray:
+    """A number for the setting of each trial, the columns `hp_*`; equal ones share it."""
+    found = np.zeros(len(trials), int)
+    for _, values in trials.filter(regex="^hp_").items():
+        own, different = pd.factorize(values)  # -1: its algorithm lacks it
+        found = pd.factorize(found * (len(different) + 1) + own + 1)[0]
+    return found
 
 
 def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -76,14 +154,10 @@ def result_rows(evaluations: pd.DataFrame) -> pd.DataFrame:
     return evaluations
 
 
-def why_none(rule: Rule, trials: pd.DataFrame) -> str:
-    """Why a study with these trials has no candidate."""
+def how_ended(trials: pd.DataFrame) -> str:
+    """How the trials of a study without a completed one ended."""
     states = trials["state"].value_counts()
     states = states[states > 0]
-    if states.empty:
-        return "no trial has finished"
-    if "completed" in states.index:
-        return f"no completed trial has {rule.needs}"
     passive = states.index[0] in ("pruned", FROZEN)
     if len(trials) == 1:
         return f"the only trial {'was ' * passive}{states.index[0]}"
@@ -91,43 +165,6 @@ def why_none(rule: Rule, trials: pd.DataFrame) -> str:
         return f"all {len(trials)} trials {'were ' * passive}{states.index[0]}"
     parts = ", ".join(f"{count} {state}" for state, count in states.items())
     return f"none of {len(trials)} trials completed: {parts}"
-
-
-def _held_out_scores(rows: pd.DataFrame, best: pd.DataFrame) -> dict[str, _Scores]:
-    """Trial -> its scores on the held-out domain at its step in `best`."""
-    held_out = rows[(rows["role"] == "held_out") & rows["accuracy"].notna()]
-    step = held_out["trial"].astype(object).map(best.set_index("trial")["step"])
-    held_out = held_out[held_out["step"].to_numpy() == step.to_numpy()]
-    scores: dict[str, _Scores] = {}
-    for trial, domain, split, accuracy, count in held_out[
-        ["trial", "domain", "split", "accuracy", "count"]
-    ].itertuples(index=False):
-        own = scores.setdefault(trial, {}).setdefault(split, {})
-        own[str(domain)] = (accuracy, count)
-    # The mean over some domains of a set would be another number.
-    domains = set(rows.loc[rows["role"] == "held_out", "domain"])
-    return {
-        trial: {split: own for split, own in splits.items() if own.keys() == domains}
-        for trial, splits in scores.items()
-    }
-
-
-def _candidate(trial: str, number: int, step: int, validation: float, scores: _Scores) -> Candidate:
-    inside = [accuracy for _, (accuracy, _) in sorted(scores.get("in", {}).items())]
-    if not inside:
-        why = f"trial {number} has no held-out accuracy at step {step}"
-        return Candidate(trial, number, step, validation, None, None, why)
-    accuracy_all = None
-    if "out" in scores:
-        both = zip(scores["in"].values(), (scores["out"][d] for d in scores["in"]), strict=True)
-        accuracy_all = _mean([(i * many + o * few) / (many + few) for (i, many), (o, few) in both])
-    several = tuple(inside) if len(inside) > 1 else None
-    accuracy = _mean(inside)
-    return Candidate(trial, number, step, validation, accuracy, accuracy_all, None, several)
-
-
-def _mean(accuracies: list[float]) -> float:
-    return accuracies[0] if len(accuracies) == 1 else float(np.mean(accuracies))
 
 
 def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:

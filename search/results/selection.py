@@ -17,8 +17,7 @@ validation that ranks its trial there; each study keeps its own step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,13 @@ import pandas as pd
 import pyarrow as pa
 
 from search.errors import SteppeError, way_out
-from search.results.candidates import Candidate, rank, why_none
+from search.results.candidates import Candidates, how_ended, numbered
 from search.results.selection_rules import RULES
 from search.run.columns import STUDY_COLUMNS, selection_schema, to_pandas
 from search.sweep.schema import Sweep
 
 PER_DATASET = "-per-dataset"
 METHODS = (*RULES, *(f"{name}{PER_DATASET}" for name in RULES))
-
-Setting = tuple[object, ...]
-Rankings = dict[str, list[Candidate]]  # study -> its candidates, best first
-
-_READ = ["trial", "step", "weights", "domain", "role", "split", "accuracy", "count"]
 
 
 def rule_of(method: str) -> tuple[str, bool]:
@@ -90,37 +84,39 @@ def select(
     """
     rules = {method: rule_of(method) for method in methods}
     begun: list[Any] = trials.drop_duplicates("study").to_dict("records")
-    columns = {
-        study["study"]: {name: study[name] for name in STUDY_COLUMNS}
-        for study in (*studies, *begun)
-    }
-
-    rankings = _rankings({rule for rule, _ in rules.values()}, columns, trials, evaluations)
-    without = {key for found in rankings.values() for key in found if not found[key]}
-    of_these = trials[trials["study"].isin(without)]
-    groups = dict(iter(of_these.groupby("study", sort=False, observed=True)))
-    why = {
-        rule: {
-            key: (untried or {}).get(key) or why_none(RULES[rule], groups.get(key, trials.iloc[:0]))
-            for key in ranking
-            if not ranking[key]
-        }
-        for rule, ranking in rankings.items()
-    }
-    tied = _seeds(columns, over_seeds)
-    settings = _settings_of(trials) if tied or any(once for _, once in rules.values()) else {}
-    chosen = {}
+    asked = _frame_of([*studies, *begun])
+    candidates = Candidates(asked, trials, evaluations)
+    rankings = {rule: candidates.ranked(RULES[rule]) for rule in dict(rules.values())}
+    ended = _how_ended(asked["study"], trials) | dict(untried or {})
+    winners: list[pd.DataFrame] = []
+    losers: list[dict[str, Any]] = []
     for method, (rule, once) in rules.items():
-        sharing = _datasets(columns) if once else tied
-        own = {key: _winner(found, why[rule].get(key)) for key, found in rankings[rule].items()}
-        chosen[method] = own | _one_setting_each(sharing, rankings[rule], settings, why[rule])
-    failed = trials.loc[trials["state"] == "failed", "study"].astype(str).value_counts().to_dict()
-    rows = [
-        {**columns[key], "method": method, "failed": failed.get(key, 0), **chosen[method][key]}
-        for key in columns
-        for method in rules
-    ]
-    selection = to_pandas(pa.Table.from_pylist(rows, schema=selection_schema({})))
+        groups = _sharing(asked, once, over_seeds)
+        won = _winners(_in_one_order(rankings[rule], groups)).assign(method=method)
+        winners.append(won)
+        having, sizes = {*rankings[rule]["study"]}, np.bincount(groups + 1)
+        for study in sorted({*asked.index} - {*won["study"]}):
+            if study in having:
+                reason = f"no setting completed in all {_count(sizes[groups[study] + 1])}"
+            else:
+                needs = f"no completed trial has {RULES[rule].needs}"
+                reason = ended.get(asked["study"][study], needs)
+            losers.append({"study": study, "method": method, "reason": reason})
+    won = candidates.with_accuracies(pd.concat(winners))
+    won["trial"] = candidates.names[won["trial"]]
+    # As a whole number that can be missing: a float holds no large one.
+    whole = dict.fromkeys(("number", "step", "candidates", "ties"), "Int64")
+    lost = pd.DataFrame(losers, columns=["study", "method", "reason"])
+    rows = pd.concat([won.astype(whole), lost]).set_index(["study", "method"])
+    rows = rows.reindex(pd.MultiIndex.from_product([asked.index, rules])).reset_index(
+        names=["place", "method"]
+    )
+    failed = trials.loc[trials["state"] == "failed", "study"].astype(str).value_counts()
+    rows = rows.join(asked, on="place")
+    rows["failed"] = rows["study"].map(failed).fillna(0).astype("int64")
+    schema = selection_schema({})
+    table = [pa.array(rows[field.name], field.type, from_pandas=True) for field in schema]
+    selection = to_pandas(pa.Table.from_arrays(table, schema=schema))
     hyperparameters = trials.set_index("trial").filter(regex="^hp_").reindex(selection["trial"])
     return pd.concat([selection, hyperparameters.reset_index(drop=True)], axis=1)
 
@@ -131,143 +127,77 @@ def ranked(
     evaluations: pd.DataFrame,
     studies: Iterable[Mapping[str, Any]],
     over_seeds: Collection[str] = (),
-) -> list[Rankings]:
-    """The candidates of every study by a method, best first.
+) -> pd.DataFrame:
+    """The candidates of every study by a method, a row each, best first in each study.
 
-    A mapping for each (dataset, model, algorithm). By a method `...-per-dataset`, all studies of a
-    mapping have the same settings in the same order. studies: the study columns of all studies.
+    The columns are study, trial, number, step, validation, accuracy and more: see
+    search.results.candidates. By a method `...-per-dataset`, all studies of a (dataset, model,
+    algorithm) have the same settings in the same order. studies: the study columns of all studies.
     over_seeds: see `over_seeds_of`. Raises SteppeError for an unknown method.
     """
     rule, once = rule_of(method)
-    columns = {study["study"]: study for study in studies}
-    rankings = _rankings([rule], columns, trials, evaluations)[rule]
-    groups = [{study: rankings[study] for study in group} for group in _datasets(columns)]
-    tied = [] if once else _seeds(columns, over_seeds)
-    settings = _settings_of(trials) if once or tied else {}
-    if not once:
-        for seeds in tied:
-            rankings |= _in_one_order({study: rankings[study] for study in seeds}, settings)
-        return [{study: rankings[study] for study in group} for group in groups]
-    return [_in_one_order(group, settings) for group in groups]
+    asked = _frame_of(studies)
+    candidates = Candidates(asked, trials, evaluations)
+    order = _in_one_order(candidates.ranked(RULES[rule]), _sharing(asked, once, over_seeds))
+    found = candidates.with_accuracies(order)
+    names = asked["study"].to_numpy(object)
+    return found.assign(study=names[found["study"]], trial=candidates.names[found["trial"]])
 
 
-def _rankings(
-    rules: Iterable[str],
-    studies: Mapping[str, Mapping[str, Any]],
-    trials: pd.DataFrame,
-    evaluations: pd.DataFrame,
-) -> dict[str, Rankings]:
-    """The candidates of every study, best first, by each rule."""
-    found: dict[str, Rankings] = {rule: {study: [] for study in studies} for rule in rules}
-    study_of = dict(zip(trials["trial"], trials["study"], strict=True))
-    for own_trials, own in _alike(studies, trials, evaluations):
-        for rule, rankings in found.items():
-            for candidate in rank(RULES[rule], own_trials, own):
-                rankings[study_of[candidate.trial]].append(candidate)
-    return found
+def _frame_of(studies: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The study columns, a row for each study."""
+    rows = {study["study"]: [study[name] for name in STUDY_COLUMNS] for study in studies}
+    return pd.DataFrame(list(rows.values()), columns=list(STUDY_COLUMNS))
 
 
-def _alike(
-    studies: Mapping[str, Mapping[str, Any]], trials: pd.DataFrame, evaluations: pd.DataFrame
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Trials and evaluations of studies with the same source domains, which rules take at once.
+def _sharing(studies: pd.DataFrame, once: bool, over_seeds: Collection[str]) -> np.ndarray:
+    """The group of studies with which each shares its setting; -1 for one that chooses for itself.
 
-    One study at a time, ten methods over 10,000 trials take half a minute.
+    once: one setting for the studies of a (dataset, model, algorithm). Else those that differ in
+    their seed only share theirs, in these sweeps.
     """
-    read = [name for name in _READ if name in evaluations]
-    for names in _grouped(studies, "sweep", "dataset", "held_out"):
-        own = evaluations.loc[evaluations["study"].isin(names), read].copy()
-        # As categories of these alone: else each look-up of a trial walks through all trials.
-        own["trial"] = own["trial"].astype("category").cat.remove_unused_categories()
-        yield trials[trials["study"].isin(names)], own
+    if once:
+        return numbered(studies, "dataset", "model", "algorithm")
+    groups = numbered(studies, "sweep", "dataset", "model", "algorithm", "held_out")
+    return np.where(studies["sweep"].isin([*over_seeds]), groups, -1)
 
 
-def _winner(candidates: Sequence[Candidate], why: str | None) -> dict[str, Any]:
-    """The selection columns of a study that chooses for itself."""
-    if not candidates:
-        return {"reason": why}
-    best = candidates[0]
-    ties = sum(candidate.validation == best.validation for candidate in candidates) - 1
-    return {**vars(best), "candidates": len(candidates), "ties": ties}
+def _winners(rankings: pd.DataFrame) -> pd.DataFrame:
+    """The first of each study, how many candidates it had, and others with the same score."""
+    scores = rankings.groupby("study")["validation"]
+    alike = (rankings["validation"] == scores.transform("first")).groupby(rankings["study"])
+    found = rankings.assign(candidates=scores.transform("size"), ties=alike.transform("sum") - 1)
+    return found.drop_duplicates("study")
 
 
-def _datasets(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """The studies that share a setting: those of one dataset, model and algorithm."""
-    return _grouped(columns, "dataset", "model", "algorithm")
+def _in_one_order(rankings: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
+    """The candidates whose setting all studies of a group have completed, the best setting first.
 
-
-def _seeds(
-    columns: Mapping[str, Mapping[str, Any]], over_seeds: Collection[str]
-) -> list[list[str]]:
-    """The studies of these sweeps that differ in their seed only."""
-    own = {study: values for study, values in columns.items() if values["sweep"] in over_seeds}
-    return _grouped(own, "sweep", "dataset", "model", "algorithm", "held_out")
-
-
-def _grouped(columns: Mapping[str, Mapping[str, Any]], *names: str) -> list[list[str]]:
-    """The studies that have the same in these columns."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for study, values in columns.items():
-        groups.setdefault(tuple(values[name] for name in names), []).append(study)
-    return list(groups.values())
-
-
-def _settings_of(trials: pd.DataFrame) -> dict[str, Setting]:
-    """Trial -> its setting: the columns `hp_*`, None for what its algorithm lacks."""
-    values = trials.filter(regex="^hp_").astype(object)
-    values = values.where(values.notna(), None)
-    return dict(zip(trials["trial"], values.itertuples(index=False, name=None), strict=True))
-
-
-def _one_setting_each(
-    groups: Iterable[Sequence[str]],
-    rankings: Rankings,
-    settings: Mapping[str, Setting],
-    why: Mapping[str, str],
-) -> dict[str, dict[str, Any]]:
-    """Study -> the selection columns of the setting that its group of studies shares.
-
-    settings: that of each trial. why: the reason of each study without candidates.
+    Their validation is the mean over the studies. Those of studies in no group stay as they are.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for studies in groups:
-        missing = {study: why[study] for study in studies if study in why}
-        if missing:
-            reason = f"no setting completed in all {_count(len(studies))}"
-            found |= {study: {"reason": missing.get(study, reason)} for study in studies}
-        else:
-            found |= _one_setting({study: rankings[study] for study in studies}, settings)
-    return found
-
-
-def _one_setting(rankings: Rankings, settings: Mapping[str, Setting]) -> dict[str, dict[str, Any]]:
-    reason = f"no setting completed in all {_count(len(rankings))}"
-    ordered = _in_one_order(rankings, settings)
-    return {study: _winner(candidates, reason) for study, candidates in ordered.items()}
-
-
-def _in_one_order(rankings: Rankings, settings: Mapping[str, Setting]) -> Rankings:
-    """The candidates whose setting every study has completed, the best setting first in each.
-
-    Their validation is the mean over the studies.
-    """
-    by_study: dict[str, dict[Setting, Candidate]] = {study: {} for study in rankings}
-    for study, candidates in rankings.items():
-        for candidate in candidates:
-            # A setting that was tried twice gave the same twice; the first is the larger number.
-            by_study[study].setdefault(settings[candidate.trial], candidate)
-    first, *others = by_study.values()
-    shared = [setting for setting in first if all(setting in other for other in others)]
-    scores = {
-        setting: float(np.mean([found[setting].validation for found in by_study.values()]))
-        for setting in shared
-    }
+    group = groups[rankings["study"]]
+    # A setting that was tried twice gave the same twice; the first is the larger number.
+    own = rankings.assign(group=group)[group >= 0].drop_duplicates(["study", "setting"])
+    studies = np.bincount(groups + 1)[own["group"] + 1]
+    whole = own.groupby(["group", "setting"])["study"].transform("size") == studies
+    own = own.assign(studies=studies)[whole].sort_values(["group", "setting", "study"])
+    score, first = own["validation"].to_numpy(copy=True), own["number"].to_numpy(copy=True)
+    for count in own["studies"].unique():
+        here = (own["studies"] == count).to_numpy()
+        score[here] = np.repeat(score[here].reshape(-1, count).mean(axis=1), count)
+        first[here] = np.repeat(first[here].reshape(-1, count)[:, 0], count)
     # Among equals the largest number in the first study, as in a study of its own.
-    shared.sort(key=lambda setting: (scores[setting], first[setting].number), reverse=True)
-    return {
-        study: [replace(found[setting], validation=scores[setting]) for setting in shared]
-        for study, found in by_study.items()
-    }
+    order = np.lexsort((-first, -score, own["study"]))
+    shared = own.assign(validation=score).iloc[order].drop(columns=["group", "studies"])
+    return pd.concat([rankings[group < 0], shared], ignore_index=True)
+
+
+def _how_ended(studies: pd.Series, trials: pd.DataFrame) -> dict[str, str]:
+    """Why each study without a completed trial has no winner."""
+    completed = trials.loc[trials["state"] == "completed", "study"].unique()
+    others = trials[~trials["study"].isin(completed)].groupby("study", sort=False, observed=True)
+    found = dict.fromkeys(set(studies) - set(completed), "no trial has finished")
+    return found | {str(study): how_ended(own) for study, own in others}
 
 
 def _count(studies: int) -> str:

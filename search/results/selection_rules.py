@@ -1,18 +1,91 @@
 """The rules of model selection: which step counts for a trial, and which score ranks the trials.
 
-A rule maps the evaluations of a study to a frame with at most one row per trial: trial, step,
-validation. It reads the columns trial, step, domain, role, split and accuracy.
+A rule maps the evaluations of trials to a frame with at most one row per trial: trial, step,
+validation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-_NOTHING = pd.DataFrame({"trial": [], "step": [], "validation": []})
+
+class Scores:
+    """The evaluations of trials as the rules read them; what several rules read is made once.
+
+    evaluations: the columns trial (a whole number), alike, step, domain, role, split and accuracy.
+    Trials of the same number in `alike` have the same domains.
+    """
+
+    def __init__(self, evaluations: pd.DataFrame) -> None:
+        self.evaluations = evaluations
+
+    def of(self, role: str, split: str) -> pd.DataFrame:
+        """The evaluations on the domains of a role, in one split."""
+        rows = self.evaluations
+        return rows[(rows["role"] == role) & (rows["split"] == split)]
+
+    @cached_property
+    def source(self) -> Steps:
+        """The accuracies on the out splits of the source domains."""
+        return Steps(self.of("source", "out"))
+
+    @cached_property
+    def held_out(self) -> pd.DataFrame:
+        """trial, step and, as validation, the accuracy on the held-out domain's out split."""
+        return Steps(self.of("held_out", "out")).reduced(np.mean)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """The last step and the number of steps of each trial's own run, without its folds."""
+        own = self.evaluations[self.evaluations["role"] != "left_out"]
+        return own.groupby("trial")["step"].agg(["max", "nunique"])
+
+    def at_last(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Those of the scores that are of a trial's last step."""
+        return scores[scores["step"] == scores["trial"].map(self.steps["max"])]
+
+
+class Steps:
+    """The accuracies on several domains at each step of each trial: [records, domains].
+
+    rows: evaluations, of each (trial, step, domain) one.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        alike = rows["alike"].to_numpy()
+        domain, domains = pd.factorize(rows["domain"])
+        # Numbered in the order they were evaluated, so that the sums, and with them ties, are those
+        # of DomainBed to the last bit.
+        pair, pairs = pd.factorize(alike * len(domains) + domain)
+        group = pd.Series(pairs // max(len(domains), 1))
+        place = group.groupby(group).cumcount().to_numpy()
+        count = np.bincount(group)  # of the domains
+        step = rows["step"].to_numpy()
+        end = step.max(initial=0) + 1
+        records, record = np.unique(rows["trial"].to_numpy() * end + step, return_inverse=True)
+        self._keys = pd.DataFrame({"trial": records // end, "step": records % end})
+        # An empty place (NaN) voids its record.
+        self._accuracy = np.full((len(records), count.max(initial=0)), np.nan)
+        self._accuracy[record, place[pair]] = rows["accuracy"].to_numpy()
+        self._domains = np.zeros(len(records), int)
+        self._domains[record] = count[alike]
+
+    def reduced(self, reduce: Callable[..., np.ndarray]) -> pd.DataFrame:
+        """trial, step and, as validation, the accuracies of all domains reduced to one score.
+
+        By trial and step. Steps without all domains are left out.
+        """
+        validation = np.full(len(self._keys), np.nan)
+        for count in np.unique(self._domains):
+            own = self._domains == count
+            accuracy = np.ascontiguousarray(self._accuracy[own, :count])
+            validation[own] = reduce(accuracy, axis=1)
+        return self._keys.assign(validation=validation).dropna(subset="validation")
 
 
 @dataclass(frozen=True)
@@ -23,12 +96,12 @@ class Rule:
     no trial has it. oracle: it looks at the held-out domain, so its accuracy is an upper bound.
     """
 
-    best: Callable[[pd.DataFrame], pd.DataFrame]
+    best: Callable[[Scores], pd.DataFrame]
     needs: str
     oracle: bool = False
 
 
-def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
+def training_domain(scores: Scores) -> pd.DataFrame:
     """Training-domain validation: honest, sees source domains only.
 
     validation(step) = mean over source domains d of accuracy(d, out split), each domain with the
@@ -37,10 +110,10 @@ def training_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization (ICLR 2021), section 3;
     DomainBed, model_selection.py, IIDAccuracySelectionMethod.
     """
-    return _first_best(_by_step(_source_out(evaluations), np.mean))
+    return _first_best(scores.source.reduced(np.mean))
 
 
-def leave_one_domain_out(evaluations: pd.DataFrame) -> pd.DataFrame:
+def leave_one_domain_out(scores: Scores) -> pd.DataFrame:
     """Leave-one-domain-out cross-validation: honest, the held-out domain has no part in it.
 
     validation(step) = mean over source domains d of accuracy(d, in split) in the fold of d, a run
@@ -49,13 +122,17 @@ def leave_one_domain_out(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: as `training_domain`, section 3; DomainBed, model_selection.py,
     LeaveOneOutSelectionMethod.
     """
-    rows = evaluations[(evaluations["role"] == "left_out") & (evaluations["split"] == "in")]
-    if set(evaluations.loc[evaluations["role"] == "source", "domain"]) - set(rows["domain"]):
-        return _NOTHING
-    return _first_best(_by_step(rows, np.mean))
+    rows = scores.of("left_out", "in")
+    sources = scores.evaluations[scores.evaluations["role"] == "source"]
+    needed, found = (
+        set(own[["alike", "domain"]].drop_duplicates().itertuples(index=False, name=None))
+        for own in (sources, rows)
+    )
+    lacking = {alike for alike, _ in needed - found}
+    return _first_best(Steps(rows[~rows["alike"].isin(lacking)]).reduced(np.mean))
 
 
-def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
+def worst_source_domain(scores: Scores) -> pd.DataFrame:
     """Training-domain validation by the source domain with the lowest accuracy; honest.
 
     validation(step) = min over source domains d of accuracy(d, out split); the first best step
@@ -63,39 +140,30 @@ def worst_source_domain(evaluations: pd.DataFrame) -> pd.DataFrame:
     Source: the worst-group validation accuracy of Sagawa et al., Distributionally Robust Neural
     Networks for Group Shifts (ICLR 2020), with domains as groups.
     """
-    return _first_best(_by_step(_source_out(evaluations), np.min))
+    return _first_best(scores.source.reduced(np.min))
 
 
-def last_step(evaluations: pd.DataFrame) -> pd.DataFrame:
+def last_step(scores: Scores) -> pd.DataFrame:
     """Training-domain validation of settings only: the last step counts for a trial.
 
     validation = mean over source domains d of accuracy(d, out split) at the trial's last step; no
     early stopping. Honest.
     Source: the row `last` of the released code of SWAD, trainer.py (Cha et al., NeurIPS 2021).
     """
-    last = _last_step(evaluations)
-    scores = _by_step(_source_out(evaluations), np.mean)
-    at_last: pd.DataFrame = scores[
-        scores["step"].to_numpy() == scores["trial"].map(last).to_numpy()
-    ]
-    return at_last
+    return scores.at_last(scores.source.reduced(np.mean))
 
 
-def oracle(evaluations: pd.DataFrame) -> pd.DataFrame:
+def oracle(scores: Scores) -> pd.DataFrame:
     """Oracle (test-domain validation): looks at the held-out domain, an upper bound only.
 
     validation = accuracy(held-out domain, out split) at the trial's last step; no early stopping.
     Of a set of domains it is the mean over them, here as below.
     Source: as `training_domain`, section 3; DomainBed, model_selection.py, OracleSelectionMethod.
     """
-    rows = _held_out(evaluations)
-    last = _last_step(evaluations)
-    rows = rows[rows["step"].to_numpy() == rows["trial"].map(last).to_numpy()]
-    at_last: pd.DataFrame = rows.drop_duplicates("trial", keep="last")
-    return at_last
+    return scores.at_last(scores.held_out)
 
 
-def oracle_best_step(evaluations: pd.DataFrame) -> pd.DataFrame:
+def oracle_best_step(scores: Scores) -> pd.DataFrame:
     """The oracle of SWAD, SAGM and GGA: it chooses the step by the held-out domain as well.
 
     validation(step) = accuracy(held-out domain, out split); the first best step counts for a trial,
@@ -103,11 +171,9 @@ def oracle_best_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     held-out domain at each of its steps does not count: the best of some steps is another rule.
     Source: the row `oracle` of the released code of SWAD, trainer.py (Cha et al., NeurIPS 2021).
     """
-    rows = _held_out(evaluations)
-    steps = _own(evaluations).groupby("trial", observed=True)["step"].nunique()
-    scored = rows.groupby("trial", observed=True)["step"].nunique()
-    whole = scored.index[scored == steps.reindex(scored.index)]
-    return _first_best(rows[rows["trial"].isin(whole)].sort_values("step", kind="stable"))
+    rows = scores.held_out
+    scored = rows.groupby("trial")["step"].transform("size")
+    return _first_best(rows[scored == rows["trial"].map(scores.steps["nunique"])])
 
 
 RULES: dict[str, Rule] = {
@@ -131,51 +197,5 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _by_step(rows: pd.DataFrame, reduce: Callable[..., np.ndarray]) -> pd.DataFrame:
-    """The accuracies of all domains reduced to one score for each trial and step.
-
-    By trial in order of appearance, and step. Steps without all domains are left out.
-    """
-    if rows.empty:
-        return _NOTHING
-    domain, domains = pd.factorize(rows["domain"])
-    trial, trials = pd.factorize(rows["trial"])
-    steps = rows["step"].to_numpy()
-    width = steps.max() + 1
-    records, record = np.unique(trial * width + steps, return_inverse=True)
-    # [records, domains] in the order the domains were evaluated, so that the sums, and with them
-    # ties, are those of DomainBed to the last bit. An empty place (NaN) voids its record.
-    accuracy = np.full((len(records), len(domains)), np.nan)
-    accuracy[record, domain] = rows["accuracy"].to_numpy()
-    frame = pd.DataFrame(
-        {
-            "trial": np.asarray(trials, dtype=object)[records // width],
-            "step": records % width,
-            "validation": reduce(accuracy, axis=1),
-        }
-    )
-    return frame.dropna(subset="validation")
-
-
-def _own(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the trials' own runs, without those of their folds."""
-    return evaluations[evaluations["role"] != "left_out"]
-
-
-def _source_out(evaluations: pd.DataFrame) -> pd.DataFrame:
-    return evaluations[(evaluations["role"] == "source") & (evaluations["split"] == "out")]
-
-
-def _held_out(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """trial, step and, as validation, the accuracy on the held-out domain's out split."""
-    rows = evaluations[(evaluations["role"] == "held_out") & (evaluations["split"] == "out")]
-    return _by_step(rows, np.mean)
-
-
-def _last_step(evaluations: pd.DataFrame) -> pd.Series:
-    return _own(evaluations).groupby("trial", sort=False, observed=True)["step"].max()
-
-
 def _first_best(scores: pd.DataFrame) -> pd.DataFrame:
-    first = scores.groupby("trial", sort=False, observed=True)["validation"].idxmax()
-    return scores[scores.index.isin(first)]
+    return scores.loc[scores.groupby("trial")["validation"].idxmax()]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from search.results.selection_rules import RULES
+from search.results.selection_rules import RULES, Scores
 from search.sweep.objectives import OBJECTIVES, oracles, preference, reports_best_so_far
 from search.worker.trial_rows import evaluation_rows
 from tests.contract.settings import DIGITS, run_of
@@ -57,8 +57,10 @@ def test_the_value_of_a_trial_and_its_step(name, step, value, images):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_they_are_those_of_the_selection_rule_of_the_same_name(name):
-    rows = pd.DataFrame(evaluation_rows([evaluation(step) for step in CURVE])).assign(trial="t")
-    found = RULES[name].best(rows)
+    rows = pd.DataFrame(evaluation_rows([evaluation(step) for step in CURVE])).assign(
+        trial=0, alike=0
+    )
+    found = RULES[name].best(Scores(rows))
     assert found["step"].tolist() == [chosen(name).step]
     assert found["validation"].tolist() == pytest.approx([OBJECTIVES[name].value(chosen(name))])
     assert OBJECTIVES[name].oracle == RULES[name].oracle
