@@ -11,7 +11,7 @@ from timm.layers import DropPath
 from torch import nn
 
 import models
-from models import family
+from models import entry, family
 from models.network import freeze_batch_norm
 from tests.models.tiny_models import NAMES, PUBLISHED, SHAPE, whole_clip
 
@@ -152,7 +152,7 @@ def test_without_its_library_a_model_says_how_to_install_it(
 ) -> None:
     package = name.partition("/")[0]
     monkeypatch.setattr(
-        family, "find_spec", lambda asked: None if asked == package else find_spec(asked)
+        entry, "find_spec", lambda asked: None if asked == package else find_spec(asked)
     )
 
     with pytest.raises(ModuleNotFoundError) as refusal:
