@@ -133,7 +133,8 @@ class Texts:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, whatever its case; None if none is like it.
 
-    As in datasets.spelling: neither folder imports the other.
+    As in datasets.spelling, but for names that differ in signs alone: neither folder imports the
+    other.
     """
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)

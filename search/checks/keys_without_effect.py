@@ -95,9 +95,17 @@ HALVING = Condition(
     "only asha and hyperband use it", lambda s: s.search.scheduler in ("asha", "hyperband")
 )
 SCHEDULER = Condition("no scheduler stops trials", lambda s: s.search.scheduler != "none")
-STOPS_TRIALS = Condition(
+# The scheduler none does what it says, and two objectives have it without being asked.
+STOPS_WHAT_TRAINS = Condition(
+    "nothing listed is trained", lambda s: s.search.scheduler == "none" or bool(s.trained)
+)
+STOPS_BEFORE_THE_END = Condition(
     "a trial is first evaluated at its end",
-    lambda s: s.training.evaluate_every < s.training.steps or makes_folds(s.search),
+    lambda s: (
+        s.search.scheduler == "none"
+        or s.training.evaluate_every < s.training.steps
+        or makes_folds(s.search)
+    ),
 )
 FILES = Condition(
     "{dataset} comes with scikit-learn and lies in no folder",
@@ -202,17 +210,8 @@ OF_TRAINING = (
     ),
 )
 CONDITIONS |= {path: (TRAINED, *CONDITIONS.get(path, ())) for path in OF_TRAINING}
+CONDITIONS["search", "scheduler"] = (STOPS_WHAT_TRAINS, STOPS_BEFORE_THE_END)
 
-
-def _or_none(condition: Condition) -> Condition:
-    """The scheduler none does what it says, and two objectives have it without being asked."""
-    holds = condition.holds
-    return Condition(condition.otherwise, lambda s: s.search.scheduler == "none" or holds(s))
-
-
-CONDITIONS["search", "scheduler"] = tuple(
-    _or_none(condition) for condition in (TRAINED, STOPS_TRIALS)
-)
 
 # Keys that the conditions read.
 CONDITION_KEYS: tuple[KeyPath, ...] = (

@@ -55,7 +55,8 @@ class Bill:
             found.setdefault(trial.plan.study, []).append(trial)
         return found
 
-    def sum(self) -> Cost:
+    @cached_property
+    def whole(self) -> Cost:
         """What is left to pay, if no trial is stopped."""
         parts = (trial.cost.times(trial.left) for trial in self.trials if trial.left)
         return sum(parts, Cost())

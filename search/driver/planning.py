@@ -130,7 +130,7 @@ def in_advance(prepared: Prepared) -> list[str]:
     counts = {d.name: {domain.name: len(domain) for domain in d.domains} for d in prepared.datasets}
     found = bills(prepared.plans, _trials(prepared.sweep, prepared.plans), counts, {})
     bill = Bill(found, counts)
-    whole = bill.sum()
+    whole = bill.whole
     over_seeds = prepared.sweep.search.objective_over == "seeds"
     stopped = "or left untrained with some seeds" if over_seeds else ""
     return [

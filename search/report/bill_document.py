@@ -25,7 +25,7 @@ def document(planned: Planned) -> dict[str, Any]:
     """All that is known of a bill, as plain values. Seconds are null where they are not known."""
     bill, known = planned.bill, planned.workers is not None
     low, high = bill.spent()
-    total = bill.sum()
+    total = bill.whole
     return {
         "sweep": planned.sweep.name,
         "studies": len(bill.studies),
@@ -65,7 +65,7 @@ def lines(planned: Planned) -> Iterator[Any]:
     """What the command `plan` prints, line by line; among them a table of the methods."""
     bill, sweep = planned.bill, planned.sweep
     yield first_line(sweep.name, bill, planned.ended)
-    left = bill.sum()
+    left = bill.whole
     if not left.trials:
         yield "Nothing is left to pay."
         return
@@ -91,7 +91,7 @@ def lines(planned: Planned) -> Iterator[Any]:
 def one_less(planned: Planned) -> list[tuple[str, str, float]]:
     """What one domain, seed, algorithm or dataset less would save: of what is left, from 0 to 1."""
     bill = planned.bill
-    total = bill.sum()
+    total = bill.whole
     whole = total.seconds or total.passes
     found = []
     several = len(bill.images) > 1
@@ -197,7 +197,7 @@ def _wall(planned: Planned, share: float) -> float | None:
     """Seconds from the start to the end on this machine, as busy as it is with other processes."""
     if planned.workers is None:
         return None
-    left = planned.bill.sum()
+    left = planned.bill.whole
     # The last trial is alone; a worker more does not make it shorter.
     longest = max((t.cost.seconds * t.left for t in planned.bill.trials), default=0.0)
     seconds = START + max(left.seconds * share / planned.workers, longest)

@@ -83,10 +83,10 @@ def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     ledger = open_ledger(few, folder)
     play(few, folder, 3, ledger)
     before = {path: path.read_bytes() for path in Path(folder.root).rglob("*") if path.is_file()}
-    assert planned(few, folder).bill.sum().trials == 1
+    assert planned(few, folder).bill.whole.trials == 1
     grown = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 5}, seeds=[0, 1])
     found = planned(grown, folder)
-    assert (len(found.bill.trials), found.ended, found.bill.sum().trials) == (20, 3, 17)
+    assert (len(found.bill.trials), found.ended, found.bill.whole.trials) == (20, 3, 17)
     with pytest.raises(SteppeError, match=r"training\.steps: 50 here, 90 in the run"):
         planned(small_sweep(training={"steps": 50}), folder)
     shown = json.loads(steppe("status", folder.uri, "--format", "json").stdout)
