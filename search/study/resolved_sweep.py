@@ -18,6 +18,7 @@ from search.sweep.config_errors import dotted, show
 from search.sweep.fields import written
 from search.sweep.per_dataset import by_dataset, default_overrides, path_in_file
 from search.sweep.schema import Sweep, batch_norm
+from search.sweep.search_keys import most_kept
 
 # Keys that a run may change without any trial being another: what ends it, how often it is saved
 # or tried again, who is told, and where its images lie, as fingerprints tell if they are the same.
@@ -127,9 +128,9 @@ NOTHING = object()
 
 def _is_free(key: str, new: Any, old: Any) -> bool:
     if key == "search.keep_weights":  # less would delete what is there
-        most = {"none": 0, "best": 1, "all": math.inf}
+        kept, keeps = (math.inf if most is None else most for most in map(most_kept, (old, new)))
         # A file of weights does not say whether it has the last ones.
-        return "last" not in (new, old) and most.get(new, new) >= most.get(old, old)
+        return "last" not in (new, old) and keeps >= kept
     if key == "resources.gpu":  # its share; without one, trials compute elsewhere
         return bool(new and old)
     return key.startswith(FREE) or ABOUT_FILES.fullmatch(key) is not None

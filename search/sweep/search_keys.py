@@ -277,11 +277,16 @@ class Search(Section):
     @property
     def most_kept(self) -> int | None:
         """The largest number of trials of a study whose weights are kept; None: all."""
-        if isinstance(self.keep_weights, int):
-            return self.keep_weights
-        return {"none": 0, "best": 1, "last": 1}.get(self.keep_weights)
+        return most_kept(self.keep_weights)
 
     @property
     def objectives(self) -> tuple[str, ...]:
         """One or two; the first chooses each trial's step, and ranks trials where one must."""
         return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+
+def most_kept(keep_weights: str | int) -> int | None:
+    """The largest number of trials of a study whose weights are kept; None: all."""
+    if isinstance(keep_weights, int):
+        return keep_weights
+    return {"none": 0, "best": 1, "last": 1}.get(keep_weights)
