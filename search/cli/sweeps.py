@@ -76,12 +76,12 @@ def plan(
     # What a launch says of the images goes beside a document.
     aside = redirect_stdout(sys.stderr) if format_ == PlanFormat.json else nullcontext()
     with aside:
-        planned = plan_sweep(sweep, folder, source, _keys(given), like)
+        bill = plan_sweep(sweep, folder, source, _keys(given), like)
     if format_ == PlanFormat.json:
-        print(json.dumps(document(planned), indent=2))
+        print(json.dumps(document(bill), indent=2))
         return
     screen = console()
-    for line in lines(planned):
+    for line in lines(bill):
         screen.print(line)
 
 

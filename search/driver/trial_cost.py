@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from datasets.randomness import HOLDOUT
-from search.space.ranges import Fixed, Value
+from search.space.ranges import Fixed, Range, Value
 from search.study import samplers
 from search.study.folds import folds_of
 from search.study.plan import StudyPlan
@@ -47,41 +47,55 @@ class Cost:
         return Cost(*(getattr(self, f.name) * share for f in fields(self)))
 
 
-def varies(plan: StudyPlan) -> bool:
-    """Whether its trials may differ in cost."""
+def costs_of(
+    plan: StudyPlan,
+    count: int,
+    images: Mapping[str, int],
+    timing: Timing | None,
+    held_out: Collection[str],
+) -> list[Cost]:
+    """The costs of so many trials of a study, without the probes that they start from.
+
+    images: of each domain. timing: of the study's method, if its steps were timed. held_out: all
+    that the sweep holds out of the dataset, whose studies may share folds.
+    """
     names = ["batch_size"]
     if "search_steps" in plan.space:
         names += ["search_steps", "start", "length", "dropout"]
-    return any(name in plan.space and not isinstance(plan.space[name], Fixed) for name in names)
+    alike = all(isinstance(plan.space[name], Fixed) for name in names if name in plan.space)
+    tried = settings(plan, 1 if alike else count)
+    costs = [_cost_of(plan, values, images, timing, held_out) for values in tried]
+    return costs * count if alike else costs
 
 
-def settings(plan: StudyPlan, number: int) -> dict[str, Value]:
-    """The setting of a trial: the one that it begins with, or as `random` draws it.
+def settings(plan: StudyPlan, count: int) -> list[dict[str, Value]]:
+    """The settings of so many trials: those that it begins with, then as `random` draws them.
 
     A sampler that learns, and a grid, will try others.
     """
-    first = plan.first_settings()
-    known = first[number] if number < len(first) else {}
-    drawn: dict[str, Value] = {}
-    draws = SharedDraws(plan.search.seed)
-    for name, range_ in plan.space.items():
+    first, draws = plan.first_settings(), SharedDraws(plan.search.seed)
+
+    def value(number: int, name: str, range_: Range) -> Value:
         if isinstance(range_, Fixed):
-            drawn[name] = range_.value
-        elif name in known:
-            drawn[name] = known[name]
-        else:
-            drawn[name] = draws.draw(number, name, distribution(range_))
-    return drawn
+            return range_.value
+        if number < len(first) and name in first[number]:
+            return first[number][name]
+        drawn: Value = draws.draw(number, name, distribution(range_))
+        return drawn
+
+    return [
+        {name: value(number, name, range_) for name, range_ in plan.space.items()}
+        for number in range(count)
+    ]
 
 
-def cost_of(
+def _cost_of(
     plan: StudyPlan,
     values: Mapping[str, Value],
     images: Mapping[str, int],
     timing: Timing | None,
     held_out: Collection[str],
 ) -> Cost:
-    """The cost of a trial. held_out: all that the sweep holds out, which may share its folds."""
     run = plan.trial(0, values).run
     per_step = plan.passes_per_step if timing is None else timing.passes
     cost = first = replace(_run_cost(run, values, images, timing, per_step), trials=1)

@@ -44,7 +44,7 @@ def test_every_config_has_a_bill_without_its_images(path, tmp_path, monkeypatch)
     monkeypatch.setattr(preparing, "try_model", lambda model, found: None)
     found = planned(load(path, ["search.trials=2"]), RunFolder(tmp_path / "run"))
     assert found.ended == 0
-    for algorithm, cost in found.bill.by(lambda trial: trial.plan.study.algorithm).items():
+    for (_, algorithm), cost in found.left_by_method().items():
         assert cost.trials >= 1
         assert cost.seconds > 0
         # Steps of a linear probe have no backward pass.
@@ -56,7 +56,7 @@ def test_every_config_has_a_bill_without_its_images(path, tmp_path, monkeypatch)
 @pytest.mark.usefixtures("not_timed")
 def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
     found = planned(load(CHECKOUT / "configs/pacs.yaml"), RunFolder(tmp_path / "run"))
-    untimed = replace(found, bill=replace(found.bill, timed={}))
+    untimed = replace(found, timed={})
     assert any("checkpoints and weights are not known" in str(line) for line in lines(untimed))
     bill = document(found)
     assert bill["studies"] == 8 * 4 * 3
@@ -83,10 +83,10 @@ def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     ledger = open_ledger(few, folder)
     play(few, folder, 3, ledger)
     before = {path: path.read_bytes() for path in Path(folder.root).rglob("*") if path.is_file()}
-    assert planned(few, folder).bill.whole.trials == 1
+    assert planned(few, folder).left.trials == 1
     grown = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 5}, seeds=[0, 1])
     found = planned(grown, folder)
-    assert (len(found.bill.trials), found.ended, found.bill.whole.trials) == (20, 3, 17)
+    assert (len(found.trials), found.ended, found.left.trials) == (20, 3, 17)
     with pytest.raises(SteppeError, match=r"training\.steps: 50 here, 90 in the run"):
         planned(small_sweep(training={"steps": 50}), folder)
     shown = json.loads(steppe("status", folder.uri, "--format", "json").stdout)
