@@ -181,7 +181,7 @@ def verdict(tests: list[str], checkout: Path, seconds: float) -> tuple[str, str]
             done = subprocess.run(
                 command,
                 cwd=checkout,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
                 capture_output=True,
                 text=True,
                 timeout=max(deadline - time.monotonic(), 1),

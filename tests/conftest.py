@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # pytest-xdist's word on the terminal is not that of the terminals that tests open.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+# Hundreds of processes import the same files: their bytecode is kept, whatever the shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before any test imports ray.
 prepare_environment()
 

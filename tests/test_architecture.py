@@ -189,18 +189,34 @@ def test_every_file_is_named_after_its_idea():
     assert not vague
 
 
-def test_training_loads_neither_ray_nor_optuna_nor_tables():
-    """Also through what it imports: a worker that trains must not wait for them."""
+def test_each_package_loads_only_what_it_needs():
+    """Also through what it imports: a worker that trains must not wait for Ray or tables."""
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((ROOT / "training").rglob("*.py"))
     ]
-    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-
+    code = f"""
+import sys
+import models.exported
+models.build("cnn", 2, (1, 8, 8))
+print(*sys.modules)
+import numpy, datasets, datasets.augmentation
+from datasets.batches import Batches
+domain = datasets.load("RotatedDigits").domains[0]
+Batches([(domain, numpy.arange(9))], 2, seed=0)(0)
+print(*sys.modules)
+import {", ".join(modules)}
+print(*sys.modules)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
-    assert {"training", "datasets", "torch"} <= loaded
-    assert not loaded & SEARCH_ONLY
+    of_a_model, with_batches, with_training = (
+        {name.split(".")[0] for name in line.split()} for line in done.stdout.splitlines()
+    )
+    assert "torch" in of_a_model
+    assert not of_a_model & {*SEARCH_ONLY, "search", "training", "datasets", "torchvision"}
+    assert "numba" not in with_batches  # which only images that are rendered need
+    assert {"training", "datasets"} <= with_training
+    assert not with_training & SEARCH_ONLY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from itertools import combinations, product
 from typing import Any
 
@@ -98,6 +99,7 @@ REFUSED = {
 PAIRS = ["+".join(p) for p in combinations(PARTS, 2) if frozenset(p) not in REFUSED]
 
 
+@cache
 def slots(part: str) -> set[str]:
     """What the part changes in an Update; epsilon only goes with what it follows."""
     made, plain = algorithms.PARTS[part]()(Update()), Update()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -137,20 +136,3 @@ def test_a_folder_that_is_no_whole_export_is_named_with_the_reason(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ValueError, match="cannot read weights"):
         load_exported(tmp_path)
-
-
-def test_it_needs_neither_search_nor_training_and_a_small_model_no_torchvision():
-    import subprocess
-
-    code = """
-import sys, models.exported
-models.build('cnn', 2, (1, 8, 8))
-print(*{name.split('.')[0] for name in sys.modules})
-"""
-    root = Path(models.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    loaded = set(done.stdout.split())
-    assert "torch" in loaded
-    assert not {"search", "training", "datasets", "ray", "pandas", "torchvision"} & loaded

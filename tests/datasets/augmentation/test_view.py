@@ -1,9 +1,5 @@
 """Ways to show images, by name."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +11,6 @@ from datasets.views import Block, View
 from tests.datasets.augmentation.fields_transform import noise
 
 CPU = torch.device("cpu")
-CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
@@ -35,21 +30,6 @@ def test_every_way_gives_images_of_the_format_whatever_their_size_in_the_cache(
 def test_an_unknown_way_is_refused_with_the_nearest_word() -> None:
     with pytest.raises(ValueError, match="unknown augmentation: 'exakt'; did you mean 'exact'"):
         view("exakt", IMAGENET)
-
-
-def test_numba_is_imported_only_where_images_are_rendered() -> None:
-    code = """
-import sys
-import numpy as np, datasets, datasets.augmentation
-from datasets.batches import Batches
-domain = datasets.load("RotatedDigits").domains[0]
-Batches([(domain, np.arange(9))], 2, seed=0)(0)
-print("numba" in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
 
 
 def dataset(sizes: np.ndarray | None) -> DomainDataset:
