@@ -23,7 +23,7 @@ from search.study.budgets import WALL_HOURS, Limit, has_budget
 from search.study.study import Study, max_trials, previous_study, studies, trials_per_study
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset
-from search.sweep.schema import Sweep, saw_held_out
+from search.sweep.schema import Sweep
 
 
 def print_status(run: str, as_json: bool = False) -> None:
@@ -52,7 +52,7 @@ def print_status(run: str, as_json: bool = False) -> None:
         for name, study in progress.items()
     )
     reached = [limit.key for limit in limits if limit.reached]
-    shaped = [*saw_held_out(sweep.search), *manifest.weights_origin(folder)[0]]
+    shaped, _ = manifest.held_out_labels(folder, sweep.search)
     lines = [f"{ended} of {asked} trials ended, in {folder.uri}"]
     lines += [f"not the honest protocol, {why}" for why in shaped]
     if stopped:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from search.combination.combine import Bench, dataset_of
 from search.combination.groups import groups
-from search.errors import SteppeError, nearest
+from search.errors import SteppeError
 from search.reproduce.model_files import Model, card, place_of, write_model
-from search.reproduce.recorded_trial import ended_run, meant_by, plain
+from search.reproduce.recorded_trial import ended_run, one_name, plain
 from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from search.study.study import title_of
@@ -95,25 +95,15 @@ def _row(folder: RunFolder, name: str) -> dict[str, Any]:
     """
     found = read_combinations(folder)
     titles = {str(row["combination"]): _title(row) for row in found.to_dict("records")}
-    ending = [name] if name in titles else meant_by(name, titles)
     if not titles:
         raise SteppeError(
             f"{folder.uri} has no combinations; `python -m search combine {folder.uri}` makes them"
         )
-    if len(ending) != 1:
-        raise SteppeError(_which(folder, name, ending, list(titles)))
-    return plain(found[found["combination"] == ending[0]].iloc[0])
+    full = one_name(name, titles, f"there is no combination {name} in {folder.uri}")
+    return plain(found[found["combination"] == full].iloc[0])
 
 
 def _title(row: Mapping[Any, Any]) -> str:
     """The name of a combination with what tables print of its study."""
     study, name = str(row["study"]), str(row["combination"])
     return title_of(row) + name.removeprefix(study) if name.startswith(f"{study}.") else name
-
-
-def _which(folder: RunFolder, name: str, ending: Sequence[str], names: Sequence[str]) -> str:
-    if ending:
-        return f"{name} is the end of {', '.join(ending[:3])}; give more of the name"
-    close = nearest(name, names)
-    hint = f"did you mean {close}?" if close else f"there are {len(names)}, such as {names[0]}"
-    return f"there is no combination {name} in {folder.uri}; {hint}"

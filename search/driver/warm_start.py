@@ -24,7 +24,6 @@ from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text, value_in
 from search.study.plan import StudyPlan
 from search.study.study import Study
-from search.sweep.schema import saw_held_out
 from search.sweep.search_keys import WarmStart
 
 log = logging.getLogger("steppe")
@@ -139,7 +138,7 @@ def _read(run: str, objectives: Sequence[str], asked: WarmStart) -> pd.DataFrame
             f"search.warm_start: {run} maximized {' and '.join(theirs)}, and this sweep maximizes "
             f"{' and '.join(ours)}; name a run with the same search.objective"
         )
-    shaped = [*saw_held_out(sweep.search), *manifest.weights_origin(folder)[0]]
+    shaped, _ = manifest.held_out_labels(folder, sweep.search)
     if shaped and asked.held_out == "same":
         raise SteppeError(
             f"search.warm_start: the settings of {run} were shaped by labels of its held-out "

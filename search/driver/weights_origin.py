@@ -23,7 +23,6 @@ from search.results.selection import PER_DATASET
 from search.run import manifest
 from search.run.run_folder import SWEEP, WEIGHTS, RunFolder
 from search.study.study import studies
-from search.sweep.schema import saw_held_out
 
 _FOLDERS = "ImageFolders"  # the name of every user's images, of which only the fingerprint tells
 
@@ -79,13 +78,13 @@ def _of_run(file: Path) -> Origin | None:
     sweep = read_sweep(folder)
     name, _, _ = file.stem.rpartition(".")
     study = {study.id: study for study in studies(sweep)}[name]
-    began_with, known = manifest.weights_origin(folder)
+    shaped, known = manifest.held_out_labels(folder, sweep.search)
     trained = {
         "trial": file.stem,
         "dataset": study.dataset,
         "fingerprint": manifest.fingerprints(folder).get(study.dataset),
         "held_out": study.held_out,
-        "shaped": [*saw_held_out(sweep.search), *began_with],
+        "shaped": shaped,
     }
     earlier = origin(sweep.model.name, sweep.model.weights)
     return Origin((trained, *earlier.trained), earlier.known and known)

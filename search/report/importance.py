@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from search import results
 from search.errors import SteppeError
 from search.report.figure import INK, Figure, apply_theme, label
 from search.report.reported_run import ReportedRun
 from search.results.hyperparameter_importance import MOST
-from search.results.hyperparameter_importance import importance as importances
 
 
 def importance(run: ReportedRun) -> Figure | str:
@@ -18,7 +18,7 @@ def importance(run: ReportedRun) -> Figure | str:
     A sentence instead if there are too few trials.
     """
     try:
-        found = importances(run.trials, [run.loaded])
+        found = results.importance(run)
     except SteppeError as error:
         return str(error)
     drawings = {

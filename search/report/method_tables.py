@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from search.report.reported_run import ReportedRun
+from search.results import summary_of
 from search.results.formats import Grid
-from search.results.notes import about_ending, about_pruning, about_published, about_search
-from search.results.selection import over_seeds_of, rule_of
+from search.results.selection import rule_of
 from search.results.selection_rules import RULES
-from search.results.summaries import AVERAGE, ResultTable, summarize
+from search.results.summaries import AVERAGE, ResultTable
 from search.results.summary_document import document, shown_tables
-from search.results.winners import about_winners
 
 MOST_WINNERS = 1000
 
@@ -47,19 +46,9 @@ def by_method(run: ReportedRun) -> tuple[list[MethodTables], list[str]]:
 
 
 def _tables(run: ReportedRun, method: str) -> MethodTables:
-    sweeps = {run.loaded.sweep_name: run.loaded.sweep}
-    own = run.selection[run.selection["method"] == method]
-    summary = summarize(own, over_seeds=over_seeds_of(sweeps))
-    notes = about_search(run.loaded, run.trials)
-    notes += about_published(run.loaded, run.loaded.study_columns, run.trials)
-    notes += about_pruning(run.loaded, run.loaded.study_columns, run.evaluations)
-    notes += about_ending(run.loaded, run.loaded.study_columns, run.trials)
-    noted = [
-        replace(table, notes=(*table.notes, *about_winners(table, run.selection, sweeps), *notes))
-        for table in summary.tables
-    ]
+    summary = summary_of(run, run.selection[run.selection["method"] == method])
     # That of all datasets first.
-    tables = sorted(noted, key=lambda table: table.columns[-1].dataset != AVERAGE)
+    tables = sorted(summary.tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
     summary = replace(summary, tables=tuple(tables))
     grids = document(summary).grids
     count = len(shown_tables(summary))

@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from search import results
 from search.errors import SteppeError
 from search.report.against_accuracy import flatness_figure, validation_figure, validation_quality
 from search.report.answer import answers, ranked, settings
@@ -23,10 +24,8 @@ from search.report.reported_run import ReportedRun, read
 from search.report.wise_ft import wise_ft_curve
 from search.results import accuracy_line, behind_numbers, combined, comparison_document, wise_ft
 from search.results.formats import Grid
-from search.results.notes import about_search
 from search.results.summary_document import document
 from search.run.run_folder import RunFolder
-from search.sweep.schema import saw_held_out
 
 HERE = Path(__file__).parent
 REPORT = "report.html"
@@ -55,13 +54,13 @@ def page(run: ReportedRun) -> str:
         run=run,
         ended=len(run.trials),
         main_method=run.method,
-        saw_held_out=[*saw_held_out(run.sweep.search), *run.loaded.weights_saw],
+        shaped=run.loaded.shaped,
         answers=answers(tables, run.main),
         settings=settings(run.winners, run.trials),
         methods=methods,
         without=without,
         most_winners=MOST_WINNERS,
-        behind=_behind(run),
+        behind=behind_numbers.grid(results.behind(run)),
         compared=_compared(run),
         combined=_combined(run),
         figures=figures,
@@ -78,17 +77,10 @@ def page(run: ReportedRun) -> str:
     )
 
 
-def _behind(run: ReportedRun) -> Grid:
-    sweeps = {run.loaded.sweep_name: run.sweep}
-    studies = run.loaded.study_columns
-    frame = behind_numbers.behind(run.trials, run.evaluations, studies, sweeps, run.method)
-    return behind_numbers.grid(frame)
-
-
 def _compared(run: ReportedRun) -> tuple[Grid, ...] | str:
     """Paired differences and ranks, or why there are none."""
     try:
-        notes = about_search(run.loaded, run.trials)
+        notes = results.about_runs(run, run.datasets)
         return comparison_document.document(run.main, None, run.method, notes).grids
     except SteppeError as error:
         return str(error)

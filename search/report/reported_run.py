@@ -13,7 +13,7 @@ import pandas as pd
 
 from search import results
 from search.errors import SteppeError
-from search.results import accuracy_line
+from search.results import Results, accuracy_line
 from search.results.loading import LoadedRun, ranges_of
 from search.results.scored_trials import scored
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
@@ -24,25 +24,23 @@ from search.sweep.schema import Sweep
 _FIRST = ("rho", "alpha", "lr")  # what readers look for first
 
 
-@dataclass(frozen=True)
-class ReportedRun:
-    """A run at one moment. The frames have the columns of docs/files.md.
+@dataclass(frozen=True, kw_only=True)
+class ReportedRun(Results):
+    """The results of one run at one moment, under the name of its sweep.
 
-    loaded: the run, under the name of its sweep. configuration: its sweep.yaml as text. selection:
-    by one or more methods, `method` among them, with a row for each study that the sweep asks for.
-    combinations: soups and ensembles, with their labels. read: when.
+    configuration: its sweep.yaml as text. read: when.
     """
 
-    loaded: LoadedRun
     location: str
     configuration: str
     manifest: Mapping[str, Any]
-    trials: pd.DataFrame
-    evaluations: pd.DataFrame
-    selection: pd.DataFrame
-    combinations: pd.DataFrame
-    method: str
     read: datetime
+
+    @property
+    def loaded(self) -> LoadedRun:
+        """The run."""
+        (run,) = self.runs.values()
+        return run
 
     @property
     def name(self) -> str:
@@ -121,16 +119,12 @@ def read(location: str) -> ReportedRun:
     folder = RunFolder.existing(location)
     found = results.load(location)
     (run,) = found.runs.values()
+    name = run.sweep.name
     return ReportedRun(
-        loaded=replace(run, name=run.sweep.name),
+        **vars(replace(found, runs={name: replace(run, name=name)})),
         location=folder.uri.partition("?")[0],
         configuration=folder.read_bytes(SWEEP).decode(),
         manifest=_manifest(folder),
-        trials=found.trials,
-        evaluations=found.evaluations,
-        selection=found.selection,
-        combinations=found.combinations,
-        method=found.method,
         read=datetime.now(UTC),
     )
 

@@ -25,7 +25,6 @@ from search.reproduce import predictions
 from search.run import manifest
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan
-from search.sweep.schema import saw_held_out
 from training.computation import autocast, backends, device_of
 from training.evaluation import Part, evaluate, parts_of, predict
 from training.run import Run
@@ -59,10 +58,10 @@ def card(
 
     trained: what is known of its training in this run.
     """
-    began_with, known = manifest.weights_origin(folder)
+    shaped, known = manifest.held_out_labels(folder, plan.search)
     before = origin(run.model, run.weights)
     return {
-        "trained": {**trained, "shaped": [*saw_held_out(plan.search), *began_with]},
+        "trained": {**trained, "shaped": shaped},
         "earlier": [dict(each) for each in before.trained],
         "earlier_known": before.known and known,
         "scores": scores,

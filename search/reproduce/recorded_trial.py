@@ -74,26 +74,13 @@ class EndedRun:
 
         Raises SteppeError if there is no such name, or more than one.
         """
-        known = [str(name) for kind in kinds for name in dict.fromkeys(self.trials[kind])]
-        if given in known:
-            return given
-        ending = meant_by(given, self._titles(kinds))
-        if len(ending) == 1:
-            return ending[0]
-        words = " or ".join(kinds)
-        if ending:
-            more = f" and {len(ending) - 3} more" if len(ending) > 3 else ""
+        words, place = " or ".join(kinds), self.folder.uri
+        titles = self._titles(kinds)
+        if given in set(self.evaluations["trial"]) and not meant_by(given, titles):
             raise SteppeError(
-                f"{given} is the end of {', '.join(ending[:3])}{more}; give more of the name"
+                f"{given} has not ended: `python -m search resume {place}` goes on with it"
             )
-        if given in set(self.evaluations["trial"]):
-            raise SteppeError(
-                f"{given} has not ended: `python -m search resume {self.folder.uri}` goes on with "
-                "it"
-            )
-        close = nearest(given, known) or nearest(given, [_short(name) for name in known])
-        hint = f"did you mean {close}?" if close else f"there are {len(known)}, such as {known[0]}"
-        raise SteppeError(f"there is no {words} {given} in {self.folder.uri}; {hint}")
+        return one_name(given, titles, f"there is no {words} {given} in {place}")
 
     def _titles(self, kinds: Iterable[str]) -> dict[str, str]:
         """What tables print of each trial or study, joined by dots, by its name."""
@@ -121,12 +108,32 @@ class EndedRun:
         return RecordedTrial(spec, row, own)
 
 
+def one_name(given: str, titles: Mapping[str, str], missing: str) -> str:
+    """The one name that is called `given`, or ends in it, or whose title does.
+
+    titles: of each name, what tables print. missing: the beginning of the message if there is none.
+    Raises SteppeError if there is no such name, or more than one.
+    """
+    ending = meant_by(given, titles)
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        more = f" and {len(ending) - 3} more" if len(ending) > 3 else ""
+        raise SteppeError(
+            f"{given} is the end of {', '.join(ending[:3])}{more}; give more of the name"
+        )
+    short = {name.split(".", 2)[-1]: name for name in titles}  # without dataset and model
+    close = nearest(given, titles) or short.get(nearest(given, short) or "")
+    some = f"there are {len(titles)}, such as {next(iter(titles))}"
+    raise SteppeError(f"{missing}; {f'did you mean {close}?' if close else some}")
+
+
 def meant_by(given: str, titles: Mapping[str, str]) -> list[str]:
-    """The names whose title is `given`, or else those that end in it, or whose title does.
+    """The name `given`, or that with this title, or else those that end in it or whose title does.
 
     titles: of each name, what tables print.
     """
-    whole = [name for name, title in titles.items() if title == given]
+    whole = [given] if given in titles else [n for n, title in titles.items() if title == given]
     return whole or [
         name
         for name, title in titles.items()
@@ -151,11 +158,6 @@ def ended_run(run: str, root: Path | None = None) -> EndedRun:
         raise SteppeError(f"no trial of {folder.uri} has ended")
     sweep = sweep_of(folder, roots_of(folder, root))
     return EndedRun(folder, sweep, trials, evaluations)
-
-
-def _short(name: str) -> str:
-    """A name without dataset and model."""
-    return name.split(".", 2)[-1]
 
 
 def plain(row: pd.Series[Any]) -> dict[str, Any]:

@@ -152,23 +152,22 @@ def summary(
     """
     if by not in BY:
         raise SteppeError(f"results are not listed by {by!r}: {way_out(by, BY)}")
-    chosen = _select(results, [results.method] if methods is None else methods)
+    return summary_of(results, _select(results, methods or [results.method]), by, published)
+
+
+def summary_of(
+    results: Results, chosen: pd.DataFrame, by: str = "held-out", published: bool = False
+) -> Summary:
+    """The result tables of these winners, with notes on their runs; else as `summary`."""
     sweeps = sweeps_of(results.runs)
     found = summarize(chosen, by, selection.over_seeds_of(sweeps))
-    noted = tuple(
-        replace(
-            table,
-            notes=(
-                *table.notes,
-                *about_winners(table, chosen, sweeps),
-                *about_runs(results, (c.dataset for c in table.columns)),
-            ),
-        )
-        for table in found.tables
-    )
-    if published:
-        noted = tuple(published_tables.beside(table) for table in noted)
-    return replace(found, tables=noted)
+    noted = []
+    for table in found.tables:
+        datasets = [column.dataset for column in table.columns]
+        more = (*about_winners(table, chosen, sweeps), *about_runs(results, datasets))
+        own = replace(table, notes=(*table.notes, *more))
+        noted.append(published_tables.beside(own) if published else own)
+    return replace(found, tables=tuple(noted))
 
 
 def about_runs(results: Results, datasets: Iterable[str]) -> list[str]:

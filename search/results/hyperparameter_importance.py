@@ -10,16 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 import pandas as pd
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from search.errors import SteppeError
 from search.results.loading import LoadedRun, ranges_of
-from search.space.ranges import Choice, Fixed, Interval, Range, contains
+from search.space.ranges import Fixed, Range, contains
+from search.study.samplers import distribution
 
 FEWEST = 20
 MOST = 300  # 5 seconds with five hyperparameters; 1,000 trials take 40
@@ -78,7 +73,7 @@ def _shares(
     trials: pd.DataFrame, objective: pd.Series, space: Mapping[str, Range]
 ) -> dict[str, float]:
     distributions = {
-        name: _distribution(range_)
+        name: distribution(range_)
         for name, range_ in space.items()
         if not isinstance(range_, Fixed) and trials[f"hp_{name}"].nunique() > 1
     }
@@ -93,14 +88,3 @@ def _shares(
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-
-
-def _distribution(range_: Range) -> BaseDistribution:
-    match range_:
-        case Interval(low, high, log, True):
-            return IntDistribution(int(low), int(high), log=log)
-        case Interval(low, high, log, _):
-            return FloatDistribution(low, high, log=log)
-        case Choice(values):
-            return CategoricalDistribution(values)
-    raise AssertionError(range_)

@@ -18,7 +18,7 @@ from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables, wall_clock
 from search.run.columns import FINAL_WEIGHTS, STATES
-from search.run.manifest import in_earlier_run, weights_origin
+from search.run.manifest import held_out_labels, in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
 from search.study.budgets import (
@@ -60,10 +60,10 @@ class LoadedRun:
     name: of its folder; its URI if another run has that name. ended: the studies that have ended,
     by their names in the run's files. budget: the limits of its budget, and what is spent of each.
     fingerprints: of the images, by dataset; empty where the run does not say. weights: sha256 of
-    the file of weights; None without one, and where the run does not say. weights_saw,
-    weights_known: why that file saw a held-out domain, and whether its origin is known. sweep_name,
+    the file of weights; None without one, and where the run does not say. sweep_name,
     dataset_names, algorithm_names: names in tables, where the sweep's own would mix this run with
-    another (search.results.display_names).
+    another (search.results.display_names). shaped: why labels of held-out domains shaped the run.
+    weights_known: whether the origin of that file is known.
     """
 
     name: str
@@ -73,7 +73,7 @@ class LoadedRun:
     fingerprints: Mapping[str, str]
     weights: str | None
     sweep_name: str
-    weights_saw: Sequence[str] = ()
+    shaped: Sequence[str] = ()
     weights_known: bool = True
     dataset_names: Mapping[str, str] = field(default_factory=dict)
     algorithm_names: Mapping[str, str] = field(default_factory=dict)
@@ -193,9 +193,9 @@ def read_run(
     trials = tables.read_trials(folder)
     evaluations = tables.read_evaluations(folder)
     budget = spent(folder, sweep, trials)
-    origin = weights_origin(folder)
+    shaped = held_out_labels(folder, sweep.search)
     return (
-        LoadedRun(name, sweep, ended, budget, fingerprints, weights, sweep.name, *origin),
+        LoadedRun(name, sweep, ended, budget, fingerprints, weights, sweep.name, *shaped),
         trials,
         evaluations,
     )

@@ -15,7 +15,7 @@ from search.run.columns import FINAL_WEIGHTS
 from search.space.published_settings import published_for
 from search.space.ranges import Fixed, Range, Value, value_in
 from search.study.budgets import has_limit
-from search.sweep.schema import Sweep, saw_held_out
+from search.sweep.schema import Sweep
 
 MOST_NAMED = 3  # studies of an algorithm that a note names; more are counted
 _TIED = "; the errors over seeds leave out the luck of the search"
@@ -57,8 +57,7 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
     other or to earlier runs. `trials`: those of the run.
     """
     search = run.sweep.search
-    shaped = [*saw_held_out(search), *run.weights_saw]
-    notes = [f"not the honest protocol, {why}" for why in shaped]
+    notes = [f"not the honest protocol, {why}" for why in run.shaped]
     if not run.weights_known:
         notes.append(
             f"what {run.sweep.model.weights} was trained on is not known here; if a held-out "

@@ -15,7 +15,6 @@ from search.results.fronts import VALUES
 from search.results.loading import LoadedRun
 from search.results.selection_rules import RULES
 from search.results.summary_document import document, shown_tables
-from search.sweep.schema import saw_held_out
 
 
 def print_results(
@@ -183,5 +182,4 @@ def _run_of(found: results.Results, sweep: str) -> LoadedRun:
 
 def _not_honest(run: LoadedRun) -> list[str]:
     """The notes of a table over the run if its search saw held-out domains."""
-    shaped = [*saw_held_out(run.sweep.search), *run.weights_saw]
-    return [f"not the honest protocol, {why}" for why in shaped]
+    return [f"not the honest protocol, {why}" for why in run.shaped]

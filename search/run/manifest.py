@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from datasets.domain_dataset import DomainDataset
 from search.errors import SteppeError
 from search.run.run_folder import MANIFEST, RunFolder
+from search.sweep.schema import saw_held_out
+from search.sweep.search_keys import Search
 
 if TYPE_CHECKING:
     from models.checkpoints import Taken
@@ -146,15 +148,14 @@ def weights_digest(folder: RunFolder) -> str | None:
     return None if weights is None else str(weights["sha256"])
 
 
-def weights_origin(folder: RunFolder) -> tuple[list[str], bool]:
-    """Why the run's file of weights saw a held-out domain, and whether its origin is known.
+def held_out_labels(folder: RunFolder, search: Search) -> tuple[list[str], bool]:
+    """Why held-out labels shaped the run, and whether the origin of its weights is known.
 
-    Empty and True without a file.
+    They may shape it by its search and by its file of weights; without one, the origin is known.
     """
-    weights = (_read(folder) or {}).get("weights")
-    if weights is None:
-        return [], True
-    return list(weights.get("saw_held_out", [])), bool(weights.get("origin_known", False))
+    weights = (_read(folder) or {}).get("weights") or {"origin_known": True}
+    why = [*saw_held_out(search), *weights.get("saw_held_out", [])]
+    return why, bool(weights.get("origin_known", False))
 
 
 def packages(folder: RunFolder) -> dict[str, str]:

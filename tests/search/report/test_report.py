@@ -175,12 +175,14 @@ def test_nothing_is_loaded_from_elsewhere(shown):
 
 def test_names_with_markup_are_text(small):
     evil = "</script><script>alert(1)</script><b>"
-    named = {
-        name: table.assign(held_out=table["held_out"].astype(str) + evil)
-        for name, table in (("selection", small.selection), ("trials", small.trials))
-    }
+    selection, trials = (
+        table.assign(held_out=table["held_out"].astype(str) + evil)
+        for table in (small.selection, small.trials)
+    )
     loaded = dataclasses.replace(small.loaded, name=evil)
-    html = page(dataclasses.replace(small, loaded=loaded, **named))
+    named = dataclasses.replace(small, runs={evil: loaded}, trials=trials)
+    vars(named)["selection"] = selection
+    html = page(named)
     assert "<script>alert(1)" not in html
     shown = Page(html)
     assert evil in shown.text
@@ -228,11 +230,11 @@ def test_several_datasets_have_an_answer_each_and_one_together(run):
     only = {"dataset": None, "datasets": datasets, "algorithms": ("SAM",)}
     both = dataclasses.replace(
         run,
-        loaded=dataclasses.replace(run.loaded, sweep=run.sweep.model_copy(update=only)),
+        runs={"x": dataclasses.replace(run.loaded, sweep=run.sweep.model_copy(update=only))},
         trials=twice(run.trials),
         evaluations=twice(run.evaluations),
-        selection=twice(run.selection),
     )
+    vars(both)["selection"] = twice(run.selection)
     shown = Page(page(both))
     answer = shown.text.split("Settings chosen by")[0]
     assert answer.index("All datasets") < answer.index("RotatedDigits") < answer.index("Other")
