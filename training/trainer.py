@@ -166,7 +166,7 @@ class Trainer:
             self.average.evaluated(evaluation.validation_loss)
         if self.plateau is None:
             return
-        if getattr(self.average, "runs_along", False) and self.average is not None:
+        if self.average is not None and self.average.runs_along:
             with in_place(self.average, self.model, self.weights, self.statistics):
                 scores = self.scores(lambda part: part.role == "source" and part.split == "out")
             evaluation = replace(evaluation, scores=scores)

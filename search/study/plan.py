@@ -108,7 +108,7 @@ class StudyPlan:
     def passes_per_step(self) -> float:
         """Passes over a batch of an ordinary step, with the one that an average may take."""
         average = AVERAGINGS.get(self.training.averaging)
-        looks = getattr(average, "sees_batches", False) and self.training.bn == "updated"
+        looks = average is not None and average.sees_batches and self.training.bn == "updated"
         own = passes_per_step(algorithm_names.split(self.study.algorithm)[0])
         return own + FORWARD * looks
 

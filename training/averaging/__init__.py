@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from training.averaging.from_the_start import BMA, ERMPP, SMA
-from training.averaging.moving import EMA, SWA
+from training.averaging.average import Averaging
+from training.averaging.moving import BMA, EMA, ERMPP, SMA, SWA
 from training.averaging.swad import SWAD
-
-if TYPE_CHECKING:
-    from torch import Tensor, device
 
 __all__ = [
     "AVERAGINGS",
@@ -31,41 +28,6 @@ __all__ = [
 ]
 
 NONE = "none"
-
-
-class Averaging(Protocol):
-    """Is told of each step and of each evaluation; holds no weights but its own.
-
-    It may have two more: `runs_along`, true if `result` may be asked for after every step, and
-    `sees_batches`, true if the averaged network is to see the batch of each step, too; `saw` then
-    gets its running statistics (SMA and ERMPP).
-    """
-
-    @property
-    def ended(self) -> bool:
-        """Whether training on would not change the average."""
-
-    def add(self, weights: Tensor, step: int, steps: int, statistics: Tensor | None = None) -> None:
-        """The weights [P] after `step` of `steps` updates, step 0 being the start; they are copied.
-
-        statistics: batch norm's running statistics [B] at that step; None if they never change.
-        """
-
-    def evaluated(self, loss: float) -> None:
-        """The latest weights have this validation loss."""
-
-    def result(self) -> Tensor:
-        """The averaged weights [P]; not a promise of which device they are on."""
-
-    @property
-    def statistics(self) -> Tensor | None:
-        """The averaged running statistics [B]; None if it averages weights alone."""
-
-    def state(self) -> dict[str, Any]:
-        """All that it remembers, as tensors and plain values that stay as they are."""
-
-    def restore(self, state: Mapping[str, Any], device: device) -> None:
-        """Goes on from a state, which stays as it is."""
 
 
 AVERAGINGS: dict[str, type[Any]] = {

@@ -52,8 +52,8 @@ def show(
 
     The model is in training mode. Of an average that moves its running statistics (ERM++).
     """
-    if not statistics or not getattr(average, "sees_batches", False):
+    if not statistics or not average.sees_batches:
         return
     with in_place(average, model, weights, statistics):
         passes.look()
-        average.saw(torch.cat(list(statistics)))  # type: ignore[attr-defined]
+        average.saw(torch.cat(list(statistics)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from training.averaging.running_mean import RunningMean
+from training.averaging.average import Averaging, RunningMean
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -22,7 +22,7 @@ class Segment(NamedTuple):
 
 
 @dataclass
-class SWAD:
+class SWAD(Averaging):
     """The mean of the weights from where the validation loss stops falling to where it rises.
 
     All weights between two evaluations are a segment, and segments weigh the same. With C the last
@@ -53,8 +53,6 @@ class SWAD:
     average: RunningMean | None = field(default=None, init=False, repr=False)
     _segment: RunningMean = field(default_factory=RunningMean, init=False, repr=False)
     _recent: deque[Segment] = field(init=False, repr=False)
-
-    statistics = None
 
     def __post_init__(self) -> None:
         if min(self.converge, self.tolerance) < 1:
