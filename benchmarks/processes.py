@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from search.driver.cluster import ENVIRONMENT, LOOPBACK, TOKEN_VARIABLES
+from search.driver.ray_environment import ENVIRONMENT, LOOPBACK, TOKEN_VARIABLES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = "STEPPE_TEST_PROCESS"

@@ -28,7 +28,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from search.driver.cluster import prepare_environment  # noqa: E402  (found once the checkout is there)
+from search.driver.ray_environment import prepare_environment  # noqa: E402  (found once the checkout is there)
 
 prepare_environment()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from search.driver.cluster import prepare_environment
+from search.driver.ray_environment import prepare_environment
 from search.run.run_folder import RunFolder
 
 # Before any test imports torch: its threads cost small models more than they bring, and several
@@ -29,6 +30,15 @@ sys.dont_write_bytecode = False
 # Before any test imports ray.
 prepare_environment()
 
+TEMPLATE = """
+import sys
+import search.driver.launch
+from search.driver.worker_template import worker_template
+with worker_template() as template:
+    print(template.command if template else "", flush=True)
+    sys.stdin.read()
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
@@ -41,15 +51,27 @@ def two_cpus() -> Iterator[None]:
     """A Ray of two CPUs, whatever the machine has; a sweep in this process runs on it."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-    )
-    yield
-    ray.shutdown()
+    # As of a launch, its workers are forks of a process that has torch imported.
+    with subprocess.Popen(
+        [sys.executable, "-c", TEMPLATE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    ) as template:
+        assert template.stdin is not None
+        assert template.stdout is not None
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            runtime_env={"py_executable": template.stdout.readline().strip() or sys.executable},
+        )
+        yield
+        ray.shutdown()
+        template.stdin.close()
 
 
 @pytest.fixture(scope="module")

@@ -104,13 +104,16 @@ def launch(
 
     # Before the rest is imported, so that an error shows at once.
     sweep = load(config, set_ or [], output)
-    from search.driver.launch import default_output
-    from search.driver.launch import launch as run
-    from search.run.run_folder import RunFolder
+    from search.driver import local_ray
 
-    folder = RunFolder.create(output or default_output(sweep))
-    complete = run(sweep, folder, address, str(config), _keys(set_ or []))
-    _finish(folder.uri, complete, sweep.search.combine)
+    with local_ray.starting(address) as local:
+        from search.driver.launch import default_output
+        from search.driver.launch import launch as run
+        from search.run.run_folder import RunFolder
+
+        folder = RunFolder.create(output or default_output(sweep))
+        complete = run(sweep, folder, address, str(config), _keys(set_ or []), local)
+        _finish(folder.uri, complete, sweep.search.combine)
 
 
 def resume(run: RunArgument, address: AddressOption = None, root: MovedOption = None) -> None:
@@ -118,11 +121,14 @@ def resume(run: RunArgument, address: AddressOption = None, root: MovedOption = 
 
     Example: `python -m search resume runs/quickstart`
     """
-    from search.checks.load_sweep import sweep_of
-    from search.driver.launch import resume as go_on
+    from search.driver import local_ray
 
-    folder, complete = go_on(run, address, root)
-    _finish(folder.uri, complete, sweep_of(folder).search.combine)
+    with local_ray.starting(address) as local:
+        from search.checks.load_sweep import sweep_of
+        from search.driver.launch import resume as go_on
+
+        folder, complete = go_on(run, address, root, local)
+        _finish(folder.uri, complete, sweep_of(folder).search.combine)
 
 
 def status(run: RunArgument, format_: PlanFormatOption = PlanFormat.table) -> None:

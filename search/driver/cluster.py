@@ -6,65 +6,27 @@ import json
 import logging
 import os
 import re
-import secrets
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from search.driver.ray_environment import CHECKOUT, ENVIRONMENT, prepare_environment
 from search.errors import SteppeError
-from search.run.manifest import CHECKOUT
 
-# Read when ray is imported or a worker starts; a variable that the user has set is kept.
-ENVIRONMENT = {
-    # The old output engine can be silenced completely.
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Skip every line: what a daemon says of a dead worker is in the trial's reason too.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # The driver has a handler of its own.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Everything is in the storage and the tables; snapshots of Tune's state only cost time.
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    # The searcher itself hands out only as many trials as there are free slots.
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
-    # With less, a reused worker that is still writing its last rows hangs the sweep.
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "300",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    # Tune gives its actors an environment of their own, so none takes a worker that is there.
-    "RAY_prestart_worker_first_driver": "0",
-}
-
-# A cluster that only this sweep uses. Ray reads the first when it is imported: nodes then talk over
-# 127.0.0.1, so nobody reaches them from another machine. The token keeps other users of this
-# machine out; Ray would write one that everybody can read into the home folder.
-LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-# Ray's sockets lie this much deeper than its temporary folder; Unix allows 107 bytes in all.
-SOCKET_DEPTH = 65
+if TYPE_CHECKING:
+    from search.driver.local_ray import LocalRay
 
 # Only code is copied to the nodes of a cluster.
 EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
 
 
-def prepare_environment(local: bool = False) -> None:
-    """Sets the variables that Ray reads. Call it before ray is imported for the first time.
-
-    local: this process will start a cluster of its own.
-    """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if local:
-        os.environ.setdefault(LOOPBACK, "0")
-
-
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[None]:
-    """Connects to Ray inside the block: a local cluster, or an existing one at `address`.
+def ray_cluster(address: str | None, local: LocalRay | None = None) -> Iterator[None]:
+    """Connects to Ray inside the block: to that of this machine, or a cluster at `address`.
 
-    Raises SteppeError if no cluster answers at the address.
+    local: Ray of this machine, if it is starting already. Raises SteppeError if no cluster answers
+    at the address.
     """
     prepare_environment(local=address is None)
     import ray
@@ -73,66 +35,48 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():  # the caller has joined a cluster, and leaves it itself
         yield
-        return
-    if address is not None:
+    elif address is not None:
         _check(address)
-    with ExitStack() as after:
-        options = (
-            {"address": address, "runtime_env": runtime_environment()}
-            if address is not None
-            else _local_options() | after.enter_context(_short_folder())
-        )
-        if address is None and not any(name in os.environ for name in TOKEN_VARIABLES):
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except (
-            ConnectionError,
-            ValueError,
-            RuntimeError,
-            TimeoutError,
-            ray.exceptions.RayError,  # a token is missing
-        ) as error:
-            if address is None:
-                raise
-            raise _no_answer(address, error) from None
-        after.callback(ray.shutdown)
-        if address is not None:  # `auto` may find a cluster of somebody else
-            print(_joined(), flush=True)
-        yield
+        with _joined(address, runtime_environment()):
+            print(_joined_where(), flush=True)  # `auto` may find a cluster of somebody else
+            yield
+    elif local is None:
+        from search.driver.local_ray import started_here
 
-
-def _local_options() -> dict[str, Any]:
-    # Workers inherit this process's environment and path; a runtime_env would only delay their
-    # start by seconds. Without `local`, Ray would join any cluster of this machine.
-    return {"address": "local", "include_dashboard": False, "num_cpus": own_cpus()}
-
-
-def own_cpus() -> int:
-    """The CPUs that this process may use, by `taskset`, cgroup or container.
-
-    Ray counts those of the machine, or the quota of a container.
-    """
-    from ray._private.utils import get_num_cpus
-
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(own or 1, int(get_num_cpus(override_docker_cpu_warning=True))))
+        with started_here():
+            yield
+    else:
+        # Workers inherit the environment and the path of this process.
+        forked = {"py_executable": local.template.command} if local.template else {}
+        with _joined(local.wait(), forked):
+            local.prepare_template()
+            yield
 
 
 @contextmanager
-def _short_folder() -> Iterator[dict[str, str]]:
-    """The option of `ray.init` that puts its sockets where their paths are short enough.
+def _joined(address: str, environment: Mapping[str, Any]) -> Iterator[None]:
+    """Takes part in a cluster inside the block. Raises SteppeError if none answers."""
+    import ray
 
-    Empty where the temporary folder's path is; some batch systems give each job a long one.
-    """
-    asked = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(os.fsencode(asked)) + SOCKET_DEPTH <= 107:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(
-        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
-    ) as short:
-        yield {"_temp_dir": short}
+    try:
+        ray.init(
+            address=address,
+            runtime_env=dict(environment),
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    except (
+        ConnectionError,
+        ValueError,
+        RuntimeError,
+        TimeoutError,
+        ray.exceptions.RayError,  # a token is missing
+    ) as error:
+        raise _no_answer(address, error) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def runtime_environment() -> dict[str, Any]:
@@ -207,7 +151,7 @@ def _listens(message: str) -> bool:
     return True
 
 
-def _joined() -> str:
+def _joined_where() -> str:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

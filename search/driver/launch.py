@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,12 @@ from search.checks.check_training import check_device
 from search.checks.load_sweep import roots_of, sweep_of
 from search.checks.notes import notes
 from search.driver import live_view
-from search.driver.cluster import in_a_copy, prepare_environment, ray_cluster
+from search.driver.cluster import in_a_copy, ray_cluster
 from search.driver.ledger import Ledger
 from search.driver.opening import open_run, record, undone_if_never_begun
 from search.driver.planning import in_advance
 from search.driver.preparing import Prepared, prepare, refusing
+from search.driver.ray_environment import prepare_environment
 from search.driver.trackers import trackers
 from search.errors import SteppeError
 from search.results.notes import why_untried
@@ -27,12 +28,14 @@ from search.run import lease, storage, tables
 from search.run.driver_log import driver_log
 from search.run.run_folder import CHECKPOINTS, FOLDS, SWEEP, RunFolder
 from search.run.wall_clock import WallClock
+from search.study.plan import device
 from search.study.study import study_columns
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
 
 if TYPE_CHECKING:
     from search.driver.experiment import StopRequest
+    from search.driver.local_ray import LocalRay
 
 log = logging.getLogger("steppe")
 
@@ -43,6 +46,7 @@ def launch(
     address: str | None = None,
     source: str | None = None,
     overridden: Collection[config_errors.KeyPath] = (),
+    local: LocalRay | None = None,
 ) -> bool:
     """Runs a sweep, or what is left of it; True if it has come to its end or spent its budget.
 
@@ -50,11 +54,15 @@ def launch(
     a sweep that has spent its budget, and trials that were running then from their checkpoints. A
     launch that asks for more studies or trials than the run has carries out those too.
 
-    source, overridden: the sweep file, and the keys set on the command line, for messages.
+    source, overridden: the sweep file, and the keys set on the command line, for messages. local:
+    Ray of this machine, if it is starting already.
 
     Raises SteppeError if its trials cannot begin, and if the folder holds another sweep, is in use
     by another driver, or cannot be written.
     """
+    # Threads of CUDA or of an object store would not survive the fork.
+    if local is not None and folder.local and device(sweep) == "cpu":
+        local.fork_template()
     opened = open_run(sweep, folder)
     refuse = refusing(source or folder.path(SWEEP), overridden)
     prepared = prepare(opened.sweep, folder, opened.new, refuse)
@@ -81,7 +89,7 @@ def launch(
         stored = storage.open_for_writing(folder)
         ledger = Ledger(prepared.plans, folder, stored)
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
-        _carry_out(prepared, folder, ledger, stop, clock, address)
+        _carry_out(prepared, folder, ledger, stop, clock, ray_cluster(address, local))
         held.check()
         stored.flush()
         complete = all(study.done for study in ledger.records.values())
@@ -97,7 +105,7 @@ def _carry_out(
     ledger: Ledger,
     stop: StopRequest,
     clock: WallClock,
-    address: str | None,
+    cluster: AbstractContextManager[None],
 ) -> None:
     """Runs the trials that are left, on Ray."""
     from search.driver.experiment import drive, stopping_on_signals
@@ -112,7 +120,7 @@ def _carry_out(
     ):
         if ledger.left and not stop.asked.is_set():
             # Again after Ray has started, as it sets a handler of its own for SIGTERM.
-            with ray_cluster(address), stopping_on_signals(stop):
+            with cluster, stopping_on_signals(stop):
                 if not stop.asked.is_set():
                     drive(prepared.plans, folder, ledger, stop, tracked)
 
@@ -137,15 +145,18 @@ def default_output(sweep: Sweep) -> Path:
 
 
 def resume(
-    location: str | Path, address: str | None = None, root: Path | None = None
+    location: str | Path,
+    address: str | None = None,
+    root: Path | None = None,
+    local: LocalRay | None = None,
 ) -> tuple[RunFolder, bool]:
     """Continues the sweep of a run folder. Raises SteppeError as `launch` does.
 
-    root: where its images lie now, if they have moved.
+    root: where its images lie now, if they have moved. local: as of `launch`.
     """
     folder = RunFolder.create(RunFolder.existing(location).uri)
     sweep = sweep_of(folder, roots_of(folder, root))
-    return folder, launch(sweep, folder, address)
+    return folder, launch(sweep, folder, address, local=local)
 
 
 def write_selection(sweep: Sweep, folder: RunFolder) -> None:

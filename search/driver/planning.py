@@ -11,8 +11,8 @@ import torch
 
 from datasets.domain_dataset import DomainDataset
 from search.driver.bill import Bill, Method, TrialBill, dear_lines, first_line, number
-from search.driver.cluster import own_cpus
 from search.driver.known_images import KnownImages, decoded_bytes, look
+from search.driver.local_ray import own_cpus
 from search.driver.opening import open_run
 from search.driver.preparing import Prepared, check, prepare, refusing
 from search.driver.trial_cost import EACH_TRIAL, Cost, costs_of, probe_cost, probes_of, settings

@@ -190,7 +190,7 @@ def without_ray() -> Iterator[None]:
     threads = torch.get_num_threads()
     try:
         with (
-            patch.object(launch, "ray_cluster", lambda address: nullcontext()),
+            patch.object(launch, "ray_cluster", lambda *given: nullcontext()),
             patch.object(experiment, "drive", _drive),
         ):
             yield

@@ -10,13 +10,8 @@ import sys
 import pytest
 
 from benchmarks.processes import command
-from search.driver.cluster import (
-    CHECKOUT,
-    ENVIRONMENT,
-    _no_answer,
-    prepare_environment,
-    runtime_environment,
-)
+from search.driver.cluster import _no_answer, runtime_environment
+from search.driver.ray_environment import CHECKOUT, ENVIRONMENT, prepare_environment
 from search.driver.slots import Slots
 from search.sweep.schema import Resources
 from tests.search.command import steppe, write_yaml
@@ -70,10 +65,10 @@ OWN_CLUSTER = """
 import os
 from pathlib import Path
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from search.driver.cluster import prepare_environment, ray_cluster
-prepare_environment(local=True)
-import ray
-with ray_cluster(None):
+from search.driver.cluster import ray_cluster
+from search.driver.local_ray import starting
+with starting(None) as local, ray_cluster(None, local):
+    import ray
     ray.get(ray.remote(lambda: os.getpid()).remote())
     own = set()
     marked = b"STEPPE_TEST_PROCESS=" + os.environb[b"STEPPE_TEST_PROCESS"]

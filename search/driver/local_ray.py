@@ -1,0 +1,181 @@
+"""Ray on this machine for one sweep alone, in a process of its own.
+
+It starts while the driver still imports torch and checks the data, and it ends with the driver,
+however that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import TracebackType
+from typing import Any
+
+from search.driver.ray_environment import CHECKOUT, give_token, prepare_environment
+from search.driver.worker_template import Template, worker_template
+
+# Ray's sockets lie this much deeper than its temporary folder; Unix allows 107 bytes in all.
+SOCKET_DEPTH = 65
+END_SECONDS = 30.0  # for Ray's processes to end; then they are killed
+# The checkout is not installed, and the process begins in the driver's folder, as workers do.
+START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from search.driver.local_ray import serve
+serve()
+"""
+
+
+class LocalRay:
+    """Starts Ray when it is made, and ends it at the end of its block."""
+
+    def __init__(self) -> None:
+        prepare_environment(local=True)
+        give_token()
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray chooses for a cluster of its own
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed at the end of the block)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", START, str(CHECKOUT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C is for the driver, which asks its trials to save
+        )
+        self.template: Template | None = None  # what its workers are forked from
+        self._after = ExitStack()
+        self._address = self._raylet = ""
+
+    def wait(self) -> str:
+        """Waits until it has started, and returns its address. Raises RuntimeError if it cannot."""
+        if not self._address:
+            assert self._process.stdout is not None
+            said = self._process.stdout.readline().decode().strip()
+            self._address, _, self._raylet = said.partition(" ")
+        if not self._address:
+            self._process.wait()
+            self._said.seek(0)
+            raise RuntimeError(f"Ray did not start: {self._said.read().decode()}")
+        return self._address
+
+    def fork_template(self) -> None:
+        """Lets its workers be forks of this process as it is now; see `worker_template`."""
+        self.template = self._after.enter_context(worker_template())
+
+    def prepare_template(self) -> None:
+        """Lets the template import Ray, if there is one. Call it once this process has joined."""
+        if self.template is not None:
+            import ray
+
+            job = ray.get_runtime_context().get_job_id()
+            own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": self._raylet}
+            self.template.prepare({**os.environ, **own})
+
+    def __enter__(self) -> LocalRay:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            if self._address:
+                self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            # Before Ray has started there is nothing to lose; after that, only what hangs is left.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._said.close()
+            self._after.close()
+
+
+@contextmanager
+def starting(address: str | None) -> Iterator[LocalRay | None]:
+    """Starts Ray of this machine, unless an `address` is given or this process has one of its own.
+
+    It ends after the block.
+    """
+    if address is not None or "ray" in sys.modules:
+        yield None
+        return
+    with LocalRay() as local:
+        yield local
+
+
+def serve() -> None:
+    """Holds a Ray whose address it prints, until its standard input is closed."""
+    import ray
+
+    with started_here():
+        # SLURM tells every process of a job to leave; this one leaves after the driver.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print(ray.get_runtime_context().gcs_address, _raylet(), flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def started_here() -> Iterator[None]:
+    """Ray of this machine as a part of this process."""
+    import ray
+
+    give_token()
+    with _short_folder() as options:
+        ray.init(
+            # Without `local`, Ray would join any cluster of this machine.
+            address="local",
+            include_dashboard=False,
+            num_cpus=own_cpus(),
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **options,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _raylet() -> str:
+    from ray._private.worker import global_worker  # Ray has no public way to ask
+
+    node: Any = global_worker.node
+    return str(node.all_processes["raylet"][0].process.pid)
+
+
+def own_cpus() -> int:
+    """The CPUs that this process may use, by `taskset`, cgroup or container.
+
+    Ray counts those of the machine, or the quota of a container.
+    """
+    from ray._private.utils import get_num_cpus
+
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(own or 1, int(get_num_cpus(override_docker_cpu_warning=True))))
+
+
+@contextmanager
+def _short_folder() -> Iterator[dict[str, Any]]:
+    """The option of `ray.init` that puts its sockets where their paths are short enough.
+
+    Empty where the temporary folder's path is; some batch systems give each job a long one.
+    """
+    asked = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(asked)) + SOCKET_DEPTH <= 107:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as short:
+        yield {"_temp_dir": short}

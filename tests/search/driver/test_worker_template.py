@@ -1,0 +1,175 @@
+"""Workers that are forked from a template, and Ray in a process of its own, end with the driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.processes import CHECKOUT, Command, command, end_all, wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux only"),
+]
+PATIENCE = 300.0
+
+# A driver: it prints how to start a worker, and lives until its standard input is closed.
+DRIVER = """
+import sys
+import torch
+from search.driver.worker_template import worker_template
+with worker_template() as template:
+    print(template.command, flush=True)
+    sys.stdin.read()
+"""
+# What Ray's own script would be: it says what it is, and waits to be ended.
+WORKER = """
+import os, sys
+if __name__ == "__main__":
+    there = [name for name in ("torch", "ray.tune", "search.worker.trial") if name in sys.modules]
+    print(os.getpid(), os.getppid(), os.getcwd(), os.environ["OWN"], *sys.argv[1:], *there)
+    print("to stderr", file=sys.stderr)
+    sys.stdout.flush()
+    if "stay" in sys.argv:
+        sys.stdin.read()
+    sys.exit(3)
+"""
+
+
+class Driver:
+    def __init__(self, place: Path) -> None:
+        self.marked = command()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER],
+            cwd=CHECKOUT,
+            env=self.marked.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.command = self.process.stdout.readline().strip()
+        self.place = place
+        self.script = place / "a worker.py"
+        self.script.write_text(WORKER)
+
+    def worker(self, *words: str, job: str = "01", own: str = "x") -> subprocess.Popen[str]:
+        """Starts one as Ray does, by a shell."""
+        names = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": "1", "OWN": own}
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {self.command} '{self.script}' {' '.join(words)}"],
+            cwd=self.place,
+            env=self.marked.environment | names,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Iterator[Driver]:
+    driver = Driver(tmp_path_factory.mktemp("workers"))
+    yield driver
+    driver.process.communicate(timeout=PATIENCE)
+    wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
+    end_all(driver.marked)
+
+
+def said(worker: subprocess.Popen[str]) -> list[str]:
+    assert worker.stdout is not None
+    return worker.stdout.readline().split()
+
+
+def test_it_has_everything_imported_and_what_its_script_was_given(driver):
+    worker = driver.worker("one", "'two words'", own="its own")
+    output, errors = worker.communicate(timeout=PATIENCE)
+    pid, parent, *rest = output.split()
+    given = f"{driver.place} its own one two words torch ray.tune search.worker.trial"
+    assert rest == given.split()
+    assert int(pid) != worker.pid
+    assert int(parent) in driver.marked.processes()  # the template, which is not the driver
+    assert int(parent) != driver.process.pid
+    assert errors == "to stderr\n"
+
+
+def test_workers_run_side_by_side_and_each_ends_with_its_script(driver):
+    workers = [driver.worker("stay") for _ in range(2)]
+    pids = [int(said(worker)[0]) for worker in workers]
+    workers[0].kill()
+    wait_until(lambda: not Path(f"/proc/{pids[0]}").exists(), PATIENCE, "the worker ends")
+    assert Path(f"/proc/{pids[1]}").exists()
+    os.kill(pids[1], signal.SIGKILL)
+    assert workers[1].wait(PATIENCE) == 0
+    workers[0].communicate()
+    workers[1].communicate()
+
+
+def test_a_worker_of_another_job_starts_as_ever(driver):
+    assert driver.worker("one").communicate(timeout=PATIENCE)[0]  # Ray is imported for job 01 now
+    worker = driver.worker("one", job="02")
+    output, _ = worker.communicate(timeout=PATIENCE)
+    pid, parent, _, *rest = output.split()
+    assert (int(pid), int(parent)) == (worker.pid, os.getpid())
+    assert rest == ["x", "one"]  # nothing is imported
+    assert worker.returncode == 3
+
+
+def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(tmp_path):
+    driver = Driver(tmp_path)
+    try:
+        driver.process.kill()
+        driver.process.communicate()
+        wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
+        output, _ = driver.worker("one").communicate(timeout=PATIENCE)
+        assert output.split()[3:] == ["x", "one"]
+    finally:
+        end_all(driver.marked)
+
+
+HOLDER = """
+import os, sys
+from search.driver.local_ray import starting
+with starting(None) as local:
+    print(local.wait() if "wait" in sys.argv else "starting", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(*words: str) -> Iterator[tuple[Command, subprocess.Popen[str]]]:
+    marked = command()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *words],
+        cwd=CHECKOUT,
+        env=marked.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert said(holder)
+        yield marked, holder
+        wait_until(lambda: not marked.processes(), PATIENCE, "nothing is left")
+    finally:
+        end_all(marked)
+        holder.communicate()
+
+
+def test_ray_ends_with_a_driver_that_is_killed():
+    with held("wait") as (marked, holder):
+        assert any("raylet" in line for line in marked.processes().values())
+        holder.kill()
+
+
+def test_ray_that_has_not_started_does_not_hold_up_a_driver_that_ends():
+    with held() as (_, holder):
+        holder.communicate("")
+        assert holder.returncode == 0
