@@ -5,7 +5,6 @@ DomainBed's train_autolr at b93c22a, of ERM++ (Teterwak et al. 2023, arXiv 2304.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from datasets.domain_dataset import DomainDataset
 from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation
-from training.result import TrainResult, state_of
+from training.result import TrainResult, correct_of, state_of
 from training.run import Run
 from training.schedules import Plateau
 from training.start import begin_from, start_of
@@ -97,7 +96,7 @@ def retrained(
             seconds=spent[0],
             passes=spent[1],
             weights=state_of(trainer) if keep else None,
-            correct=trainer.correct(),
+            correct=correct_of(trainer),
         )
 
 
@@ -112,22 +111,18 @@ def _train(
     def checkpoint() -> Checkpoint:
         return second.ended | {"second": trainer.checkpoint()}
 
-    began = time.perf_counter() - trainer.seconds
-    trainer.learn()
+    every = trainer.run.evaluate_every
     while trainer.step < second.steps:
-        leave = leaving()
-        if not leave:
-            trainer.loss += trainer.train_one()
-        trainer.seconds = time.perf_counter() - began
-        interval = trainer.step % trainer.run.evaluate_every == 0
-        if not leave and (interval or trainer.step == second.steps):
+        stays = trainer.train_on(every, second.steps, leaving)
+        interval = trainer.step % every == 0
+        if stays:
             if not trainer.loss.isfinite() or not trainer.weights.flat.isfinite().all():
                 return False
             trainer.loss.zero_()
             if interval and trainer.plateau is not None:
                 trainer.plateau.evaluated(0.0)
-        if leave or interval:
+        if interval or not stays:
             save(checkpoint)
-        if leave:
+        if not stays:
             raise Interrupted(f"asked to leave at step {trainer.step} of the second stage")
     return True

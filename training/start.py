@@ -6,7 +6,6 @@ of a study share, so that their weights can be averaged: Rame et al. 2022 (DiWA)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,16 +95,11 @@ def linear_probe(
         trainer = Trainer(probe_of(run), dataset)
         if resume is not None:
             trainer.restore(resume)
-        began = time.perf_counter() - trainer.seconds
-        trainer.learn()
         while not trainer.over:
-            leave = leaving()
-            if not leave:
-                trainer.train_one()
-            trainer.seconds = time.perf_counter() - began
-            if save is not None and (leave or trainer.step % run.evaluate_every == 0):
+            stays = trainer.train_on(run.evaluate_every, run.start_steps, leaving)
+            if save is not None and (not stays or trainer.step % run.evaluate_every == 0):
                 save(trainer.checkpoint)
-            if leave:
+            if not stays:
                 raise Interrupted(f"asked to leave at step {trainer.step} of the linear probe")
         tensors = {
             name: tensor.detach().to("cpu", copy=True)

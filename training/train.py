@@ -15,7 +15,7 @@ from models.tuning import resting
 from training.checkpoint import Checkpoint, Interrupted
 from training.computation import backends
 from training.evaluation import Evaluation, Score
-from training.result import TrainResult, state_of
+from training.result import TrainResult, correct_of, state_of
 from training.retraining import SecondStage, retrained
 from training.run import Run
 from training.start import Start, begin_from, start_of
@@ -67,12 +67,11 @@ def train(  # noqa: PLR0913 - three of them are what the caller wants of the res
         kept = None
         while not trainer.over:
             begin = trainer.step - trainer.step % run.evaluate_every
-            end = min(begin + run.evaluate_every, run.steps)
-            if not _train_until(trainer, end, leaving):
+            if not trainer.train_on(run.evaluate_every, run.steps, leaving):
                 offer(trainer.checkpoint)
                 raise Interrupted(f"asked to leave at step {trainer.step}")
             if not _evaluate(trainer, held_out_at, prefers):
-                between = f"between steps {begin} and {end}"
+                between = f"between steps {begin} and {trainer.step}"
                 return _result(trainer, f"the loss stopped being finite {between}")
             if trainer.step == keep:
                 kept = state_of(trainer)
@@ -101,19 +100,6 @@ def _begin(
         begin_from(trainer.model, start)
     for evaluation in trainer.evaluations[: -1 if trainer.dead else None]:
         report(evaluation)
-
-
-def _train_until(trainer: Trainer, end: int, leaving: Callable[[], bool]) -> bool:
-    """Trains to step `end`; False if it was told to leave before."""
-    began = time.perf_counter() - trainer.seconds
-    trainer.learn()
-    while trainer.step < end:
-        if leaving():
-            trainer.seconds = time.perf_counter() - began
-            return False
-        trainer.loss += trainer.train_one()
-    trainer.seconds = time.perf_counter() - began
-    return True
 
 
 def _evaluate(
@@ -207,7 +193,7 @@ def _result(
         trainer.passes,
         _selected_state(trainer) if keep == "best" else last,
         resting(trainer.model),
-        {} if diverged else trainer.correct(),
+        {} if diverged else correct_of(trainer),
     )
 
 

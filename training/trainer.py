@@ -8,9 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.domain_dataset import DomainDataset
@@ -22,7 +20,7 @@ from training.checkpoint import Checkpoint
 from training.clipping import clipped
 from training.computation import autocast, compiled, device_of
 from training.draws import StepDraws, seed_dropout
-from training.evaluation import Evaluation, Part, Score, evaluate, predict
+from training.evaluation import Evaluation, Part, Score, evaluate
 from training.flatness import with_flatness
 from training.hyperparameters import hyperparameters_of
 from training.networks import frozen_bits, networks, place
@@ -32,8 +30,6 @@ from training.run_data import data_of, measure_statistics
 from training.schedules import Plateau, schedules_of
 from training.update import Step, take_step
 from training.weights import Weights
-
-Correct = dict[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -124,6 +120,21 @@ class Trainer:
         if self.run.bn == "frozen":
             freeze_batch_norm(self.model)
 
+    def train_on(self, every: int, last: int, leaving: Callable[[], bool]) -> bool:
+        """Trains to the next multiple of `every` steps, to step `last` at most; adds up the loss.
+
+        False if it was told to leave before.
+        """
+        end = min(self.step - self.step % every + every, last)
+        began = time.perf_counter() - self.seconds
+        self.learn()
+        stays = True
+        while stays and self.step < end:
+            if stays := not leaving():
+                self.loss += self.train_one()
+        self.seconds = time.perf_counter() - began
+        return stays
+
     def train_one(self) -> Tensor:
         """One step; returns the loss [] of its first pass, not waiting for the device."""
         if self.step == 0:
@@ -175,11 +186,12 @@ class Trainer:
 
     def scores(self, wanted: Callable[[Part], bool]) -> tuple[Score, ...]:
         """Scores of the wanted parts, in order."""
-        with self._scoring():
+        with self.scoring():
             return evaluate(self.model, [p for p in self.parts if wanted(p)], self.device)
 
     @contextmanager
-    def _scoring(self) -> Iterator[None]:
+    def scoring(self) -> Iterator[None]:
+        """A block in which the model is evaluated as it trains: in the run's precision."""
         # Chunks of another size would be compiled anew.
         stance = torch.compiler.set_stance("force_eager") if self.run.compile else nullcontext()
         with stance, autocast(self.run.precision, self.device):
@@ -199,25 +211,6 @@ class Trainer:
             samples=run.flatness_samples,
             curvature=run.flatness == "curvature",
         )
-
-    def correct(self) -> Correct:
-        """Whether the selected weights are right on each sample of the held-out domain.
-
-        By domain, [samples] in the dataset's order. The averaged weights must have been loaded.
-        Empty if the run does not ask for it, and for a fold, which selects no weights.
-        """
-        if self.run.predictions == "none" or self.run.left_out is not None:
-            return {}
-        if self.average is None and self.speaking is not None:
-            self.load_tensors(self.speaking.tensors)
-        parts = [part for part in self.parts if part.role == "held_out"]
-        self.model.eval()
-        with self._scoring():
-            predicted = predict(self.model, parts, self.device)
-        found = {p.domain.name: np.zeros(len(p.domain), np.bool_) for p in parts}
-        for own in predicted:
-            found[own.part.domain.name][own.part.indices] = own.classes == own.labels
-        return found
 
     def load_average(self) -> None:
         """Puts the averaged weights in the place of the latest ones, for good.
