@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    table = "table"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
-
-
-class PlanFormat(StrEnum):
-    """How a plan or a status is printed."""
-
-    table = "table"
-    json = "json"
-
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="The folder of a run, `runs/NAME`, or its URI.")
@@ -49,8 +30,9 @@ PassesOption = Annotated[
     float | None,
     typer.Option(help="At equal cost: each training run counts up to this many passes."),
 ]
-PlanFormatOption = Annotated[PlanFormat, typer.Option("--format", help="How to print.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+_HOW_TO_PRINT = typer.Option("--format", help="How to print.")
+PlanFormatOption = Annotated[Literal["table", "json"], _HOW_TO_PRINT]
+FormatOption = Annotated[Literal["table", "markdown", "latex", "csv", "json"], _HOW_TO_PRINT]
 
 
 def short_path(location: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from search.cli.arguments import (
-    Format,
     FormatOption,
     MethodOption,
     MovedOption,
@@ -20,28 +19,13 @@ from search.cli.arguments import (
 )
 
 
-class By(StrEnum):
-    """The columns of a table of results."""
-
-    held_out = "held-out"
-    dataset = "dataset"
-    method = "method"
-
-
-class Combination(StrEnum):
+class Combination(StrEnum):  # typer takes no list of a Literal
     """A way to combine networks."""
 
     uniform = "uniform"
     greedy = "greedy"
     ensemble = "ensemble"
     wise_ft = "wise-ft"
-
-
-class Across(StrEnum):
-    """What studies that are combined with each other may differ in."""
-
-    algorithms = "algorithms"
-    seeds = "seeds"
 
 
 def results(
@@ -52,12 +36,14 @@ def results(
             help="A selection method, again for more. Without it: that of the search's objective."
         ),
     ] = None,
-    by: Annotated[By, typer.Option(help="What the columns are.")] = By.held_out,
+    by: Annotated[
+        Literal["held-out", "dataset", "method"], typer.Option(help="What the columns are.")
+    ] = "held-out",
     published: Annotated[
         bool, typer.Option("--published", help="Sets the numbers of papers beside the run's own.")
     ] = False,
     passes: PassesOption = None,
-    format_: FormatOption = Format.table,
+    format_: FormatOption = "table",
 ) -> None:
     """Prints the accuracy on each held-out domain of the settings that validation chose.
 
@@ -67,7 +53,7 @@ def results(
     """
     from search.results.print_results import print_results
 
-    print_results(runs, method, format_.value, by.value, published, passes)
+    print_results(runs, method, format_, by, published, passes)
 
 
 def compare(
@@ -80,7 +66,7 @@ def compare(
     ] = None,
     method: MethodOption = None,
     passes: PassesOption = None,
-    format_: FormatOption = Format.table,
+    format_: FormatOption = "table",
 ) -> None:
     """Says whether algorithms differ, on these held-out domains and on domains like these.
 
@@ -90,12 +76,12 @@ def compare(
     """
     from search.results.print_results import print_comparison
 
-    print_comparison(runs, against, method, format_.value, passes)
+    print_comparison(runs, against, method, format_, passes)
 
 
 def importance(
     runs: RunsArgument,
-    format_: FormatOption = Format.table,
+    format_: FormatOption = "table",
 ) -> None:
     """Says how much of the variation of the objective each hyperparameter explains (fANOVA).
 
@@ -103,12 +89,12 @@ def importance(
     """
     from search.results.print_results import print_importance
 
-    print_importance(runs, format_.value)
+    print_importance(runs, format_)
 
 
 def pareto(
     runs: RunsArgument,
-    format_: FormatOption = Format.table,
+    format_: FormatOption = "table",
 ) -> None:
     """Prints the trials of a search with two objectives that no other beats in both.
 
@@ -116,7 +102,7 @@ def pareto(
     """
     from search.results.print_results import print_pareto
 
-    print_pareto(runs, format_.value)
+    print_pareto(runs, format_)
 
 
 def combine(
@@ -132,7 +118,7 @@ def combine(
         int | None, typer.Option(min=2, help="Only so many networks of each study, the best.")
     ] = None,
     across: Annotated[
-        Across | None,
+        Literal["algorithms", "seeds"] | None,
         typer.Option(
             help="Combines studies that differ in their algorithm, or in their seed. With other "
             "seeds, validation images have trained members, and every table says so."
@@ -149,9 +135,7 @@ def combine(
     from search.combination.combine import combine as make
     from search.results.print_results import print_combined
 
-    make(
-        run, [str(one) for one in method or ()], top, None if across is None else str(across), root
-    )
+    make(run, [str(one) for one in method or ()], top, across, root)
     print_combined(run)
     print(f"\nTable: {short_path(run)}/combinations")
 

@@ -17,7 +17,6 @@ import typer
 from search.cli.arguments import (
     AddressOption,
     MovedOption,
-    PlanFormat,
     PlanFormatOption,
     RunArgument,
     short_path,
@@ -44,7 +43,7 @@ def plan(
         str | None,
         typer.Option(metavar="RUN", help="A run whose trials say how long a pass takes."),
     ] = None,
-    format_: PlanFormatOption = PlanFormat.table,
+    format_: PlanFormatOption = "table",
 ) -> None:
     """Says what a sweep will cost, before it starts: steps, passes, images, disk and hours.
 
@@ -74,10 +73,10 @@ def plan(
         if folder.local and Path(folder.root).is_file():
             raise SteppeError(f"--output {output}: it is a file; give the folder of a run")
     # What a launch says of the images goes beside a document.
-    aside = redirect_stdout(sys.stderr) if format_ == PlanFormat.json else nullcontext()
+    aside = redirect_stdout(sys.stderr) if format_ == "json" else nullcontext()
     with aside:
         bill = plan_sweep(sweep, folder, source, _keys(given), like)
-    if format_ == PlanFormat.json:
+    if format_ == "json":
         print(json.dumps(document(bill), indent=2))
         return
     screen = console()
@@ -131,14 +130,14 @@ def resume(run: RunArgument, address: AddressOption = None, root: MovedOption = 
         _finish(folder.uri, complete, sweep_of(folder).search.combine)
 
 
-def status(run: RunArgument, format_: PlanFormatOption = PlanFormat.table) -> None:
+def status(run: RunArgument, format_: PlanFormatOption = "table") -> None:
     """Shows how far a sweep is, also while it runs.
 
     Example: `python -m search status runs/quickstart`
     """
     from search.cli.status import print_status
 
-    print_status(run, as_json=format_ == PlanFormat.json)
+    print_status(run, as_json=format_ == "json")
 
 
 def _keys(given: Sequence[str]) -> list[tuple[str, ...]]:
