@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy.stats import norm, rankdata
 
 from search.report.figure import (
     INK,
@@ -26,6 +25,7 @@ from search.report.figure import (
     trial_labels,
 )
 from search.report.reported_run import ReportedRun
+from search.results.accuracy_line import NORMAL
 from search.results.formats import cell_text
 
 COLUMNS = 3
@@ -108,11 +108,11 @@ def _told(algorithm: str, trials: pd.DataFrame, measure: str) -> list[str]:
 
 def _probit_axis(values: pd.Series) -> dict[str, Any]:
     """How plotly draws an axis of probits: with the accuracies that they are of."""
-    low, high = norm.cdf(values.min()), norm.cdf(values.max())
+    low, high = NORMAL.cdf(values.min()), NORMAL.cdf(values.max())
     within = [p for p in _TICKS if low <= p <= high]
     shown = within[:: -(-len(within) // 7)] if len(within) > 1 else [low, high]
     texts = [f"{100 * p:.3g}%" for p in shown]
-    return {"tickvals": norm.ppf(shown).round(4).tolist(), "ticktext": texts}
+    return {"tickvals": [round(NORMAL.inv_cdf(p), 4) for p in shown], "ticktext": texts}
 
 
 def crowded(rows: pd.DataFrame) -> str:
@@ -124,11 +124,10 @@ def crowded(rows: pd.DataFrame) -> str:
 
 def _rank_correlation(rows: pd.DataFrame, measure: str) -> float | None:
     """Spearman's, of a measure and held-out accuracy; None for too few trials or no difference."""
-    pairs = [rows[column].to_numpy(dtype=float) for column in (measure, "accuracy")]
-    if len(rows) < FEWEST_TRIALS or any(np.ptp(values) == 0 for values in pairs):
+    pairs = rows[[measure, "accuracy"]].astype(float)
+    if len(rows) < FEWEST_TRIALS or (pairs.nunique() == 1).any():
         return None
-    # As scipy's spearmanr, which takes five times as long for a p-value; there may be 5,000.
-    return float(np.corrcoef(*map(rankdata, pairs))[0, 1])
+    return float(pairs.corr("spearman").iloc[0, 1])
 
 
 def _mean_correlation(groups: Sequence[pd.DataFrame], measure: str) -> tuple[float | None, int]:
