@@ -127,7 +127,7 @@ def _rank_correlation(rows: pd.DataFrame, measure: str) -> float | None:
     pairs = rows[[measure, "accuracy"]].astype(float)
     if len(rows) < FEWEST_TRIALS or (pairs.nunique() == 1).any():
         return None
-    return float(pairs.corr("spearman").iloc[0, 1])
+    return float(pairs.corr("spearman").to_numpy()[0, 1])
 
 
 def _mean_correlation(groups: Sequence[pd.DataFrame], measure: str) -> tuple[float | None, int]:
