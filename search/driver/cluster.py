@@ -49,8 +49,8 @@ def ray_cluster(address: str | None, local: LocalRay | None = None) -> Iterator[
         # Workers inherit the environment and the path of this process.
         forked = {"py_executable": local.template.command} if local.template else {}
         with _joined(local.wait(), forked):
-            local.prepare_template()
             yield
+        local.leave()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
@@ -49,14 +50,14 @@ class LocalRay:
         )
         self.template: Template | None = None  # what its workers are forked from
         self._after = ExitStack()
-        self._address = self._raylet = ""
+        self._started = threading.Lock()
+        self._address = ""
 
     def wait(self) -> str:
         """Waits until it has started, and returns its address. Raises RuntimeError if it cannot."""
-        if not self._address:
-            assert self._process.stdout is not None
-            said = self._process.stdout.readline().decode().strip()
-            self._address, _, self._raylet = said.partition(" ")
+        with self._started:
+            if not self._address:
+                self._read()
         if not self._address:
             self._process.wait()
             self._said.seek(0)
@@ -66,15 +67,22 @@ class LocalRay:
     def fork_template(self) -> None:
         """Lets its workers be forks of this process as it is now; see `worker_template`."""
         self.template = self._after.enter_context(worker_template())
+        # The template imports Ray as soon as it knows the cluster, while this process goes on.
+        threading.Thread(target=self.wait, daemon=True).start()
 
-    def prepare_template(self) -> None:
-        """Lets the template import Ray, if there is one. Call it once this process has joined."""
-        if self.template is not None:
-            import ray
+    def leave(self) -> None:
+        """Lets Ray end while this process goes on."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
-            job = ray.get_runtime_context().get_job_id()
-            own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": self._raylet}
-            self.template.prepare({**os.environ, **own})
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline().decode().split()
+        if said:
+            self._address, job, raylet = said
+            if self.template is not None:
+                own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": raylet}
+                self.template.prepare({**os.environ, **own})
 
     def __enter__(self) -> LocalRay:
         return self
@@ -85,8 +93,7 @@ class LocalRay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self.leave()
         try:
             if self._address:
                 self._process.wait(END_SECONDS)
@@ -121,7 +128,7 @@ def serve() -> None:
     with started_here():
         # SLURM tells every process of a job to leave; this one leaves after the driver.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print(ray.get_runtime_context().gcs_address, _raylet(), flush=True)
+        print(ray.get_runtime_context().gcs_address, *_names(), flush=True)
         sys.stdin.read()
 
 
@@ -147,11 +154,13 @@ def started_here() -> Iterator[None]:
             ray.shutdown()
 
 
-def _raylet() -> str:
+def _names() -> tuple[str, int]:
+    """The id of the next job, the driver's, and that of the process that starts workers."""
     from ray._private.worker import global_worker  # Ray has no public way to ask
 
-    node: Any = global_worker.node
-    return str(node.all_processes["raylet"][0].process.pid)
+    worker: Any = global_worker
+    job = type(worker.current_job_id).from_int(worker.current_job_id.int() + 1)
+    return job.hex(), worker.node.all_processes["raylet"][0].process.pid
 
 
 def own_cpus() -> int:
