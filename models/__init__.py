@@ -32,7 +32,6 @@ __all__ = [
     "Texts",
     "build",
     "check",
-    "check_weights",
     "colours",
     "describe",
     "names",
@@ -220,17 +219,12 @@ def check(name: str) -> None:
     _family(name)
 
 
-def check_weights(name: str, weights: str) -> None:
-    """Whether the model can be asked to start from the weights; reads and downloads nothing.
+def weights_file(name: str, weights: str) -> Path | None:
+    """The file that a model's weights are in; None of published ones. Reads and downloads nothing.
 
     Raises as `check`; ValueError, with the nearest name, if there are no such published weights;
     FileNotFoundError if they are a path where there is no file.
     """
-    weights_file(name, weights)
-
-
-def weights_file(name: str, weights: str) -> Path | None:
-    """The file that the weights are in; None of published ones. Raises as `check_weights`."""
     known = published(name)
     if weights in known:
         return None

@@ -96,7 +96,7 @@ def test_the_examples_of_models_are_models():
     assert examples
     for example in map(yaml.safe_load, examples):
         if ".pth" not in example["weights"]:  # a user's own
-            models.check_weights(example["name"], example["weights"])
+            models.weights_file(example["name"], example["weights"])
         tuning.check(models.outline(example["name"]), example.get("tuning", "full"))
 
 

@@ -36,7 +36,7 @@ def check_model(sweep: DatasetSweep) -> Iterator[Problem]:
         return
     if model.weights is not None:
         try:
-            models.check_weights(model.name, model.weights)
+            models.weights_file(model.name, model.weights)
         except (ValueError, FileNotFoundError) as error:
             yield Problem(("model", "weights"), f"is {show(model.weights)}: {error}")
     yield from _model_fits(sweep)

@@ -105,7 +105,7 @@ def _check_weights_there(folder: RunFolder, data: Mapping[str, Any]) -> None:
     name, weights = (model.get("name"), model.get("weights")) if isinstance(model, dict) else (0, 0)
     if isinstance(name, str) and isinstance(weights, str):
         try:
-            models.check_weights(name, weights)
+            models.weights_file(name, weights)
         except FileNotFoundError as error:
             raise SteppeError(
                 f"{folder.path(SWEEP)}: model.weights is {weights}: {error}; put it back, or "

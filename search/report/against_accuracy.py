@@ -20,7 +20,6 @@ from search.report.figure import (
     label,
     log_axis,
     panels,
-    position,
     styles_of,
     trial_labels,
 )
@@ -28,7 +27,6 @@ from search.report.reported_run import ReportedRun
 from search.results.accuracy_line import NORMAL
 from search.results.formats import cell_text
 
-COLUMNS = 3
 FEWEST_TRIALS = 3  # for a rank correlation
 MOST_POINTS = 300  # in a panel
 
@@ -58,10 +56,9 @@ def _drawing(
     x, y = (measure, "accuracy") if probits is None else ("x", "y")
     algorithms, selected = run.algorithms, run.selected
     styles = styles_of(algorithms)
-    columns = min(COLUMNS, len(titles))
-    figure = panels(list(titles.values()), columns, 300)
+    figure, places = panels(list(titles.values()), 300)
     legend = Legend()
-    for panel, domain in enumerate(titles):
+    for domain, place in zip(titles, places, strict=True):
         every = rows[rows["held_out"] == domain]
         here = _fewer(every, selected)
         if probits is not None and domain in probits:
@@ -74,7 +71,7 @@ def _drawing(
                 line={"color": INK, "width": 1.5},
                 hoverinfo="skip",
                 showlegend=False,
-                **position(panel, columns),
+                **place,
             )
         for algorithm in algorithms:
             points = here[here["algorithm"] == algorithm]
@@ -90,7 +87,7 @@ def _drawing(
                     marker=styles[algorithm].marker(14 if star else 7, star),
                     text=_told(algorithm, some, measure),
                     hovertemplate="%{text}<extra></extra>",
-                    **position(panel, columns),
+                    **place,
                 )
     figure.update_xaxes(nticks=6, **axis)
     figure.update_yaxes(**({"tickformat": ".0%"} if probits is None else _probit_axis(rows["y"])))

@@ -14,7 +14,6 @@ from search.report.figure import (
     apply_theme,
     label,
     panels,
-    position,
     styles_of,
 )
 from search.report.reported_run import ReportedRun
@@ -68,7 +67,7 @@ def _drawing(
         for domain in domains
         for title in (f"{domain} held out: validation", f"{domain}: held-out accuracy")
     ]
-    figure = panels(titles, 2, 240, shared_xaxes="all")  # right, few steps are measured
+    figure, _ = panels(titles, 240, 2, shared_xaxes="all")  # right, few steps are measured
     legend = Legend()
     rows = evaluations[evaluations["trial"].isin(chosen["trial"])]
     out = rows[(rows["role"] == "source") & (rows["split"] == "out")]
@@ -149,10 +148,9 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
         return None
     styles = styles_of(run.algorithms)
     datasets = [name for name in run.datasets if name in set(ended["dataset"])]
-    columns = min(HISTORY_COLUMNS, len(datasets))
-    figure = panels(datasets, columns, 320)
+    figure, places = panels(datasets, 320, HISTORY_COLUMNS)
     legend = Legend()
-    for panel, dataset in enumerate(datasets):
+    for dataset, place in zip(datasets, places, strict=True):
         ends: list[float] = []
         for algorithm in ranked:
             rows = ended[(ended["dataset"] == dataset) & (ended["algorithm"] == algorithm)]
@@ -170,9 +168,9 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
                 **legend.of(algorithm),
                 visible=True if ranked.index(algorithm) < MOST_ALGORITHMS else "legendonly",
                 hovertemplate=f"{label(algorithm)}<br>%{{x}} trials: %{{y:.1%}}<extra></extra>",
-                **position(panel, columns),
+                **place,
             )
-        figure.update_yaxes(range=_range(ends), **position(panel, columns))
+        figure.update_yaxes(range=_range(ends), **place)
     figure.update_xaxes(title_text="trials of a study", rangemode="tozero")
     figure.update_yaxes(tickformat=".1%")
     return Figure(

@@ -108,8 +108,13 @@ def trial_labels(algorithm: str, trials: pd.DataFrame) -> list[str]:
     ]
 
 
-def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> go.Figure:
-    """An empty figure of panels, row by row; `height` of each in pixels."""
+Place = dict[str, int]  # row and column of a panel, as plotly counts them
+
+
+def panels(
+    titles: Sequence[str], height: int, columns: int = 3, **options: Any
+) -> tuple[go.Figure, list[Place]]:
+    """An empty figure of panels, row by row, and their places; `height` of each in pixels."""
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
     total = rows * height
@@ -121,7 +126,8 @@ def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> 
         horizontal_spacing=0.11 if columns > 1 else 0,
         **options,
     )
-    return apply_theme(figure, total + _MARGIN_PX)
+    places = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
+    return apply_theme(figure, total + _MARGIN_PX), places
 
 
 def apply_theme(figure: go.Figure, height: int) -> go.Figure:
@@ -148,8 +154,3 @@ def log_axis(low: float, high: float) -> dict[str, Any]:
     """How plotly draws a logarithmic axis: ticks at 1, 2 and 5 while they have the room."""
     form = "~e" if low < 1e-3 or high >= 1e5 else "~g"
     return {"type": "log", "dtick": 1 if high > 50 * low else "D2", "tickformat": form}
-
-
-def position(panel: int, columns: int) -> dict[str, int]:
-    """Row and column of a panel, as plotly counts them."""
-    return {"row": panel // columns + 1, "col": panel % columns + 1}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.against_accuracy import COLUMNS, MOST_POINTS, crowded
+from search.report.against_accuracy import MOST_POINTS, crowded
 from search.report.figure import (
     INK,
     STAR,
@@ -15,7 +15,6 @@ from search.report.figure import (
     Legend,
     label,
     panels,
-    position,
     styles_of,
     trial_labels,
 )
@@ -53,10 +52,9 @@ def front(run: ReportedRun) -> Figure | None:
 def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     styles = styles_of(run.algorithms)
     domains = list(dict.fromkeys(rows["held_out"]))
-    columns = min(COLUMNS, len(domains))
-    figure = panels([f"{domain} held out" for domain in domains], columns, 300)
+    figure, places = panels([f"{domain} held out" for domain in domains], 300)
     legend = Legend()
-    for panel, domain in enumerate(domains):
+    for domain, place in zip(domains, places, strict=True):
         here = rows[rows["held_out"] == domain]
         some = here[here["front"] | (here["number"] % -(-len(here) // MOST_POINTS) == 0)]
         for (algorithm, _), study in some.groupby(
@@ -83,7 +81,7 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
                     **legend.of(algorithm, shown=line),
                     text=trial_labels(algorithm, points),
                     hovertemplate="%{text}<br>%{x:.1%}, %{y:.1%}<extra></extra>",
-                    **position(panel, columns),
+                    **place,
                 )
     figure.update_xaxes(title_text=names[0], tickformat=".0%", nticks=6)
     figure.update_yaxes(tickformat=".0%")

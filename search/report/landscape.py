@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels, position
+from search.report.figure import INK, MUTED, SCALE, STAR, Figure, label, log_axis, panels
 from search.report.reported_run import ReportedRun, searched
 from search.results.formats import DIGITS, cell_text
 from search.space.ranges import Interval, Range
 
-COLUMNS = 3
 MOST_POINTS = 400  # in a panel
 _DARKEST = 0.2  # this share of the trials, the worst, has the darkest colour
 
@@ -78,12 +77,10 @@ def _drawing(
 ) -> go.Figure:
     column, title = score
     selected = run.selected
-    columns = min(COLUMNS, len(found))
-    figure = panels(list(found), columns, 270)
+    figure, places = panels(list(found), 270)
     every = pd.concat([points[column] for _, points in found.values()])
     lowest = min(float(every.quantile(_DARKEST)), -0.01)
-    for panel, (algorithm, ((x, y), points)) in enumerate(found.items()):
-        where = position(panel, columns)
+    for (algorithm, ((x, y), points)), place in zip(found.items(), places, strict=True):
         points, best = _fewer(points, selected)
         lost = stopped[stopped["algorithm"] == algorithm].tail(MOST_POINTS)
         if y:
@@ -94,7 +91,7 @@ def _drawing(
                 marker={"symbol": "x-thin", "size": 6, "line": {"color": MUTED, "width": 1.2}},
                 text=[_told(row, x, y) for row in lost.to_dict("records")],
                 hovertemplate="%{text}<extra></extra>",
-                **where,
+                **place,
             )
         for rows, symbol in ((points, "circle"), (best, STAR)):
             height = (rows[column] - lowest).clip(lower=0) / -lowest
@@ -112,12 +109,12 @@ def _drawing(
                 },
                 text=[_told(row, x, y) for row in rows.to_dict("records")],
                 hovertemplate="%{text}<extra></extra>",
-                **where,
+                **place,
             )
         space = run.space(algorithm)
-        figure.update_xaxes(title_text=label(x), **_scale(space, x), **where)
+        figure.update_xaxes(title_text=label(x), **_scale(space, x), **place)
         y_title = label(y) if y else "points below best"
-        figure.update_yaxes(title_text=y_title, **_scale(space, y), **where)
+        figure.update_yaxes(title_text=y_title, **_scale(space, y), **place)
     figure.update_layout(
         showlegend=False,
         margin={"l": 60, "r": 20, "t": 40, "b": 50},

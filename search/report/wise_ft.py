@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.against_accuracy import COLUMNS
-from search.report.figure import Figure, Legend, label, panels, position, styles_of
+from search.report.figure import Figure, Legend, label, panels, styles_of
 from search.report.reported_run import ReportedRun
 from search.results.wise_ft import curves
 
@@ -33,17 +32,15 @@ def wise_ft_curve(run: ReportedRun) -> Figure | None:
 def _drawing(rows: pd.DataFrame) -> go.Figure:
     domains, labels = list(dict.fromkeys(rows["held_out"])), list(dict.fromkeys(rows["label"]))
     styles = styles_of(labels)
-    columns = min(COLUMNS, len(domains))
-    figure = panels([f"{domain} held out" for domain in domains], columns, 300)
+    figure, places = panels([f"{domain} held out" for domain in domains], 300)
     legend = Legend()
-    for panel, domain in enumerate(domains):
+    for domain, place in zip(domains, places, strict=True):
         here = rows[rows["held_out"] == domain]
         for name, own in here.groupby("label", sort=False):
             style, means = (
                 styles[str(name)],
                 own.groupby("alpha")[["validation", "accuracy"]].mean(),
             )
-            place = position(panel, columns)
             for column, width, what in (
                 ("validation", 1, "validation"),
                 ("accuracy", 3, "held-out"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
@@ -168,11 +168,6 @@ class Sweep(Section):
         sweep = self.model_copy()
         sweep._earlier_names, sweep._earlier_search = names, search
         return sweep
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a sweep file, for editors."""
-    return Sweep.model_json_schema()
 
 
 def saw_held_out(search: Search) -> list[str]:

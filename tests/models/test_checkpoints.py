@@ -103,7 +103,7 @@ def test_a_file_with_two_such_networks_asks_for_a_choice(layout: str, tmp_path: 
 
     assert f"under {other} and {wanted};" in str(refused.value)
     assert f"{path}#{wanted}" in str(refused.value)
-    models.check_weights("resnet18", f"{path}#{wanted}")
+    models.weights_file("resnet18", f"{path}#{wanted}")
     state, what = taken(f"{path}#{wanted}")
     assert same(state, BARE)
     assert what.under == wanted

@@ -169,11 +169,11 @@ def test_weights_are_the_librarys_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.published("open_clip/tiny") == ("openai", "webli")
     assert "a1_in1k" in models.published("timm/resnet50")
     assert models.published("timm/test_vit") == ("r160_in1k",)
-    models.check_weights("timm/resnet50", "a1_in1k")
+    models.weights_file("timm/resnet50", "a1_in1k")
     with pytest.raises(ValueError, match=r"no weights 'a1_in'; did you mean 'a1_in1k'\?"):
-        models.check_weights("timm/resnet50", "a1_in")
+        models.weights_file("timm/resnet50", "a1_in")
     with pytest.raises(ValueError, match=r"no weights 'opnai'; did you mean 'openai'\?"):
-        models.check_weights("open_clip/tiny", "opnai")
+        models.weights_file("open_clip/tiny", "opnai")
     assert "Weights: openai, webli." in models.describe("open_clip/tiny")
 
 

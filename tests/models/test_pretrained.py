@@ -275,19 +275,19 @@ def test_imagenet_is_the_first_version_which_the_published_tables_have() -> None
 )
 def test_a_wrong_name_of_weights_is_refused(model: str, weights: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        models.check_weights(model, weights)
+        models.weights_file(model, weights)
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "resnet18", "resnet18.pth"):
         with pytest.raises(FileNotFoundError, match=f"'resnet18': there is no file {path}"):
-            models.check_weights("resnet18", str(path))
+            models.weights_file("resnet18", str(path))
 
 
 def test_checking_weights_neither_reads_nor_downloads(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.pth").touch()
 
-    models.check_weights("resnet18", str(tmp_path / "empty.pth"))
-    models.check_weights("resnet18", "imagenet")
+    models.weights_file("resnet18", str(tmp_path / "empty.pth"))
+    models.weights_file("resnet18", "imagenet")
 
     assert not cache.exists()

@@ -13,7 +13,7 @@ from search.run.run_folder import RunFolder
 from search.study.resolved_sweep import as_yaml, changes, differences, resolved
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset, with_originals_of
-from search.sweep.schema import Sweep, json_schema
+from search.sweep.schema import Sweep
 from tests.search.command import steppe, write_yaml
 from tests.search.play import first_settings
 
@@ -181,7 +181,7 @@ def test_a_sweep_survives_pickling_and_cannot_be_changed():
 
 
 def test_the_schema_names_every_key_and_its_choices():
-    schema = json_schema()
+    schema = Sweep.model_json_schema()
     assert json.loads(steppe("schema").stdout) == schema
     sections = schema["$defs"]
     assert set(schema["properties"]) == {*resolved(sweep()), "datasets"}
