@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from search.errors import SteppeError
-from search.reproduce.recorded_trial import EndedRun
+from search.reproduce.recorded_trial import EndedRun, plain
 from search.results.candidates import result_rows
 from search.run.checkpoints import kept_weights
-from search.study.plan import StudyPlan, TrialSpec, plans
+from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
 from search.sweep.per_dataset import by_dataset
@@ -94,7 +94,7 @@ def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group
         )
     found = _candidates(run)
     together: dict[tuple[object, ...], list[StudyPlan]] = {}
-    for plan in plans(run.sweep).values():
+    for plan in run.plans.values():
         study = plan.study
         if study.algorithm == ZERO_SHOT:  # what is not trained is no network of its own
             continue
@@ -124,17 +124,11 @@ def _candidates(run: EndedRun) -> dict[str, list[Candidate]]:
     trials = run.trials[(run.trials["state"] == "completed") & run.trials["trial"].isin(kept)]
     trials = trials[trials["objective"].notna()].sort_values("number", ascending=False)
     pooled = _pooled(run, trials)
-    planned = plans(run.sweep)
-    values = trials.filter(regex="^hp_").rename(columns=lambda name: name.removeprefix("hp_"))
     found: dict[str, list[Candidate]] = {}
-    for row, settings in zip(
-        trials.to_dict("records"), values.astype(object).to_dict("records"), strict=True
-    ):
-        own = {str(key): value for key, value in settings.items() if not pd.isna(value)}
-        spec = planned[row["study"]].trial(int(row["number"]), own)
-        found.setdefault(row["study"], []).append(
-            Candidate(spec, float(row["objective"]), pooled[row["trial"]], float(row["passes"]))
-        )
+    for _, values in trials.iterrows():
+        row = plain(values)
+        candidate = Candidate(run.spec(row), row["objective"], pooled[row["trial"]], row["passes"])
+        found.setdefault(row["study"], []).append(candidate)
     return found
 
 

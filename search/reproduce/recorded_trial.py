@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class EndedRun:
     trials: pd.DataFrame
     evaluations: pd.DataFrame
 
+    @cached_property
+    def plans(self) -> dict[str, StudyPlan]:
+        """The plan of each study, by the study's id."""
+        return plans(self.sweep)
+
     def full_name(self, given: str, kinds: Iterable[str] = ("trial",)) -> str:
         """The full name of the one trial that is called `given`, or ends in it.
 
@@ -94,18 +100,21 @@ class EndedRun:
     def trial(self, name: str) -> RecordedTrial:
         """The trial of a full name."""
         row = plain(self.trials[self.trials["trial"] == name].iloc[0])
+        own = self.evaluations[self.evaluations["trial"] == name]
+        if "fold" in own:
+            own = own[own["fold"].isna()]
+        own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
+        return RecordedTrial(self.spec(row), row, own)
+
+    def spec(self, row: Mapping[str, Any]) -> TrialSpec:
+        """What the trial of a row of `trials` did; the row has plain values."""
         # Tables have doubles and 64-bit integers, so the values are exactly those suggested.
         values = {
             key.removeprefix("hp_"): value
             for key, value in row.items()
             if key.startswith("hp_") and value is not None
         }
-        spec = plans(self.sweep)[str(row["study"])].trial(row["number"], values)
-        own = self.evaluations[self.evaluations["trial"] == name]
-        if "fold" in own:
-            own = own[own["fold"].isna()]
-        own = own.assign(weights=own["weights"].astype(object).fillna("iterate"))
-        return RecordedTrial(spec, row, own)
+        return self.plans[row["study"]].trial(row["number"], values)
 
 
 def one_name(given: str, titles: Mapping[str, str], missing: str) -> str:

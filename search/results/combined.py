@@ -16,6 +16,7 @@ from search.results.comparison_document import differences
 from search.results.formats import Grid
 from search.results.held_out_sets import by_domain
 from search.results.loading import LoadedRun
+from search.results.notes import span
 from search.results.summaries import ResultTable, Summary, by_dataset, domain_table
 from search.run.combinations import read_combinations
 from search.run.run_folder import WEIGHTS, RunFolder
@@ -134,7 +135,7 @@ def _labels(frame: pd.DataFrame) -> list[str]:
     for key, top, across in zip(keys, frame["top"], frame["across"], strict=True):
         some = [size for size in sizes[key] if size]
         label = f"{key[2]}, {KINDS[str(key[3])]}"
-        label += f" of {_span(some)}" if some and key[3] != WISE_FT else ""
+        label += f" of {span(some)}" if some and key[3] != WISE_FT else ""
         label += "" if pd.isna(top) else f" (best {top})"
         found.append(label + (" over seeds" if across == "seeds" else ""))
     return found
@@ -182,7 +183,7 @@ def _costs(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
         high = made["barrier"].max()
         found[str(label)] = (
             "" if made.empty else show_number(float(made["passes"].mean()), 6),
-            "" if made.empty else _span([int(count) for count in made["networks"]]),
+            "" if made.empty else span([int(count) for count in made["networks"]]),
             "" if pd.isna(high) else f"{100 * high:.1f}",
         )
     return found
@@ -266,8 +267,3 @@ def frame_of(combinations: pd.DataFrame) -> pd.DataFrame:
     for column in ("candidates", "members"):
         plain[column] = [" ".join(trials) for trials in plain[column]]
     return plain
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"

@@ -170,7 +170,7 @@ def about_ending(
             continue  # it is going on
         counts.setdefault(study["algorithm"], []).append(int(had.get(study["study"], 0)))
     if any(count != search.trials for those in counts.values() for count in those):
-        listed = ", ".join(f"{algorithm} {_span(those)}" for algorithm, those in counts.items())
+        listed = ", ".join(f"{algorithm} {span(those)}" for algorithm, those in counts.items())
         of_first = " of the first seed" if search.seed_reduction else ""
         why = f" ({' and '.join(keys)})" if keys else ""
         asked = f"{search.trials} asked for{of_first}{why}"
@@ -253,6 +253,7 @@ def _listed(what: str, counts: pd.Series) -> list[str]:
     return [f"{what}: {listed}"] if listed else []
 
 
-def _span(counts: Sequence[int]) -> str:
+def span(counts: Sequence[int]) -> str:
+    """`3`, or `2 to 4` where the counts differ."""
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
