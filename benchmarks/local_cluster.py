@@ -45,6 +45,7 @@ class Cluster:
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
                 *("--disable-usage-stats", f"--num-cpus={cpus}", "--num-gpus=0"),
                 *("--node-ip-address=127.0.0.1", f"--object-store-memory={10**8}"),
+                "--include-log-monitor=false",  # nobody asks for the workers' output
                 *where,
                 *more,
             ],

@@ -1,99 +1,27 @@
-"""A node that can carry out no trial is told apart from a trial that fails."""
+"""A node that can carry out no trial is told apart from a trial that fails.
+
+test_autoscaler.py has one on Ray.
+"""
 
 from __future__ import annotations
 
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from unittest.mock import Mock, patch
 
-import pandas as pd
 import pytest
+import torch
 from ray import ActorID
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, RayTaskError
 
-from benchmarks.local_cluster import Cluster, cluster
-from benchmarks.processes import command, started
 from search.driver import faults, slots, tune_adapter
 from search.driver.faults import fault_of
 from search.driver.slots import Slots
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
 from search.errors import SteppeError
-from tests.search.command import write_yaml
-from tests.search.play import open_ledger, said, small_sweep
-
-# What the Python of a node runs first: its workers start once a file is there.
-WORKERS_WAIT = """
-import os, sys, time
-
-if any("default_worker.py" in word for word in sys.orig_argv):
-    while not os.path.exists({!r}):
-        time.sleep(0.05)
-"""
-
-
-@pytest.fixture(scope="module")
-def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file for which workers of the fit node wait, so that it does not do all trials alone."""
-    return tmp_path_factory.mktemp("go") / "go"
-
-
-@pytest.fixture(scope="module")
-def nodes(go: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One with another version of a package, and one with a GPU that torch does not find."""
-    place = tmp_path_factory.mktemp("unfit")
-    (go.parent / "sitecustomize.py").write_text(WORKERS_WAIT.format(str(go)))
-    known = place / "packages" / "numba-0.1.dist-info"
-    known.mkdir(parents=True)
-    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: numba\nVersion: 0.1\n")
-    with cluster(place) as held:
-        held.start("head", 0)
-        held.environment["PYTHONPATH"] = str(known.parent)
-        held.start("another version", 1)
-        held.environment["PYTHONPATH"] = str(go.parent)
-        held.start("without its GPU", 1, "--num-gpus=1")
-        yield held
-
-
-@contextmanager
-def launched(nodes: Cluster, place: Path, **changes: object) -> Iterator[subprocess.Popen[str]]:
-    training = {"steps": 20, "evaluate_every": 10}
-    search = {"trials": 3, "max_failures": 0}
-    sweep = small_sweep(training=training, search=search, **changes)
-    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
-    driver = command("launch", file, "--output", place / "run", "--address", nodes.address)
-    driver.environment |= nodes.variables
-    with started(driver) as process:
-        yield process
-
-
-@pytest.mark.slow
-def test_an_unfit_node_is_named_and_left_out_and_its_trials_run_elsewhere(nodes, go, tmp_path):
-    with launched(nodes, tmp_path) as driver:
-        left_out = next((line for line in driver.stdout if line.startswith("Left out: node ")), "")
-        go.touch()
-        output, errors = driver.communicate(timeout=600)
-    assert (driver.returncode, errors) == (0, ""), left_out + output
-    assert "numba 0.1 instead of" in left_out
-    assert "Left out" not in output
-    trials = pd.read_parquet(tmp_path / "run" / "trials")
-    assert list(trials["state"]) == ["completed"] * 3
-
-
-@pytest.mark.slow
-def test_a_sweep_without_a_fit_node_ends_with_their_faults_and_loses_nothing(nodes, go, tmp_path):
-    go.touch()
-    with launched(nodes, tmp_path, resources={"gpu": 1}) as driver:
-        output, errors = driver.communicate(timeout=600)
-    assert driver.returncode == 2, output
-    assert errors.startswith("error: no node is left")
-    assert "device is 'cuda', but torch finds none" in errors
-    assert len(errors.splitlines()) == 1
-    assert not (tmp_path / "run" / "trials").exists()
-
+from search.worker import node as worker_node
+from search.worker.node import NodeUnfit
+from tests.search.play import open_ledger, said, small_sweep, stored
 
 # What Ray said of a worker on a node without pandas, shortened.
 FAILED_IMPORT = """The actor died unexpectedly before finishing this task.
@@ -144,6 +72,37 @@ def test_an_autoscaled_sweep_ends_after_three_unfit_nodes(known, capsys):
     known.append(node("d"))
     places._expires = 0.0
     assert places.count() == 1
+
+
+def test_a_sweep_without_a_fit_node_ends_with_their_faults_and_loses_nothing(
+    known, folder, monkeypatch
+):
+    monkeypatch.setattr(slots, "has_autoscaler", lambda: False)
+    monkeypatch.setattr(worker_node.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    known += [node("a"), node("b")]
+    searcher = StudySearcher(
+        open_ledger(small_sweep(search={"max_failures": 0}), folder),
+        Slots({"CPU": 1.0}, "resources.cpu: 1", folder.uri),
+        threading.Event(),
+    )
+    for name in "ab":
+        assert searcher.suggest(name)["number"] == 0  # the same trial, which is not at fault
+        here = Mock(get_node_id=lambda name=name: name)
+        monkeypatch.setattr(worker_node.ray, "get_runtime_context", lambda here=here: here)
+        with pytest.raises(NodeUnfit) as unfit:
+            worker_node.check_device("cuda")
+        searcher.faults[name] = fault_of(RayTaskError("train", "", unfit.value))
+        searcher.on_trial_complete(name, error=True)
+    assert searcher.suggest("c") == "FINISHED"
+    assert isinstance(searcher.failure, SteppeError)
+    message = str(searcher.failure)
+    assert message.startswith("no node is left")
+    assert "device is 'cuda', but torch finds none" in message
+    assert f"resume {folder.uri}" in message
+    assert not folder.exists("trials")
+    ((trial, *_),) = stored(folder).values()
+    assert not trial.state.is_finished()
 
 
 def test_workers_that_die_before_they_begin_are_their_nodes_fault(known, folder):
