@@ -88,5 +88,5 @@ def wait_until(true: Callable[[], T], seconds: float, what: str) -> T:
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found

@@ -1,15 +1,12 @@
-"""What the nodes of a cluster are given."""
+"""What the nodes of a cluster are given; sweeps/test_interruption.py looks at one of its own."""
 
 from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 
 import pytest
 
-from benchmarks.processes import command
 from search.driver.cluster import _no_answer, runtime_environment
 from search.driver.ray_environment import CHECKOUT, ENVIRONMENT, prepare_environment
 from search.driver.slots import Slots
@@ -59,58 +56,6 @@ def test_in_a_jobs_copy_the_run_must_be_given_a_place(monkeypatch, tmp_path):
 )
 def test_a_node_has_as_many_places_as_its_scarcest_resource(asked, node, fit):
     assert Slots(Resources(**asked).as_ray_resources())._fit(node) == fit
-
-
-OWN_CLUSTER = """
-import os
-from pathlib import Path
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from search.driver.cluster import ray_cluster
-from search.driver.local_ray import starting
-with starting(None) as local, ray_cluster(None, local):
-    import ray
-    ray.get(ray.remote(lambda: os.getpid()).remote())
-    own = set()
-    marked = b"STEPPE_TEST_PROCESS=" + os.environb[b"STEPPE_TEST_PROCESS"]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if marked in (process / "environ").read_bytes():
-                own |= {os.readlink(link) for link in (process / "fd").iterdir()}
-        except OSError:
-            continue
-    print("CPUs", ray.cluster_resources()["CPU"])
-    for table in ("tcp", "tcp6"):
-        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-            _, here, _, state, *rest = line.split()
-            if state == "0A" and f"socket:[{rest[5]}]" in own:
-                print("listens", here.partition(":")[0])
-print("home", list(Path.home().rglob("*")))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_cluster_of_ones_own_is_reached_by_nobody_else_and_takes_what_it_was_given(tmp_path):
-    """It listens on 127.0.0.1 alone, leaves no token behind, and starts in a deep folder."""
-    environment = command().environment
-    deep = tmp_path / ("a folder of a job" * 5)
-    home = tmp_path / "home"
-    deep.mkdir()
-    home.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", OWN_CLUSTER],
-        env=environment | {"TMPDIR": str(deep), "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    said = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
-    assert {place for what, place in said if what == "listens"} <= loopback
-    assert len([what for what, _ in said if what == "listens"]) >= 4
-    assert ["CPUs", "1.0"] in said
-    assert ["home", "[]"] in said
 
 
 @pytest.mark.parametrize("given", ["no token", "another token"])

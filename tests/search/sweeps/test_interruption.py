@@ -1,13 +1,15 @@
-"""One sweep that is stopped by SIGTERM and by Ctrl-C, loses a worker, and is resumed after each.
+"""One sweep that is stopped by SIGTERM and by Ctrl-C, and goes on after each.
 
-Sampler and scheduler do not look at results here, so the sweep can be compared, trial by trial and
-bit by bit, with one that nobody disturbed.
+At the Ctrl-C it runs as a process on a terminal, with a Ray of its own on one CPU, and has lost a
+worker that was asked to leave. Sampler and scheduler do not look at results here, so the sweep can
+be compared, trial by trial and bit by bit, with one that nobody disturbed.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from optuna.trial import TrialState
 
 from search.driver import launch as driver_launch
 from search.driver.study_record import state_of
+from search.driver.tune_adapter import StudySearcher
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
@@ -34,23 +37,24 @@ from tests.search.command import (
     Command,
     command,
     end_all,
-    started,
     steppe,
     wait_until,
     write_yaml,
 )
 from tests.search.play import small_sweep, stored, without_ray
+from training.checkpoint import from_bytes
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 600.0  # seconds; a busy machine takes its time
-TRIALS, OF_A_STUDY = 8, 4
-STEPS, EVERY = 600, 40
+TRIALS, OF_A_STUDY = 4, 2
+STEPS, EVERY = 600, 60
 SWEEP: dict[str, Any] = {
     "name": "disturbed",
     "algorithms": ["ERM", "SAGM"],
     "held_out": ["75"],
-    "training": {"steps": STEPS, "evaluate_every": EVERY, "checkpoint_seconds": 0},
+    # No checkpoints but those of who is asked to stop.
+    "training": {"steps": STEPS, "evaluate_every": EVERY, "checkpoint_seconds": 10_000},
     "search": {
         "trials": OF_A_STUDY,
         "space": {"lr": {"log_uniform": [3e-4, 1e-2]}, "weight_decay": 0},
@@ -77,6 +81,10 @@ class Story:
     stops: dict[str, Stop] = field(default_factory=dict)
     refused: Any = None
     while_running: str = ""
+    listens: list[str] = field(default_factory=list)  # addresses, as in /proc/net
+    workers: int = 0  # at once, at most
+    home: list[Path] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)  # steps at which who was asked to leave saved
     checkpoints: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     finished: Any = None
 
@@ -99,19 +107,42 @@ def workers(command: Command) -> list[int]:
 
 
 def under_way(folder: RunFolder, ended: int):
-    """Whether so many trials have ended, and one is at work that has saved since it was asked."""
+    """Whether so many trials have ended, and one is at work, evaluated since this was called."""
     since = time.time()
 
     def reached() -> bool:
         now = trials_of(folder)
-        saved = {
-            path.stem.rpartition(".")[0]  # without the place
-            for path in Path(folder.path("checkpoints")).glob("*.pt")
+        new = {
+            path.stem
+            for path in Path(folder.path("evaluations")).glob("*.parquet")
             if path.exists() and path.stat().st_mtime > since
         }
-        return len(now["ended"]) >= ended and bool(saved & now["running"])
+        return len(now["ended"]) >= ended and bool(new & now["running"])
 
     return reached
+
+
+def listening(command: Command) -> list[str]:
+    """Where its processes listen."""
+    own: set[str] = set()
+    for pid in command.processes():
+        try:
+            own |= {str(link.readlink()) for link in Path("/proc", str(pid), "fd").iterdir()}
+        except OSError:
+            continue  # it has just ended
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, here, _, state, *rest = line.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in own:
+                found.append(here.partition(":")[0])
+    return found
+
+
+def saved(folder: RunFolder) -> list[int]:
+    """The step of each checkpoint."""
+    names = folder.list("checkpoints")
+    return [from_bytes(folder.read_bytes(f"checkpoints/{name}"))["step"] for name in names]
 
 
 def after(folder: RunFolder, code: int | None, output: str, **more: Any) -> Stop:
@@ -136,6 +167,20 @@ def interrupted(*given: object) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def started(*given: object) -> Iterator[None]:
+    """Ray has set a handler of its own for SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ray ends the process"))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def terminated(self: StudySearcher, trial: str, said: dict[str, Any]) -> bool:
+    """SIGTERM while a trial is at work, in the place of its report."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return False
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Story:
     place = tmp_path_factory.mktemp("disturbed")
@@ -147,41 +192,49 @@ def story(tmp_path_factory) -> Story:
         done = steppe("launch", file, "--output", folder.uri)
     story.stops["at the start"] = after(folder, done.exit_code, done.stdout, errors=done.stderr)
 
-    launch = command("launch", file, "--output", folder.uri)
-    with started(launch) as driver:
-        wait_until(under_way(folder, 0), PATIENCE, "a trial is at work")
-        os.kill(workers(launch)[0], signal.SIGKILL)
-        wait_until(under_way(folder, 1), PATIENCE, "trials go on without the killed worker")
-        driver.send_signal(signal.SIGTERM)
-        output, errors = driver.communicate(timeout=PATIENCE)
-        story.stops["SIGTERM"] = after(folder, driver.returncode, output, errors=errors)
-        wait_until(lambda: not launch.processes(), PATIENCE, "all that it started ends")
+    with (
+        without_ray(),
+        patch.object(driver_launch, "ray_cluster", started),
+        patch.object(StudySearcher, "report", terminated),
+    ):
+        done = steppe("resume", folder.uri)
+    story.stops["SIGTERM"] = after(folder, done.exit_code, done.stdout, errors=done.stderr)
 
-    resume = command("resume", folder.uri)
+    resume, home = command("resume", folder.uri), place / "home"
+    deep = place / ("a folder of a job" * 5)
+    home.mkdir()
+    deep.mkdir()
     terminal = pexpect.spawn(
         resume.arguments[0],
         resume.arguments[1:],
         cwd=str(CHECKOUT),
-        env=resume.environment,
+        env=resume.environment | {"TMPDIR": str(deep), "HOME": str(home)},
         dimensions=(40, 120),
         encoding="utf-8",
         codec_errors="replace",  # the ^C that a terminal shows may stand within a character
         timeout=PATIENCE,
+        preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
     )
     try:
-        # While Ray starts, so that no trials go by meanwhile.
         wait_until(lambda: folder.exists(lease.LEASE), PATIENCE, "the run has a driver again")
         story.refused = steppe("launch", file, "--output", folder.uri)
         story.while_running = steppe("status", folder.uri).stdout
-        known = len(story.stops["SIGTERM"].ended)
-        wait_until(under_way(folder, known + 1), PATIENCE, "a trial ends after the resume")
+        wait_until(under_way(folder, 0), PATIENCE, "a trial is at work")
+        (worker,) = workers(resume)
+        story.listens = listening(resume)
+        os.kill(worker, signal.SIGTERM)
+        story.asked = wait_until(lambda: saved(folder), PATIENCE, "its trial is saved")
+        wait_until(under_way(folder, 1), PATIENCE, "trials go on without this worker")
+        story.workers = len(workers(resume))
         terminal.sendintr()
         output = terminal.read()  # to its end
         terminal.wait()
         story.stops["Ctrl-C"] = after(folder, terminal.exitstatus, output)
+        wait_until(lambda: not resume.processes(), PATIENCE, "all that it started ends")
     finally:
         terminal.close(force=True)
         end_all(resume)
+    story.home = list(home.rglob("*"))
     story.checkpoints = {
         spec.trial: [(step, seconds) for step, _, seconds, _ in checkpoint["evaluations"]]
         for plan in plans(small_sweep(**SWEEP)).values()
@@ -200,7 +253,7 @@ def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(story, how):
     stop = story.stops[how]
     assert stop.code == 130
     assert f"Stopped. `python -m search resume {story.folder.uri}` goes on." in stop.output
-    # Nor does the worker make noise that was killed before SIGTERM.
+    # Nor does the worker make noise that has left.
     assert "Traceback" not in stop.output + stop.errors
     assert "ray" not in stop.output.lower()
     assert stop.errors == ""
@@ -218,6 +271,22 @@ def test_on_a_terminal_there_is_one_table_that_is_drawn_again(story):
     assert "best validation" in output
     assert "\x1b[" in output  # the cursor goes back up to draw over it
     assert f"{TRIALS} trials ended" in output
+    assert "once the running trials have saved" in output
+
+
+def test_who_is_asked_to_leave_saves_at_the_step_where_it_stands(story):
+    (step,) = story.asked
+    assert 0 < step < STEPS
+    assert f"asked to leave at step {step}" in story.folder.read_bytes("driver.log").decode()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_cluster_of_ones_own_is_reached_by_nobody_else_and_takes_what_it_was_given(story):
+    """It listens on 127.0.0.1 alone, leaves no token behind, and starts in a deep folder."""
+    assert len(story.listens) >= 4
+    assert set(story.listens) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert story.home == []
+    assert story.workers == 1  # on one CPU
 
 
 def test_a_second_driver_is_refused_while_one_is_at_work(story):
@@ -270,19 +339,22 @@ def test_every_trial_is_there_exactly_once_and_none_is_left_running(story):
 
 def test_what_had_ended_before_a_stop_was_not_run_again(story):
     stops = [*story.stops.values(), story.finished]
-    for before, later in pairwise(stops[1:]):
-        assert before.ended < later.ended
+    for before, later in pairwise(stops):
+        assert before.ended <= later.ended
         assert before.running <= later.ended | later.running
+    known = story.stops["Ctrl-C"].ended
+    assert 0 < len(known) < TRIALS
     trials = pd.read_parquet(f"{story.folder.uri}/trials").set_index("trial")
-    first = trials.loc[sorted(story.stops["SIGTERM"].ended), "finished"].max()
-    last = trials.loc[sorted(story.finished.ended - story.stops["Ctrl-C"].ended), "started"].max()
+    first = trials.loc[sorted(known), "finished"].max()
+    last = trials.loc[sorted(story.finished.ended - known), "started"].max()
     assert first < last
 
 
 def test_trials_went_on_from_their_checkpoints(story):
     """The seconds of each evaluation were measured once: they are those of the first attempt."""
     adopted = story.checkpoints.keys() & story.stops["Ctrl-C"].running
-    assert any(story.checkpoints[trial] for trial in adopted)  # another may just have begun
+    assert adopted
+    assert all(story.checkpoints[trial] for trial in adopted)
     evaluations = tables.read_evaluations(story.folder)
     trials = tables.read_trials(story.folder).set_index("trial")
     for trial in adopted:
