@@ -64,7 +64,7 @@ def test_the_images_are_those_that_the_accuracies_count(folder, averaging):
 
 
 def test_without_the_key_nothing_is_written_or_computed(folder, monkeypatch):
-    monkeypatch.setattr("training.trainer.predict", lambda *args: pytest.fail("not asked for"))
+    monkeypatch.setattr("training.result.predict", lambda *args: pytest.fail("not asked for"))
     (spec,) = specs()
     Trial(folder, spec).carry_out()
     assert not folder.exists("correct")
