@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -86,15 +87,9 @@ def launch(
         undone_if_never_begun(folder),
     ):
         record(prepared, opened, folder)
-        stored = storage.open_for_writing(folder)
-        ledger = Ledger(prepared.plans, folder, stored)
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
-        _carry_out(prepared, folder, ledger, stop, clock, ray_cluster(address, local))
-        held.check()
-        stored.flush()
-        complete = all(study.done for study in ledger.records.values())
-        if complete:
-            _delete_working_files(folder, ledger)
+        complete = _carry_out(prepared, folder, held, stop, clock, ray_cluster(address, local))
+        gc.collect()  # of 100,000 trials, the ledger is as large as the tables
         write_selection(sweep, folder)
     return complete or clock.over
 
@@ -102,15 +97,17 @@ def launch(
 def _carry_out(
     prepared: Prepared,
     folder: RunFolder,
-    ledger: Ledger,
+    held: lease.Lease,
     stop: StopRequest,
     clock: WallClock,
     cluster: AbstractContextManager[None],
-) -> None:
-    """Runs the trials that are left, on Ray."""
+) -> bool:
+    """Runs the trials that are left, on Ray; whether the sweep has come to its end."""
     from search.driver.experiment import drive, stopping_on_signals
 
     sweep = prepared.sweep
+    stored = storage.open_for_writing(folder)
+    ledger = Ledger(prepared.plans, folder, stored)
     tracked = trackers(sweep.track, sweep.name, folder)
     for tracker in tracked:
         print(f"Tracked: {tracker.sentence}", flush=True)
@@ -123,6 +120,12 @@ def _carry_out(
             with cluster, stopping_on_signals(stop):
                 if not stop.asked.is_set():
                     drive(prepared.plans, folder, ledger, stop, tracked)
+    held.check()
+    stored.flush()
+    complete = all(study.done for study in ledger.records.values())
+    if complete:
+        _delete_working_files(folder, ledger)
+    return complete
 
 
 def _delete_working_files(folder: RunFolder, ledger: Ledger) -> None:
