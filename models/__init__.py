@@ -142,7 +142,7 @@ def build(
     family, own_name = _family(name)
     taken = None
     if family is not None:
-        wide = width(name, lambda: family.featurizer(own_name, shape, None, False)[0], shape)
+        wide = width(name, family, shape)
         features, taken = family.featurizer(own_name, shape, weights, load)
     else:
         entry = MODELS[name]

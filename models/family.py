@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from models.entry import Shape
+from models.entry import Family, Shape
 from models.torch_private import Dropout
 
 
-def width(model: str, featurizer: Callable[[], nn.Module], shape: Shape) -> int:
-    """Width of the features that a featurizer makes of images (C, H, W), found without numbers.
+@cache  # a sweep file, the rehearsal and each trial ask again, and to look takes up to a second
+def width(model: str, family: Family, shape: Shape) -> int:
+    """Width of the features that a model makes of images (C, H, W), found without numbers.
 
     Raises ValueError if it cannot take such images.
     """
@@ -21,7 +22,8 @@ def width(model: str, featurizer: Callable[[], nn.Module], shape: Shape) -> int:
         raise ValueError(f"model {model!r} needs images of 3 channels, but got {channels}")
     try:
         with torch.device("meta"), torch.no_grad():
-            features = featurizer().eval()(torch.empty(2, *shape))
+            featurizer, _ = family.featurizer(model.partition("/")[2], shape, None, False)
+            features = featurizer.eval()(torch.empty(2, *shape))
     except Exception as error:  # each of a thousand models fails in its own way
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(

@@ -206,9 +206,15 @@ def batch_norm_trains(sweep: Sweep) -> bool:
     return sweep.model.tuning != "head" and has_layer(sweep.model.name, "batch norm")
 
 
-@cache
 def has_layer(model: str, kind: Literal["batch norm", "convolution"]) -> bool:
     """Whether the model has a layer of this kind; True if there is no such model."""
+    found = _layers(model)
+    return found is None or kind in found
+
+
+@cache
+def _layers(model: str) -> frozenset[str] | None:
+    """Which of the kinds of has_layer the model has; None if there is no such model."""
     from torch import nn
 
     from models.torch_private import BatchNorm
@@ -216,8 +222,8 @@ def has_layer(model: str, kind: Literal["batch norm", "convolution"]) -> bool:
     try:
         network = models.outline(model)
     except (ValueError, ModuleNotFoundError):
-        return True  # another check reports it
-    return any(
-        isinstance(module, BatchNorm if kind == "batch norm" else nn.Conv2d)
-        for module in network.modules()
+        return None  # another check reports it
+    kinds = {"batch norm": BatchNorm, "convolution": nn.Conv2d}
+    return frozenset(
+        name for name, kind in kinds.items() for m in network.modules() if isinstance(m, kind)
     )

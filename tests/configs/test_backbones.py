@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,14 @@ FILES = FOLDER / "resnet50-pretrainings.yaml"
 RELEASED = re.findall(r"--set model\.weights=~/(\S+)", FILES.read_text())
 
 
+@cache
+def loaded(name):
+    return load(FOLDER / f"{name}.yaml")
+
+
 @pytest.mark.parametrize("name", LEAST)
 def test_each_is_normalised_as_its_weights_want(name):
-    model = load(FOLDER / f"{name}.yaml").model
+    model = loaded(name).model
     mean = (0.48145466, 0.4578275, 0.40821073) if name == "clip" else IMAGENET
     assert models.colours(model.name, model.weights).mean == mean
 
@@ -46,7 +52,7 @@ def test_each_is_normalised_as_its_weights_want(name):
 @pytest.mark.parametrize("name", LEAST)
 def test_a_run_of_each_with_the_least_network_of_its_kind(name, tmp_path, monkeypatch):
     monkeypatch.setenv("STEPPE_CACHE", str(tmp_path / "cache"))
-    sweep = load(FOLDER / f"{name}.yaml")
+    sweep = loaded(name)
     least, side = LEAST[name]
     found = photographs()
     domains = [

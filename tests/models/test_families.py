@@ -1,6 +1,6 @@
 """Models of timm and open_clip as featurizers."""
 
-from functools import partial
+from dataclasses import replace
 from importlib.util import find_spec
 
 import open_clip
@@ -126,8 +126,9 @@ def test_images_that_a_model_cannot_take_are_refused_with_the_reason() -> None:
 
 
 def test_what_gives_no_vector_of_features_is_refused() -> None:
-    with pytest.raises(ValueError, match="'x' does not give one vector of features"):
-        family.width("x", partial(nn.Conv2d, 3, 4, 3), SHAPE)
+    maps = replace(models.FAMILIES["timm"], featurizer=lambda *_: (nn.Conv2d(3, 4, 3), None))
+    with pytest.raises(ValueError, match="'timm/x' does not give one vector of features"):
+        family.width("timm/x", maps, SHAPE)
 
 
 @pytest.mark.parametrize(
