@@ -1,20 +1,38 @@
 """Every file in configs/ is an example that a user can launch."""
 
+from __future__ import annotations
+
+import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+import torch
+import torchvision.models
+from torch import Tensor
 
+import models
 from datasets.benchmarks import BENCHMARKS
 from datasets.further_benchmarks import FURTHER
 from search.checks.load_sweep import load
+from search.driver import planning, preparing
+from search.report.bill_document import lines
+from search.run.run_folder import RunFolder
 from search.space.algorithm_names import parts
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml, differences
 from search.study.study import studies
 from search.sweep.per_dataset import by_dataset
-from tests.search.play import first_settings
+from tests.models import tiny_clip
+from tests.models.checkpoint_layouts import under
+from tests.search.play import first_settings, without_timing
+from tests.training.photographs import photographs
 from training.algorithms import OF_TEXTS, PARTS
+from training.train import train
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -27,6 +45,18 @@ ALPHA = {**dict.fromkeys(BENCHMARKS, 1e-3), "OfficeHome": 5e-4, "DomainNet": 5e-
 NEIGHBORHOOD = {**dict.fromkeys(BENCHMARKS, 1e-5), "VLCS": 1e-6}
 WEIGHT_DECAY = {**dict.fromkeys(BENCHMARKS, 1e-4), "DomainNet": 1e-6}
 RATIO = {**dict.fromkeys(BENCHMARKS, 0.3), "VLCS": 0.2}
+
+# The least network of the same kind: its name, and images of few patches.
+LEAST = {
+    "dinov2": ("timm/vit_small_patch14_dinov2", 28),
+    "dinov3": ("timm/vit_tiny_patch16_dinov3_qkvb", 32),
+    "clip": (tiny_clip.NAME, 32),
+    "swag": ("timm/regnety_002", 32),
+    "resnet50-pretrainings": ("timm/resnet18", 32),
+}
+IMAGENET = (0.485, 0.456, 0.406)
+PRETRAININGS = FOLDER / "resnet50-pretrainings.yaml"
+RELEASED = re.findall(r"--set model\.weights=~/(\S+)", PRETRAININGS.read_text())
 
 
 @cache
@@ -48,6 +78,21 @@ def test_it_says_how_to_launch_it_loads_and_its_resolved_form_loads_too(path, tm
     again = load(resolved)
     assert studies(again) == studies(sweep)
     assert differences(again, sweep) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_has_a_bill_without_its_images(path, tmp_path):
+    with without_timing(), patch.object(preparing, "try_model", lambda model, found: None):
+        sweep = load(path, ["search.trials=2"])
+        found = planning.plan_sweep(sweep, RunFolder(tmp_path / "run"), "sweep.yaml")
+    assert found.ended == 0
+    for (_, algorithm), cost in found.left_by_method().items():
+        assert cost.trials >= 1
+        assert cost.seconds > 0
+        # Steps of a linear probe have no backward pass.
+        assert cost.passes > cost.steps / 3 if "ERM++" in algorithm else cost.passes >= cost.steps
+    assert list(lines(found))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_family_has_every_part():
@@ -137,3 +182,91 @@ def test_first_trials_are_the_published_settings_of_each_benchmark(dataset):
     assert first["GGA"]["search_steps"] == 250
     assert first["SWAD"]["swad_ratio"] == RATIO[dataset]
     assert (first["SWAD"]["swad_converge"], first["SWAD"]["swad_tolerance"]) == (3, 6)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_each_is_normalised_as_its_weights_want(name):
+    model = loaded(name).model
+    mean = (0.48145466, 0.4578275, 0.40821073) if name == "clip" else IMAGENET
+    assert models.colours(model.name, model.weights).mean == mean
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_a_run_of_each_with_the_least_network_of_its_kind(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("STEPPE_CACHE", str(tmp_path / "cache"))
+    sweep = loaded(name)
+    least, side = LEAST[name]
+    found = photographs()
+    domains = [
+        replace(domain, images=np.ascontiguousarray(domain.images[:, :side, :side]))
+        for domain in found.domains
+    ]
+    last = next(
+        plan for plan in plans(sweep).values() if plan.study.algorithm == sweep.algorithms[-1]
+    )
+    values = {**first_settings(sweep, sweep.algorithms[-1])[0], "batch_size": 2}
+    run = replace(
+        last.trial(0, values).run,
+        dataset=found.name,
+        held_out="art",
+        model=least,
+        weights=str(tiny_clip.write(tmp_path)) if name == "clip" else None,
+        steps=1,
+        evaluate_every=1,
+        device="cpu",
+    )
+
+    result = train(run, replace(found, domains=tuple(domains)), lambda _: None)
+
+    assert (result.state, result.steps) == ("completed", 1)
+
+
+def test_released_files_of_augmix_and_moco_are_taken_whole(tmp_path):
+    with torch.device("meta"):
+        net = torchvision.models.resnet50()
+    draws = torch.Generator().manual_seed(0)
+
+    def drawn() -> dict[str, Tensor]:  # one value all over, so that files are small
+        return {
+            key: torch.rand((), generator=draws).expand(own.shape).to(own.dtype)
+            for key, own in net.state_dict().items()
+        }
+
+    own, other = drawn(), drawn()
+    bare = {key: value for key, value in own.items() if not key.startswith("fc.")}
+    mlp = {f"fc.{i}.{kind}": torch.ones(2, 2) for i in (0, 2) for kind in ("weight", "bias")}
+    layouts: dict[str, dict[str, Any]] = {
+        "augmix": {"epoch": 89, "model": "resnet50", "state_dict": under("module.", own)},
+        "moco_v2": {
+            "arch": "resnet50",
+            "state_dict": under("module.encoder_q.", bare | mlp)
+            | under("module.encoder_k.", other)
+            | {"module.queue": torch.ones(2, 8), "module.queue_ptr": torch.zeros(1).long()},
+        },
+        "moco_v3": {
+            "arch": "resnet50",
+            "state_dict": under("module.base_encoder.", bare | mlp)
+            | under("module.momentum_encoder.", other)
+            | under("module.predictor.", mlp),
+        },
+    }
+    assert len(RELEASED) == len(layouts)
+    for name, content in layouts.items():
+        file = next(Path(path).name for path in RELEASED if Path(path).name.startswith(name))
+        torch.save({"epoch": 1, "optimizer": {"state": {}}, **content}, tmp_path / file)
+        sweep = load(
+            PRETRAININGS,
+            [
+                f"name={name.replace('_', '-')}",
+                "model.name=resnet50",
+                f"model.weights={tmp_path / file}",
+            ],
+        )
+        built = models.build(sweep.model.name, 7, (3, 32, 32), weights=sweep.model.weights)
+        state = built.featurizer[0].state_dict()
+        assert all(torch.equal(state[key], value) for key, value in bare.items())
+
+    short = {k: v for k, v in content["state_dict"].items() if "layer4.2.conv3" not in k}
+    torch.save({**content, "state_dict": short}, tmp_path / "short.pth.tar")
+    with pytest.raises(ValueError, match=r"layer4\.2\.conv3"):
+        models.build("resnet50", 7, (3, 32, 32), weights=str(tmp_path / "short.pth.tar"))

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
 from search.checks.load_sweep import checked
-from search.driver import experiment, launch
+from search.driver import experiment, launch, planning, preparing
 from search.driver.faults import fault_of
 from search.driver.ledger import Ledger
 from search.driver.slots import Slots
@@ -31,6 +32,8 @@ from search.study.plan import StudyPlan, TrialSpec, plans
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial_rows import Progress, trial_row
+from training import timing
+from training.timing import Timing
 
 SWEEP: dict[str, Any] = {
     "name": "played",
@@ -196,6 +199,22 @@ def without_ray() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)  # trials set their own
+
+
+# A step of 10 ms and one pass; 1 ms to score an image.
+TIMED = Timing(32, 0.5, 0.01, 1.0, 0.005, 0.001, False, False, 4000, 1000, None, 1.0)
+
+
+@contextmanager
+def without_timing() -> Iterator[None]:
+    """Plans take neither steps nor first steps on the meta device; a CPU stands in for GPUs."""
+    with (
+        patch.object(planning, "_time", lambda plan, dataset: TIMED),
+        patch.object(planning, "_workers", lambda sweep: 2),
+        patch.object(preparing, "check_data", lambda sweep, plans, found: []),
+        patch.object(timing, "_noise", lambda *shape: np.zeros(shape, np.uint8)),
+    ):
+        yield
 
 
 def _drive(

@@ -96,7 +96,7 @@ CLIP = {"name": "open_clip/ViT-B-16", "weights": "openai", "head": "text-fixed"}
         ),
         (
             ["ERM"],
-            {"training": {"bn_second_pass": "updated"}, "model": {"name": "normed"}},
+            {"training": {"bn_second_pass": "updated"}, "model": {"name": "convolution-and-norm"}},
             "training.bn_second_pass",
             "no listed algorithm climbs",
         ),
@@ -104,7 +104,7 @@ CLIP = {"name": "open_clip/ViT-B-16", "weights": "openai", "head": "text-fixed"}
             ["SAM"],
             {
                 "training": {"bn": "frozen", "bn_second_pass": "updated"},
-                "model": {"name": "normed"},
+                "model": {"name": "convolution-and-norm"},
             },
             "training.bn_second_pass",
             "frozen batch norm is not updated",
@@ -160,7 +160,7 @@ def normed(monkeypatch):
     def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), 4
 
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(featurizer, ""))
+    monkeypatch.setitem(models.MODELS, "convolution-and-norm", models.Entry(featurizer, ""))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def normed(monkeypatch):
     ids=str,
 )
 def test_keys_that_act_together_are_taken(normed, training):
-    assert checked({**SWEEP, "model": {"name": "normed"}, "training": training}, "x")
+    assert checked({**SWEEP, "model": {"name": "convolution-and-norm"}, "training": training}, "x")
 
 
 def test_a_gpus_trials_may_say_where_tf32_is_used():

@@ -10,47 +10,26 @@ import pytest
 
 import datasets
 from search.checks.load_sweep import load
-from search.driver import planning, preparing
+from search.driver import planning
 from search.errors import SteppeError
 from search.report.bill_document import document, lines
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.plan import plans
 from search.study.resolved_sweep import as_yaml
 from tests.search.command import CHECKOUT, steppe
-from tests.search.play import open_ledger, play, small_sweep
+from tests.search.play import open_ledger, play, small_sweep, without_timing
 from training.run import Run
-from training.timing import Timing, stand_in, time_run
-
-CONFIGS = sorted((CHECKOUT / "configs").glob("*.yaml"))
-# A step of 10 ms and one pass; 1 ms to score an image.
-TIMED = Timing(32, 0.5, 0.01, 1.0, 0.005, 0.001, False, False, 4000, 1000, None, 1.0)
+from training.timing import stand_in, time_run
 
 
 @pytest.fixture
-def not_timed(monkeypatch):
-    """Neither steps nor first steps on the meta device are taken; a CPU stands in for GPUs."""
-    monkeypatch.setattr(planning, "_time", lambda plan, dataset: TIMED)
-    monkeypatch.setattr(planning, "_workers", lambda sweep: 2)
-    monkeypatch.setattr(preparing, "check_data", lambda sweep, plans, found: [])
+def not_timed():
+    with without_timing():
+        yield
 
 
 def planned(sweep, folder):
     return planning.plan_sweep(sweep, folder, "sweep.yaml")
-
-
-@pytest.mark.usefixtures("not_timed")
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_config_has_a_bill_without_its_images(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "try_model", lambda model, found: None)
-    found = planned(load(path, ["search.trials=2"]), RunFolder(tmp_path / "run"))
-    assert found.ended == 0
-    for (_, algorithm), cost in found.left_by_method().items():
-        assert cost.trials >= 1
-        assert cost.seconds > 0
-        # Steps of a linear probe have no backward pass.
-        assert cost.passes > cost.steps / 3 if "ERM++" in algorithm else cost.passes >= cost.steps
-    assert list(lines(found))
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("not_timed")
