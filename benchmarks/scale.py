@@ -35,15 +35,14 @@ prepare_environment()
 from ray import tune  # noqa: E402
 
 from datasets.randomness import seed_hash  # noqa: E402
+from search import results  # noqa: E402
 from search.checks.load_sweep import checked  # noqa: E402
 from search.driver import experiment  # noqa: E402
 from search.driver.launch import launch  # noqa: E402
 from search.driver.ledger import Ledger  # noqa: E402
-from search.results.selection import METHODS, select  # noqa: E402
 from search.run import storage, tables  # noqa: E402
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
 from search.study.plan import StudyPlan, plans  # noqa: E402
-from search.study.study import study_columns  # noqa: E402
 from search.sweep.schema import Sweep  # noqa: E402
 from search.worker.actor import spec_of  # noqa: E402
 from search.worker.limits import own_memory  # noqa: E402
@@ -201,14 +200,7 @@ def measure(sweep: Sweep, folder: RunFolder, watched: Path, windows: int) -> dic
         "read the tables": seconds(
             lambda: (tables.read_trials(folder), tables.read_evaluations(folder))
         ),
-        "select": seconds(
-            lambda: select(
-                tables.read_trials(folder),
-                tables.read_evaluations(folder),
-                tuple(METHODS),
-                study_columns(sweep),
-            )
-        ),
+        "select": seconds(lambda: results.load(folder.uri).selection),
     }
     return report
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from search import results
 from search.checks.check_training import check_device
 from search.checks.load_sweep import roots_of, sweep_of
 from search.checks.notes import notes
@@ -23,14 +24,11 @@ from search.driver.preparing import Prepared, prepare, refusing
 from search.driver.ray_environment import prepare_environment
 from search.driver.trackers import trackers
 from search.errors import SteppeError
-from search.results.notes import why_untried
-from search.results.selection import METHODS, over_seeds_of, select
 from search.run import lease, storage, tables
 from search.run.driver_log import driver_log
 from search.run.run_folder import CHECKPOINTS, FOLDS, SWEEP, RunFolder
 from search.run.wall_clock import WallClock
 from search.study.plan import device
-from search.study.study import study_columns
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
 
@@ -90,7 +88,7 @@ def launch(
         clock = WallClock(folder, sweep.search.budget.wall_hours, on_end=stop.asked.set)
         complete = _carry_out(prepared, folder, held, stop, clock, ray_cluster(address, local))
         gc.collect()  # of 100,000 trials, the ledger is as large as the tables
-        write_selection(sweep, folder)
+        tables.write_selection(folder, results.load(folder.uri).selection)
     return complete or clock.over
 
 
@@ -160,16 +158,6 @@ def resume(
     folder = RunFolder.create(RunFolder.existing(location).uri)
     sweep = sweep_of(folder, roots_of(folder, root))
     return folder, launch(sweep, folder, address, local=local)
-
-
-def write_selection(sweep: Sweep, folder: RunFolder) -> None:
-    """Writes the selection table of the trials so far."""
-    trials, evaluations = tables.read_trials(folder), tables.read_evaluations(folder)
-    asked = study_columns(sweep)
-    why = why_untried(sweep, asked, trials, tables.ended_studies(folder))
-    over_seeds = over_seeds_of({sweep.name: sweep})
-    chosen = select(trials, evaluations, tuple(METHODS), asked, why, over_seeds)
-    tables.write_selection(folder, chosen)
 
 
 @contextmanager

@@ -91,11 +91,6 @@ def studies(sweep: Sweep) -> tuple[Study, ...]:
     )
 
 
-def study_columns(sweep: Sweep) -> list[dict[str, Any]]:
-    """The columns that name a study in every table, for each study of a sweep."""
-    return [{"sweep": sweep.name, "study": s.id, **s.columns} for s in studies(sweep)]
-
-
 def held_out_domains(sweep: DatasetSweep) -> tuple[str, ...]:
     """What is held out of a dataset, domains and sets; each domain, in its order, for `all`.
 

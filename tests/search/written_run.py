@@ -16,7 +16,7 @@ from search.driver import cleanup
 from search.results.loading import read_sweep
 from search.run import tables
 from search.run.run_folder import EVALUATIONS, SWEEP, TRIALS, RunFolder
-from search.study.study import study_columns
+from search.study.study import studies
 
 HP_TYPES = {"lr": float, "rho": float, "batch_size": int}
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-3]}, "batch_size": {"choice": [16, 32]}}
@@ -76,8 +76,10 @@ def write(
     data = data or sweep()
     folder = RunFolder(place)
     folder.write_bytes(SWEEP, yaml.safe_dump(data, sort_keys=False).encode())
-    for study in study_columns(read_sweep(folder)):
-        whole = study["algorithm"] not in unfinished
+    recorded = read_sweep(folder)
+    for one in studies(recorded):
+        study = {"sweep": recorded.name, "study": one.id, **one.columns}
+        whole = one.algorithm not in unfinished
         for name, content in _files(tuple(study.items()), accuracy, trials, states, whole):
             folder.write_bytes(name, content)
     return folder

@@ -6,9 +6,9 @@ import optuna
 import pytest
 
 from search.cli.status import print_status
-from search.driver import launch
 from search.report.reported_run import read
 from search.results import load, summary
+from search.run import tables
 from search.run.run_folder import SWEEP, RunFolder
 from search.study.resolved_sweep import as_yaml
 from tests.search.play import (
@@ -130,8 +130,8 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
     for now in (ledger, open_ledger(sweep, folder)):
         assert (now.left, now.next()) == (0, None)
         assert all(record.done for record in now.records.values())
-    launch.write_selection(sweep, folder)
     found = load(folder.uri)
+    tables.write_selection(folder, found.selection)
     assert not found.unfinished
     reasons = {row["seed"]: row["reason"] for row in found.selection.to_dict("records")}
     assert reasons[1] == "seed 0 completed no trial, so no setting was tried again"
