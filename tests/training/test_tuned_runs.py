@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from models import tuning
 from models.entry import Colours
 from tests.models.tiny_models import NAMES, WITH_ATTENTION
 from tests.training.photographs import photographs
+from training import flatness
 from training.checkpoint import from_bytes, to_bytes
 from training.run import Run
 from training.train import Checkpoint, Trainer, train
@@ -87,8 +89,10 @@ def test_small_models_tuned_in_every_way_resume(name: str, how: str) -> None:
     ],
 )
 def test_what_a_run_may_have_goes_with_frozen_parameters(
-    how: str, fields: dict[str, object]
+    how: str, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    few = partial(flatness.largest_eigenvalue, iterations=2)
+    monkeypatch.setattr(flatness, "largest_eigenvalue", few)
     resumed(run_of("timm/test_vit", how, **fields))
 
 
