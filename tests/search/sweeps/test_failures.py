@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -23,9 +26,11 @@ from search.driver import experiment, tune_adapter
 from search.driver.faults import Fault, error_of, fault_of
 from search.driver.study_record import REASON, state_of
 from search.driver.tune_adapter import StudyScheduler, StudySearcher
+from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
+from search.study.plan import plans
 from tests.search import failing
-from tests.search.command import steppe, write_yaml
+from tests.search.command import steppe, wait_until, write_yaml
 from tests.search.event_files import objectives
 from tests.search.failing import (
     DIES_AFTER_ITS_ROW,
@@ -334,6 +339,29 @@ def test_the_search_is_not_over_while_a_trial_may_come_back(tmp_path):
     assert searcher.suggest("b")["number"] == 0
     searcher.on_trial_complete("b", {"step": 90, "value": 0.5, "state": "completed"})
     assert searcher.suggest("c") == "FINISHED"
+
+
+@pytest.mark.slow
+def test_sigterm_lets_running_trials_save(two_cpus, tmp_path):
+    """However long ago they last did; test_interruption.py has Ctrl-C."""
+    training = {"steps": 10**6, "evaluate_every": 10, "checkpoint_seconds": 3600}
+    sweep = small_sweep(training=training, search={"trials": 1})
+    folder, own = RunFolder(tmp_path / "run"), os.getpid()
+
+    def terminate() -> None:
+        wait_until(lambda: folder.list("evaluations"), 120, "the trial has an evaluation")
+        os.kill(own, signal.SIGTERM)
+
+    thread = Thread(target=terminate)
+    thread.start()
+    done = launch(sweep, tmp_path)
+    thread.join()
+    assert done.exit_code == 130, (done.stdout, done.stderr)
+    assert "once the running trials have saved" in done.stdout
+    ((trial,),) = stored(folder).values()
+    assert trial.state.name == "RUNNING"
+    (plan,) = plans(sweep).values()
+    assert TrialCheckpoints(folder, plan.trial(0, {})).read()["evaluations"]
 
 
 @pytest.mark.slow
