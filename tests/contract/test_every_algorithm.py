@@ -6,6 +6,7 @@ import gc
 import math
 from collections.abc import Iterator
 from functools import cache
+from itertools import tee
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from training.train import Checkpoint, Interrupted, Trainer, TrainResult, train
 WITH_PAIRS = [*ALGORITHMS, *(pair for pair in covering() if pair not in ALGORITHMS)]
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 every_pair_too = pytest.mark.parametrize("algorithm", WITH_PAIRS)
+
+
+STEPS: dict[str, Iterator[Tensor]] = {}
 
 
 class Died(Exception):
@@ -52,10 +56,11 @@ def weights_by_step(run: Run) -> Iterator[Tensor]:
         yield trainer.weights.flat.clone()
 
 
-@cache
-def usual_steps(algorithm: str) -> list[Tensor]:
-    """The weights after each step of the usual run."""
-    return list(weights_by_step(run_of(algorithm)))
+def usual_steps(algorithm: str) -> Iterator[Tensor]:
+    """As `weights_by_step` of the usual run, of which no step is taken before one asks for it."""
+    known = STEPS.get(algorithm) or weights_by_step(run_of(algorithm))
+    STEPS[algorithm], asked = tee(known)
+    return asked
 
 
 def weights(state: Checkpoint) -> Tensor:
