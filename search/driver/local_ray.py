@@ -20,6 +20,7 @@ from typing import Any
 
 from search.driver.ray_environment import CHECKOUT, give_token, prepare_environment
 from search.driver.worker_template import Template, worker_template
+from search.errors import SteppeError
 
 # Ray's sockets lie this much deeper than its temporary folder; Unix allows 107 bytes in all.
 SOCKET_DEPTH = 65
@@ -54,21 +55,25 @@ class LocalRay:
         self._address = ""
 
     def wait(self) -> str:
-        """Waits until it has started, and returns its address. Raises RuntimeError if it cannot."""
-        with self._started:
-            if not self._address:
-                self._read()
+        """Waits until it has started, and returns its address. Raises SteppeError if it cannot."""
+        self._read()
         if not self._address:
-            self._process.wait()
+            status = self._process.wait()
             self._said.seek(0)
-            raise RuntimeError(f"Ray did not start: {self._said.read().decode()}")
+            lines = self._said.read().decode(errors="replace").split("\n")
+            why = next(filter(str.strip, reversed(lines)), f"its process ended with {status}")
+            raise SteppeError(
+                f"Ray cannot start on this machine: {why.strip()}; mend that, or join a cluster "
+                "with --address"
+            )
         return self._address
 
     def fork_template(self) -> None:
         """Lets its workers be forks of this process as it is now; see `worker_template`."""
-        self.template = self._after.enter_context(worker_template())
+        with suppress(OSError):  # then they start as Ray starts them
+            self.template = self._after.enter_context(worker_template())
         # The template imports Ray as soon as it knows the cluster, while this process goes on.
-        threading.Thread(target=self.wait, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def leave(self) -> None:
         """Lets Ray end while this process goes on."""
@@ -76,13 +81,15 @@ class LocalRay:
         self._process.stdin.close()
 
     def _read(self) -> None:
+        """Waits until it has started or ended, and tells the template of it."""
         assert self._process.stdout is not None
-        said = self._process.stdout.readline().decode().split()
-        if said:
-            self._address, job, raylet = said
-            if self.template is not None:
-                own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": raylet}
-                self.template.prepare({**os.environ, **own})
+        with self._started:
+            said = [] if self._address else self._process.stdout.readline().decode().split()
+            if said:
+                self._address, job, raylet = said
+                if self.template is not None:
+                    own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": raylet}
+                    self.template.prepare({**os.environ, **own})
 
     def __enter__(self) -> LocalRay:
         return self
@@ -123,13 +130,18 @@ def starting(address: str | None) -> Iterator[LocalRay | None]:
 
 def serve() -> None:
     """Holds a Ray whose address it prints, until its standard input is closed."""
-    import ray
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what Ray and its processes print is no address
+    try:
+        import ray
 
-    with started_here():
-        # SLURM tells every process of a job to leave; this one leaves after the driver.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print(ray.get_runtime_context().gcs_address, *_names(), flush=True)
-        sys.stdin.read()
+        with started_here():
+            # SLURM tells every process of a job to leave; this one leaves after the driver.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            print(ray.get_runtime_context().gcs_address, *_names(), file=answer, flush=True)
+            sys.stdin.read()
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")  # in one line
 
 
 @contextmanager

@@ -17,13 +17,14 @@ import os
 import runpy
 import select
 import shlex
+import shutil
 import signal
 import socket
 import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,7 +44,7 @@ class Template:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.command = shlex.join([sys.executable, "-S", "-E", __file__, str(path)])
+        self.command = shlex.join([sys.executable, "-I", "-S", __file__, str(path)])
 
     def prepare(self, environment: Mapping[str, str]) -> None:
         """Lets it import Ray now, with what Ray sets in the environment of each worker."""
@@ -55,11 +56,13 @@ class Template:
 def worker_template() -> Iterator[Template | None]:
     """Forks the template off this process, and ends it after the block.
 
-    None if that cannot be: not on Linux, and not once ray is imported, which then keeps the
-    environment that it was imported with. Threads do not survive a fork, so call it before torch
-    computes, CUDA is asked for its devices, or files in an object store are opened.
+    None if that cannot be: not on Linux, not where a standard stream is closed, and not once ray is
+    imported, which then keeps the environment that it was imported with. Threads do not survive a
+    fork, so call it before torch computes, CUDA is asked for its devices, or files in an object
+    store are opened. Raises OSError if there is no room for a socket, or for one more process.
     """
-    if not sys.platform.startswith("linux") or "ray" in sys.modules:
+    closed = None in (sys.stdin, sys.stdout, sys.stderr)
+    if closed or not sys.platform.startswith("linux") or "ray" in sys.modules:
         yield None
         return
     folder = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > 60 else None  # 107 bytes at most
@@ -78,13 +81,14 @@ def worker_template() -> Iterator[Template | None]:
         try:
             yield Template(path)
         finally:
-            os.close(held)
-            with suppress(ChildProcessError):
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(template, signal.SIGKILL)  # it may be importing, and has nothing to lose
                 os.waitpid(template, 0)
+            os.close(held)
 
 
 def _serve(listening: socket.socket, alive: int) -> NoReturn:
-    """The template: answers requests until the driver has ended or closed its end of `alive`."""
+    """The template: answers requests until the driver ends it, or has itself been killed."""
     try:
         os.setsid()  # Ctrl-C is for the driver
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -98,7 +102,8 @@ def _serve(listening: socket.socket, alive: int) -> NoReturn:
         imported_with: dict[str, str] = {}
         while True:
             ready, _, _ = select.select([listening.fileno(), alive], [], [])
-            if alive in ready:
+            if alive in ready:  # the driver would have removed the socket's folder
+                shutil.rmtree(Path(listening.getsockname()).parent)
                 os._exit(0)
             connection, _ = listening.accept()
             with connection, suppress(OSError, ValueError):
@@ -180,16 +185,20 @@ def _connected(path: Path) -> Iterator[socket.socket]:
         yield connection
 
 
-def _send(connection: socket.socket, request: Mapping[str, Any]) -> None:
+def _send(
+    connection: socket.socket, request: Mapping[str, Any], streams: Sequence[int] = ()
+) -> None:
     content = json.dumps(request).encode()
-    socket.send_fds(connection, [HEADER.pack(len(content))], STREAMS)
+    socket.send_fds(connection, [HEADER.pack(len(content))], streams)
     connection.sendall(content)
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """A request, and copies of the streams of who sent it."""
+    """A request, and copies of the streams that were lent. Raises OSError if none arrives."""
     connection.settimeout(SECONDS)
     header, streams, _, _ = socket.recv_fds(connection, HEADER.size, len(STREAMS))
+    if len(header) < HEADER.size:
+        raise ConnectionAbortedError  # who asked has ended
     (length,) = HEADER.unpack(header)
     content = b""
     while len(content) < length and (more := connection.recv(length - len(content))):
@@ -206,7 +215,7 @@ def _become_worker(path: str, arguments: list[str]) -> None:
             "environment": dict(os.environ),
             "folder": os.getcwd(),  # noqa: PTH109  (Ray's script takes a string)
         }
-        _send(connection, request)
+        _send(connection, request, STREAMS)
         # The worker is told by whoever tells this process to leave, and ends when it has saved.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if connection.recv(1) == BEGUN:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,12 +124,20 @@ def test_a_worker_of_another_job_starts_as_ever(driver):
     assert worker.returncode == 3
 
 
+def test_a_script_that_is_ended_before_it_asks_does_not_end_the_template(driver):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(shlex.split(driver.command)[-1])
+    output, _ = driver.worker("one").communicate(timeout=PATIENCE)
+    assert "torch" in output.split()
+
+
 def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(tmp_path):
     driver = Driver(tmp_path)
     try:
         driver.process.kill()
         driver.process.communicate()
         wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
+        assert not Path(shlex.split(driver.command)[-1]).parent.exists()
         output, _ = driver.worker("one").communicate(timeout=PATIENCE)
         assert output.split()[3:] == ["x", "one"]
     finally:
@@ -173,3 +183,16 @@ def test_ray_that_has_not_started_does_not_hold_up_a_driver_that_ends():
     with held() as (_, holder):
         holder.communicate("")
         assert holder.returncode == 0
+
+
+def test_ray_that_cannot_start_says_why_in_one_line():
+    marked = command()
+    environment = marked.environment | {"RAY_TMPDIR": "/dev/null"}  # no folder
+    holder = [sys.executable, "-c", HOLDER, "wait"]
+    ended = subprocess.run(
+        holder, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("search.errors.SteppeError")
+    assert "/dev/null" in last
+    assert not marked.processes()
