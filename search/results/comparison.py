@@ -10,11 +10,9 @@ not independent: no interval on domains like these and no test of ranks is made 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -241,30 +239,32 @@ def friedman(ranks: np.ndarray) -> float:
     """The p value of ranks, [blocks, algorithms], if all algorithms are alike.
 
     It is over all permutations within blocks if these are few, else over 9999 drawn ones, the same
-    each time. (scipy.stats has both this test and the studentized range below, and takes longer to
-    import than all else that `compare` does.)
+    each time.
     """
-    blocks, algorithms = ranks.shape
-    if math.factorial(algorithms) ** blocks <= RESAMPLES:
-        permuted = np.array([*product(*(permutations(block) for block in ranks))])
-    else:
-        drawn = np.broadcast_to(ranks, (RESAMPLES, blocks, algorithms))
-        permuted = np.stack([ranks, *np.random.default_rng(0).permuted(drawn, axis=2)])
-    # Friedman's statistic rises with it, and is the same function of it in each permutation.
-    spread = np.square(permuted.sum(axis=1)).sum(axis=1)
-    return float((spread >= spread[0]).mean())  # the first one is the ranks as they are
+    from scipy.stats import permutation_test  # takes a second to import
+
+    def spread(*columns: np.ndarray, axis: int) -> np.ndarray:
+        # Friedman's statistic rises with it, and is the same function of it in each permutation.
+        sums = np.stack([column.sum(axis=axis) for column in columns])
+        found: np.ndarray = np.square(sums).sum(axis=0)
+        return found
+
+    found = permutation_test(
+        tuple(ranks.T),
+        spread,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        alternative="greater",
+        rng=0,
+    )
+    return float(found.pvalue)
 
 
 @cache
 def critical_difference(algorithms: int, blocks: int) -> float:
     """The least difference of mean ranks that is significant by the Nemenyi test at 5 %."""
-    from scipy.special import ndtr  # takes a while to import
+    from scipy.stats import studentized_range
 
-    # All of k normal numbers lie within q of the largest, z, with the chance
-    # k * integral of density(z) * (cdf(z) - cdf(z - q)) ** (k - 1) over z.
-    z, q = np.linspace(-8, 8, 321), np.linspace(0, 10, 2001)[:, None]
-    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    inside = density * (ndtr(z) - ndtr(z - q)) ** (algorithms - 1)
-    chance = algorithms * inside.sum(axis=1) * (z[1] - z[0])
-    found = np.interp(1 - RISK, chance, q[:, 0]) / np.sqrt(2)
-    return float(found * np.sqrt(algorithms * (algorithms + 1) / (6 * blocks)))
+    q = studentized_range.ppf(1 - RISK, algorithms, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(algorithms * (algorithms + 1) / (6 * blocks)))
