@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
+from search.driver.local_ray import without_helpers
 from search.driver.ray_environment import prepare_environment
 from search.run.run_folder import RunFolder
 
@@ -51,6 +52,7 @@ def two_cpus() -> Iterator[None]:
     """A Ray of two CPUs, whatever the machine has; a sweep in this process runs on it."""
     import ray
 
+    without_helpers()
     # As of a launch, its workers are forks of a process that has torch imported.
     with subprocess.Popen(
         [sys.executable, "-c", TEMPLATE],
