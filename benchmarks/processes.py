@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from search.driver.ray_environment import ENVIRONMENT, LOOPBACK, TOKEN_VARIABLES
+from search.driver.ray_environment import ENVIRONMENT, LOOPBACK, TOKEN_VARIABLES, UV_RUN
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = "STEPPE_TEST_PROCESS"
@@ -53,7 +53,7 @@ def command(*arguments: object) -> Command:
 
 def users_environment() -> dict[str, str]:
     """This process's environment without what Steppe has set in it."""
-    own = {*ENVIRONMENT, LOOPBACK, *TOKEN_VARIABLES}
+    own = {*ENVIRONMENT, LOOPBACK, UV_RUN, *TOKEN_VARIABLES}
     kept = {name: value for name, value in os.environ.items() if name not in own}
     return kept | {"OMP_NUM_THREADS": "1"}
 

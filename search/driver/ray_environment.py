@@ -37,6 +37,8 @@ ENVIRONMENT = {
 # machine out; Ray would write one that everybody can read into the home folder.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+# There, under `uv run`, Ray would pack the current folder for its workers, with data and runs.
+UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
 
 def prepare_environment(local: bool = False) -> None:
@@ -47,7 +49,8 @@ def prepare_environment(local: bool = False) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if local:
-        os.environ.setdefault(LOOPBACK, "0")
+        for name in (LOOPBACK, UV_RUN):
+            os.environ.setdefault(name, "0")
 
 
 def give_token() -> None:
