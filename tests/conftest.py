@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,16 @@ def shallow_vit() -> Iterator[None]:
     whole = partial(torchvision.models.VisionTransformer, **blocks, hidden_dim=768, mlp_dim=3072)
     with patch.object(torchvision.models, "vit_b_16", whole):
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that collection imports is garbage: it is not looked through, then or later."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -286,7 +286,7 @@ def large_storages(atleast: int) -> int:
 def most_storages(algorithm: str) -> int:
     """The most tensors as large as the model that exist at the end of a step's passes."""
     gc.collect()
-    gc.freeze()  # objects of before are not looked at
+    gc.freeze()  # objects of before are not looked at, here or by any later collection
     trainer = Trainer(run_of(algorithm), DIGITS)
     whole = trainer.weights.flat.nbytes
     trainer.model.train()
@@ -296,7 +296,6 @@ def most_storages(algorithm: str) -> int:
     last: nn.Parameter = next(trainer.model.parameters())  # its gradient comes last
     last.register_post_accumulate_grad_hook(lambda _: seen.append(large_storages(whole)))
     trainer.train_one()
-    gc.unfreeze()
     return max(seen)
 
 
