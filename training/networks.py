@@ -29,7 +29,8 @@ def networks(
 
     Raises as models.build and tuning.tune.
     """
-    torch.manual_seed(seed_hash(run.random_seed, "weights"))
+    # Of the CPU alone, where models are built: torch.manual_seed seeds every kind of device.
+    torch.default_generator.manual_seed(seed_hash(run.random_seed, "weights"))
     head = run.head_of(dataset.classes)
     model = models.build(run.model, head, dataset.image_shape, dropout, run.weights)
     original = copy.deepcopy(model.featurizer) if anchor else None

@@ -36,21 +36,21 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
     # The window opens before the first evaluation and closes after it.
     "GGA": {
         "neighborhood": (0.01, 0.02),
-        "search_steps": (4, 2),
-        "start": (2, 3),
-        "length": (3, 2),
+        "search_steps": (2, 1),
+        "start": (2, 1),
+        "length": (1, 2),
         "tolerance": (0.1, -10.0),  # below zero every point is refused
     },
     "GGA-L": {"gamma": (0.01, 0.1)},
     "CORAL": {"coral_gamma": (1.0, 10.0)},
     "MMD": {"mmd_gamma": (0.1, 1.0)},
     # Penalties come to full weight after the first evaluation.
-    "VREx": {"vrex_lambda": (2.0, 10.0), "vrex_anneal": (5, 6)},
+    "VREx": {"vrex_lambda": (2.0, 10.0), "vrex_anneal": (4, 5)},
     "GroupDRO": {"groupdro_eta": (0.1, 1.0)},
-    "IRM": {"irm_lambda": (2.0, 10.0), "irm_anneal": (5, 6)},
+    "IRM": {"irm_lambda": (2.0, 10.0), "irm_anneal": (4, 5)},
     "Mixup": {"mixup_alpha": (0.2, 1.0)},
     "Fish": {"meta_lr": (0.5, 0.3)},
-    "Fishr": {"fishr_lambda": (10.0, 100.0), "fishr_anneal": (5, 6), "fishr_ema": (0.9, 0.5)},
+    "Fishr": {"fishr_lambda": (10.0, 100.0), "fishr_anneal": (4, 5), "fishr_ema": (0.9, 0.5)},
     "MIRO": {"miro_lambda": (0.1, 1.0), "miro_lr_mult": (10.0, 20.0)},
     "MMS": {"mms_margin": (0.3, 0.6)},
 }
@@ -137,7 +137,7 @@ def settings(algorithm: str) -> dict[str, tuple[float, float]]:
 
 
 def run_of(algorithm: str, changed: Mapping[str, float] | None = None, **fields: Any) -> Run:
-    """A run of eight steps with an evaluation in the middle."""
+    """A run of six steps with an evaluation in the middle."""
     values = {key: value for key, (value, _) in settings(algorithm).items()}
     return Run(
         **{
@@ -147,8 +147,8 @@ def run_of(algorithm: str, changed: Mapping[str, float] | None = None, **fields:
             "algorithm": algorithm,
             "held_out": "45",
             "seed": 0,
-            "steps": 8,
-            "evaluate_every": 4,
+            "steps": 6,
+            "evaluate_every": 3,
             "hyperparameters": {**values, **(changed or {})},
             "head": "text" if "MMS" in parse(algorithm) else "linear",
             **fields,
