@@ -207,12 +207,14 @@ Batches([(domain, numpy.arange(9))], 2, seed=0)(0)
 print(*sys.modules)
 import {", ".join(modules)}
 print(*sys.modules)
+import search.reproduce.rerun, search.reproduce.export
+print(*sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    of_a_model, with_batches, with_training = (
+    of_a_model, with_batches, with_training, with_reproduce = (
         {name.split(".")[0] for name in line.split()} for line in done.stdout.splitlines()
     )
     assert "torch" in of_a_model
@@ -220,3 +222,5 @@ print(*sys.modules)
     assert "numba" not in with_batches  # which only images that are rendered need
     assert {"training", "datasets"} <= with_training
     assert not with_training & SEARCH_ONLY
+    assert "pandas" in with_reproduce
+    assert "ray" not in with_reproduce  # which would start it

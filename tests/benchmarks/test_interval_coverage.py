@@ -11,8 +11,8 @@ from benchmarks.interval_coverage import CASES, Shares, measure
 from search.results import intervals
 
 NAMED = {case.name: case for case in CASES}
-REPETITIONS = 300
-SPREAD = 0.0375  # three standard errors of a share of 5 % in so many
+REPETITIONS = 150
+SPREAD = 0.053  # three standard errors of a share of 5 % in so many
 
 
 def assert_kept(shares: Shares) -> None:

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 # Where it lies, so that a script need not import all that is beside it.
 FOLDER = Path(__file__).resolve().parents[3] / "datasets" / "augmentation"
 
@@ -21,32 +19,35 @@ print(double(21), sum(double.stats.cache_hits.values()))
 """
 
 
-def run(script: Path, **environment: str) -> str:
+def run(user: Path, *folders: Path) -> list[str]:
+    """What the module in each of these folders prints, in one process of this user's cache."""
+    code = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path)"
     done = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(FOLDER), **environment},
+        [sys.executable, "-c", code, *(str(folder / "doubling.py") for folder in folders)],
+        env={**os.environ, "PYTHONPATH": str(FOLDER), "XDG_CACHE_HOME": str(user)},
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout.strip()
+    return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_a_second_process_does_not_compile_again(tmp_path: Path, read_only: bool) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SOURCE)
+def source(folder: Path, read_only: bool) -> Path:
+    folder.mkdir()
+    (folder / "doubling.py").write_text(SOURCE)
     if read_only:
-        (tmp_path / "__pycache__").touch()  # a folder of this name cannot be made
-    users = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert run(script, **users) == "42 0"
-    assert run(script, **users) == "42 1"
+        (folder / "__pycache__").touch()  # a folder of this name cannot be made
+    return folder
+
+
+def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
+    both = source(tmp_path / "writable", False), source(tmp_path / "read_only", True)
+    assert run(tmp_path / "user", *both) == ["42 0", "42 0"]
+    assert any((tmp_path / "writable" / "__pycache__").iterdir())
+    assert any((tmp_path / "user").iterdir())
+    assert run(tmp_path / "user", *both) == ["42 1", "42 1"]
 
 
 def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SOURCE)
-    (tmp_path / "__pycache__").touch()
     (tmp_path / "file").touch()
-    nowhere = {"XDG_CACHE_HOME": str(tmp_path / "file")}
-    assert run(script, **nowhere) == "42 0"
+    assert run(tmp_path / "file", source(tmp_path / "read_only", True)) == ["42 0"]

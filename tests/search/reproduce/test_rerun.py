@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +11,7 @@ import pytest
 from search.run import lease, tables
 from search.run.run_folder import MANIFEST, RunFolder
 from tests.search.cli.test_cli import content, refuse
-from tests.search.command import CHECKOUT, steppe
+from tests.search.command import steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
 
 HP_TYPES = {"lr": float, "weight_decay": float, "dropout": float, "batch_size": int, "rho": float}
@@ -132,13 +130,3 @@ def test_a_trial_that_has_not_ended_is_said_to_go_on_by_a_resume(folder):
     _, second = train(sam_sweep(), folder, {}, {})
     folder.delete(f"trials/{second.trial}.parquet")
     assert "has not ended: `python -m search resume" in refuse("rerun", folder.uri, second.trial)
-
-
-def test_neither_it_nor_export_starts_ray():
-    code = (
-        "import sys, search.reproduce.rerun, search.reproduce.export; print('ray' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
