@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -49,6 +50,12 @@ def trained(run: Run, resume: Checkpoint | None = None) -> tuple[TrainResult, li
     return result, saved
 
 
+@cache
+def usual(name: str) -> TrainResult:
+    """Of a run with an averaging, or with none."""
+    return trained(RUN if name == "none" else averaged(name))[0]
+
+
 def roles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     return [(score.domain, score.role, score.split) for score in evaluation.scores]
 
@@ -74,7 +81,7 @@ def with_losses(losses: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
 
 @every_averaging
 def test_the_average_is_evaluated_last_and_speaks_for_the_run(name):
-    result, _ = trained(averaged(name))
+    result = usual(name)
     *iterates, average = result.evaluations
 
     assert [e.weights for e in iterates] == ["iterate"] * 6
@@ -87,10 +94,7 @@ def test_the_average_is_evaluated_last_and_speaks_for_the_run(name):
 
 @every_averaging
 def test_averaging_does_not_touch_training(name):
-    plain, _ = trained(RUN)
-    result, _ = trained(averaged(name))
-
-    for one, other in zip(result.evaluations[:-1], plain.evaluations, strict=True):
+    for one, other in zip(usual(name).evaluations[:-1], usual("none").evaluations, strict=True):
         assert one.scores == other.scores[:5]
 
 
@@ -139,9 +143,8 @@ def test_reports_and_checkpoints_hold_neither_the_average_nor_a_held_out_score(n
 
 
 @every_averaging
-@pytest.mark.parametrize("algorithm", ["ERM", "DISAM+SAGM"])
-def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(name, algorithm):
-    run = averaged(name, algorithm=algorithm)
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(name):
+    run = averaged(name, algorithm="ERM")
     whole, saved = trained(run)
 
     for at, checkpoint in enumerate(saved):
@@ -153,7 +156,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(name, 
 
 @every_averaging
 def test_a_checkpoint_may_be_resumed_from_twice(name):
-    run = averaged(name)
+    run = averaged(name, algorithm="DISAM+SAGM")
     whole, saved = trained(run)
 
     for _ in range(2):

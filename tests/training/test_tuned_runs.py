@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("shallow_vit")
 DATA = photographs()
 RUN = Run("Photographs", None, "timm/test_vit", "SAGM", "sketch", 0, 4, 2, augmentation="none")
 VALUES = {"lr": 1e-2, "batch_size": 3, "dropout": 0.3}
+TWO_STEPS = {"steps": 2, "evaluate_every": 1}
 
 LARGE = ["resnet50", "convnext_tiny", "vit_b_16"]  # trained in full are small ones of their kinds
 ATTENTIVE = [*WITH_ATTENTION, "vit_b_16"]
@@ -75,17 +76,17 @@ def test_a_step_of_every_model_tuned_in_every_way_moves_what_trains(name: str, h
     ("name", "how"), [case for case in TUNED if case[0] not in (*LARGE, "resnet18")]
 )
 def test_small_models_tuned_in_every_way_resume(name: str, how: str) -> None:
-    resumed(run_of(name, how, steps=2, evaluate_every=1))
+    resumed(run_of(name, how, **TWO_STEPS))
 
 
 @pytest.mark.parametrize("how", ["head", "lora"])
 @pytest.mark.parametrize(
     "fields",
     [
-        {"averaging": "ema", "micro_batches": 2, "clip_norm": 0.1},
+        {**TWO_STEPS, "averaging": "ema", "micro_batches": 2, "clip_norm": 0.1},
         {"averaging": "swa", "optimizer": "sgd", "precision": "bf16"},
         {"averaging": "swad", "evaluate_every": 1, "channels_last": True, "augmentation": "exact"},
-        {"flatness": "curvature", "flatness_samples": 6},
+        {**TWO_STEPS, "flatness": "curvature", "flatness_samples": 6},
     ],
 )
 def test_what_a_run_may_have_goes_with_frozen_parameters(
@@ -104,15 +105,15 @@ def test_what_a_run_may_have_goes_with_frozen_parameters(
     ],
 )
 def test_algorithms_move_what_trains(how: str, algorithm: str) -> None:
-    resumed(run_of("open_clip/tiny", how, algorithm))
+    resumed(run_of("open_clip/tiny", how, algorithm, **TWO_STEPS))
 
 
 @pytest.mark.parametrize("algorithm", ["GGA", "CORAL", "MMD"])
 def test_algorithms_on_features_move_loras_pairs(algorithm: str) -> None:
     own = {"start": 0, "search_steps": 2, "neighborhood": 0.01} if algorithm == "GGA" else {}
-    run = run_of("open_clip/tiny", "lora", algorithm)
+    run = run_of("open_clip/tiny", "lora", algorithm, **TWO_STEPS)
     run = replace(run, hyperparameters={**VALUES, **own})
-    plain = run_of("open_clip/tiny", "lora", "ERM")
+    plain = run_of("open_clip/tiny", "lora", "ERM", **TWO_STEPS)
 
     one, other = resumed(run), resumed(plain)
 
@@ -139,7 +140,7 @@ def test_a_checkpoint_goes_on_with_no_other_frozen_weights(tmp_path) -> None:
         torch.manual_seed(seed)
         other = models.build("timm/test_vit", 3, (3, 32, 32))
         torch.save(other.state_dict(), path)
-        run = run_of("timm/test_vit", "head", weights=str(path))
+        run = run_of("timm/test_vit", "head", weights=str(path), **TWO_STEPS)
         if seed == 0:
             checkpoint = resumed(run)
 
