@@ -101,23 +101,27 @@ def job(place: Path, ends: int | None = None, **variables: str) -> Iterator[Job]
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("memory", [{"SLURM_MEM_PER_CPU": "1000"}, {"SLURM_MEM_PER_GPU": "1500"}])
-def test_each_node_gives_ray_what_the_job_has_there(tmp_path, memory):
-    given = {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_ID": "4712"}
-    with job(tmp_path, ends=0, **given, **memory) as run:
-        assert run.process.wait(600) == 0
-        (head,), (node,), (driver,) = map(run.lines, ("head", "node", "driver"))
-    for words in (head, node):
-        assert "--num-cpus=3 --num-gpus=2" in words
-        assert f"--memory={3 * 1000 * 2**20}" in words
-    assert "--node-ip-address=127.0.0.1" in head
-    assert "--port=0" in head
-    address = driver.rpartition("--address ")[2]
-    assert f"--address={address}" in node
-    assert "launch configs/pacs.yaml --output a run" in driver
-    assert len({line.split()[0] for line in (head, node, driver)}) == 1
-    assert not Path("/tmp/ray-4712").exists()
-    assert not run.lines("scontrol")
+def test_each_node_gives_ray_what_the_job_has_there_and_no_two_jobs_share_a_token(tmp_path):
+    tokens = set()
+    # A sweep that fails is not queued again either.
+    for ends, memory in ((0, {"SLURM_MEM_PER_CPU": "1000"}), (2, {"SLURM_MEM_PER_GPU": "1500"})):
+        given = {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_ID": "4712"}
+        with job(tmp_path / str(ends), ends, **given, **memory) as run:
+            assert run.process.wait(600) == ends
+            (head,), (node,), (driver,) = map(run.lines, ("head", "node", "driver"))
+        for words in (head, node):
+            assert "--num-cpus=3 --num-gpus=2" in words
+            assert f"--memory={3 * 1000 * 2**20}" in words
+        assert "--node-ip-address=127.0.0.1" in head
+        assert "--port=0" in head
+        address = driver.rpartition("--address ")[2]
+        assert f"--address={address}" in node
+        assert "launch configs/pacs.yaml --output a run" in driver
+        (token,) = {line.split()[0] for line in (head, node, driver)}
+        tokens.add(token)
+        assert not Path("/tmp/ray-4712").exists()
+        assert not run.lines("scontrol")
+    assert len(tokens) == 2
 
 
 def test_outside_of_a_job_it_says_how_to_submit_it():
@@ -127,19 +131,15 @@ def test_outside_of_a_job_it_says_how_to_submit_it():
     assert "sbatch" in done.stderr
 
 
-def test_a_job_of_one_node_starts_no_other_and_no_two_jobs_share_a_token(tmp_path):
-    tokens = set()
-    for number in ("4713", "4714"):
-        with job(tmp_path / number, 0, SLURM_JOB_ID=number, SLURM_JOB_NUM_NODES="1") as run:
-            assert run.process.wait(600) == 0
-            (head,) = run.lines("head")
-        assert not run.lines("node")
-        assert "--nodes=0" not in " ".join(run.lines("srun"))
-        assert f"--temp-dir=/tmp/ray-{number}" in head
-        assert "--num-gpus=0" in head
-        assert "--memory" not in head
-        tokens.add(head.split()[0])
-    assert len(tokens) == 2
+def test_a_job_of_one_node_starts_no_other(tmp_path):
+    with job(tmp_path, 0, SLURM_JOB_ID="4713", SLURM_JOB_NUM_NODES="1") as run:
+        assert run.process.wait(600) == 0
+        (head,) = run.lines("head")
+    assert not run.lines("node")
+    assert "--nodes=0" not in " ".join(run.lines("srun"))
+    assert "--temp-dir=/tmp/ray-4713" in head
+    assert "--num-gpus=0" in head
+    assert "--memory" not in head
 
 
 @pytest.mark.parametrize(("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
@@ -149,9 +149,3 @@ def test_the_job_is_queued_again_only_when_its_time_is_up(tmp_path, number, agai
         run.process.send_signal(number)
         assert run.process.wait(600) == 130
         assert run.lines("scontrol") == ["requeue 4715"] * again
-
-
-def test_a_sweep_that_fails_is_not_queued_again(tmp_path):
-    with job(tmp_path, ends=2) as run:
-        assert run.process.wait(600) == 2
-        assert not run.lines("scontrol")
