@@ -116,8 +116,13 @@ def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(fol
     check_whole(sweep, folder, {"completed": 4})
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random", "qmc", "grid"])
-@pytest.mark.parametrize("done", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("sampler", "done"),
+    [
+        ("gp", 1),  # which takes as long as all others
+        *((name, done) for name in ("tpe", "cmaes", "random", "qmc", "grid") for done in (0, 1, 2)),
+    ],
+)
 def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler, done):
     """After the trial was made, with none, one or two of its parameters suggested."""
     ranges = {"choice": [0.01, 0.02, 0.03, 0.04]}

@@ -223,7 +223,7 @@ def test_a_rung_between_two_evaluations_is_at_the_later_one(tmp_path):
 @pytest.mark.parametrize("scheduler", PRUNING)
 def test_what_is_stopped_and_suggested_does_not_hang_on_restarts(scheduler, tmp_path):
     """Pruners remember nothing that is not in the storage."""
-    sweep = sweep_of(scheduler, trials=16, search={"sampler": "tpe"})
+    sweep = sweep_of(scheduler, trials=10, search={"sampler": "tpe"})
 
     def go_on(folder, ledger, count):
         for _ in range(count):
@@ -232,10 +232,11 @@ def test_what_is_stopped_and_suggested_does_not_hang_on_restarts(scheduler, tmp_
             carry_out(ledger, folder, spec, curve)
 
     whole, restarted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "restarted")
-    go_on(whole, open_ledger(sweep, whole), 16)
-    for _ in range(16):
+    go_on(whole, open_ledger(sweep, whole), 10)
+    for _ in range(10):
         go_on(restarted, open_ledger(sweep, restarted), 1)
     (first,), (second,) = stored(whole).values(), stored(restarted).values()
+    assert {trial.state.name for trial in first} == {"COMPLETE", "PRUNED"}
     for here, there in zip(first, second, strict=True):
         assert (here.params, here.state) == (there.params, there.state)
         assert here.intermediate_values == there.intermediate_values
