@@ -30,7 +30,7 @@ from training.checkpoint import from_bytes
 pytestmark = pytest.mark.slow
 
 PATIENCE = 300.0  # seconds; a busy machine takes its time
-TRIALS, STEPS = 2, 1200  # of each of two studies: enough to do until all has happened
+TRIALS, STEPS = 2, 600  # of each of two studies: enough to do until all has happened
 STORE = "the store goes away"
 # The benchmark has more: test_interruption.py asks a worker to leave and goes on with another Ray,
 # and in test_failures.py workers die.

@@ -81,7 +81,6 @@ def driver(tmp_path_factory) -> Iterator[Driver]:
     driver = Driver(tmp_path_factory.mktemp("workers"))
     yield driver
     driver.process.communicate(timeout=PATIENCE)
-    wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
     end_all(driver.marked)
 
 
@@ -131,17 +130,14 @@ def test_a_script_that_is_ended_before_it_asks_does_not_end_the_template(driver)
     assert "torch" in output.split()
 
 
-def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(tmp_path):
-    driver = Driver(tmp_path)
-    try:
-        driver.process.kill()
-        driver.process.communicate()
-        wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
-        assert not Path(shlex.split(driver.command)[-1]).parent.exists()
-        output, _ = driver.worker("one").communicate(timeout=PATIENCE)
-        assert output.split()[3:] == ["x", "one"]
-    finally:
-        end_all(driver.marked)
+def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(driver):
+    """The last of this driver's tests, as it ends it."""
+    driver.process.kill()
+    driver.process.communicate()
+    wait_until(lambda: not driver.marked.processes(), PATIENCE, "the template ends with it")
+    assert not Path(shlex.split(driver.command)[-1]).parent.exists()
+    output, _ = driver.worker("one").communicate(timeout=PATIENCE)
+    assert output.split()[3:] == ["x", "one"]
 
 
 HOLDER = """

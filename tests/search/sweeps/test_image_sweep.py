@@ -49,13 +49,13 @@ def in_little(root: Path) -> dict[str, Any]:
     for name, given in data["datasets"].items():
         little = {"size": SIZE, "allow": ["counts"], "held_out": [HELD_OUT[name]]}
         data["datasets"][name] = given | little | {"root": str(root)}
-    data["datasets"]["VLCS"]["training"] = {"batch_size": 3}
-    data["datasets"]["DomainNet"]["training"] = {"steps": 8, "evaluate_every": 2}
+    data["datasets"]["VLCS"]["training"] = {"batch_size": 2}
+    data["datasets"]["DomainNet"]["training"] = {"steps": 6, "evaluate_every": 2}
     return data | {
         "name": "benchmarks",
         "model": {"name": "cnn"},
         "seeds": [0],
-        "training": {"steps": 3, "evaluate_every": 1, "batch_size": 2},
+        "training": {"steps": 3, "evaluate_every": 1, "batch_size": 1},
         "search": {
             "trials": 1,
             "scheduler": "none",
@@ -127,7 +127,7 @@ def test_a_dataset_trains_as_long_as_its_own_keys_say(ran: Ran) -> None:
     steps = ran.table("trials").query("algorithm != 'SWAD'").groupby("dataset")["steps"]
     assert steps.agg(["min", "max"]).T.to_dict("list") == {
         **{name: [3, 3] for name in BENCHMARKS},
-        "DomainNet": [8, 8],
+        "DomainNet": [6, 6],
     }
 
 
@@ -191,4 +191,4 @@ def test_its_own_sweep_file_repeats_it_and_another_is_refused(ran: Ran) -> None:
         "--set", "datasets.DomainNet.training.steps=9",
     )  # fmt: skip
     assert other.exit_code == 2
-    assert "datasets.DomainNet.training.steps: 9 here, 8 in the run" in other.stderr
+    assert "datasets.DomainNet.training.steps: 9 here, 6 in the run" in other.stderr

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 600.0  # seconds; a busy machine takes its time
 TRIALS, OF_A_STUDY = 4, 2
-STEPS, EVERY = 600, 60
+STEPS, EVERY = 400, 40
 SWEEP: dict[str, Any] = {
     "name": "disturbed",
     "algorithms": ["ERM", "SAGM"],
