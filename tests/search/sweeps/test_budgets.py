@@ -70,12 +70,12 @@ def test_a_budget_ends_a_sweep_well_and_a_larger_one_goes_on(tmp_path):
 
 def test_a_sweep_is_back_when_its_hours_are_over_and_keeps_what_was_at_work(tmp_path):
     run = RunFolder(tmp_path / "run")
-    hours = 2 / 3600
+    hours = 1 / 3600
     told(
         launch(tmp_path, steps=100_000, every=50, trials=1, wall_hours=hours),
         "run: ended by its budget, search.budget.wall_hours: ",
     )
-    assert wall_clock.read(run) >= 2
+    assert wall_clock.read(run) >= 1
     at_work = [state for trials in stored(run).values() for state in states(trials)]
     assert set(at_work) <= {"RUNNING"}
     status = steppe("status", run.uri)

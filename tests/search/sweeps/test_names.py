@@ -160,7 +160,7 @@ def _reads_back(sweep: Sweep, path: Path) -> None:
 def test_a_resolved_sweep_reads_back_as_the_same_sweep(tmp_path, hostile):
     _reads_back(hostile(LOOK_LIKE_OTHERS + HOSTILE), tmp_path / "sweep.yaml")
 
-    @settings(derandomize=True, deadline=None, max_examples=40, database=None)
+    @settings(derandomize=True, deadline=None, max_examples=20, database=None)
     @given(st.lists(NAMES, min_size=1, max_size=8, unique=True))
     def any_names(names: list[str]) -> None:
         _reads_back(hostile(names), tmp_path / "sweep.yaml")
@@ -236,15 +236,16 @@ def test_latex_escapes_every_character_that_means_something():
 
 def test_a_report_and_the_tables_of_a_run_show_names_as_they_are(tmp_path):
     names = ["[red]x[/red]", "<script>alert(1)</script>", "Average", "012", "照片", "var(--ink)"]
+    names += ["<b>_%&", "Photo", "photo"]
     data = written_run.sweep(
-        dataset={"name": "ImageFolders"}, algorithms=["ERM", "SAM"], held_out=names, seeds=[0, 1]
+        dataset={"name": "ImageFolders"}, algorithms=["ERM", "SAM"], held_out=names, seeds=[0]
     )
     data["resources"] = {"cpu": 1, "gpu": 0}
-    written_run.write(tmp_path / "run", data)
+    written_run.write(tmp_path / "run", data, trials=2)
     done = steppe("results", tmp_path / "run", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     told = [name if name != "Average" else "Average (domain)" for name in names]
-    assert [row["held_out"] for row in rows[:7]] == [*told, "Average"]
+    assert [row["held_out"] for row in rows[:10]] == [*told, "Average"]
     table = steppe("results", tmp_path / "run").stdout
     assert all(name in table for name in told)
     assert steppe("report", tmp_path / "run").exit_code == 0
@@ -306,14 +307,12 @@ def test_a_run_over_such_domains_is_launched_goes_on_and_is_read(tmp_path):
         assert begun.exit_code == 0, begun.output
         done = steppe("launch", file, "--output", run)
         assert done.exit_code == 0, done.output
-        assert steppe("resume", run).exit_code == 0
     trials = results.load(run).trials
     assert sorted(trials["held_out"]) == sorted(names)
     assert trials["state"].unique().tolist() == ["completed"]
     assert len(list((run / "trials").iterdir())) == len({s.lower() for s in trials["study"]}) == 7
     for shown in (done.stdout, steppe("status", run).stdout, steppe("results", run).stdout):
         assert all(name in shown for name in names)
-    assert steppe("report", run).exit_code == 0
     for name in ("ERM.照片.0.0", trials["trial"][0]):
         again = steppe("rerun", run, name)
         assert again.exit_code == 0, again.output
