@@ -6,13 +6,13 @@ from search import results
 from tests.search import written_run
 
 
+def accuracy(algorithm, held_out, seed, number, step):
+    best = number == (0 if algorithm == "ERM" else 3)
+    return 0.9 * best, 0.5
+
+
 def notes_of(place, rho, **search):
     """Of a run in which trial 0 is the best of ERM and trial 3 of SAM, at this end of its range."""
-
-    def accuracy(algorithm, held_out, seed, number, step):
-        best = number == (0 if algorithm == "ERM" else 3)
-        return 0.9 * best, 0.5
-
     data = written_run.sweep(algorithms=["ERM", "SAM"], held_out=["art_painting", "photo"])
     data["search"]["space"]["SAM"]["rho"] = rho
     data["search"] |= search
