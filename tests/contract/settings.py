@@ -38,7 +38,7 @@ PARTS: dict[str, dict[str, tuple[float, float]]] = {
         "neighborhood": (0.01, 0.02),
         "search_steps": (2, 1),
         "start": (2, 1),
-        "length": (1, 2),
+        "length": (1, 0),
         "tolerance": (0.1, -10.0),  # below zero every point is refused
     },
     "GGA-L": {"gamma": (0.01, 0.1)},
