@@ -49,7 +49,7 @@ def trained(name: str, weights: str | None = None, how: str = "full") -> nn.Modu
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [("cnn", "full"), ("resnet18", "full"), *((name, "full") for name in NAMES),
+    [("cnn", "full"), *((name, "full") for name in NAMES),
      ("timm/test_vit", "lora"), ("open_clip/tiny", "lora"), ("timm/test_resnet", "head")],
 )  # fmt: skip
 def test_it_gives_the_logits_of_the_trained_model(tmp_path, name, how):

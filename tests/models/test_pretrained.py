@@ -89,11 +89,15 @@ def test_loaded_weights_learn_as_fresh_ones_do(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "part",
-    [lambda network: network.featurizer[0], lambda network: network.featurizer, lambda n: n],
-    ids=["bare featurizer", "featurizer with dropout", "network"],
+    ("name", "part"),
+    [
+        ("cnn", lambda network: network.featurizer[0]),
+        ("cnn", lambda network: network.featurizer),
+        ("cnn", lambda network: network),
+        ("resnet18", lambda network: network),
+    ],
+    ids=["bare featurizer", "featurizer with dropout", "network", "network with batch norm"],
 )
-@pytest.mark.parametrize("name", ["resnet18", "cnn"])
 def test_steppes_own_state_dicts_fit(
     part: Callable[[Network], nn.Module], name: str, tmp_path: Path
 ) -> None:
