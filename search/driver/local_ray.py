@@ -172,10 +172,15 @@ def without_helpers() -> None:
 
     The autoscaler has no nodes to add here, and the monitor of logs would copy those of workers.
     """
-    from ray._private.node import Node  # Ray has no public way to say so
+    from ray._private import node as rays  # Ray has no public way to say so
 
-    for helper in ("start_monitor", "start_log_monitor"):
-        setattr(Node, helper, lambda node: None)
+    def say_that_no_node_will_come(node: Any) -> None:
+        report = b'{"autoscaler_report": {"active_nodes": {}}}'  # as `has_autoscaler` reads it
+        node.get_gcs_client().internal_kv_put(b"__autoscaling_status", report, True, None)
+
+    node_class: Any = rays.Node
+    node_class.start_monitor = say_that_no_node_will_come
+    node_class.start_log_monitor = lambda node: None
 
 
 def _names() -> tuple[str, int]:

@@ -141,11 +141,20 @@ def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(dri
 
 
 HOLDER = """
-import os, sys
+import contextlib, sys
+from search.driver.cluster import ray_cluster
 from search.driver.local_ray import starting
 with starting(None) as local:
-    print(local.wait() if "wait" in sys.argv else "starting", flush=True)
-    sys.stdin.read()
+    cluster = contextlib.nullcontext()
+    if "wait" in sys.argv:
+        local.wait()
+        cluster = ray_cluster(None, local)
+    with cluster:
+        if "wait" in sys.argv:
+            from search.driver.slots import has_autoscaler
+            print("autoscaler", has_autoscaler(), flush=True)
+        print("starting", flush=True)
+        sys.stdin.read()
 """
 
 
@@ -161,7 +170,6 @@ def held(*words: str) -> Iterator[tuple[Command, subprocess.Popen[str]]]:
         text=True,
     )
     try:
-        assert said(holder)
         yield marked, holder
         wait_until(lambda: not marked.processes(), PATIENCE, "nothing is left")
     finally:
@@ -171,12 +179,14 @@ def held(*words: str) -> Iterator[tuple[Command, subprocess.Popen[str]]]:
 
 def test_ray_ends_with_a_driver_that_is_killed():
     with held("wait") as (marked, holder):
+        assert said(holder) == ["autoscaler", "False"]  # what no node has is refused at once
         assert any("raylet" in line for line in marked.processes().values())
         holder.kill()
 
 
 def test_ray_that_has_not_started_does_not_hold_up_a_driver_that_ends():
     with held() as (_, holder):
+        assert said(holder) == ["starting"]
         holder.communicate("")
         assert holder.returncode == 0
 
