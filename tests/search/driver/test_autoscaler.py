@@ -29,7 +29,7 @@ MOST_NODES = 2
 UNFIT = """
 import os, sys, time
 
-node = [word for word in sys.orig_argv if word.startswith("--raylet-name=")]
+node = [word for word in sys.orig_argv if word.startswith("--node-id=")]
 if node and any("default_worker.py" in word for word in sys.orig_argv):
     try:
         with open({unfit!r}, "x") as file:
