@@ -7,6 +7,7 @@ from pathlib import Path
 import open_clip
 import torch
 from open_clip import pretrained
+from safetensors.torch import save_file
 from torch import Tensor
 
 open_clip.add_model_config(Path(__file__).parent / "clip")  # tiny, tiny_resnet, tiny_timm
@@ -32,6 +33,12 @@ def whole_clip(**options: object) -> torch.nn.Module:
     """The tiny CLIP with both its towers."""
     torch.manual_seed(1)
     return open_clip.create_model("tiny", **options).eval()
+
+
+def saved(content: object, path: Path) -> str:
+    """The path, as a sweep names it, of a new file of weights in the format of its suffix."""
+    (save_file if path.suffix == ".safetensors" else torch.save)(content, path)
+    return str(path)
 
 
 def in_hub(cache: Path, repository: str, name: str) -> Path:
