@@ -32,35 +32,6 @@ def test_features_are_what_torchvisions_last_layer_is_given() -> None:
             assert torch.equal(network.featurizer(x), given[0]), name
 
 
-@pytest.mark.parametrize(
-    ("name", "width"),
-    [("resnet18", 512), ("resnet50", 2048), ("convnext_tiny", 768), ("vit_b_16", 768)],
-)
-def test_the_classifier_is_as_wide_as_the_features(name: str, width: int) -> None:
-    with torch.device("meta"):
-        assert models.build(name, 65, (3, 224, 224)).classifier.in_features == width
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "convnext_tiny"])
-def test_images_smaller_than_the_strides_are_refused(name: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"'{name}' needs images of at least 32x32, but got 28x64"
-    ):
-        models.build(name, 2, (3, 28, 64))
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "convnext_tiny", "vit_b_16"])
-def test_images_of_other_than_three_channels_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"'{name}' needs images of 3 channels, but got 1"):
-        models.build(name, 2, (1, 64, 64))
-
-
-@pytest.mark.parametrize(("height", "width"), [(224, 208), (100, 100)])
-def test_a_vit_refuses_images_that_do_not_fall_into_its_patches(height: int, width: int) -> None:
-    with pytest.raises(ValueError, match=f"square images of a multiple of 16.*{height}x{width}"):
-        models.build("vit_b_16", 2, (3, height, width))
-
-
 def test_frozen_batch_norm_is_left_as_it_is_and_its_weights_still_learn() -> None:
     torch.manual_seed(0)
     network = models.build("resnet18", 2, (3, 32, 32)).train()

@@ -23,12 +23,11 @@ def trainable(network: nn.Module) -> list[str]:
     return [name for name, p in network.named_parameters() if p.requires_grad]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_full_is_the_model_as_it_was_built(name: str) -> None:
+def test_full_is_the_model_as_it_was_built() -> None:
     torch.manual_seed(0)
-    plain = models.build(name, 5, SHAPE, dropout=0.5)
+    plain = models.build("timm/test_resnet", 5, SHAPE, dropout=0.5)
 
-    network = build(name, "full")
+    network = build("timm/test_resnet", "full")
 
     assert trainable(network) == [key for key, _ in plain.named_parameters()]
     assert all(map(torch.equal, network.parameters(), plain.parameters()))
@@ -79,8 +78,10 @@ def test_frozen_layers_see_a_batch_once_however_many_passes_there_are() -> None:
 @pytest.mark.parametrize("name", [*WITH_ATTENTION, "vit_b_16"])
 def test_lora_begins_where_the_model_is_and_moves_attention_alone(name: str) -> None:
     network, plain = build(name, "lora", lora_rank=3), build(name, "full")
+    again = build(name, "lora", lora_rank=3)
     x = torch.rand(4, *SHAPE)
 
+    assert all(map(torch.equal, network.parameters(), again.parameters())), "torch's seed decides"
     torch.testing.assert_close(network.eval()(x), plain.eval()(x))
     network(x).square().sum().backward()
 
@@ -142,13 +143,7 @@ def test_the_pairs_begin_at_zero_times_a_normal_draw() -> None:
     assert pair.a.std().item() == pytest.approx(400**-0.5, rel=0.02)
 
 
-def test_weights_that_lora_moves_follow_from_torchs_seed() -> None:
-    one, other = build("open_clip/tiny", "lora"), build("open_clip/tiny", "lora")
-
-    assert all(map(torch.equal, one.parameters(), other.parameters()))
-
-
-@pytest.mark.parametrize("name", ["cnn", "resnet18", "convnext_tiny", "timm/test_resnet"])
+@pytest.mark.parametrize("name", ["cnn", "timm/test_resnet"])
 def test_lora_is_refused_where_there_is_no_attention(name: str) -> None:
     with pytest.raises(ValueError, match="lora adapts the matrices of attention, and the model ha"):
         build(name, "lora")
