@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from search.driver.trackers import Tracker
 from search.driver.tune_adapter import StudySearcher
 from search.errors import SteppeError
 from search.run import storage, tables
+from search.run.run_folder import SWEEP as SWEEP_FILE
 from search.run.run_folder import RunFolder
 from search.space.ranges import Value
 from search.study.plan import StudyPlan, TrialSpec, plans
+from search.study.resolved_sweep import as_yaml
 from search.sweep.schema import Sweep
 from search.worker import trial
 from search.worker.trial_rows import Progress, trial_row
@@ -73,7 +76,14 @@ def open_ledger(sweep: Sweep, folder: RunFolder) -> Ledger:
     return Ledger(plans(sweep), folder, storage.open_for_writing(folder))
 
 
-def said(step: int, value: float, state: str | None = None, reason: str | None = None) -> Progress:
+def record(sweep: Sweep, folder: RunFolder) -> None:
+    """What a launch writes first, for those who read the run."""
+    folder.write_bytes(SWEEP_FILE, as_yaml(sweep).encode())
+
+
+def said(
+    step: int, value: float | None, state: str | None = None, reason: str | None = None
+) -> Progress:
     """What a trial reports."""
     return Progress(step, value, step, 0.1 * step, time.time(), "here", "cpu", state, reason)
 
@@ -85,8 +95,16 @@ def write_row(folder: RunFolder, spec: TrialSpec, end: Progress) -> None:
     tables.write_trial(folder, row, spec.plan.column_types)
 
 
-def finish(ledger: Ledger, folder: RunFolder, spec: TrialSpec, value: float):
-    end = said(spec.plan.training.steps, value, "completed")
+def finish(
+    ledger: Ledger,
+    folder: RunFolder,
+    spec: TrialSpec,
+    value: float | None,
+    state: str = "completed",
+    **more: Any,
+) -> None:
+    """A trial comes to its end; `more`: of its last report."""
+    end = replace(said(spec.plan.training.steps, value, state), **more)
     write_row(folder, spec, end)
     ledger.finish(spec, end)
 
@@ -124,6 +142,20 @@ def play(
         spec = ledger.next()
         assert spec is not None
         finish(ledger, folder, spec, quality(spec.values))
+        specs.append(spec)
+    return specs
+
+
+def play_out(
+    ledger: Ledger,
+    folder: RunFolder,
+    value: Callable[[TrialSpec], float | None] = lambda spec: quality(spec.values),
+    **end: Any,
+) -> list[TrialSpec]:
+    """Hands out all that there is, one trial after the other, and finishes each."""
+    specs = []
+    while (spec := ledger.next()) is not None:
+        finish(ledger, folder, spec, value(spec), **end)
         specs.append(spec)
     return specs
 

@@ -2,20 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from search.driver import cleanup
 from search.run import tables
-from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.run_folder import TRIALS, RunFolder
 from search.study.resolved_sweep import differences
-from tests.search.play import (
-    finish,
-    open_ledger,
-    play,
-    quality,
-    said,
-    small_sweep,
-    stored,
-    write_row,
-)
+from tests.search.play import finish, open_ledger, play, play_out, said, small_sweep, stored
 
 # A trial that is carried out to its end takes 9 s and 540 passes.
 SECONDS, PASSES = 9.0, 540.0
@@ -29,17 +19,12 @@ def costing(passes, *what):
     return replace(said(*what), passes=passes)
 
 
-def spend(sweep, folder, ledger=None):
-    """Carries out trials one after the other until there are no more; how many there were."""
-    ledger = ledger or open_ledger(sweep, folder)
-    count = 0
-    while (spec := ledger.next()) is not None:
-        end = costing(PASSES, 90, quality(spec.values), "completed")
-        write_row(folder, spec, end)
-        ledger.finish(spec, end)
-        count += 1
+def spend(sweep, folder):
+    """How many trials a driver carries out until there are no more."""
+    ledger = open_ledger(sweep, folder)
+    trials = play_out(ledger, folder, passes=PASSES)
     assert ledger.left == 0
-    return count
+    return len(trials)
 
 
 @pytest.mark.parametrize(
@@ -126,44 +111,6 @@ def test_the_tables_of_studies_that_a_budget_ended_become_parts_again(folder):
     assert tables.read_trials(folder).equals(before)
     finish(ledger, folder, spec, 0.5)
     assert len(tables.read_trials(folder)) == 6
-
-
-@pytest.mark.parametrize("last", range(4))
-def test_making_parts_again_may_be_cut_off_anywhere(folder, monkeypatch, last):
-    sweep = sweep_with(budget={"trials": 4})
-    spend(sweep, folder)
-    (study, _) = open_ledger(sweep, folder).records
-    for number in range(2):
-        tables.write_evaluations(folder, "played", study, f"{study}.{number}", [EVALUATION])
-    cleanup.merge(folder, study, [f"{study}.0", f"{study}.1"])
-    before = tables.read_trials(folder), tables.read_evaluations(folder)
-    left = iter(range(last))
-
-    def dying(do):
-        def once(*given):
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-            do(*given)
-
-        return once
-
-    with monkeypatch.context() as patched:
-        patched.setattr(folder, "write_bytes", dying(folder.write_bytes))
-        patched.setattr(folder, "delete", dying(folder.delete))
-        with pytest.raises(KeyboardInterrupt):
-            cleanup.unmerge(folder, study)
-    assert tables.read_trials(folder).equals(before[0])
-    assert tables.read_evaluations(folder).equals(before[1])
-    cleanup.unmerge(folder, study)
-    assert f"{study}.parquet" not in folder.list(TRIALS) + folder.list(EVALUATIONS)
-    assert tables.read_trials(folder).equals(before[0])
-    assert tables.read_evaluations(folder).equals(before[1])
-
-
-EVALUATION = {
-    "step": 90, "weights": "iterate", "domain": "15", "role": "source", "split": "out",
-    "accuracy": 0.5, "loss": 1.0, "count": 9, "seconds": 1.0,
-}  # fmt: skip
 
 
 def test_budgets_may_differ_from_those_a_run_was_launched_with():

@@ -16,6 +16,7 @@ from tests.search.play import finish, open_ledger, play, said, small_sweep
 
 SWEEP = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
 ERM, SAGM = "RotatedDigits.mlp.ERM.0.0", "RotatedDigits.mlp.SAGM.0.0"
+ERM_TRIALS = [f"{ERM}.{number}" for number in range(3)]
 
 
 def write_evaluations(folder: RunFolder, trial: str, steps=(10, 20)) -> None:
@@ -27,8 +28,7 @@ def write_evaluations(folder: RunFolder, trial: str, steps=(10, 20)) -> None:
     tables.write_evaluations(folder, SWEEP.name, trial.rpartition(".")[0], trial, rows)
 
 
-def play_all(folder: RunFolder, ledger: Ledger | None = None) -> None:
-    ledger = ledger or open_ledger(SWEEP, folder)
+def play_all(folder: RunFolder, ledger: Ledger) -> None:
     while spec := ledger.next():
         write_evaluations(folder, spec.trial)
         finish(ledger, folder, spec, 0.5)
@@ -52,12 +52,17 @@ def test_a_study_is_one_file_of_each_table_once_its_last_trial_has_ended(folder)
     assert folder.list(TRIALS) == folder.list(EVALUATIONS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
 
 
-def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, monkeypatch):
+@pytest.fixture
+def before(folder, monkeypatch) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of a sweep that has ended, whose parts are still to become one file."""
     with monkeypatch.context() as patch:
         patch.setattr(Cleanup, "_merge", lambda *_: None)
-        play_all(folder)
+        play_all(folder, open_ledger(SWEEP, folder))
     assert len(folder.list(TRIALS)) == len(folder.list(EVALUATIONS)) == 6
-    before = read(folder)
+    return read(folder)
+
+
+def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, before):
     open_ledger(SWEEP, folder)  # as a resume does
     assert len(folder.list(TRIALS)) == len(folder.list(EVALUATIONS)) == 2
     for then, now in zip(before, read(folder), strict=True):
@@ -67,40 +72,43 @@ def test_no_row_is_lost_or_changed_and_pandas_reads_the_folder_alone(folder, mon
 
 
 @pytest.mark.parametrize("survives", range(8))
-def test_a_driver_that_dies_while_it_compacts_leaves_every_row_once(folder, monkeypatch, survives):
-    """Cut off after each of the writes and deletions of a compaction, in their order."""
-    with monkeypatch.context() as patch:
-        patch.setattr(Cleanup, "_merge", lambda *_: None)
-        play_all(folder)
-    before = read(folder)
-    done = []
+@pytest.mark.parametrize("split", [False, True], ids=["merging", "splitting"])
+def test_a_driver_that_dies_on_the_way_leaves_every_row_once(
+    folder, before, monkeypatch, split, survives
+):
+    """Cut off after each of the writes and deletions, in their order."""
+    if split:
+        cleanup.merge(folder, ERM, ERM_TRIALS)
+    left = iter(range(survives))
 
-    def until(name):
-        real = getattr(RunFolder, name)
-
-        def cut(self, *arguments):
-            if len(done) >= survives:
+    def cut(real):
+        def until(self, *arguments):
+            if next(left, None) is None:
                 raise KeyboardInterrupt
-            done.append(name)
             return real(self, *arguments)
 
-        return cut
+        return until
 
     with monkeypatch.context() as patch:
         for name in ("write_bytes", "delete"):
-            patch.setattr(RunFolder, name, until(name))
-        trials = [f"{ERM}.{number}" for number in range(3)]
+            patch.setattr(RunFolder, name, cut(getattr(RunFolder, name)))
         with pytest.raises(KeyboardInterrupt):
-            cleanup.merge(folder, ERM, trials)
-    for _ in ("as it was left", "after a resume"):
-        for then, now in zip(before, read(folder), strict=True):
-            then, now = (
-                frame.sort_values("trial", kind="stable", ignore_index=True)
-                for frame in (then, now)
-            )
-            pd.testing.assert_frame_equal(then, now, check_categorical=False)
-        open_ledger(SWEEP, folder)
-    assert len(folder.list(TRIALS)) == 2
+            cleanup.unmerge(folder, ERM) if split else cleanup.merge(folder, ERM, ERM_TRIALS)
+    assert_same_rows(folder, before)
+    if split:
+        cleanup.unmerge(folder, ERM)
+        assert len(folder.list(TRIALS)) == 6
+    else:
+        open_ledger(SWEEP, folder)  # as a resume does
+        assert folder.list(TRIALS) == [f"{ERM}.parquet", f"{SAGM}.parquet"]
+    assert folder.list(EVALUATIONS) == folder.list(TRIALS)
+    assert_same_rows(folder, before)
+
+
+def assert_same_rows(folder: RunFolder, before: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for frames in zip(before, read(folder), strict=True):
+        in_order = [f.sort_values("trial", kind="stable", ignore_index=True) for f in frames]
+        pd.testing.assert_frame_equal(*in_order, check_categorical=False)
 
 
 def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
@@ -116,7 +124,7 @@ def test_a_worker_that_lost_its_driver_is_told_that_its_trial_has_ended(folder):
 
 
 def test_the_part_of_a_late_writer_does_not_count_and_is_put_away(folder):
-    play_all(folder)
+    play_all(folder, open_ledger(SWEEP, folder))
     before = tables.read_evaluations(folder)
     write_evaluations(folder, f"{ERM}.1", steps=(10,))
     pd.testing.assert_frame_equal(tables.read_evaluations(folder), before)
@@ -145,17 +153,13 @@ def test_a_study_in_which_no_trial_got_to_an_evaluation_has_its_rows(folder):
     assert len(tables.read_trials(folder)) == 6
 
 
-def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(Cleanup, "_merge", lambda *_: None)
-        play_all(folder)
-    before = read(folder)
+def test_tables_can_be_read_at_the_moment_when_parts_become_one_file(folder, before, monkeypatch):
     listed = RunFolder.list
 
     def then_compacted(self, name=""):
         files = listed(self, name)
         monkeypatch.setattr(RunFolder, "list", listed)
-        cleanup.merge(folder, ERM, [f"{ERM}.{number}" for number in range(3)])
+        cleanup.merge(folder, ERM, ERM_TRIALS)
         return files  # which are no longer there
 
     monkeypatch.setattr(RunFolder, "list", then_compacted)

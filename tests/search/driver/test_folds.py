@@ -15,12 +15,12 @@ from search.study.plan import plans
 from tests.search.play import (
     finish,
     open_ledger,
+    play_out,
     rows,
     said,
     small_sweep,
     states,
     stored,
-    write_row,
 )
 from training.evaluation import Evaluation, Score
 from training.run import Run
@@ -67,17 +67,20 @@ def test_nothing_is_stopped_within_a_run(folder, scheduler):
     assert not ledger.report(trial, said(460, 0.1))
 
 
-def test_a_trial_that_falls_behind_after_a_fold_is_spared_the_others(folder):
-    mine = sweep(scheduler="asha")
-    ledger = open_ledger(mine, folder)
+@pytest.mark.parametrize("last", [1, 2, 5])
+def test_a_trial_that_falls_behind_after_any_fold_is_spared_the_rest(folder, last):
+    ledger = open_ledger(sweep(scheduler="asha"), folder)
     good, bad = ledger.next(), ledger.next()
-    assert not ledger.report(good, after(1, 0.9))
-    assert ledger.report(bad, after(1, 0.3))
+    for folds in range(1, 6):
+        assert not ledger.report(good, after(folds, 0.9))
+    for folds in range(1, last):
+        assert not ledger.report(bad, after(folds, 0.9))
+    assert ledger.report(bad, after(last, 0.3))
     ledger.prune(bad)
     row = rows(folder)[bad.trial]
-    assert (row["state"], row["steps"]) == ("pruned", 90)
+    assert (row["state"], row["steps"]) == ("pruned", 90 * last)
     assert np.isnan(row["objective"])  # other trials' are of all folds
-    assert row["reason"] == "asha: behind other trials after 1 fold"
+    assert f"asha: behind other trials after {last} fold" in row["reason"]
     assert states(stored(folder)[bad.study.id]) == ["RUNNING", "PRUNED"]
 
 
@@ -101,15 +104,6 @@ def test_the_median_goes_by_the_newest_value_and_not_by_the_best_which_is_of_eas
     assert ledger.report(trial, after(2, 0.2))
 
 
-def test_trials_are_compared_after_each_fold(folder):
-    ledger = open_ledger(sweep(scheduler="asha"), folder)
-    good, close = ledger.next(), ledger.next()
-    for folds in (1, 2):
-        assert not ledger.report(good, after(folds, 0.61))
-    assert not ledger.report(close, after(1, 0.6))  # within the margin
-    assert ledger.report(close, after(2, 0.5))
-
-
 def test_in_an_earlier_run_they_are_compared_after_some_by_the_noise_of_their_images(folder):
     ledger = open_ledger(sweep(scheduler="asha").of_earlier_run(), folder)
     good, close = ledger.next(), ledger.next()
@@ -123,33 +117,9 @@ def test_in_an_earlier_run_they_are_compared_after_some_by_the_noise_of_their_im
     assert ledger.report(close, replace(after(3, 0.6), images=3 * 10**4))
 
 
-def test_a_resumed_trial_is_judged_by_its_newest_fold_only(folder):
-    mine = sweep(scheduler="asha")
-    ledger = open_ledger(mine, folder)
-    trial = ledger.next()
-    for folds, value in ((1, 0.9), (2, 0.3)):
-        ledger.report(trial, after(folds, value))
-    again = open_ledger(mine, folder)
-    assert again.next() == trial
-    assert not again.report(trial, after(1, 0.9))
-    assert not again.report(trial, after(2, 0.3))
-    assert stored(folder)[trial.study.id][0].intermediate_values == {90: 0.9, 180: 0.3}
-
-
 def test_a_whole_trial_has_a_fold_for_each_source_domain_and_its_own_run():
     assert [plan.total_steps for plan in plans(sweep()).values()] == [6 * 90]
     assert [plan.total_steps for plan in plans(small_sweep()).values()] == [90]
-
-
-def test_a_trial_may_be_spared_its_own_run_after_the_last_fold(folder):
-    mine = sweep(scheduler="asha", reduction_factor=5)
-    ledger = open_ledger(mine, folder)
-    good, bad = ledger.next(), ledger.next()
-    for folds in range(1, 6):
-        assert not ledger.report(good, after(folds, 0.9))
-    for folds in range(1, 5):
-        assert not ledger.report(bad, after(folds, 0.9))
-    assert ledger.report(bad, after(5, 0.2))
 
 
 def fold_of(folder: RunFolder, spec: Any) -> None:
@@ -162,8 +132,7 @@ def test_folds_are_deleted_when_the_studies_that_share_them_have_ended(folder):
     ledger = open_ledger(mine, folder)
     first, second = ledger.next(), ledger.next()
     fold_of(folder, first)
-    write_row(folder, first, said(90, 0.5, "completed"))
-    ledger.finish(first, said(90, 0.5, "completed"))
+    finish(ledger, folder, first, 0.5)
     assert read_fold(folder, second.study, replace(FOLD, held_out="15", left_out="0")) is not None
     assert read_fold(folder, second.study, replace(FOLD, seed=1)) is None
     finish(ledger, folder, second, 0.5)
@@ -187,6 +156,5 @@ def test_folds_stay_while_a_budget_has_ended_studies_that_may_go_on(folder):
     for now in (ledger, open_ledger(mine, folder), more := open_ledger(sweep(("0", "15")), folder)):
         now.cleanup.delete_leftovers()
         assert read_fold(folder, trials[0].study, FOLD) is not None
-    while (trial := more.next()) is not None:
-        finish(more, folder, trial, 0.5)
+    play_out(more, folder)
     assert read_fold(folder, trials[0].study, FOLD) is None

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from search.driver import freezing
+from search.driver.launch import launch
+from search.run import tables
 from search.run.run_folder import CHECKPOINTS, RunFolder
 from tests.search.play import (
     counts,
@@ -18,15 +20,15 @@ from tests.search.play import (
     said,
     small_sweep,
     without_ray,
-    write_row,
 )
 
 PASSES = 2.0  # of a step
 
 
-def sweep_of(**search):
+def sweep_of(algorithms=("SAGM",), **search):
     search = {"scheduler": "freeze-thaw", "grace_steps": 20, "trials": 8, **search}
-    return small_sweep(training={"steps": 200, "evaluate_every": 10}, search=search)
+    training = {"steps": 200, "evaluate_every": 10}
+    return small_sweep(algorithms=[*algorithms], training=training, search=search)
 
 
 def value(spec, step):
@@ -52,6 +54,7 @@ class Worker:
         self.trained = []  # (trial, step), in order
         self.spec = None
         self.best = 0.0  # that any of its trials could come to
+        self.most_checkpoints = 0
 
     def checkpoint(self, spec):
         return f"{CHECKPOINTS}/{spec.trial}.a.pt"
@@ -76,12 +79,12 @@ class Worker:
         if ledger.is_frozen(self.spec):
             self.folder.write_bytes(self.checkpoint(self.spec), str(self.at).encode())
             ledger.freeze(self.spec)
+            kept = len(self.folder.list(CHECKPOINTS))
+            self.most_checkpoints = max(self.most_checkpoints, kept)
             return False
         if self.at < 200:
             return True
-        last = replace(report(self.spec, 200), state="completed")
-        write_row(self.folder, self.spec, last)
-        ledger.finish(self.spec, last)
+        finish(ledger, self.folder, self.spec, value(self.spec, 200), passes=200 * PASSES)
         return False
 
 
@@ -197,10 +200,8 @@ def test_a_budget_ends_with_the_best_so_far_and_a_larger_one_goes_on(tmp_path):
 
 
 def test_a_study_that_stagnates_ends_with_its_frozen_trials_and_others_get_its_trials(folder):
-    search = {"scheduler": "freeze-thaw", "grace_steps": 20, "trials": 8, "sampler": "tpe"}
-    search |= {"terminator": "stagnation", "patience": 2}
-    training = {"steps": 200, "evaluate_every": 10}
-    sweep = small_sweep(algorithms=["SAGM", "SAM"], training=training, search=search)
+    ends = {"terminator": "stagnation", "patience": 2}
+    sweep = sweep_of(["SAGM", "SAM"], sampler="tpe", **ends)
     ledger, _ = carry_out(sweep, folder)
     assert all(record.done for record in ledger.records.values())
     assert set(table(folder)["state"]) == {"completed", "pruned"}
@@ -229,42 +230,23 @@ def test_with_folds_a_trial_waits_after_a_fold_and_before_its_own_run(folder):
 
 def test_checkpoints_are_bounded_and_a_trial_without_one_starts_over(folder, monkeypatch):
     monkeypatch.setattr(freezing, "MOST_CHECKPOINTS", 2)
-    most = 0
-    drop = freezing.Freezing.without_checkpoint
-
-    def counted(self, record):
-        nonlocal most
-        gone = drop(self, record)
-        most = max(most, len(record.frozen) - len(gone))
-        return gone
-
-    monkeypatch.setattr(freezing.Freezing, "without_checkpoint", counted)
-    sweep = sweep_of()
-    ledger, worker = carry_out(sweep, folder)
-    assert most == 2
+    ledger, worker = carry_out(sweep_of(), folder)
+    assert worker.most_checkpoints == 2
     assert len(worker.trained) > len(set(worker.trained))
     assert all(record.done for record in ledger.records.values())
     assert not folder.list(CHECKPOINTS)
 
 
 def test_a_frozen_trial_frees_its_worker_and_comes_back_with_the_same_bits(tmp_path):
-    from search.driver.launch import launch
-    from search.run import tables
-
-    training = {"steps": 24, "evaluate_every": 4}
-    search = {"trials": 3, "grace_steps": 8}
-    folders = {}
-    for scheduler in ("none", "freeze-thaw"):
-        if scheduler == "none":
-            search.pop("grace_steps")
-        else:
-            search["grace_steps"] = 8
-        sweep = small_sweep(training=training, search={**search, "scheduler": scheduler})
-        folders[scheduler] = RunFolder.create(tmp_path / scheduler)
+    folders = []
+    for search in ({"scheduler": "freeze-thaw", "grace_steps": 8}, {"scheduler": "none"}):
+        training = {"steps": 24, "evaluate_every": 4}
+        sweep = small_sweep(training=training, search={"trials": 3, **search})
+        folders.append(RunFolder.create(tmp_path / search["scheduler"]))
         with without_ray():
-            assert launch(sweep, folders[scheduler])
-    ours, theirs = (tables.read_evaluations(folders[name]) for name in ("freeze-thaw", "none"))
-    trials = tables.read_trials(folders["freeze-thaw"])
+            assert launch(sweep, folders[-1])
+    ours, theirs = (tables.read_evaluations(folder) for folder in folders)
+    trials = tables.read_trials(folders[0])
     assert (trials["state"] == "completed").any()
     assert not (trials["state"] == "frozen").any()
     same = ["trial", "step", "domain", "split", "accuracy", "loss"]
@@ -273,4 +255,4 @@ def test_a_frozen_trial_frees_its_worker_and_comes_back_with_the_same_bits(tmp_p
     assert len(merged) == len(ours)
     assert (merged["accuracy"] == merged["accuracy_whole"]).all()
     assert (merged["loss"] == merged["loss_whole"]).all()
-    assert not folders["freeze-thaw"].exists(CHECKPOINTS)
+    assert not folders[0].exists(CHECKPOINTS)

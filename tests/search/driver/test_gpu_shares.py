@@ -171,55 +171,48 @@ def measured(together, memory, speed, beside=None, batch=32):
     return Measured(1 / together, memory, taken, speed, batch)
 
 
-ALONE = measured(1, 0.2, 1000.0)
+ALONE = measured(1, 0.2, 1000)
+LONELY = measured(2, 0.2, 1000, beside=0.0)
+SHARED = measured(2, 0.2, 500)  # which is no faster than one
 
 
-def test_the_first_trial_is_alone_and_the_second_shares_where_two_fit():
-    assert choose([], 32).share == 1
-    assert choose([ALONE], 32).share == 0.5
-    whole = choose([measured(1, 0.5, 1000.0)], 32)
-    assert whole.share == 1
-    assert "50%" in whole.why
+def together(memory=0.2, **speeds):
+    """Trials of which 1, 2, 4, ... shared a GPU: n1, n2, n4 and so on are their speeds."""
+    return [measured(int(name[1:]), memory, speed) for name, speed in speeds.items()]
 
 
 @pytest.mark.parametrize(
-    ("speeds", "share"),
+    ("known", "batch", "share"),
     [
-        ({1: 1000, 2: 900}, 0.25),  # two do 1.8 times the work of one: four are tried
-        ({1: 1000, 2: 540}, 1),  # 1.08 times is not worth it
-        ({1: 1000, 2: 900, 4: 480}, 0.5),  # four do 1.07 times the work of two
-        ({1: 1000, 2: 900, 4: 700}, 0.25),  # 1.6 times, and eight do not fit
+        pytest.param([], 32, 1, id="the first is alone"),
+        pytest.param([ALONE], 32, 1 / 2, id="two fit"),
+        pytest.param([measured(1, 0.5, 1000)], 32, 1, id="no two fit"),
+        pytest.param(together(n1=1000, n2=900), 32, 1 / 4, id="two do the work of 1.8"),
+        pytest.param(together(n1=1000, n2=540), 32, 1, id="two do the work of 1.08"),
+        pytest.param(together(n1=1000, n2=900, n4=480), 32, 1 / 2, id="four do 1.07 of two"),
+        pytest.param(together(n1=1000, n2=900, n4=700), 32, 1 / 4, id="1.6, and no eight fit"),
+        pytest.param(
+            together(0.01, n1=1000, n2=1000, n4=1000, n8=1000), 32, 1 / 8, id="never more than 8"
+        ),
+        pytest.param([ALONE, LONELY], 32, 1 / 2, id="it shared with nobody"),
+        pytest.param([ALONE, LONELY, SHARED], 32, 1, id="one shared with nobody"),
+        # A trial that goes on with another share leaves none that was alone.
+        pytest.param([SHARED], 32, 1 / 4, id="none alone"),
+        pytest.param([SHARED], 96, 1, id="none alone, larger batch"),
+        pytest.param([ALONE, measured(1, 0.46, 1000)], 32, 1, id="the highest memory counts"),
+        pytest.param([ALONE], 64, 1 / 2, id="twice the batch"),
+        pytest.param([ALONE], 96, 1, id="the memory of three times the batch"),
+        pytest.param([ALONE], 8, 1 / 2, id="a smaller batch"),
     ],
 )
-def test_twice_as_many_share_while_they_are_faster_together(speeds, share):
-    found = choose([measured(count, 0.2, speed) for count, speed in speeds.items()], 32)
-    assert found.share == share
+def test_twice_as_many_share_while_they_fit_and_are_faster_together(known, batch, share):
+    assert choose(known, batch).share == share
 
 
-def test_more_than_eight_never_share():
-    speeds = {1: 1000, 2: 1000, 4: 1000, 8: 1000}
-    found = choose([measured(count, 0.01, speed) for count, speed in speeds.items()], 32)
-    assert found.share == 1 / 8
-    assert "8.00 times as fast as one" in found.why
-
-
-def test_a_trial_that_shared_with_nobody_does_not_measure_sharing():
-    lonely = measured(2, 0.2, 1000.0, beside=0.0)
-    assert choose([ALONE, lonely], 32).share == 0.5
-    assert choose([ALONE, lonely, measured(2, 0.2, 500.0)], 32).share == 1
-
-
-def test_trials_that_went_on_with_another_share_leave_none_alone():
-    assert choose([measured(2, 0.2, 500.0)], 32).share == 0.25
-    assert choose([measured(2, 0.2, 500.0)], 96).share == 1  # a larger batch
-    assert "no two" not in choose([measured(2, 0.2, 500.0, beside=0.0)], 32).why
-
-
-def test_the_highest_memory_of_all_counts_and_that_of_a_larger_batch_is_scaled():
-    assert choose([ALONE, measured(1, 0.46, 1000.0)], 32).share == 1
-    assert choose([ALONE], 64).share == 0.5
-    assert choose([ALONE], 96).share == 1
-    assert choose([ALONE], 8).share == 0.5
+def test_a_share_says_why():
+    assert "50%" in choose([measured(1, 0.5, 1000)], 32).why
+    assert "8.00 times as fast as one" in choose(together(0.01, n1=1, n2=1, n4=1, n8=1), 32).why
+    assert "no two" not in choose([LONELY], 32).why
 
 
 def test_speed_is_of_images_so_that_batches_of_any_size_are_compared():

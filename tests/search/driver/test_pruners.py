@@ -5,11 +5,10 @@ from typing import get_args
 
 import pytest
 
-from search.driver import pruning
 from search.run.run_folder import RunFolder
-from search.study.plan import default_grace, plans
+from search.study.plan import plans
 from search.sweep.search_keys import Search
-from tests.search.play import carry_out, open_ledger, said, small_sweep, stored, write_row
+from tests.search.play import carry_out, finish, open_ledger, said, small_sweep, stored
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)
 PRUNING = [name for name in SCHEDULERS if name not in ("none", "freeze-thaw")]
@@ -48,13 +47,6 @@ def pruned(request, tmp_path_factory):
     return request.param, play_one_by_one(sweep_of(request.param), folder, [QUALITIES])
 
 
-def test_every_scheduler_that_a_sweep_file_may_name_can_be_built():
-    for name in SCHEDULERS:
-        pruning.build(name, steps=90, grace_steps=10, reduction_factor=3)
-    with pytest.raises(KeyError):
-        pruning.build("pbt", steps=90, grace_steps=10, reduction_factor=3)
-
-
 def test_worse_trials_are_stopped_and_the_best_never_is(pruned):
     _, studies = pruned
     (steps,) = studies.values()
@@ -68,13 +60,13 @@ def test_worse_trials_are_stopped_and_the_best_never_is(pruned):
     assert all(ended[quality] is None for quality in best_so_far)
 
 
-def test_without_a_scheduler_every_trial_comes_to_its_end(tmp_path):
-    (steps,) = play_one_by_one(sweep_of("none"), RunFolder(tmp_path), [QUALITIES]).values()
+def test_without_a_scheduler_every_trial_comes_to_its_end(folder):
+    (steps,) = play_one_by_one(sweep_of("none"), folder, [QUALITIES]).values()
     assert steps == [None] * 18
 
 
-def test_trials_that_run_side_by_side_are_compared_too(tmp_path):
-    ledger = open_ledger(sweep_of("asha", trials=4), RunFolder(tmp_path))
+def test_trials_that_run_side_by_side_are_compared_too(folder):
+    ledger = open_ledger(sweep_of("asha", trials=4), folder)
     running = {quality: ledger.next() for quality in (0.5, 0.9, 0.4, 0.3)}
     for step in range(10, 90, 10):
         for quality, spec in list(running.items()):
@@ -96,17 +88,17 @@ def test_a_study_with_ten_times_larger_values_stops_nobody_elses_trials(pruned, 
 
 
 @pytest.mark.parametrize("scheduler", PRUNING)
-def test_no_trial_is_stopped_within_its_grace(scheduler, tmp_path):
+def test_no_trial_is_stopped_within_its_grace(scheduler, folder):
     sweep = sweep_of(scheduler, search={"grace_steps": 50})
-    (steps,) = play_one_by_one(sweep, RunFolder(tmp_path), [QUALITIES]).values()
+    (steps,) = play_one_by_one(sweep, folder, [QUALITIES]).values()
     stops = [step for step in steps if step is not None]
     assert stops
     assert min(stops) >= 50
 
 
-def test_asha_stops_at_its_rungs_only(tmp_path):
+def test_asha_stops_at_its_rungs_only(folder):
     sweep = sweep_of("asha", search={"grace_steps": 20, "reduction_factor": 2})
-    (steps,) = play_one_by_one(sweep, RunFolder(tmp_path), [QUALITIES]).values()
+    (steps,) = play_one_by_one(sweep, folder, [QUALITIES]).values()
     assert {20, 40} <= {step for step in steps if step is not None} <= {20, 40, 80}
 
 
@@ -124,24 +116,18 @@ def test_asha_stops_at_its_rungs_only(tmp_path):
     ],
 )
 def test_the_default_grace_has_a_third_rung_at_two_thirds(steps, every, factor, grace):
-    assert default_grace(steps, every, factor) == grace
-
-
-def test_a_grace_in_the_sweep_file_holds_over_the_default():
-    (plan,) = plans(sweep_of("asha")).values()
-    assert plan.grace_steps == 10
-    (plan,) = plans(sweep_of("asha", search={"grace_steps": 35})).values()
-    assert plan.grace_steps == 35
+    training = {"steps": steps, "evaluate_every": every}
+    sweep = sweep_of("asha", training=training, search={"reduction_factor": factor})
+    (plan,) = plans(sweep).values()
+    assert plan.grace_steps == grace
 
 
 def completed(ledger, folder, at_rung, end):
     """A trial that had these values at its first rung and at its end."""
     spec = ledger.next()
     assert not ledger.report(spec, said(10, at_rung))
-    last = said(90, end, "completed")
-    ledger.report(spec, last)
-    write_row(folder, spec, last)
-    ledger.finish(spec, last)
+    ledger.report(spec, said(90, end))
+    finish(ledger, folder, spec, end)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +142,8 @@ def completed(ledger, folder, at_rung, end):
 )
 @pytest.mark.parametrize("images", [100, 10_000])
 def test_asha_leaves_room_for_what_completed_trials_gained_after_the_rung(
-    gains, behind, stopped, images, tmp_path
+    gains, behind, stopped, images, folder
 ):
-    folder = RunFolder(tmp_path)
     ledger = open_ledger(sweep_of("asha", trials=6), folder)
     for gain in gains:
         completed(ledger, folder, 0.6, 0.6 + gain)
@@ -176,15 +161,10 @@ def test_asha_of_an_earlier_run_keeps_the_noise_of_its_images_as_its_margin(tmp_
         assert decision == stopped
 
 
-def test_rungs_are_after_each_fold():
-    folds = pruning.RungPruner(400, 100, 3, folds=True)
-    assert [rung for rung, _ in folds._rungs] == [100, 200, 300]
-
-
-def test_a_trial_is_compared_at_no_rung_that_it_jumped_over(tmp_path):
+def test_a_trial_is_compared_at_no_rung_that_it_jumped_over(folder):
     """As GGA's do with compare_at: passes, whose window is one step of many passes."""
     search = {"grace_steps": 10, "compare_at": "passes", "trials": 4}
-    ledger = open_ledger(sweep_of("asha", search=search), RunFolder(tmp_path))
+    ledger = open_ledger(sweep_of("asha", search=search), folder)
     ordinary, jumping = ledger.next(), ledger.next()
     for step in (5, 10, 20, 30, 60):
         ledger.report(ordinary, replace(said(step, 0.3 + step / 1000), passes=2 * step))
@@ -196,10 +176,9 @@ def test_a_trial_is_compared_at_no_rung_that_it_jumped_over(tmp_path):
     assert not ledger.report(beyond, replace(said(15, 0.2), passes=2000))
 
 
-def test_asha_decides_once_at_each_rung(tmp_path):
+def test_asha_decides_once_at_each_rung(folder):
     """A trial that was let go on is not stopped between rungs by those that come after it."""
-    sweep = sweep_of("asha", trials=2, search={"grace_steps": 20})
-    ledger = open_ledger(sweep, RunFolder(tmp_path))
+    ledger = open_ledger(sweep_of("asha", trials=2, search={"grace_steps": 20}), folder)
     early, late = ledger.next(), ledger.next()
     assert not ledger.report(early, said(20, 0.5))
     assert not ledger.report(late, said(20, 0.9))
@@ -209,10 +188,8 @@ def test_asha_decides_once_at_each_rung(tmp_path):
     assert ledger.report(early, said(60, 0.5))
 
 
-def test_a_rung_between_two_evaluations_is_at_the_later_one(tmp_path):
-    ledger = open_ledger(
-        sweep_of("asha", trials=2, search={"grace_steps": 15}), RunFolder(tmp_path)
-    )
+def test_a_rung_between_two_evaluations_is_at_the_later_one(folder):
+    ledger = open_ledger(sweep_of("asha", trials=2, search={"grace_steps": 15}), folder)
     good, bad = ledger.next(), ledger.next()
     for step in (10, 20):
         assert not ledger.report(good, said(step, 0.9))

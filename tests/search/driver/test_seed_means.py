@@ -1,6 +1,5 @@
 """The objective is a setting's mean over seeds."""
 
-from dataclasses import replace
 from itertools import count
 
 import pandas as pd
@@ -12,10 +11,9 @@ from search.driver.seed_means import SPREAD, means, optimistic_means
 from search.driver.study_record import UNTRAINED
 from search.results.selection import ranked, select
 from search.run import tables
-from search.run.run_folder import SWEEP, RunFolder
+from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
-from search.study.resolved_sweep import as_yaml
-from tests.search.play import open_ledger, rows, said, small_sweep, stored, write_row
+from tests.search.play import finish, open_ledger, record, rows, small_sweep, stored
 from tests.search.refused import the_problem
 from tests.search.tiny_study import study_row, tiny
 
@@ -26,13 +24,8 @@ VALUES = [(0.6, 0.5, 0.55), (0.8, 0.7, 0.75), (0.81, 0.6, 0.7), (0.7, 0.6, 0.6),
 SEEDS = (5, 0, 7)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path / "run")
-
-
-def study(seed, held_out="0"):
-    return f"RotatedDigits.mlp.SAGM.{held_out}.{seed}"
+def study(seed):
+    return f"RotatedDigits.mlp.SAGM.0.{seed}"
 
 
 def made_up(spec):
@@ -43,17 +36,15 @@ def made_up(spec):
 def play(sweep, folder, value=made_up, most=None):
     """What is trained, in order: numbers and seeds."""
     ledger, trained = open_ledger(sweep, folder), []
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    record(sweep, folder)
     while most is None or len(trained) < most:
         if (spec := ledger.next()) is None:
             assert all(record.done for record in ledger.records.values())
             break
         trained.append((spec.number, spec.study.seed))
         found = value(spec)
-        state = "completed" if isinstance(found, float) else found
-        last = said(90, found if state == "completed" else 0.1, state)
-        write_row(folder, spec, replace(last, passes=90.0))
-        ledger.finish(spec, replace(last, passes=90.0))
+        end = (found,) if isinstance(found, float) else (0.1, found)
+        finish(ledger, folder, spec, *end, passes=90.0)
     return trained
 
 
@@ -81,11 +72,8 @@ def test_the_mean_decides_and_what_cannot_win_is_not_trained_again(folder, capsy
         assert own[0].params == own[1].params == own[2].params
     print_status(folder.uri)
     said_ = capsys.readouterr().out
-    assert "18 of 18 trials ended" in said_
-    assert "complete" in said_
-    assert "0 wait for the seed before" in said_
-    assert "7 ended untrained" in said_
-    assert "untrained ┃" in said_
+    known = ("18 of 18 trials ended", "complete", "0 wait for the seed", "7 ended untrained")
+    assert all(text in said_ for text in (*known, "untrained ┃"))
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

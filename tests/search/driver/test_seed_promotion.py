@@ -1,7 +1,5 @@
 """Later seeds try the best settings of the seeds before them."""
 
-from dataclasses import replace
-
 import optuna
 import pytest
 
@@ -9,44 +7,26 @@ from search.cli.status import print_status
 from search.report.reported_run import read
 from search.results import load, summary
 from search.run import tables
-from search.run.run_folder import SWEEP, RunFolder
-from search.study.resolved_sweep import as_yaml
+from search.run.run_folder import RunFolder
 from tests.search.play import (
     carry_out,
     counts,
     finish,
     open_ledger,
     play,
+    play_out,
     play_through_deaths,
-    quality,
+    record,
     rows,
-    said,
     small_sweep,
     stored,
-    write_row,
 )
 
 REDUCED = {"trials": 5, "seed_reduction": 2}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path / "run")
-
-
 def study(seed, held_out="0"):
     return f"RotatedDigits.mlp.SAGM.{held_out}.{seed}"
-
-
-def play_out(ledger, sweep, folder, value=quality, end="completed"):
-    """All that the ledger has; each trial is worth `value` of its setting."""
-    names = []
-    while (spec := ledger.next()) is not None:
-        last = said(sweep.training.steps, value(spec.values), end)
-        write_row(folder, spec, last)
-        ledger.finish(spec, last)
-        names.append(spec.trial)
-    return names
 
 
 def params(folder, seed, held_out="0"):
@@ -63,7 +43,7 @@ def test_a_setting_earns_its_second_and_third_seed(folder):
     sweep = sweep.of_earlier_run(names=False)  # each held-out domain draws settings of its own
     ledger = open_ledger(sweep, folder)
     assert ledger.left == 2 * (5 + 3 + 2)
-    assert len(play_out(ledger, sweep, folder)) == 20
+    assert len(play_out(ledger, folder)) == 20
     assert ledger.left == 0
     for held_out in ("0", "75"):
         first = ranked(folder, 3, held_out)
@@ -87,16 +67,15 @@ def test_a_later_seed_waits_for_the_one_before_and_holds_nobody_up(folder):
     assert last.study.held_out == "75"
     finish(ledger, folder, last, 0.5)
     finish(ledger, folder, begun, 0.5)
-    assert len(play_out(ledger, sweep, folder)) == 5
+    assert len(play_out(ledger, folder)) == 5
     assert all(record.done for record in ledger.records.values())
 
 
 def test_a_later_seed_takes_what_there_is(folder):
     """Two of five completed; one setting is not earned twice."""
     space = {"lr": {"choice": [0.001, 0.002]}, "rho": 0.05, "alpha": 0.001}
-    sweep = small_sweep(
-        seeds=[0, 1], search={**REDUCED, "space": {**space, "weight_decay": 0, "dropout": 0}}
-    )
+    space |= {"weight_decay": 0, "dropout": 0}
+    sweep = small_sweep(seeds=[0, 1], search={**REDUCED, "space": space})
     assert open_ledger(sweep, folder).left == 2 + 1
     sweep = small_sweep(seeds=[0, 1], search=REDUCED)
     other = RunFolder(folder.path("other"))
@@ -107,8 +86,7 @@ def test_a_later_seed_takes_what_there_is(folder):
         else:
             ledger.fail(ledger.next(), "no")
     assert ledger.left == 2
-    assert len(play_out(ledger, sweep, other)) == 2
-    assert ledger.next() is None
+    assert len(play_out(ledger, other)) == 2
     assert params(other, 1) == ranked(other, 0)
 
 
@@ -116,7 +94,7 @@ def test_a_later_seed_takes_what_there_is(folder):
 def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, capsys):
     sweep = small_sweep(seeds=[0, 1, 2], search={"trials": 2, "seed_reduction": 2})
     ledger = open_ledger(sweep, folder)
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    record(sweep, folder)
     for _ in range(2):
         spec = ledger.next()
         if end == "failed":
@@ -124,9 +102,7 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
         elif end == "pruned":
             ledger.prune(spec)
         else:
-            last = said(20, 0.4, "diverged", "why")
-            write_row(folder, spec, last)
-            ledger.finish(spec, last)
+            finish(ledger, folder, spec, 0.4, end)
     for now in (ledger, open_ledger(sweep, folder)):
         assert (now.left, now.next()) == (0, None)
         assert all(record.done for record in now.records.values())
@@ -134,8 +110,8 @@ def test_without_a_completed_trial_the_later_seeds_end_and_say_why(folder, end, 
     tables.write_selection(folder, found.selection)
     assert not found.unfinished
     reasons = {row["seed"]: row["reason"] for row in found.selection.to_dict("records")}
-    assert reasons[1] == "seed 0 completed no trial, so no setting was tried again"
-    assert reasons[2] == "seed 1 completed no trial, so no setting was tried again"
+    assert "seed 0 completed no trial" in reasons[1]
+    assert "seed 1 completed no trial" in reasons[2]
     assert read(folder.uri).planned == 2
     print_status(folder.uri)
     said_ = capsys.readouterr().out
@@ -161,7 +137,7 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
     """Each trial by a driver of its own; one dies while it queues what a later seed tries."""
     sweep = small_sweep(seeds=[0, 1, 2], search=REDUCED)
     alone = RunFolder(folder.path("alone"))
-    play_out(open_ledger(sweep, alone), sweep, alone)
+    play_out(open_ledger(sweep, alone), alone)
     queue = optuna.Study.enqueue_trial
     died = []
 
@@ -184,7 +160,7 @@ def test_a_driver_killed_at_any_moment_leaves_the_same_settings(folder, monkeypa
 def test_status_knows_how_many_settings_a_later_seed_tries(folder, capsys):
     sweep = small_sweep(seeds=[0, 1], search={"trials": 4, "seed_reduction": 2})
     ledger = open_ledger(sweep, folder)
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    record(sweep, folder)
     play(sweep, folder, 1, ledger)
     for _ in range(2):
         ledger.fail(ledger.next(), "no")
@@ -202,9 +178,8 @@ def test_the_tables_say_how_many_settings_each_seed_tried(folder):
         seeds=[0, 1],
         search={"trials": 4, "sampler": "grid", "seed_reduction": 2, "space": space},
     )
-    ledger = open_ledger(sweep, folder)
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-    play_out(ledger, sweep, folder)
+    record(sweep, folder)
+    play_out(open_ledger(sweep, folder), folder)
     found = load(folder.uri)
     for by in ("held-out", "method"):
         for table in summary(found, by=by, methods=["training-domain-per-dataset"]).tables:
@@ -220,13 +195,9 @@ def test_a_first_seed_that_goes_on_with_a_larger_budget_gives_its_best_to_the_la
 
     def spend(study_budget):
         sweep = small_sweep(seeds=[0, 1, 2], search={**REDUCED, "study_budget": study_budget})
-        folder.write_bytes(SWEEP, as_yaml(sweep).encode())
-        ledger, seeds = open_ledger(sweep, folder), []
-        while (spec := ledger.next()) is not None:
-            end = replace(said(90, quality(spec.values), "completed"), passes=100)
-            write_row(folder, spec, end)
-            ledger.finish(spec, end)
-            seeds.append(spec.study.seed)
+        record(sweep, folder)
+        ledger = open_ledger(sweep, folder)
+        seeds = [spec.study.seed for spec in play_out(ledger, folder, passes=100)]
         assert all(record.done for record in ledger.records.values())
         ledger.cleanup.delete_leftovers()
         print_status(folder.uri)

@@ -6,6 +6,7 @@ from search.driver import queued_settings, suggestions
 from tests.search.play import (
     finish,
     open_ledger,
+    play_out,
     play_through_deaths,
     quality,
     small_sweep,
@@ -29,9 +30,7 @@ def values(spec):
 
 def played(folder, **search):
     sweep = siblings(held_out=["0", "75"], search={**NINE, **search})
-    ledger = open_ledger(sweep, folder)
-    while (spec := ledger.next()) is not None:
-        finish(ledger, folder, spec, values(spec))
+    play_out(open_ledger(sweep, folder), folder, values)
     return stored(folder)
 
 
@@ -76,8 +75,7 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
     assert not any(taken(trials) for trials in stored(folder).values())
     for spec in handed[8:]:
         finish(ledger, folder, spec, quality(spec.values))
-    while (spec := ledger.next()) is not None:
-        finish(ledger, folder, spec, quality(spec.values))
+    play_out(ledger, folder)
     for name, trials in stored(folder).items():
         for trial in taken(trials):
             assert trial.user_attrs[queued_settings.FROM].split(".")[2] == name.split(".")[2]
@@ -86,8 +84,7 @@ def test_studies_of_other_algorithms_and_with_too_few_results_are_no_siblings(fo
 
 def test_what_was_decided_outlives_a_driver_that_dies_before_it_asks(folder, monkeypatch):
     """Every trial by a driver of its own, the first of them killed between offer and question."""
-    search = {**NINE, "share": "seeds"}
-    sweep = siblings(search=search)
+    sweep = siblings(search={**NINE, "share": "seeds"})
     ask, died = queued_settings.queue_shared, []
 
     def dying(record, *rest):

@@ -1,3 +1,5 @@
+from itertools import islice
+
 import optuna
 import pytest
 
@@ -15,15 +17,11 @@ def sweep_with(**search):
     return small_sweep(algorithms=["ERM", "SAM", "SAGM"], search={**SEARCH, **search})
 
 
-def carry_on(sweep, folder, curves, most=99, ledger=None):
+def carry_on(sweep, folder, curves, most=99):
     """Completes trials one after the other with `curves[algorithm](number)`; how many per study."""
-    ledger = ledger or open_ledger(sweep, folder)
-    for _ in range(most):
-        spec = ledger.next()
-        if spec is None:
-            break
-        value = curves[spec.study.algorithm](spec.number)
-        finish(ledger, folder, spec, value)
+    ledger = open_ledger(sweep, folder)
+    for spec in islice(iter(ledger.next, None), most):
+        finish(ledger, folder, spec, curves[spec.study.algorithm](spec.number))
     return {study: len(trials) for study, trials in stored(folder).items()}
 
 
@@ -41,6 +39,7 @@ def rising(number):
 
 
 ONE_IS_FLAT = {"ERM": flat, "SAM": rising, "SAGM": rising}
+ALL_ARE_FLAT = dict.fromkeys(ONE_IS_FLAT, flat)
 
 
 def test_a_study_that_no_longer_improves_leaves_its_trials_to_the_others_in_turn(folder):
@@ -49,18 +48,9 @@ def test_a_study_that_no_longer_improves_leaves_its_trials_to_the_others_in_turn
     assert sorted(folder.list(TRIALS)) == sorted(f"{s}.parquet" for s in (ERM, SAM, SAGM))
 
 
-def test_without_a_terminator_every_study_has_its_trials(folder):
-    sweep = sweep_with(terminator="none", patience=None)
-    assert carry_on(sweep, folder, ONE_IS_FLAT) == {ERM: 6, SAM: 6, SAGM: 6}
-
-
 def test_where_all_stop_the_rest_is_not_spent(folder):
     sweep = sweep_with()
-    assert carry_on(sweep, folder, dict.fromkeys(("ERM", "SAM", "SAGM"), flat)) == {
-        ERM: 3,
-        SAM: 3,
-        SAGM: 3,
-    }
+    assert carry_on(sweep, folder, ALL_ARE_FLAT) == {ERM: 3, SAM: 3, SAGM: 3}
     ledger = open_ledger(sweep, folder)
     assert (ledger.left, ledger.next()) == (0, None)
     assert all(record.done for record in ledger.records.values())
@@ -133,8 +123,7 @@ def test_of_two_objectives_a_trial_is_better_that_none_exceeds_in_both():
 def test_no_study_is_stopped_before_its_sampler_has_suggested_by_what_it_saw(folder):
     sweep = sweep_with(trials=9, sampler="tpe")
     assert grace_trials(sweep.search) == 4
-    curves = dict.fromkeys(("ERM", "SAM", "SAGM"), flat)
-    assert set(carry_on(sweep, folder, curves).values()) == {4 + 2}
+    assert set(carry_on(sweep, folder, ALL_ARE_FLAT).values()) == {4 + 2}
 
 
 def test_shares_go_round_and_no_study_is_given_more_than_it_can_have():

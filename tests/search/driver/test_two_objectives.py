@@ -8,12 +8,20 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from search.driver.ledger import Ledger
 from search.driver.study_record import state_of
 from search.run.run_folder import RunFolder
 from search.study.samplers import ONE_OBJECTIVE
 from search.sweep.search_keys import Search
-from tests.search.play import open_ledger, quality, rows, said, small_sweep, stored, write_row
+from tests.search.play import (
+    finish,
+    open_ledger,
+    quality,
+    rows,
+    said,
+    small_sweep,
+    stored,
+    write_row,
+)
 
 TWO = ["training-domain", "worst-source-domain"]
 SAMPLERS = [
@@ -30,26 +38,23 @@ def sweep_of(**search):
     return sweep
 
 
-def end_of(spec, state="completed"):
+def values_of(spec):
     value = quality(spec.values)
-    return replace(said(90, value, state), second=1 - value**2)
+    return [value, 1 - value**2]
 
 
-def finish_next(ledger: Ledger, sweep, folder, state="completed"):
+def finish_next(ledger, folder, state="completed"):
     spec = ledger.next()
-    end = end_of(spec, state)
     ledger.report(spec, replace(said(10, 0.1), second=0.2))
-    write_row(folder, spec, end)
-    ledger.finish(spec, end)
+    value, second = values_of(spec)
+    finish(ledger, folder, spec, value, state, second=second)
     return spec
 
 
-def test_optuna_and_the_table_have_both_values_of_a_trial(tmp_path):
-    folder, sweep = RunFolder(tmp_path), sweep_of()
-    ledger = open_ledger(sweep, folder)
-    spec = finish_next(ledger, sweep, folder)
+def test_optuna_and_the_table_have_both_values_of_a_trial(folder):
+    spec = finish_next(open_ledger(sweep_of(), folder), folder)
     ((trial,),) = stored(folder).values()
-    values = list(end_of(spec).values)
+    values = values_of(spec)
     assert (trial.state, trial.values) == (TrialState.COMPLETE, values)
     row = rows(folder)[spec.trial]
     assert [row["objective"], row["objective_2"]] == values
@@ -57,37 +62,20 @@ def test_optuna_and_the_table_have_both_values_of_a_trial(tmp_path):
     assert [math.isnan(value) for value in trial.intermediate_values.values()] == [True]
 
 
-def test_a_trial_that_wrote_its_row_before_the_driver_died_has_both_values_too(tmp_path):
-    folder, sweep = RunFolder(tmp_path), sweep_of()
-    spec = open_ledger(sweep, folder).next()
-    end = end_of(spec)
-    write_row(folder, spec, end)
-    ledger = open_ledger(sweep, folder)
-    ((trial,),) = stored(folder).values()
-    assert (state_of(trial), trial.values) == ("completed", list(end.values))
-    assert ledger.records[spec.study.id].ranked == [(end.value, 0)]
-
-
-def test_a_worker_that_died_after_its_row_has_told_both_values(tmp_path):
-    folder, sweep = RunFolder(tmp_path), sweep_of()
+@pytest.mark.parametrize("died", ["driver", "worker"])
+def test_a_trial_that_wrote_its_row_has_both_values_whoever_died_then(folder, died):
+    sweep = sweep_of()
     ledger = open_ledger(sweep, folder)
     spec = ledger.next()
-    write_row(folder, spec, end_of(spec))
-    ledger.lose(spec, "its worker process died", counts=True)
-    ((trial,),) = stored(folder).values()
-    assert trial.values == list(end_of(spec).values)
-
-
-def test_a_trial_that_comes_further_may_fail_again(tmp_path):
-    folder, sweep = RunFolder(tmp_path), sweep_of(max_failures=1)
-    ledger = open_ledger(sweep, folder)
-    spec = ledger.next()
-    for step in (10, 20, 30):
-        assert not ledger.report(spec, replace(said(step, 0.5), second=0.5))
+    value, second = values_of(spec)
+    write_row(folder, spec, replace(said(90, value, "completed"), second=second))
+    if died == "driver":
+        ledger = open_ledger(sweep, folder)
+    else:
         ledger.lose(spec, "its worker process died", counts=True)
-        assert ledger.next() == spec
-    ledger.lose(spec, "its worker process died", counts=True)
-    assert rows(folder)[spec.trial]["state"] == "failed"
+    ((trial,),) = stored(folder).values()
+    assert (state_of(trial), trial.values) == ("completed", [value, second])
+    assert ledger.records[spec.study.id].ranked == [(value, 0)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -112,7 +100,7 @@ def test_every_sampler_goes_on_after_diverged_and_failed_trials_whatever_restart
                 ledger.fail(spec, "RuntimeError: no images")
             else:
                 state = "diverged" if number in (1, 6) else "completed"
-                spec = finish_next(ledger, sweep, folder, state)
+                spec = finish_next(ledger, folder, state)
             values.append(dict(spec.values))
         found.append(values)
         (trials,) = stored(folder).values()

@@ -53,6 +53,16 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     return nodes
 
 
+def died(message: str) -> ActorDiedError:
+    """What Ray says of a worker that died; WHERE is what it knows of it."""
+    error = ActorDiedError()
+    error.error_msg, error.actor_id = message, ActorID.nil().hex()
+    return error
+
+
+WHERE = {"Address": {"IPAddress": "192.0.2.2", "NodeID": "a"}}
+
+
 def node(name: str) -> dict[str, object]:
     return {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}}
 
@@ -110,15 +120,13 @@ def test_workers_that_die_before_they_begin_are_their_nodes_fault(known, folder)
     places = Slots({"CPU": 1.0})
     searcher = StudySearcher(open_ledger(small_sweep(), folder), places, threading.Event())
     scheduler = StudyScheduler(searcher)
-    error = ActorDiedError()
-    error.error_msg, error.actor_id = "The actor died unexpectedly.", ActorID.nil().hex()
-    table = {"Address": {"IPAddress": "192.0.2.2", "NodeID": "a"}}
+    error = died("The actor died unexpectedly.")
 
     def dies(name: str) -> None:
         assert searcher.suggest(name)["number"] == 0  # the same trial, which is not at fault
         trial = Mock(trial_id=name, temporary_state=Mock(ray_actor=None))
         with (
-            patch.object(faults.state, "actor_table", return_value=table),
+            patch.object(faults.state, "actor_table", return_value=WHERE),
             patch.object(tune_adapter, "error_of", return_value=error),
         ):
             scheduler.on_trial_error(Mock(_trial_to_actor={trial: None}), trial)
@@ -140,13 +148,7 @@ def test_workers_that_die_before_they_begin_are_their_nodes_fault(known, folder)
 
 
 def test_a_node_that_lacks_a_package_is_at_fault_and_not_the_trial():
-    error = ActorDiedError()
-    error.error_msg = FAILED_IMPORT
-    error.actor_id = ActorID.nil().hex()
-    table = {"Address": {"IPAddress": "192.0.2.2", "NodeID": "abc"}}
-    with patch.object(faults.state, "actor_table", return_value=table):
-        fault = fault_of(error)
-    assert (fault.node, fault.counts) == ("abc", False)
-    assert "node 192.0.2.2 cannot load a trial (ModuleNotFoundError: No module named 'pandas')" in (
-        fault.reason
-    )
+    with patch.object(faults.state, "actor_table", return_value=WHERE):
+        fault = fault_of(died(FAILED_IMPORT))
+    assert (fault.node, fault.counts) == ("a", False)
+    assert "node 192.0.2.2 cannot load a trial (ModuleNotFoundError: No mod" in fault.reason

@@ -11,8 +11,7 @@ from search.errors import SteppeError
 from search.results import load, summary
 from search.run.run_folder import SWEEP, WARM_START, RunFolder
 from search.study.plan import plans
-from search.study.resolved_sweep import as_yaml
-from tests.search.play import finish, open_ledger, said, small_sweep, stored, write_row
+from tests.search.play import finish, open_ledger, record, small_sweep, stored
 
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0}
 
@@ -23,18 +22,15 @@ def study(seed=0, held_out="0", algorithm="SAGM"):
 
 def earlier(place, objectives, search=None, states=None, draws_of_its_own=False, **changes):
     """A run whose trials, in every study, are worth `objectives` of their study and number."""
-    trials = 4
-    given = {"trials": trials, "space": SPACE, **(search or {})}
+    given = {"trials": 4, "space": SPACE, **(search or {})}
     sweep = small_sweep(name="earlier", search=given, **changes)
     sweep = sweep.of_earlier_run(names=False, search=draws_of_its_own)
     folder = RunFolder(place)
     ledger = open_ledger(sweep, folder)
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    record(sweep, folder)
     while (spec := ledger.next()) is not None:
         state = (states or {}).get(spec.number, "completed")
-        end = said(90, objectives(spec.study, spec.number), state)
-        write_row(folder, spec, end)
-        ledger.finish(spec, end)
+        finish(ledger, folder, spec, objectives(spec.study, spec.number), state)
     return folder
 
 
@@ -126,7 +122,7 @@ def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_s
 
     folder = RunFolder(tmp_path / "later")
     ledger = launched(marked, folder)
-    folder.write_bytes(SWEEP, as_yaml(marked).encode())
+    record(marked, folder)
     finish(ledger, folder, ledger.next(), 0.5)
     for table in summary(load(folder.uri), methods=["training-domain", "last-step"]).tables:
         (note,) = [note for note in table.notes if "not the honest protocol" in note]
