@@ -17,6 +17,8 @@ __all__ = [
     "Command",
     "command",
     "end_all",
+    "printed",
+    "refused",
     "started",
     "steppe",
     "wait_until",
@@ -27,6 +29,22 @@ __all__ = [
 def steppe(*arguments: object) -> Result:
     """`python -m search ...` in this process: exit_code, stdout, stderr."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def printed(*arguments: object) -> str:
+    """What a command prints that ends well."""
+    done = steppe(*arguments)
+    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
+    return done.stdout
+
+
+def refused(*arguments: object) -> str:
+    """The message of a command that is refused as it should be."""
+    done = steppe(*arguments)
+    assert done.exit_code == 2, (done.exit_code, done.stdout, done.stderr, done.exception)
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr.removeprefix("error: ").rstrip("\n")
 
 
 def write_yaml(path: Path, data: dict[str, Any]) -> Path:

@@ -18,8 +18,7 @@ from search.run.checkpoints import read_weights, write_weights
 from search.run.run_folder import RunFolder
 from search.sweep.schema import Dataset
 from tests.datasets.photos import tree
-from tests.search.cli.test_cli import refuse
-from tests.search.command import steppe
+from tests.search.command import refused, steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
 from training.evaluation import evaluate, parts_of
 
@@ -167,16 +166,16 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(folder, tmp_path):
     sweep = sam_sweep()
     _, second = train(sweep, folder, {}, {})
     stop(folder, second, "pruned", 20)
-    assert "training-domain chooses nothing in" in refuse("export", folder.uri, second.trial)
-    assert "the only trial was pruned" in refuse("export", folder.uri, second.trial)
-    assert "did you mean training-domain?" in refuse(
+    assert "training-domain chooses nothing in" in refused("export", folder.uri, second.trial)
+    assert "the only trial was pruned" in refused("export", folder.uri, second.trial)
+    assert "did you mean training-domain?" in refused(
         "export", folder.uri, "--method", "training-domian"
     )
-    assert f"there is no study or trial SAM.9 in {folder.uri}" in refuse(
+    assert f"there is no study or trial SAM.9 in {folder.uri}" in refused(
         "export", folder.uri, "SAM.9"
     )
     (tmp_path / "file").write_text("precious")
     for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        message = refuse("export", folder.uri, "--output", place)
+        message = refused("export", folder.uri, "--output", place)
         assert "--output" in message
     assert (tmp_path / "file").read_text() == "precious"

@@ -10,8 +10,8 @@ import pytest
 
 from search.run import lease, tables
 from search.run.run_folder import MANIFEST, RunFolder
-from tests.search.cli.test_cli import content, refuse
-from tests.search.command import steppe
+from tests.search.cli.test_cli import content
+from tests.search.command import refused, steppe
 from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
 
 HP_TYPES = {"lr": float, "weight_decay": float, "dropout": float, "batch_size": int, "rho": float}
@@ -109,24 +109,24 @@ def test_what_is_not_as_it_was_is_said_first(folder):
 def test_what_cannot_be_repeated_is_refused_with_the_way_out(folder, tmp_path):
     sweep = sam_sweep()
     first, second = train(sweep, folder, {}, {})
-    assert f"did you mean {STUDY}.1?" in refuse("rerun", folder.uri, f"{STUDY}.7")
-    assert "did you mean" in refuse("rerun", folder.uri, "SAN.0.0.1")
-    assert "there is no run" in refuse("rerun", tmp_path / "rum", "0")
+    assert f"did you mean {STUDY}.1?" in refused("rerun", folder.uri, f"{STUDY}.7")
+    assert "did you mean" in refused("rerun", folder.uri, "SAN.0.0.1")
+    assert "there is no run" in refused("rerun", tmp_path / "rum", "0")
     other = RunFolder(tmp_path / "other")
     train(sam_sweep(held_out=["0", "75"]), other, {})
     table = tables.read_trials(other)
     double = table.iloc[0].to_dict() | {"study": "x.y.SAM.0.0", "trial": "x.y.SAM.0.0.0"}
     tables.write_trial(other, {k: v for k, v in double.items() if pd.notna(v)}, HP_TYPES)
-    assert "give more of the name" in refuse("rerun", other.uri, "SAM.0.0.0")
+    assert "give more of the name" in refused("rerun", other.uri, "SAM.0.0.0")
     stop(folder, second, "failed", 0)
-    assert "never came to an evaluation (failed: the reason)" in refuse(
+    assert "never came to an evaluation (failed: the reason)" in refused(
         "rerun", folder.uri, second.trial
     )
     with lease.Lease(folder, on_loss=lambda: None):
-        assert "is going on, driven by process" in refuse("rerun", folder.uri, first.trial)
+        assert "is going on, driven by process" in refused("rerun", folder.uri, first.trial)
 
 
 def test_a_trial_that_has_not_ended_is_said_to_go_on_by_a_resume(folder):
     _, second = train(sam_sweep(), folder, {}, {})
     folder.delete(f"trials/{second.trial}.parquet")
-    assert "has not ended: `python -m search resume" in refuse("rerun", folder.uri, second.trial)
+    assert "has not ended: `python -m search resume" in refused("rerun", folder.uri, second.trial)

@@ -103,7 +103,7 @@ def test_a_run_begins_as_an_empty_folder_where_one_can_be_written(tmp_path):
         RunFolder.create(tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x"])
+@pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x", "file:///"])
 def test_a_location_that_no_store_understands_is_refused(location):
     with pytest.raises(SteppeError, match="cannot use"):
         RunFolder(location)
