@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from search import results
-from search.errors import SteppeError
 from search.results import Results, accuracy_line
 from search.results.loading import LoadedRun, ranges_of
 from search.results.scored_trials import scored
-from search.run.run_folder import MANIFEST, SWEEP, RunFolder
+from search.run import manifest
+from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
 from search.study.study import max_settings, trials_per_study
 from search.sweep.schema import Sweep
@@ -124,20 +123,9 @@ def read(location: str) -> ReportedRun:
         **vars(replace(found, runs={name: replace(run, name=name)})),
         location=folder.uri.partition("?")[0],
         configuration=folder.read_bytes(SWEEP).decode(),
-        manifest=_manifest(folder),
+        manifest=manifest.read(folder) or {},
         read=datetime.now(UTC),
     )
-
-
-def _manifest(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return dict(json.loads(folder.read_bytes(MANIFEST)))
-    except FileNotFoundError:
-        return {}  # nothing has begun
-    except (ValueError, TypeError) as error:
-        raise SteppeError(
-            f"{folder.path(MANIFEST)} is damaged: {error}; put a copy back"
-        ) from error
 
 
 def searched(trials: pd.DataFrame) -> list[str]:

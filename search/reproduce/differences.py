@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -146,10 +145,10 @@ def _facts(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any,
 
 def _session(folder: RunFolder, trial: RecordedTrial) -> dict[str, Any]:
     """The session of the driver in which the trial last began; empty if none is known."""
-    try:
-        sessions = json.loads(folder.read_bytes(MANIFEST))["sessions"]
-    except FileNotFoundError:
+    recorded = manifest.read(folder)
+    if recorded is None:
         return {}
+    sessions = recorded["sessions"]
     began = trial.row["started"]
     before = [
         session

@@ -63,20 +63,14 @@ def record(
     is damaged, or if the run was made with other data or weights under the same name.
     """
     weights = None if taken is None else _weights(taken)
-    try:
-        before = _read(folder)
-        known = {dataset.name: dataset.fingerprint for dataset in datasets}
-        if before is None:
-            before = {STUDY_NAMES: 2, SEARCH_RULES: 2, "sessions": []}
-        else:
-            known = {name: str(before["datasets"].get(name, now)) for name, now in known.items()}
-        sessions = [*before["sessions"], session()]
-        weights_before = before.get("weights")
-    except (ValueError, KeyError, TypeError) as error:
-        raise SteppeError(
-            f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
-            "in another folder"
-        ) from error
+    before = read(folder)
+    known = {dataset.name: dataset.fingerprint for dataset in datasets}
+    if before is None:
+        before = {STUDY_NAMES: 2, SEARCH_RULES: 2, "sessions": []}
+    else:
+        known = {name: str(before["datasets"].get(name, now)) for name, now in known.items()}
+    sessions = [*before["sessions"], session()]
+    weights_before = before.get("weights")
     _check_same(folder, datasets, known, weights, weights_before)
     sessions[-1]["notes"] = {dataset.name: list(dataset.notes) for dataset in datasets}
     rules = {key: before[key] for key in (STUDY_NAMES, SEARCH_RULES) if key in before}
@@ -130,21 +124,18 @@ def searches_as_before(folder: RunFolder) -> bool:
 
 
 def _lacks(folder: RunFolder, key: str) -> bool:
-    try:
-        manifest = _read(folder)
-        return manifest is not None and key not in manifest
-    except (ValueError, TypeError):
-        return False  # damaged, which is reported elsewhere
+    manifest = read(folder)
+    return manifest is not None and key not in manifest
 
 
 def fingerprints(folder: RunFolder) -> dict[str, str]:
     """The fingerprint of each dataset that the run was made with; empty before it has begun."""
-    return dict((_read(folder) or {"datasets": {}})["datasets"])
+    return dict((read(folder) or {"datasets": {}})["datasets"])
 
 
 def weights_digest(folder: RunFolder) -> str | None:
     """The sha256 of the weights file that the run was made with; None without one."""
-    weights = (_read(folder) or {}).get("weights")
+    weights = (read(folder) or {}).get("weights")
     return None if weights is None else str(weights["sha256"])
 
 
@@ -153,24 +144,31 @@ def held_out_labels(folder: RunFolder, search: Search) -> tuple[list[str], bool]
 
     They may shape it by its search and by its file of weights; without one, the origin is known.
     """
-    weights = (_read(folder) or {}).get("weights") or {"origin_known": True}
+    weights = (read(folder) or {}).get("weights") or {"origin_known": True}
     why = [*saw_held_out(search), *weights.get("saw_held_out", [])]
     return why, bool(weights.get("origin_known", False))
 
 
 def packages(folder: RunFolder) -> dict[str, str]:
     """Package versions of the run's latest driver; empty before the run has begun."""
-    manifest = _read(folder)
+    manifest = read(folder)
     return {} if manifest is None else dict(manifest["sessions"][-1]["packages"])
 
 
-def _read(folder: RunFolder) -> dict[str, Any] | None:
+def read(folder: RunFolder) -> dict[str, Any] | None:
+    """The manifest; None before the run has begun. Raises SteppeError if it is damaged."""
     try:
-        manifest = json.loads(folder.read_bytes(MANIFEST))
+        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
+        kinds = type(manifest["datasets"]), type(manifest["sessions"])
+        if kinds != (dict, list):
+            raise TypeError("its datasets are no mapping, or its sessions no list")
     except FileNotFoundError:
         return None
-    if not isinstance(manifest, dict):
-        raise TypeError("it holds no JSON object")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SteppeError(
+            f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
+            "in another folder"
+        ) from error
     return manifest
 
 

@@ -107,7 +107,7 @@ DAMAGES = {
     "a truncated sweep.yaml": ("sweep.yaml", b"name: played\ndataset:\n  name: Rotat", "status"),
     "a garbage journal": ("optuna.journal", b"garbage\n", "status"),
     "no journal": ("optuna.journal", None, None),
-    "a garbage manifest": ("manifest.json", b"{", None),
+    "a garbage manifest": ("manifest.json", b"{", "status"),
     "a garbage lease": ("lease.json", b"{", "status"),
     "a garbage trial": (f"trials/{NAME}", b"PAR1garbage", "results"),
     "an empty trial": ("trials/x.parquet", b"", "results"),
