@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from benchmarks.processes import CHECKOUT, MARK, Command, command, end_all, started, wait_until
 from search.cli.main import app
+from search.sweep.schema import Sweep
 
 __all__ = [
     "CHECKOUT",
@@ -17,6 +18,7 @@ __all__ = [
     "Command",
     "command",
     "end_all",
+    "launch",
     "printed",
     "refused",
     "started",
@@ -45,6 +47,12 @@ def refused(*arguments: object) -> str:
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     return done.stderr.removeprefix("error: ").rstrip("\n")
+
+
+def launch(sweep: Sweep, place: Path) -> Result:
+    """Launches a sweep from a file in `place` into the folder `run` there."""
+    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
+    return steppe("launch", file, "--output", place / "run")
 
 
 def write_yaml(path: Path, data: dict[str, Any]) -> Path:

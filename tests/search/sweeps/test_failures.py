@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +29,15 @@ from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from tests.search import failing
-from tests.search.command import steppe, wait_until, write_yaml
+from tests.search.command import launch, steppe, wait_until
 from tests.search.event_files import objectives
 from tests.search.failing import (
     DIES_AFTER_ITS_ROW,
     DIVERGES,
-    FAILS_ONCE,
     FINE,
+    KILLED_ONCE,
     TOO_BIG,
-    attempts,
+    begun_at,
 )
 from tests.search.play import OneSlot, open_ledger, small_sweep, stored, without_ray
 
@@ -50,9 +49,7 @@ def sweep_of(
     **search,
 ):
     """Trials with a good learning rate, and number DIVERGES with one that no run survives."""
-    first = [
-        {"lr": 1e30 if number == DIVERGES else (number + 1) * 1e-3} for number in range(1, trials)
-    ]
+    first = [{"lr": 1e30 if n == DIVERGES else (n + 1) * 1e-3} for n in range(1, trials)]
     return small_sweep(
         algorithms=["ERM"],
         training={"steps": 40, "evaluate_every": 10, "checkpoint_seconds": 0},
@@ -79,11 +76,6 @@ class Ran:
         return pd.read_parquet(f"{self.folder.uri}/trials").set_index("number")
 
 
-def launch(sweep, place: Path) -> Result:
-    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
-    return steppe("launch", file, "--output", place / "run")
-
-
 @pytest.fixture(scope="module")
 def ran(two_cpus, tmp_path_factory) -> Ran:
     place = tmp_path_factory.mktemp("failing")
@@ -106,38 +98,42 @@ def ran(two_cpus, tmp_path_factory) -> Ran:
 @pytest.mark.slow
 def test_a_sweep_with_a_failed_trial_runs_to_its_end_and_exits_1(ran):
     assert ran.done.exit_code == 1, ran.done.stderr
+    assert "5 of 5 trials ended" in ran.done.stdout
+    assert "1 trial failed; why: pandas.read_parquet('" in ran.done.stdout
+    assert "training-domain selection" in ran.done.stdout
+    assert ran.trials["state"].to_dict() == {
+        FINE: "completed",
+        KILLED_ONCE: "completed",
+        DIES_AFTER_ITS_ROW: "completed",
+        DIVERGES: "diverged",
+        TOO_BIG: "failed",
+    }
+    (trials,) = stored(ran.folder).values()
+    assert [state_of(trial) for trial in trials] == ran.trials["state"].sort_index().to_list()
+    assert [trial.user_attrs.get(REASON) for trial in trials] == [
+        None if pd.isna(reason) else reason for reason in ran.trials["reason"].sort_index()
+    ]
+    assert not ran.folder.exists("checkpoints")
 
 
 @pytest.mark.slow
 def test_tune_holds_no_trial_that_has_ended(ran):
     assert len(ran.held) > 5
     assert max(ran.held) <= 2  # the last may be named in a message
-    assert "5 of 5 trials ended" in ran.done.stdout
-    assert "1 trial failed; why: pandas.read_parquet('" in ran.done.stdout
-    assert "training-domain selection" in ran.done.stdout
-    states = ran.trials["state"].to_dict()
-    assert states == {
-        FINE: "completed",
-        FAILS_ONCE: "completed",
-        DIES_AFTER_ITS_ROW: "completed",
-        DIVERGES: "diverged",
-        TOO_BIG: "failed",
-    }
 
 
 @pytest.mark.slow
-def test_a_trial_that_fails_once_is_completed_by_its_second_attempt(ran):
-    assert attempts(ran.folder, FAILS_ONCE) == 2
-    assert ran.trials.loc[FAILS_ONCE, "steps"] == 40
-    assert attempts(ran.folder, FINE) == 1
-    log = (Path(ran.folder.root) / "driver.log").read_text()
-    assert f"RuntimeError: the images of trial {FAILS_ONCE}" in log
-    assert "raise RuntimeError" in log  # the traceback, for whoever must mend it
+def test_a_killed_trial_goes_on_from_its_checkpoint_and_ends_with_the_same_bits(ran):
+    assert begun_at(ran.folder, KILLED_ONCE) == [0, 20]
+    assert ran.trials.loc[KILLED_ONCE, "steps"] == 40
+    undisturbed = steppe("rerun", ran.folder.uri, f"ERM.0.0.{KILLED_ONCE}")
+    assert undisturbed.exit_code == 0, undisturbed.output
+    assert begun_at(ran.folder, FINE) == [0]
 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_right_after_its_row_costs_nothing(ran):
-    assert attempts(ran.folder, DIES_AFTER_ITS_ROW) == 1
+    assert begun_at(ran.folder, DIES_AFTER_ITS_ROW) == [0]
     evaluations = pd.read_parquet(f"{ran.folder.uri}/evaluations")
     own = evaluations[evaluations["trial"] == f"RotatedDigits.mlp.ERM.0.0.{DIES_AFTER_ITS_ROW}"]
     assert not own.duplicated(["step", "domain", "split"]).any()
@@ -147,29 +143,20 @@ def test_a_worker_that_dies_right_after_its_row_costs_nothing(ran):
 
 @pytest.mark.slow
 def test_a_diverged_trial_is_an_outcome_with_its_reason(ran):
-    row = ran.trials.loc[DIVERGES]
-    assert row["reason"] == "the loss stopped being finite between steps 0 and 10"
-    assert attempts(ran.folder, DIVERGES) == 1
+    reason = ran.trials.loc[DIVERGES, "reason"]
+    assert reason == "the loss stopped being finite between steps 0 and 10"
+    assert begun_at(ran.folder, DIVERGES) == [0]
 
 
 @pytest.mark.slow
 def test_a_trial_that_takes_more_memory_than_it_may_is_tried_again_and_says_how_much(ran):
-    assert attempts(ran.folder, TOO_BIG) == 2  # as often as the sweep says
+    assert begun_at(ran.folder, TOO_BIG) == [0, 0]  # as often as the sweep says
     assert pd.isna(ran.trials.loc[TOO_BIG, "steps"])
     reason = ran.trials.loc[TOO_BIG, "reason"]
     assert reason.startswith("MemoryError: the trial holds 1.")
-    assert "GB, where resources.memory allows 1; allow more, or set" in reason
-
-
-@pytest.mark.slow
-def test_the_storage_has_each_trial_once_and_none_running(ran):
-    (trials,) = stored(ran.folder).values()
-    assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
-    assert Counter(map(state_of, trials)) == {"completed": 3, "failed": 1, "diverged": 1}
-    assert [trial.user_attrs.get(REASON) for trial in trials] == [
-        None if pd.isna(reason) else reason for reason in ran.trials["reason"].sort_index()
-    ]
-    assert not ran.folder.exists("checkpoints")
+    assert "resources.memory allows 1" in reason
+    log = (Path(ran.folder.root) / "driver.log").read_text()
+    assert "raise MemoryError" in log  # the traceback, for whoever must mend it
 
 
 @pytest.mark.slow
@@ -181,7 +168,7 @@ def test_trackers_hear_of_each_trial_once_however_many_attempts_it_takes(ran):
         for trial in place.iterdir()
     }
     assert told.keys() == set(range(5))
-    for number in (FINE, FAILS_ONCE, DIES_AFTER_ITS_ROW):
+    for number in (FINE, KILLED_ONCE, DIES_AFTER_ITS_ROW):
         assert told[number] == [10, 20, 30, 40]
     assert "gets no more messages" not in (Path(ran.folder.root) / "driver.log").read_text()
 
