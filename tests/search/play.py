@@ -233,6 +233,14 @@ def without_ray() -> Iterator[None]:
         torch.set_num_threads(threads)  # trials set their own
 
 
+def launched(sweep: Sweep, place: Path | str) -> RunFolder:
+    """The run of a sweep that was carried out to its end, without Ray."""
+    folder = RunFolder.create(place)
+    with without_ray():
+        assert launch.launch(sweep, folder)
+    return folder
+
+
 # A step of 10 ms and one pass; 1 ms to score an image.
 TIMED = Timing(32, 0.5, 0.01, 1.0, 0.005, 0.001, False, False, 4000, 1000, None, 1.0)
 

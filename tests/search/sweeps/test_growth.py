@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.study.resolved_sweep import as_yaml
 from tests.search import file_dataset, play
 from tests.search.command import steppe, write_yaml
-from tests.search.play import carry_out, open_ledger, quality, small_sweep, stored, without_ray
+from tests.search.play import launched, open_ledger, small_sweep, stored, without_ray
 
 DIGITS, OTHER = "RotatedDigits", file_dataset.NAME
 SPACE = {"lr": {"log_uniform": [1e-4, 1e-1]}, "weight_decay": 0, "dropout": 0}
@@ -39,7 +40,8 @@ def play_all(sweep, folder):
 def play_one(ledger, folder) -> bool:
     spec = ledger.next()
     if spec is not None:
-        carry_out(ledger, folder, spec, lambda step: quality(spec.values) * min(step / 60, 1))
+        quality = play.quality(spec.values)
+        play.carry_out(ledger, folder, spec, lambda step: quality * min(step / 60, 1))
     return spec is not None
 
 
@@ -69,17 +71,14 @@ def outcomes(folder):
     ids=str,
 )
 def test_a_grown_run_suggests_and_stops_as_one_that_was_large_at_once(folder, few, many, search):
-    def sweep(changes):
-        own = {"trials": 6, "space": SPACE, **search}
-        trials = {k: v for k, v in changes.items() if k == "trials"}
-        others = {k: v for k, v in changes.items() if k != "trials"}
-        return small_sweep(**others, search=own | trials)
+    def sweep(trials=6, **changes):
+        return small_sweep(**changes, search={"trials": trials, "space": SPACE, **search})
 
-    play_all(sweep(few), folder)
+    play_all(sweep(**few), folder)
     before = outcomes(folder)
-    play_all(sweep(many), folder)
+    play_all(sweep(**many), folder)
     large = RunFolder(f"{folder.root}-large")
-    play_all(sweep(many), large)
+    play_all(sweep(**many), large)
     assert outcomes(folder) == outcomes(large)
     for study, trials in before.items():
         begun = [trial for trial in trials if trial[1].name != "WAITING"]
@@ -117,25 +116,17 @@ def test_a_run_keeps_and_grows_with_keys_that_new_sweeps_are_refused(folder, tmp
         load(file, [*more, "training.nesterov=true"], folder.root)
 
 
-def tables_of(folder: RunFolder) -> dict[str, pd.DataFrame]:
-    """The tables as other tools read them, without what depends on the clock."""
-    found = {}
-    for name, keys in (
-        ("trials", ["trial"]),
-        ("evaluations", ["trial"]),
-        ("selection.parquet", []),
-    ):
-        table = pd.read_parquet(folder.path(name))
-        table = table.drop(columns=[column for column in TIMES if column in table])
-        found[name] = table.sort_values(keys, kind="stable", ignore_index=True) if keys else table
-    return found
-
-
 def assert_same_tables(one: RunFolder, other: RunFolder, cost: Sequence[str] = ()) -> None:
-    """Apart from the cost of trials, where one trained what the other found trained."""
-    for (name, ours), theirs in zip(tables_of(one).items(), tables_of(other).values(), strict=True):
-        if name == "trials":
-            ours, theirs = ours.drop(columns=[*cost]), theirs.drop(columns=[*cost])
+    """As other tools read them, without what depends on the clock.
+
+    cost: columns of trials that differ, as one trained what the other found trained.
+    """
+    for name in ("trials", "evaluations", "selection.parquet"):
+        both = [pd.read_parquet(folder.path(name)) for folder in (one, other)]
+        if name != "selection.parquet":  # which has an order
+            both = [table.sort_values("trial", kind="stable", ignore_index=True) for table in both]
+        left_out = [*TIMES, *(cost if name == "trials" else ())]
+        ours, theirs = (table.drop(columns=left_out, errors="ignore") for table in both)
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True, obj=name)
 
 
@@ -152,35 +143,23 @@ def tiny(**changes):
     return small_sweep(training=training, search=search, **changes)
 
 
-def launched(sweep, place) -> RunFolder:
-    folder = RunFolder.create(place)
-    with without_ray():
-        assert launch.launch(sweep, folder)
-    return folder
-
-
-def killed_at(monkeypatch, module, name, sweep, folder):
+def killed_at(module, name, sweep, folder):
     """Launches a sweep and dies where a function would be called."""
-
-    def die(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, name, die)
-        with pytest.raises(KeyboardInterrupt):
-            launch.launch(sweep, folder)
+    death = patch.object(module, name, side_effect=KeyboardInterrupt)
+    with death, pytest.raises(KeyboardInterrupt):
+        launch.launch(sweep, folder)
 
 
-def test_a_run_grows_in_all_it_may_and_its_images_move(tmp_path, other_dataset, monkeypatch):
+def test_a_run_grows_in_all_it_may_and_its_images_move(tmp_path, other_dataset):
     one = {"dataset": {"name": OTHER, "root": other_dataset}}
     folder = launched(tiny(**one, algorithms=["ERM"]), tmp_path / "run")
     trial = (Path(folder.path("trials")) / f"{OTHER}.mlp.ERM.0.0.parquet").read_bytes()
     moved = tmp_path / "elsewhere"
     shutil.move(other_dataset, moved)
     one = {"dataset": {"name": OTHER, "root": moved}, "algorithms": ["SAGM", "ERM"]}
-    killed_at(monkeypatch, opening.manifest, "record", tiny(**one), folder)
+    killed_at(opening.manifest, "record", tiny(**one), folder)
     assert sweep_of(folder, {OTHER: moved}).algorithms == ("ERM",)
-    killed_at(monkeypatch, launch, "Ledger", tiny(**one), folder)
+    killed_at(launch, "Ledger", tiny(**one), folder)
     assert sweep_of(folder).algorithms == ("SAGM", "ERM")
     several = {
         "dataset": None,
@@ -234,22 +213,24 @@ def test_what_would_change_trials_is_refused_and_nothing_is_written(tmp_path):
     assert {name: folder.read_bytes(name) for name in (SWEEP, MANIFEST)} == before
 
 
-def test_commands_find_images_that_have_moved(tmp_path, other_dataset, monkeypatch):
+def test_commands_find_images_that_have_moved(tmp_path, other_dataset):
     sweep = tiny(dataset={"name": OTHER, "root": other_dataset}, algorithms=["ERM"])
     folder = launched(sweep, tmp_path / "run")
     moved = tmp_path / "elsewhere"
     shutil.move(other_dataset, moved)
     assert steppe("status", folder.uri).exit_code == 0
     assert steppe("results", folder.uri).exit_code == 0
-    for command in (["rerun"], ["export", "--output", tmp_path / "exported"], ["resume"]):
-        verb, *options = command
-        trial = ["ERM.0.0.0"] if verb != "resume" else []
-        lost = steppe(verb, folder.uri, *trial, *options)
+    for verb, *given in (
+        ["rerun", "ERM.0.0.0"],
+        ["export", "ERM.0.0.0", "--output", tmp_path / "exported"],
+        ["resume"],
+    ):
+        lost = steppe(verb, folder.uri, *given)
         assert lost.exit_code == 2
         assert str(other_dataset) in lost.stderr
         assert "--root" in lost.stderr
         with without_ray():
-            found = steppe(verb, folder.uri, *trial, *options, "--root", moved)
+            found = steppe(verb, folder.uri, *given, "--root", moved)
         assert found.exit_code == 0, found.output
     assert sweep_of(folder).dataset.root == moved
 

@@ -16,10 +16,9 @@ from search.results.comparison import compare, ranks
 from search.results.loading import read_sweep
 from search.run import tables
 from search.run.combinations import read_combinations
-from search.run.run_folder import RunFolder
-from search.study.study import Study, studies
+from search.study.study import studies
 from tests.search.command import steppe
-from tests.search.play import small_sweep, without_ray
+from tests.search.play import launched, small_sweep, without_ray
 
 PAIR = "RotatedDigits.mlp.SAGM.0+75.0"
 
@@ -31,10 +30,7 @@ def folder(tmp_path_factory):
         training={"steps": 20, "evaluate_every": 10},
         search={"trials": 2, "keep_weights": "all"},
     )
-    folder = RunFolder.create(tmp_path_factory.mktemp("sets") / "run")
-    with without_ray():
-        assert launch.launch(sweep, folder)
-    return folder
+    return launched(sweep, tmp_path_factory.mktemp("sets"))
 
 
 def test_a_study_of_a_pair_trains_on_the_others_and_is_scored_on_each_of_the_two(folder):
@@ -117,9 +113,3 @@ def test_sets_that_share_a_domain_are_no_independent_sample():
         found = compare(selection(*names), ["A"], "B").iloc[0]
         assert ("share" in str(found["like_why"])) == dependent
         assert np.isnan(ranks(selection(*names))[0].p) == dependent
-
-
-def test_a_set_is_never_taken_for_a_domain_whose_name_looks_like_it():
-    names = ["a/b", "a+b", "a_b", "a b", "a-b"]
-    ids = {Study("ImageFolders", "cnn", "ERM", name, 0).id.casefold() for name in names}
-    assert len(ids) == len(names)

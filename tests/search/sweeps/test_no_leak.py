@@ -16,14 +16,12 @@ import pytest
 from optuna.trial import FrozenTrial
 
 import datasets
-from search.driver import launch
 from search.driver.tune_adapter import StudySearcher
 from search.run import tables
-from search.run.run_folder import RunFolder
 from search.sweep.schema import Sweep
 from search.worker.trial_rows import Progress
 from tests.search import file_dataset
-from tests.search.play import small_sweep, stored, without_ray
+from tests.search.play import launched, small_sweep, stored
 
 HELD_OUT, OTHER = "75", "0"
 TRIALS = 7
@@ -88,11 +86,10 @@ def ran(tmp_path_factory) -> dict[str, Ran]:
                 reports.append(dict(said))
             return judge(self, trial, said)
 
-        with without_ray(), pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(StudySearcher, "report", listen)
             patch.setitem(datasets.DATASETS, file_dataset.NAME, file_dataset.ENTRY)
-            folder = RunFolder.create(place / f"run-{kind}")
-            assert launch.launch(sweep_of(str(place / kind)), folder)
+            folder = launched(sweep_of(str(place / kind)), place / f"run-{kind}")
         trials, evaluations = stored(folder), tables.read_evaluations(folder)
         assert trials.keys() == {study_of(HELD_OUT), study_of(OTHER)}
         own = evaluations[evaluations["study"] == study_of(HELD_OUT)]

@@ -7,11 +7,10 @@ import json
 import pytest
 
 from search import results
-from search.driver import launch
 from search.run import tables
 from search.run.checkpoints import WEIGHTS
-from search.run.run_folder import MANIFEST, RunFolder
-from tests.search.play import rows, small_sweep, stored, without_ray
+from search.run.run_folder import MANIFEST
+from tests.search.play import launched, rows, small_sweep, stored
 
 SWEEP = small_sweep(
     algorithms=["SAM", "SAM+SWAD"],
@@ -31,10 +30,7 @@ SWEEP = small_sweep(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = RunFolder.create(tmp_path_factory.mktemp("objectives") / "run")
-    with without_ray():
-        assert launch.launch(SWEEP, folder)
-    return folder
+    return launched(SWEEP, tmp_path_factory.mktemp("objectives"))
 
 
 def scores(evaluations, trial, step, role):

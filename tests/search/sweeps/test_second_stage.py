@@ -8,11 +8,9 @@ import torch
 import yaml
 
 import models
-from search.driver.launch import launch
-from search.run.run_folder import RunFolder
 from search.run.tables import read_evaluations, read_trials
 from tests.search.command import steppe
-from tests.search.play import small_sweep, without_ray
+from tests.search.play import launched, small_sweep
 
 
 def test_tables_show_the_second_stages_accuracy_beside_the_validation_of_the_first(tmp_path: Path):
@@ -33,10 +31,7 @@ def test_tables_show_the_second_stages_accuracy_beside_the_validation_of_the_fir
         },
         search={"trials": 1, "scheduler": "none", "keep_weights": "best"},
     )
-    folder = RunFolder.create(tmp_path / "run")
-    with without_ray():
-        assert launch(found, folder)
-
+    folder = launched(found, tmp_path / "run")
     trials, rows = read_trials(folder), read_evaluations(folder)
     assert list(trials["state"]) == ["completed"] * 2
     assert {"hp_miro_lambda", "hp_ermpp_start"} <= set(trials)
