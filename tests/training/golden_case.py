@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,14 @@ def read(file: str) -> dict[str, Any]:
     return content
 
 
+def cases(file: str, kind: str | None = None) -> list[dict[str, Any]]:
+    return [case for case in read(file)["cases"] if kind is None or case["kind"] == kind]
+
+
+def each(cases: list[dict[str, Any]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case["case_id"])
+
+
 def case_of(file: str, case_id: str) -> dict[str, Any]:
     return next(case for case in read(file)["cases"] if case["case_id"] == case_id)
 
@@ -59,6 +68,26 @@ def flat(named: dict[str, Any], names: Sequence[str] = NAMES) -> Tensor:
 
 def tensor(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def close(actual: Any, expected: Any, atol: float = 1e-9) -> None:
+    """What is recorded, but for rounding; either may be a list of numbers."""
+    both = (v if isinstance(v, Tensor) else tensor(v) for v in (actual, expected))
+    torch.testing.assert_close(*both, rtol=0, atol=atol)
+
+
+def optimizer_of(settings: dict[str, Any], weights: Tensor) -> optimizers.Optimizer:
+    """The optimizer of a record."""
+    assert settings.get("betas", [0.9, 0.999]) == [0.9, 0.999]
+    assert settings.get("eps", 1e-8) == 1e-8
+    return optimizers.build(
+        settings["name"],
+        weights,
+        settings["lr"],
+        settings["weight_decay"],
+        settings.get("momentum", 0.0),
+        settings.get("nesterov", False),
+    )
 
 
 class GoldenNetwork(nn.Module):
@@ -193,17 +222,7 @@ class WatchedOptimizer:
     """The case's optimizer; keeps what it is given."""
 
     def __init__(self, settings: dict[str, Any], weights: Tensor, seen: Trajectory) -> None:
-        assert settings.get("betas", [0.9, 0.999]) == [0.9, 0.999]
-        assert settings.get("eps", 1e-8) == 1e-8
-        momentum = settings.get("momentum", 0.0)
-        self._inner = optimizers.build(
-            settings["name"],
-            weights,
-            settings["lr"],
-            settings["weight_decay"],
-            momentum,
-            settings.get("nesterov", False),
-        )
+        self._inner = optimizer_of(settings, weights)
         self.state = self._inner.state
         self._seen = seen
 

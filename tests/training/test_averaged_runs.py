@@ -11,17 +11,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import datasets
-import models
-from datasets.domain_dataset import DomainDataset
+from tests.training.digit_runs import (
+    DIGITS,
+    HELD_OUT,
+    NEEDED,
+    Trained,
+    reread,
+    roles,
+    trained,
+    without_seconds,
+)
 from training import trainer as trainer_module
 from training.averaging import AVERAGINGS
-from training.checkpoint import from_bytes, to_bytes
-from training.evaluation import Evaluation, Part, Score, evaluate
+from training.evaluation import Part, Score, evaluate
 from training.run import Run
-from training.train import Checkpoint, Trainer, TrainResult, train
+from training.train import Trainer
 
-DIGITS = datasets.load("RotatedDigits")
 VALUES = {"lr": 1e-3, "batch_size": 8, "dropout": 0.2}
 RUN = Run("RotatedDigits", None, "mlp", "SAM", "30", 0, 12, 2, VALUES)
 NUMBERS = {
@@ -32,36 +37,22 @@ NUMBERS = {
     "bma": {"bma_beta": 0.5},
     "erm++": {"ermpp_start": 4},
 }
-NEEDED = [(name, "source", "out") for name in ("0", "15", "45", "60", "75")]
-HELD_OUT = [("30", "held_out", "in"), ("30", "held_out", "out")]
 # Falls, converges at the second, and leaves the valley: dead at the sixth evaluation.
 VALLEY = [2.0, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
 
 every_averaging = pytest.mark.parametrize("name", AVERAGINGS)
 
 
-def averaged(name: str, **fields: Any) -> Run:
-    return replace(RUN, averaging=name, hyperparameters=VALUES | NUMBERS[name], **fields)
-
-
-def trained(run: Run, resume: Checkpoint | None = None) -> tuple[TrainResult, list[Checkpoint]]:
-    saved: list[Checkpoint] = []
-    result = train(run, DIGITS, lambda _: None, lambda make: saved.append(make()), resume)
-    return result, saved
+def averaged(name: str, numbers: dict[str, float] | None = None, **fields: Any) -> Run:
+    """A run with an averaging, some of whose numbers may be others than the usual."""
+    values = VALUES | NUMBERS[name] | (numbers or {})
+    return replace(RUN, averaging=name, hyperparameters=values, **fields)
 
 
 @cache
-def usual(name: str) -> TrainResult:
-    """Of a run with an averaging, or with none."""
-    return trained(RUN if name == "none" else averaged(name))[0]
-
-
-def roles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    return [(score.domain, score.role, score.split) for score in evaluation.scores]
-
-
-def scores(evaluations: Sequence[Evaluation]) -> list[tuple[int, str, tuple[Score, ...]]]:
-    return [(e.step, e.weights, e.scores) for e in evaluations]
+def usual(name: str) -> Trained:
+    """What comes of a run with an averaging, or with none."""
+    return trained(RUN if name == "none" else averaged(name))
 
 
 def with_losses(losses: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
@@ -81,21 +72,25 @@ def with_losses(losses: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
 
 @every_averaging
 def test_the_average_is_evaluated_last_and_speaks_for_the_run(name):
-    result = usual(name)
+    result, reported, saved = usual(name)
     *iterates, average = result.evaluations
 
+    assert iterates == reported
     assert [e.weights for e in iterates] == ["iterate"] * 6
     assert (average.weights, average.step) == ("average", 12)
     assert [roles(e) for e in iterates] == [NEEDED] * 6
     assert roles(average) == NEEDED + HELD_OUT
     assert (result.best_step, result.validation) == (12, average.validation)
     assert (result.state, result.steps) == ("completed", 12)
+    assert len(saved[-1]["evaluations"]) == 6
+    assert saved[-1]["best"] is None
 
 
 @every_averaging
 def test_averaging_does_not_touch_training(name):
-    for one, other in zip(usual(name).evaluations[:-1], usual("none").evaluations, strict=True):
-        assert one.scores == other.scores[:5]
+    averaged, plain = usual(name), usual("none")
+    for one, other in zip(averaged.reported, plain.reported, strict=True):
+        assert one.scores == other.scores
 
 
 def test_the_averages_scores_are_those_of_a_model_with_the_mean_of_the_weights(monkeypatch):
@@ -108,8 +103,7 @@ def test_the_averages_scores_are_those_of_a_model_with_the_mean_of_the_weights(m
         return loss
 
     monkeypatch.setattr(Trainer, "train_one", train_one)
-    values = VALUES | {"swa_start": 0.5}
-    result, _ = trained(replace(RUN, averaging="swa", hyperparameters=values))
+    result = trained(averaged("swa", {"swa_start": 0.5, "swa_every": 1})).result
     trainer = Trainer(RUN, DIGITS)
     trainer.weights.flat.copy_(torch.stack(path[6:]).mean(0))
     wanted = [p for p in trainer.parts if p.role == "held_out"]
@@ -125,43 +119,22 @@ def test_the_averages_scores_are_those_of_a_model_with_the_mean_of_the_weights(m
 
 @every_averaging
 def test_where_all_evaluations_are_asked_for_the_average_has_all_scores_too(name):
-    result, _ = trained(averaged(name, evaluations="all"))
+    result = trained(averaged(name, evaluations="all")).result
 
     assert [len(e.scores) for e in result.evaluations] == [12] * 7
 
 
 @every_averaging
-def test_reports_and_checkpoints_hold_neither_the_average_nor_a_held_out_score(name):
-    reported: list[Evaluation] = []
-    saved: list[Checkpoint] = []
-    train(averaged(name), DIGITS, reported.append, lambda make: saved.append(make()))
-
-    assert [e.weights for e in reported] == ["iterate"] * 6
-    assert [roles(e) for e in reported] == [NEEDED] * 6
-    assert len(saved[-1]["evaluations"]) == 6
-    assert saved[-1]["best"] is None
-
-
-@every_averaging
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(name):
     run = averaged(name, algorithm="ERM")
-    whole, saved = trained(run)
+    whole, _, saved = trained(run)
 
-    for at, checkpoint in enumerate(saved):
-        resumed, rest = trained(run, from_bytes(to_bytes(checkpoint)))
+    # In another process, and twice from one checkpoint in this.
+    for checkpoint in (*map(reread, saved), saved[2], saved[2]):
+        resumed = trained(run, resume=checkpoint)
 
-        assert scores(resumed.evaluations) == scores(whole.evaluations)
-        assert len(rest) == len(saved) - at - 1
-
-
-@every_averaging
-def test_a_checkpoint_may_be_resumed_from_twice(name):
-    run = averaged(name, algorithm="DISAM+SAGM")
-    whole, saved = trained(run)
-
-    for _ in range(2):
-        resumed, _ = trained(run, saved[2])
-        assert scores(resumed.evaluations) == scores(whole.evaluations)
+        assert without_seconds(resumed.result) == without_seconds(whole)
+        assert len(resumed.saved) == 6 - checkpoint["step"] // 2
 
 
 @pytest.mark.parametrize(
@@ -178,33 +151,26 @@ def test_a_checkpoint_may_be_resumed_from_twice(name):
     ],
 )
 def test_each_number_changes_the_average(monkeypatch, name, number, value):
-    def mean(run: Run) -> Tensor:
+    means: list[Tensor] = []
+    real = Trainer.load_average
+
+    def load_average(self: Trainer) -> None:
+        real(self)
+        means.append(self.weights.flat.clone())
+
+    monkeypatch.setattr(Trainer, "load_average", load_average)
+    for numbers in ({}, {number: value}):
         monkeypatch.setattr(trainer_module, "evaluate", with_losses(VALLEY))
-        seen: list[Tensor] = []
-        real = Trainer.load_average
+        trained(averaged(name, numbers))
 
-        def load_average(self: Trainer) -> None:
-            real(self)
-            seen.append(self.weights.flat.clone())
-
-        with monkeypatch.context() as patched:
-            patched.setattr(Trainer, "load_average", load_average)
-            trained(run)
-        return seen[0]
-
-    usual = averaged(name)
-    changed = replace(usual, hyperparameters={**usual.hyperparameters, number: value})
-
-    assert not torch.equal(mean(changed), mean(usual))
+    assert not torch.equal(*means)
 
 
-def test_a_dead_valley_ends_the_run_as_completed(monkeypatch):
+def test_a_dead_valley_ends_the_run_as_completed_also_after_a_resume(monkeypatch):
     monkeypatch.setattr(trainer_module, "evaluate", with_losses(VALLEY))
-    reported: list[int] = []
-    numbers = VALUES | {"swad_converge": 3, "swad_tolerance": 2, "swad_ratio": 0.1}
-    run = replace(RUN, averaging="swad", steps=40, hyperparameters=numbers)
+    run = averaged("swad", {"swad_converge": 3, "swad_tolerance": 2}, steps=40)
 
-    result = train(run, DIGITS, lambda evaluation: reported.append(evaluation.step))
+    result, reported, saved = trained(run)
 
     # The mean loss at convergence is 1.1, the threshold 1.21: the queue is above at 1.3, 1.4.
     assert (result.state, result.reason) == ("completed", "")
@@ -214,41 +180,26 @@ def test_a_dead_valley_ends_the_run_as_completed(monkeypatch):
         (12, "average"),
     ]
     # The last could only serve to stop a trial that stops by itself.
-    assert reported == [2, 4, 6, 8, 10]
+    assert [e.step for e in reported] == [2, 4, 6, 8, 10]
 
-
-def test_a_run_whose_valley_died_can_be_resumed_for_its_result(monkeypatch):
-    numbers = VALUES | {"swad_converge": 3, "swad_tolerance": 2, "swad_ratio": 0.1}
-    run = replace(RUN, averaging="swad", steps=40, hyperparameters=numbers)
-    monkeypatch.setattr(trainer_module, "evaluate", with_losses(VALLEY))
-    whole, saved = trained(run)
     monkeypatch.setattr(trainer_module, "evaluate", with_losses(VALLEY[6:]))
-    reported: list[int] = []
-
-    again = train(run, DIGITS, lambda evaluation: reported.append(evaluation.step), None, saved[-1])
-
-    assert scores(again.evaluations) == scores(whole.evaluations)
-    assert reported == [2, 4, 6, 8, 10]
+    again = trained(run, resume=saved[-1])
+    assert without_seconds(again.result) == without_seconds(result)
+    assert again.reported == reported
 
 
 @every_averaging
 def test_a_run_that_diverges_has_no_average(name):
-    values = VALUES | NUMBERS[name] | {"lr": 1e30}
-
-    result, _ = trained(replace(RUN, averaging=name, hyperparameters=values, algorithm="ERM"))
+    result = trained(averaged(name, {"lr": 1e30}, algorithm="ERM")).result
 
     assert result.state == "diverged"
     assert (result.best_step, result.validation) == (None, None)
     assert "average" not in [e.weights for e in result.evaluations]
 
 
-def normed(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU()), 16
-
-
-def statistics_after(run: Run, dataset: DomainDataset = DIGITS) -> tuple[Trainer, list[Tensor]]:
+def after_four_steps(run: Run) -> tuple[Trainer, list[Tensor]]:
     """A trainer with its average loaded, and the buffers it had before."""
-    trainer = Trainer(run, dataset)
+    trainer = Trainer(run, DIGITS)
     trainer.learn()
     for _ in range(4):
         trainer.train_one()
@@ -257,9 +208,8 @@ def statistics_after(run: Run, dataset: DomainDataset = DIGITS) -> tuple[Trainer
     return trainer, before
 
 
-def test_batch_norm_is_measured_anew_for_the_average(monkeypatch):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
-    trainer, before = statistics_after(averaged("ema", model="normed", steps=4))
+def test_batch_norm_is_measured_anew_for_the_average(normed):
+    trainer, before = after_four_steps(averaged("ema", model="normed", steps=4))
     flatten, linear, norm, _ = trainer.model.featurizer[0]
 
     inputs = [linear(flatten(trainer.batches(step).x)) for step in range(4, 504)]
@@ -271,41 +221,25 @@ def test_batch_norm_is_measured_anew_for_the_average(monkeypatch):
     assert norm.momentum == 0.1
 
 
-def test_sma_averages_running_statistics_too_and_resumes_with_them(monkeypatch):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
-    run = averaged("sma", model="normed")
-    trainer, _ = statistics_after(run)
-    path: list[Tensor] = []
-    other = Trainer(run, DIGITS)
-    other.learn()
-    for _ in range(4):
-        other.train_one()
-        path.append(other.model.featurizer[0][2].running_mean.clone())
+@pytest.mark.parametrize(
+    ("name", "bn"), [("sma", "updated"), ("ema", "frozen")], ids=["averaged", "frozen"]
+)
+def test_batch_norm_that_is_averaged_or_frozen_is_not_measured_anew(normed, name, bn):
+    """SMA begins after these steps: until then its mean is the newest member."""
+    trainer, before = after_four_steps(averaged(name, model="normed", bn=bn))
 
-    torch.testing.assert_close(trainer.model.featurizer[0][2].running_mean, path[3])
-
-    whole, saved = trained(run)
-    for checkpoint in saved[1:4]:
-        resumed, _ = trained(run, from_bytes(to_bytes(checkpoint)))
-        assert scores(resumed.evaluations) == scores(whole.evaluations)
+    torch.testing.assert_close(list(trainer.model.buffers()), before, rtol=0, atol=0)
 
 
-def test_frozen_batch_norm_is_left_as_it_is_for_the_average(monkeypatch):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
-    trainer, before = statistics_after(averaged("ema", model="normed", bn="frozen"))
-
-    assert all(map(torch.equal, trainer.model.buffers(), before))
-
-
-def test_batch_norm_measured_anew_is_the_same_after_a_resume(monkeypatch):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
-    run = averaged("swa", model="normed")
-    whole, saved = trained(run)
+@pytest.mark.parametrize("name", ["swa", "sma"])
+def test_batch_norm_of_the_average_is_the_same_after_a_resume(normed, name):
+    run = averaged(name, model="normed")
+    whole, _, saved = trained(run)
     torch.manual_seed(9)  # whatever random state the resuming process happens to have
 
-    resumed, _ = trained(run, saved[1])
-
-    assert scores(resumed.evaluations) == scores(whole.evaluations)
+    for checkpoint in saved[1:3]:
+        resumed = trained(run, resume=reread(checkpoint))
+        assert without_seconds(resumed.result) == without_seconds(whole)
 
 
 def test_an_averagings_number_is_refused_where_nothing_averages():

@@ -12,12 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.domain_dataset import Domain
-from tests.training.golden_case import read, tensor
+from tests.training.golden_case import cases, close, each, tensor
 from training.combining import barrier, ensemble_scores, greedy, pooled, ranking, uniform
 from training.evaluation import Part, Score
-
-CASES = read("soups")["cases"]
-EXACT = {"rtol": 0, "atol": 1e-9}
 
 
 def state_of(run: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -49,10 +46,6 @@ def hits(
     return F.linear(h.tanh(), state["w2"], state["b2"]).argmax(1) == y
 
 
-def held_out(state: Mapping[str, Tensor], case: Any) -> float:
-    return float(hits(state, case, case["held_out"]).double().mean())
-
-
 def source_scores(state: Mapping[str, Tensor], case: Any) -> list[Score]:
     found = []
     for domain, samples in case["out_split"].items():
@@ -62,12 +55,12 @@ def source_scores(state: Mapping[str, Tensor], case: Any) -> list[Score]:
     return found
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case_id"])
+@each(cases("soups"))
 def test_soups_are_those_of_diwa(case: Any) -> None:
     runs = {run["name"]: run for run in case["runs"]}
     listed = [runs[name] for name in case["listing"]]
     means = [float(np.mean(list(run["out_accuracy"].values()))) for run in listed]
-    assert means == pytest.approx(case["score"], abs=1e-9)
+    close(means, case["score"])
     if case["selection"] == "uniform":
         members = [state_of(run) for run in listed]
         soup = uniform(members, parameters(members[0]))
@@ -82,16 +75,15 @@ def test_soups_are_those_of_diwa(case: Any) -> None:
         assert [(t.members, t.accepted) for t in tried] == [
             (t["members"], t["accepted"]) for t in recorded
         ]
-        assert [t.accuracy for t in tried] == pytest.approx(
-            [t["pooled_out_accuracy"] for t in recorded], abs=1e-9
-        )
+        close([t.accuracy for t in tried], [t["pooled_out_accuracy"] for t in recorded])
         names = [run["name"] for run, t in zip(order, tried, strict=True) if t.accepted]
         assert names == case["selected"]
     result, state = case["result"], soup.state()
     assert soup.members == result["members"]
     for name, values in result["params"].items():
-        torch.testing.assert_close(state[name], tensor(values), **EXACT)
-    assert held_out(state, case) == pytest.approx(result["held_out_accuracy"], abs=1e-9)
+        close(state[name], values)
+    held_out = hits(state, case, case["held_out"]).double().mean()
+    close(held_out, result["held_out_accuracy"])
 
 
 class Fixed(nn.Module):
@@ -106,13 +98,13 @@ class Fixed(nn.Module):
 
 
 def test_an_ensemble_is_that_of_eoa() -> None:
-    case = next(c for c in read("lp_ft_and_sma")["cases"] if c.get("kind") == "ensemble")
+    (case,) = cases("lp_ft_and_sma", "ensemble")
     labels = np.array(case["y"])
     images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
     part = Part(Domain("all", images, labels), "held_out", "in", np.arange(len(labels)))
     logits = [tensor(member) for member in case["logits"]]
     (score,) = ensemble_scores([Fixed(member) for member in logits], [part], torch.device("cpu"))
-    assert score.accuracy == pytest.approx(case["accuracy"], abs=1e-9)
+    close(score.accuracy, case["accuracy"])
     mean = sum(logits) / len(logits)
     assert isinstance(mean, Tensor)
     assert score.loss == pytest.approx(float(F.cross_entropy(mean, torch.tensor(labels))))

@@ -8,32 +8,36 @@ import numpy as np
 import pytest
 import torch
 
-import datasets
 from datasets.domain_dataset import DomainDataset
-from tests.training.test_train import DIGITS, HELD_OUT, RUN, roles, without_seconds
+from tests.training.digit_runs import (
+    DIGITS,
+    HELD_OUT,
+    quiet,
+    roles,
+    trained,
+    without_seconds,
+)
+from tests.training.test_train import RUN
 from training.evaluation import Evaluation
 from training.run import Run
-from training.train import Checkpoint, Trainer, train
+from training.train import Trainer, train
 
 FOLD = replace(RUN, algorithm="SAGM", left_out="60")
 
 
 def evaluations(run: Run, dataset: DomainDataset = DIGITS) -> list[Evaluation]:
-    return without_seconds(train(run, dataset, lambda evaluation: None).evaluations)
+    return without_seconds(train(run, dataset, quiet))
 
 
 def test_a_fold_trains_on_neither_of_its_domains():
     sources = {part.domain.name for part in Trainer(FOLD, DIGITS).parts if part.role == "source"}
     assert sources == {"0", "15", "45", "75"}
-    other = datasets.load("RotatedDigits")
-    labels = {"30", "60"}
-    changed = replace(
-        other,
-        domains=tuple(
-            replace(d, labels=np.roll(d.labels, 1)) if d.name in labels else d
-            for d in other.domains
-        ),
+    unseen = {"30", "60"}
+    domains = tuple(
+        replace(domain, labels=np.roll(domain.labels, 1)) if domain.name in unseen else domain
+        for domain in DIGITS.domains
     )
+    changed = replace(DIGITS, domains=domains)
     here, there = (Trainer(FOLD, dataset) for dataset in (DIGITS, changed))
     for trainer in (here, there):
         for _ in range(4):
@@ -58,10 +62,7 @@ def test_each_evaluation_of_a_fold_scores_the_in_splits_of_its_domains_and_nothi
         found = evaluations(replace(FOLD, evaluations=kept))
         assert [e.step for e in found] == [4, 8, 10]
         for evaluation in found:
-            assert [(s.domain, s.role, s.split) for s in evaluation.scores] == [
-                ("30", "held_out", "in"),
-                ("60", "left_out", "in"),
-            ]
+            assert roles(evaluation) == [("30", "held_out", "in"), ("60", "left_out", "in")]
 
 
 def test_a_fold_is_the_same_run_for_the_studies_of_both_of_its_domains():
@@ -73,19 +74,15 @@ def test_a_fold_is_the_same_run_for_the_studies_of_both_of_its_domains():
 
 
 def test_a_fold_that_is_resumed_ends_with_the_same_bits():
-    saved: list[Checkpoint] = []
-    train(FOLD, DIGITS, lambda e: None, lambda checkpoint: saved.append(checkpoint()))
-    result = train(FOLD, DIGITS, lambda e: None, resume=saved[0])
-    assert without_seconds(result.evaluations) == evaluations(FOLD)
+    whole, _, saved = trained(FOLD)
+    result = trained(FOLD, resume=saved[0]).result
+    assert without_seconds(result) == without_seconds(whole)
     assert (result.best_step, result.validation) == (None, None)
 
 
 def test_a_fold_whose_weights_are_no_numbers_any_more_has_diverged():
-    result = train(
-        replace(FOLD, algorithm="ERM", optimizer="sgd", hyperparameters={"lr": 1e38}, steps=4),
-        DIGITS,
-        lambda e: None,
-    )
+    wild = {"optimizer": "sgd", "hyperparameters": {"lr": 1e38}}
+    result = trained(replace(FOLD, algorithm="ERM", steps=4, **wild)).result
     assert (result.state, result.evaluations) == ("diverged", ())
 
 
@@ -105,10 +102,7 @@ def test_a_fold_that_cannot_be_is_refused(change, message):
 
 def test_the_held_out_domain_is_scored_at_a_step_that_is_named_and_nothing_else_changes():
     run = replace(RUN, steps=20, evaluate_every=4)
-    plain, asked = (
-        without_seconds(train(run, DIGITS, lambda e: None, held_out_at=at).evaluations)
-        for at in (None, 12)
-    )
+    plain, asked = (trained(run, held_out_at=at).result.evaluations for at in (None, 12))
     for before, after in zip(plain, asked, strict=True):
         more = HELD_OUT if before.step == 12 else []
         assert roles(after) == roles(before) + more
@@ -119,7 +113,7 @@ def test_the_held_out_domain_is_scored_at_a_step_that_is_named_and_nothing_else_
 def test_a_step_that_is_named_is_scored_once(at):
     run = replace(RUN, steps=20, evaluate_every=4)
     for evaluated in ("needed", "held_out", "all"):
-        result = train(replace(run, evaluations=evaluated), DIGITS, lambda e: None, held_out_at=at)
+        result = trained(replace(run, evaluations=evaluated), held_out_at=at).result
         for evaluation in result.evaluations:
             places = [(s.domain, s.split) for s in evaluation.scores]
             assert len(places) == len(set(places))

@@ -9,27 +9,25 @@ import pytest
 import torch
 from torch import Tensor
 
-import datasets
 import models
-from tests.training.golden_case import GoldenNetwork, batches, flat, read, tensor
+from tests.training.digit_runs import DIGITS
+from tests.training.golden_case import (
+    GoldenNetwork,
+    batches,
+    cases,
+    close,
+    each,
+    flat,
+    read,
+    tensor,
+)
 from training.averaging import BMA, SMA
 from training.run import Run
 from training.start import Start, begin_from, changed, probe_of
 from training.trainer import Trainer
 
-DIGITS = datasets.load("RotatedDigits")
 RUN = Run("RotatedDigits", None, "mlp", "ERM", "0", 0, 10, 10)
-MOVING = [
-    case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average"
-] + read("averages")["cases"]
-PROBED = [case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "lp_ft"]
-SCALAR = next(
-    case for case in read("lp_ft_and_sma")["cases"] if case["kind"] == "moving_average_scalar"
-)
-
-
-def close(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+MOVING = cases("lp_ft_and_sma", "moving_average") + cases("averages")
 
 
 def golden_trainer(
@@ -51,7 +49,7 @@ def values_of(trainer: Trainer) -> Tensor:
     return torch.cat([trainer.weights.flat, *[tensor.reshape(-1) for tensor in own]])
 
 
-@pytest.mark.parametrize("case", PROBED, ids=lambda case: case["case_id"])
+@each(cases("lp_ft_and_sma", "lp_ft"))
 def test_linear_probing_and_fine_tuning_pass_through_the_recorded_weights(monkeypatch, case):
     problem = read("lp_ft_and_sma")["problems"][case["problem"]]
     first, then = case["linear_probing"], case["fine_tuning"]
@@ -79,10 +77,10 @@ def test_linear_probing_and_fine_tuning_pass_through_the_recorded_weights(monkey
         losses.append(tuned.train_one())
         if str(step) in case["params"]:
             close(values_of(tuned), flat(case["params"][str(step)], names))
-    close(torch.stack(losses), tensor(case["losses"]))
+    close(torch.stack(losses), case["losses"])
 
 
-@pytest.mark.parametrize("case", MOVING, ids=lambda case: case["case_id"])
+@each(MOVING)
 def test_the_average_after_every_recorded_update_is_the_recorded_one(monkeypatch, case):
     file = "averages" if "averaging" in case else "lp_ft_and_sma"
     name = case.get("averaging", "SMA").lower()
@@ -119,12 +117,12 @@ def test_the_average_after_every_recorded_update_is_the_recorded_one(monkeypatch
 
 
 def test_sma_of_many_updates_is_the_recorded_one():
-    average, start = SMA(SCALAR["start"]), torch.zeros(2, dtype=torch.float64)
-    average.add(start, 0, 106)
-    for step, weights in enumerate(SCALAR["iterates"], 1):
+    (case,) = cases("lp_ft_and_sma", "moving_average_scalar")
+    average = SMA(case["start"])
+    for step, weights in enumerate([[0.0, 0.0], *case["iterates"]]):
         average.add(tensor(weights), step, 106)
-        if str(step) in SCALAR["average"]:
-            close(average.result(), tensor(SCALAR["average"][str(step)]))
+        if str(step) in case["average"]:
+            close(average.result(), case["average"][str(step)])
 
 
 def test_bma_weighs_its_members_as_recorded():

@@ -12,20 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import datasets
 import models
 from models.text_head import Normalised, TextFeatures, TextHead
-from tests.training.golden_case import batches, flat, read, tensor
+from tests.training.digit_runs import DIGITS
+from tests.training.golden_case import batches, cases, close, each, flat, read, tensor
 from training.combining import interpolated
 from training.run import Run
 from training.trainer import Trainer
 
-DIGITS = datasets.load("RotatedDigits")
 TOWER = ("w1", "b1", "w2")
-WISE_FT, CLIPOOD = (
-    [case for case in read("clip")["cases"] if case["kind"] == kind]
-    for kind in ("wise_ft", "clipood")
-)
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +64,7 @@ def trainer_of(monkeypatch, case: dict[str, Any], texts: TextFeatures, **fields:
     return trainer
 
 
-def close(actual: Tensor, expected: Any) -> None:
-    expected = expected if isinstance(expected, Tensor) else tensor(expected)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("case", WISE_FT, ids=lambda case: case["case_id"])
+@each(cases("clip", "wise_ft"))
 def test_wise_ft_is_the_recorded_one_from_its_texts_to_every_alpha(monkeypatch, case):
     texts, tuning = problem_of(case)["text"], case["fine_tuning"]
     steps = len(case["losses"])
@@ -112,7 +102,7 @@ def test_wise_ft_is_the_recorded_one_from_its_texts_to_every_alpha(monkeypatch, 
         close(model(x), recorded["logits"])
 
 
-@pytest.mark.parametrize("case", CLIPOOD, ids=lambda case: case["case_id"])
+@each(cases("clip", "clipood"))
 def test_mms_with_bma_is_the_recorded_clipood(monkeypatch, case):
     own, settings = case["hparams"], case["optimizer"]
     first = tensor(problem_of(case)["text"]["embeddings"])[:, :1]

@@ -7,45 +7,25 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-import models
-from datasets.batches import DomainBatch
-from tests.training.golden_case import flat, read, tensor
-from tests.training.test_golden_averages import DIGITS, RUN, close, golden_trainer, values_of
+from tests.training.digit_runs import DIGITS, reread, trained
+from tests.training.golden_case import cases, close, each, flat, read, tensor
+from tests.training.test_golden_averages import RUN, golden_trainer, values_of
 from training.averaging.placing import in_place
-from training.checkpoint import Checkpoint, from_bytes, to_bytes
 from training.run import Run
 from training.schedules import Plateau
 from training.start import Start, begin_from, changed, probe_of
-from training.train import train
 from training.trainer import Trainer
 
-CASES = read("ermpp")["cases"]
+pytestmark = pytest.mark.usefixtures("normed")
 
 
-@pytest.fixture(autouse=True)
-def normed(monkeypatch):
-    def build(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU()), 16
-
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(build, ""))
-
-
-def cases(kind: str) -> pytest.MarkDecorator:
-    chosen = [case for case in CASES if case["kind"] == kind]
-    return pytest.mark.parametrize("case", chosen, ids=lambda case: case["case_id"])
-
-
-@cases("class")
+@each(cases("ermpp", "class"))
 def test_weights_and_average_are_those_of_domainbeds_class(monkeypatch, case):
     problem = read("ermpp")["problems"][case["problem"]]
     linear, decay = case["linear_steps"] + 1, case["optimizer"]["weight_decay"]
-    run = replace(
-        RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"],
-        bn=case["batchnorm"],
-    )  # fmt: skip
-    probe = probe_of(run)
+    run = replace(RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"])
+    probe = probe_of(replace(run, bn=case["batchnorm"]))
     probe = replace(probe, hyperparameters={**probe.hyperparameters, "weight_decay": decay})
     prober = golden_trainer(monkeypatch, problem, **probe.as_dict())
     losses = [prober.train_one() for _ in range(linear)]
@@ -72,12 +52,12 @@ def test_weights_and_average_are_those_of_domainbeds_class(monkeypatch, case):
             trainer.load_average()
             close(values_of(trainer), flat(case["average"][str(step)], names))
             trainer.load_tensors(before)
-    close(torch.stack(losses), tensor(case["losses"]))
+    close(torch.stack(losses), case["losses"])
     shown = trainer.model.statistics and case["batchnorm"] == "updated"
     assert trainer.passes == pytest.approx((12 - linear) * (4 / 3 if shown else 1))
 
 
-@cases("schedule")
+@each(cases("ermpp", "schedule"))
 def test_the_rate_drops_and_the_run_ends_where_the_record_says(case):
     plateau, rates = Plateau(), []
     for batch_losses in case["batch_losses"]:
@@ -86,8 +66,8 @@ def test_the_rate_drops_and_the_run_ends_where_the_record_says(case):
         rates.append(case["lr"] * plateau.factor)
         if plateau.ended:
             break
-    assert rates == pytest.approx(case["lr_after_checkpoint"])
-    assert [case["lr"] * factor for factor in plateau.factors] == pytest.approx(case["schedule"])
+    close(rates, case["lr_after_checkpoint"])
+    close([case["lr"] * factor for factor in plateau.factors], case["schedule"])
     stopped = case["stopped_at_checkpoint"]
     assert (len(rates) - 1 if plateau.ended else None) == stopped
 
@@ -96,50 +76,40 @@ def test_a_run_that_ends_on_a_plateau_ends_alike_after_a_resume_and_looks_at_its
     values = {"lr": 1.0, "batch_size": 8, "ermpp_start": 5}
     run = Run("RotatedDigits", None, "normed", "ERM", "30", 0, 60, 2, values)
     run = replace(run, averaging="erm++", lr_schedule="plateau", lr_drop=0.5)
-    saved: list[Checkpoint] = []
-    whole = train(run, DIGITS, lambda _: None, lambda make: saved.append(make()))
+    whole, _, saved = trained(run)
     losses = [saved[-1]["plateau"][key] for key in ("best", "factors")]
 
     assert whole.state == "completed"
     assert whole.steps == 2 * len(losses[1]) < 60
     assert losses[1][-1] == 0.0
     assert losses[0] != min(e.validation_loss for e in whole.evaluations[:-1])
-    middle = from_bytes(to_bytes(saved[len(saved) // 2]))
-    again = train(run, DIGITS, lambda _: None, resume=middle)
+    again = trained(run, resume=reread(saved[len(saved) // 2])).result
     assert [e.scores for e in again.evaluations] == [e.scores for e in whole.evaluations]
     assert again.passes == pytest.approx(whole.steps * 4 / 3)
 
 
-@cases("two_stages")
+@each(cases("ermpp", "two_stages"))
 def test_two_stages_are_those_of_train_autolr(monkeypatch, case):
     x = [tensor(values) for values in case["data"]["x"]]
     y = [torch.tensor(values) for values in case["data"]["y"]]
     sources = [domain for domain in range(len(x)) if domain != case["held_out"]]
-    out = {domain: sorted(case["out_split"][str(domain)]) for domain in sources}
-    kept = {d: [i for i in range(len(y[d])) if i not in out[d]] for d in sources}
+    out = [sorted(case["out_split"][str(domain)]) for domain in range(len(x))]
+    every_image = [[*range(len(y[d]))] if d in sources else [] for d in range(len(x))]
+    kept = [[i for i in every_image[d] if i not in out[d]] for d in range(len(x))]
     linear, every = case["linear_steps"] + 1, case["checkpoint_freq"]
-    settings, problem = case["optimizer"], {"model": case["model"], "init": case["init"]}
-    problem |= {"data": {"x": [], "y": []}, "batches": []}
-
-    def of(chosen):
-        parts = [(x[d][rows], y[d][rows]) for d, rows in chosen.items()]
-        sizes = tuple(len(labels) for _, labels in parts)
-        domains = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-        return DomainBatch(
-            *(torch.cat(column) for column in zip(*parts, strict=True)), domains, sizes
-        )
+    settings = case["optimizer"]
 
     def loss(model, images, labels):
         return F.cross_entropy(model.classifier(model.featurizer(images)), labels)
 
-    def stage(batch, plateau, steps):
+    def stage(images, plateau, steps):
+        problem = {name: case[name] for name in ("model", "init", "data")}
+        problem["batches"] = [images] * steps
         run = replace(RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"])
         prober = golden_trainer(monkeypatch, problem, **probe_of(run).as_dict())
         values = {"lr": settings["lr"], "ermpp_start": case["start"] - linear}
         trainer = golden_trainer(monkeypatch, problem, averaging="erm++", hyperparameters=values)
         trainer.plateau, losses = plateau, []
-        for each in (prober, trainer):
-            monkeypatch.setattr(each, "batches", lambda step: batch)
         for _ in range(linear):
             prober.train_one()
         begin_from(trainer.model, Start(changed(prober.model), 0.0, 0.0))
@@ -148,7 +118,7 @@ def test_two_stages_are_those_of_train_autolr(monkeypatch, case):
             if number % every and number != case["steps"] - 1:
                 continue
             with in_place(trainer.average, trainer.model, trainer.weights, trainer.statistics):
-                seen = [loss(trainer.model, x[d][r], y[d][r]) for d, r in out.items()]
+                seen = [loss(trainer.model, x[d][out[d]], y[d][out[d]]) for d in sources]
             losses.append(float(torch.stack(seen).detach().mean()))
             if not plateau.replayed or len(plateau.factors) < len(plateau.replayed):
                 plateau.evaluated(losses[-1])
@@ -160,30 +130,28 @@ def test_two_stages_are_those_of_train_autolr(monkeypatch, case):
     first, second = Plateau(), case["second_stage"]
     for number, record in enumerate((case["first_stage"], second)):
         plateau = Plateau(replayed=first.factors) if number else first
-        batch = of({d: sorted(range(len(y[d]))) for d in sources} if number else kept)
-        steps, losses, (weights, average) = stage(batch, plateau, record["steps"])
+        images = every_image if number else kept
+        steps, losses, (weights, average) = stage(images, plateau, record["steps"])
         assert steps == record["steps"]
         close(weights, flat(record["params"]))
         close(average, flat(record["average"]))
         if not number:
-            assert losses == pytest.approx(record["validation_losses"], abs=1e-9)
-            rates = [settings["lr"] * factor for factor in plateau.factors]
-            assert rates == pytest.approx(record["schedule"], abs=1e-9)
+            close(losses, record["validation_losses"])
+            close([settings["lr"] * factor for factor in plateau.factors], record["schedule"])
     if first.ended:  # at a checkpoint, the last but one
         left = (len(first.factors) - 1) * every
         assert second["steps"] == left + (case["first_stage"]["steps"] - len(first.factors) * every)
 
 
 @pytest.mark.parametrize("averaging", ["none", "erm++"])
-def test_a_second_stage_has_all_images_and_the_validation_of_the_first(monkeypatch, averaging):
+def test_a_second_stage_has_all_images_and_the_validation_of_the_first(averaging):
     own = {} if averaging == "none" else {"ermpp_start": 2}
     values = {"lr": 1e-2, "batch_size": 8, **own}
     run = Run("RotatedDigits", None, "normed", "ERM", "30", 0, 8, 2, values)
     run = replace(run, averaging=averaging, retrain="all-images")
     run = replace(run, start="linear-probe", start_steps=3, start_lr=1e-2, lr_schedule="plateau")
-    saved: list[Checkpoint] = []
-    result = train(run, DIGITS, lambda _: None, lambda make: saved.append(make()), keep="best")
-    plain = train(replace(run, retrain="none"), DIGITS, lambda _: None)
+    result, _, saved = trained(run, keep="best")
+    plain = trained(replace(run, retrain="none")).result
     last = result.evaluations[-1]
 
     assert [e.scores for e in result.evaluations[:-1]] == [e.scores for e in plain.evaluations]
@@ -196,7 +164,7 @@ def test_a_second_stage_has_all_images_and_the_validation_of_the_first(monkeypat
     first = Trainer(run, DIGITS)
     assert not torch.equal(second.batches(0).x, first.batches(0).x)
     middle = next(c for c in saved if "second" in c and c["second"]["step"] == 2)
-    again = train(run, DIGITS, lambda _: None, resume=from_bytes(to_bytes(middle)), keep="best")
+    again = trained(run, resume=reread(middle), keep="best").result
     assert [e.scores for e in again.evaluations] == [e.scores for e in result.evaluations]
     assert all(torch.equal(again.weights[name], own) for name, own in result.weights.items())
 
@@ -209,7 +177,7 @@ def test_a_second_stage_that_diverges_is_named_and_paid_for(monkeypatch):
 
     monkeypatch.setattr(Trainer, "train_one", broken)
     run = Run("RotatedDigits", None, "mlp", "ERM", "30", 0, 1, 1, {"batch_size": 8})
-    result = train(replace(run, retrain="all-images"), DIGITS, lambda _: None)
+    result = trained(replace(run, retrain="all-images")).result
 
     assert (result.state, result.best_step, result.passes) == ("diverged", None, 2.0)
     assert "second stage" in result.reason

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
-from tests.training.golden_case import GoldenNetwork, RecordedDraws, batches, flat, read, tensor
+from tests.training.golden_case import (
+    GoldenNetwork,
+    RecordedDraws,
+    batches,
+    cases,
+    close,
+    each,
+    flat,
+    read,
+)
 from training.optimizers import GENIE
 from training.passes import Passes
 from training.update import Step, Update, take_step
 from training.weights import Weights
 
-CASES = read("genie")["cases"]
 LEAST = 1e-8
 
 
@@ -27,7 +34,7 @@ class AsReleased(GENIE):
         return torch.where(self.infinite, torch.inf, torch.full_like(mean, LEAST))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case_id"])
+@each(cases("genie"))
 def test_genie_passes_through_the_recorded_weights(case):
     problem, signed = read("genie")["problems"][case["problem"]], "normal" not in case
     model, h = GoldenNetwork(problem), case["hparams"]
@@ -48,10 +55,9 @@ def test_genie_passes_through_the_recorded_weights(case):
             drawn = [flat(case[name][number]) for name in ("normal", "uniform")]
         step = Step(number, Passes(model, weights, batch), weights, RecordedDraws(drawn))
         (loss,) = take_step(update, step, optimizer)
-        torch.testing.assert_close(loss, tensor(case["losses"][number]), rtol=0, atol=1e-9)
+        close(loss, case["losses"][number])
         if str(number + 1) in case["params"]:
-            recorded = flat(case["params"][str(number + 1)])
-            torch.testing.assert_close(weights.flat, recorded, rtol=0, atol=1e-9)
+            close(weights.flat, flat(case["params"][str(number + 1)]))
 
 
 def test_each_tensor_has_noise_of_its_own_size_and_the_first_step_is_finite():

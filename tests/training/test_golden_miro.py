@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.golden_case import batches, read, tensor
-from training import optimizers
+from datasets.batches import DomainBatch
+from tests.training.golden_case import batches, cases, close, each, optimizer_of, read, tensor
 from training.algorithms.miro import MIRO
 from training.algorithms.sagm import SAGM
 from training.algorithms.sam import SAM
@@ -23,7 +23,7 @@ from training.passes import Passes
 from training.update import Step, take_step
 from training.weights import Weights
 
-CASES = read("miro")["cases"]
+CASES = cases("miro")
 SHAPE = (3, 4, 4)
 
 
@@ -60,55 +60,47 @@ class Golden:
                 own[name].copy_(tensor(values))
         original = copy.deepcopy(self.model.featurizer)
         settings, h = case["optimizer"], case["hparams"]
-        self.update = compose(
-            [MIRO(h["lambda"], h["lr_mult"], h["layers"]), *parts],
-        )
+        self.update = compose([MIRO(h["lambda"], h["lr_mult"], h["layers"]), *parts])
         self.weights = Weights(self.model)
         self.start = self.weights.flat.clone()
-
-        def optimizer(vector: Tensor, sizes: object = ()) -> optimizers.Optimizer:
-            return optimizers.build(
-                settings["name"], vector, settings["lr"], settings["weight_decay"]
-            )
-
-        self.optimizer = optimizer(self.weights.flat)
+        self.optimizer = optimizer_of(settings, self.weights.flat)
         assert self.update.anchor is not None
         self.anchor = AnchorState(
-            self.update.anchor, self.model.featurizer, original, SHAPE, optimizer
+            self.update.anchor,
+            self.model.featurizer,
+            original,
+            SHAPE,
+            lambda numbers, sizes=(): optimizer_of(settings, numbers),
         )
         self.spent = 0.0
 
     def named(self) -> list[tuple[str, Tensor]]:
         """Parameters and buffers by the names of the records."""
         features = self.model.featurizer[0]
-        tensors = [*features.named_parameters(), *features.named_buffers()]
-        return [
-            *tensors,
-            *((f"classifier.{n}", p) for n, p in self.model.classifier.named_parameters()),
-        ]
+        own = [(f"classifier.{n}", p) for n, p in self.model.classifier.named_parameters()]
+        return [*features.named_parameters(), *features.named_buffers(), *own]
 
     def steps(self, count: int = 10, pieces: int = 1) -> list[Tensor]:
         """The value [] of each step's first pass."""
         values = []
         for number, batch in zip(range(count), batches(self.problem), strict=False):
-            passes = Passes(self.model, self.weights, batch, pieces=pieces, anchor=self.anchor)
-            draws = StepDraws(0, number, torch.device("cpu"))
-            step = Step(number, passes, self.weights, draws, anchor=self.anchor)
+            step = self.step(batch, number, pieces)
             values.append(take_step(self.update, step, self.optimizer)[0])
-            self.spent = passes.spent
+            self.spent = step.passes.spent
         return values
 
-
-def close(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+    def step(self, batch: DomainBatch, number: int = 0, pieces: int = 1) -> Step:
+        passes = Passes(self.model, self.weights, batch, pieces=pieces, anchor=self.anchor)
+        draws = StepDraws(0, number, torch.device("cpu"))
+        return Step(number, passes, self.weights, draws, anchor=self.anchor)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case_id"])
+@each(CASES)
 def test_miro_passes_through_the_recorded_weights_and_variances(case, pieces):
     first = Golden(case).anchor.parameters
     for number, expected in zip(first, case["initial_variance_parameter"], strict=True):
-        close(number.detach(), tensor(expected))
+        close(number.detach(), expected)
     for steps, recorded in case["params"].items():
         golden = Golden(case)
         losses = golden.steps(int(steps), pieces)
@@ -116,8 +108,8 @@ def test_miro_passes_through_the_recorded_weights_and_variances(case, pieces):
         own = dict(golden.named())
         own |= {f"variance.{i}": number for i, number in enumerate(golden.anchor.parameters)}
         for name, expected in recorded.items():
-            close(own[name].detach(), tensor(expected))
-        close(torch.stack(losses), tensor([loss for loss, _ in case["losses"][: int(steps)]]))
+            close(own[name].detach(), expected)
+        close(torch.stack(losses), [loss for loss, _ in case["losses"][: int(steps)]])
 
 
 @pytest.mark.parametrize(
@@ -130,10 +122,8 @@ def test_a_climb_neither_moves_the_variances_nor_counts_them(part, shares):
     weights, numbers = twin.weights.parameters, twin.anchor.parameters
 
     def gradients() -> tuple[Tensor, Tensor]:
-        passes = Passes(twin.model, twin.weights, batch, anchor=twin.anchor)
-        draws = StepDraws(0, 0, torch.device("cpu"))
-        step = Step(0, passes, twin.weights, draws, anchor=twin.anchor)
-        outputs = passes._forward()
+        step = twin.step(batch)
+        outputs = step.passes._forward()
         value = outputs.losses.mean() + twin.update.penalties[0](outputs, step)
         found = torch.autograd.grad(value, [*weights, *numbers])
         flat = [one.reshape(-1) for one in found]

@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-import datasets
-import models
-from training.checkpoint import Checkpoint, Interrupted, from_bytes, to_bytes
+from tests.training.digit_runs import DIGITS, reread, trained
+from training.checkpoint import Checkpoint, Interrupted
 from training.run import Run
 from training.start import Start, begin_from, changed, linear_probe
-from training.train import train
 from training.trainer import Trainer
 
-DIGITS = datasets.load("RotatedDigits")
+pytestmark = pytest.mark.usefixtures("normed")
+
 VALUES = {"lr": 1e-3, "batch_size": 8, "dropout": 0.2}
 STARTED: dict[str, Any] = {
     "start": "linear-probe",
@@ -28,23 +27,13 @@ STARTED: dict[str, Any] = {
 RUN = Run("RotatedDigits", None, "normed", "SAM", "30", 0, 4, 2, VALUES, **STARTED)
 
 
-@pytest.fixture(autouse=True)
-def normed(monkeypatch):
-    def build(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-        layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU())
-        return layers, 16
-
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(build, ""))
-
-
 def same(one: Start, other: Start) -> bool:
     assert one.tensors.keys() == other.tensors.keys()
     return all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
 
 
 def scores(run: Run, **options: Any) -> list[Any]:
-    result = train(run, DIGITS, lambda _: None, **options)
-    return [evaluation.scores for evaluation in result.evaluations]
+    return [evaluation.scores for evaluation in trained(run, **options).result.evaluations]
 
 
 def test_it_trains_the_classifier_alone_and_costs_a_forward_a_step():
@@ -53,19 +42,15 @@ def test_it_trains_the_classifier_alone_and_costs_a_forward_a_step():
     start = linear_probe(RUN, DIGITS)
     begin_from(after.model, start)
 
-    moved = {
-        name for name, value in after.model.state_dict().items()
-        if not torch.equal(value, before.model.state_dict()[name])
-    }  # fmt: skip
+    own, original = after.model.state_dict(), before.model.state_dict()
+    moved = {name for name, value in own.items() if not torch.equal(value, original[name])}
     assert moved == start.tensors.keys()
     assert {name.rpartition(".")[0] for name in moved} == {"classifier", "featurizer.0.2"}
     assert start.passes == pytest.approx(9 / 3)
     assert start.finite
     frozen = linear_probe(replace(RUN, bn="frozen"), DIGITS)
     statistics = [name for name in moved if not name.startswith("classifier.")]
-    assert all(
-        torch.equal(frozen.tensors[name], before.model.state_dict()[name]) for name in statistics
-    )
+    assert all(torch.equal(frozen.tensors[name], original[name]) for name in statistics)
 
 
 def test_the_classifier_learns():
@@ -119,7 +104,7 @@ def test_one_that_was_interrupted_ends_bit_for_bit_alike(at):
     assert saved[-1]["step"] == at
 
     assert same(
-        linear_probe(RUN, DIGITS, resume=from_bytes(to_bytes(saved[-1]))),
+        linear_probe(RUN, DIGITS, resume=reread(saved[-1])),
         linear_probe(RUN, DIGITS),
     )
 
@@ -129,9 +114,7 @@ def test_a_run_starts_from_it_whether_it_is_given_or_not():
     plain = scores(replace(RUN, start="model"))
 
     assert scores(RUN) == scores(RUN, start=start) != plain
-    saved: list[Checkpoint] = []
-    train(RUN, DIGITS, lambda _: None, lambda make: saved.append(make()))
-    assert scores(RUN, resume=saved[0]) == scores(RUN)
+    assert scores(RUN, resume=trained(RUN).saved[0]) == scores(RUN)
 
 
 def test_the_average_of_a_run_has_it_as_its_first_member():
@@ -151,7 +134,7 @@ def test_the_average_of_a_run_has_it_as_its_first_member():
 
 
 def test_one_that_did_not_stay_finite_ends_the_run_as_diverged():
-    result = train(replace(RUN, start_lr=1e38), DIGITS, lambda _: None)
+    result = trained(replace(RUN, start_lr=1e38)).result
 
     assert (result.state, result.evaluations) == ("diverged", ())
     assert "linear probe" in result.reason

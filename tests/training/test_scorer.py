@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import nn
 
-import datasets
-import models
+from tests.training.digit_runs import DIGITS
 from training.run import Run
 from training.scorer import Scorer
 from training.trainer import Trainer
 
-DIGITS = datasets.load("RotatedDigits")
 RUN = Run("RotatedDigits", None, "normed", "ERM", "0", 0, steps=4, evaluate_every=2)
 
 
-def normed(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU()), 16
-
-
 @pytest.mark.parametrize("bn", ["updated", "frozen"])
-def test_statistics_of_a_mean_are_measured_anew_unless_they_are_frozen(monkeypatch, bn):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(normed, ""))
-    run = Run(**{**RUN.as_dict(), "bn": bn})
+def test_statistics_of_a_mean_are_measured_anew_unless_they_are_frozen(normed, bn):
+    run = replace(RUN, bn=bn)
     trainer = Trainer(run, DIGITS)
     state = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     scorer = Scorer(run, DIGITS)

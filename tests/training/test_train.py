@@ -2,40 +2,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import datasets
-import models
 from datasets.domain_dataset import Domain, DomainDataset
+from tests.training.digit_runs import (
+    DIGITS,
+    HELD_OUT,
+    NEEDED,
+    Trained,
+    quiet,
+    reread,
+    roles,
+    trained,
+    without_seconds,
+)
 from training import trainer as trainer_module
-from training.checkpoint import from_bytes, to_bytes
 from training.evaluation import Evaluation, Part, Score
 from training.run import Run
-from training.train import Checkpoint, Trainer, TrainResult, train
+from training.train import Trainer, train
 
-DIGITS = datasets.load("RotatedDigits")
 RUN = Run("RotatedDigits", None, "mlp", "ERM", "30", 0, 10, 4, {"lr": 1e-3, "batch_size": 8})
-
-
-def quiet(evaluation: Evaluation) -> None:
-    """A report that nobody reads."""
-
-
-def roles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    return [(score.domain, score.role, score.split) for score in evaluation.scores]
-
-
-NEEDED = [(name, "source", "out") for name in ("0", "15", "45", "60", "75")]
-HELD_OUT = [("30", "held_out", "in"), ("30", "held_out", "out")]
-
-
-def without_seconds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    return [replace(evaluation, seconds=0.0) for evaluation in evaluations]
 
 
 def scoring(accuracies: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
@@ -51,33 +41,10 @@ def scoring(accuracies: Sequence[float]) -> Callable[..., tuple[Score, ...]]:
     return evaluate
 
 
-class Whole(NamedTuple):
-    """What comes of RUN, undisturbed."""
-
-    result: TrainResult
-    reported: list[Evaluation]
-    saved: list[Checkpoint]
-
-
 @pytest.fixture(scope="module")
-def whole() -> Whole:
-    reported: list[Evaluation] = []
-    saved: list[Checkpoint] = []
-    result = train(RUN, DIGITS, reported.append, lambda checkpoint: saved.append(checkpoint()))
-    return Whole(result, reported, saved)
-
-
-def break_after(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> None:
-    """All weights become `value` in the last of so many steps."""
-    real = Trainer.train_one
-
-    def train_one(self: Trainer) -> torch.Tensor:
-        loss = real(self)
-        if self.step == step:
-            self.weights.flat.fill_(value)
-        return loss
-
-    monkeypatch.setattr(Trainer, "train_one", train_one)
+def whole() -> Trained:
+    """What comes of RUN, undisturbed."""
+    return trained(RUN)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +52,9 @@ def break_after(monkeypatch: pytest.MonkeyPatch, step: int, value: float) -> Non
     [(10, 4, [4, 8, 10]), (8, 4, [4, 8]), (3, 5, [3]), (3, 1, [1, 2, 3])],
 )
 def test_evaluations_come_at_multiples_and_after_the_last_step(steps, every, at):
-    seen: list[int] = []
+    result, reported, _ = trained(replace(RUN, steps=steps, evaluate_every=every))
 
-    result = train(
-        replace(RUN, steps=steps, evaluate_every=every), DIGITS, lambda e: seen.append(e.step)
-    )
-
-    assert seen == at
+    assert [evaluation.step for evaluation in reported] == at
     assert [evaluation.step for evaluation in result.evaluations] == at
     assert (result.state, result.reason, result.steps) == ("completed", "", steps)
 
@@ -148,36 +111,25 @@ def test_reports_and_checkpoints_hold_no_held_out_score(whole):
     assert {role for _, role, *_ in scores} == {"source"}
 
 
-def test_every_split_of_every_domain_is_scored_where_all_evaluations_are_asked_for():
-    reported: list[Evaluation] = []
-    everything = [
-        (name, "held_out" if name == "30" else "source", split)
-        for name in ("0", "15", "30", "45", "60", "75")
-        for split in ("in", "out")
-    ]
+def test_where_all_evaluations_are_asked_for_every_split_is_scored_and_none_otherwise(whole):
+    everything, reported, _ = trained(replace(RUN, evaluations="all"))
 
-    result = train(replace(RUN, evaluations="all"), DIGITS, reported.append)
-
-    assert [roles(evaluation) for evaluation in reported] == [everything] * 3
-    assert list(result.evaluations) == reported
-
-
-def test_scores_do_not_depend_on_which_are_asked_for(whole):
-    everything = train(replace(RUN, evaluations="all"), DIGITS, quiet)
-
-    assert whole.result.best_step == everything.best_step
-    for few, many in zip(whole.result.evaluations, everything.evaluations, strict=True):
+    assert list(everything.evaluations) == reported
+    assert everything.best_step == whole.result.best_step
+    for few, many in zip(whole.result.evaluations, reported, strict=True):
         assert set(few.scores) < set(many.scores)
+        assert {(domain, split) for domain, _, split in roles(many)} == {
+            (domain.name, split) for domain in DIGITS.domains for split in ("in", "out")
+        }
 
 
 @pytest.mark.parametrize("algorithm", ["ERM", "SAGM"])
 def test_a_diverged_run_is_an_outcome(algorithm):
-    reported: list[Evaluation] = []
     run = replace(
         RUN, algorithm=algorithm, hyperparameters={"lr": 1e30}, steps=20, evaluate_every=10
     )
 
-    result = train(run, DIGITS, reported.append)
+    result, reported, _ = trained(run)
 
     assert result.state == "diverged"
     assert result.reason == "the loss stopped being finite between steps 0 and 10"
@@ -185,8 +137,18 @@ def test_a_diverged_run_is_an_outcome(algorithm):
     assert not reported
 
 
-def test_a_run_that_diverges_late_keeps_its_best_weights_held_out_scores(monkeypatch):
-    break_after(monkeypatch, 7, float("inf"))
+@pytest.mark.parametrize(("step", "value"), [(7, float("inf")), (8, float("nan"))])
+def test_a_run_that_diverges_late_keeps_its_best_weights_held_out_scores(monkeypatch, step, value):
+    """Also where the weights break in an interval's last step, whose loss is finite."""
+    real = Trainer.train_one
+
+    def train_one(self: Trainer) -> torch.Tensor:
+        loss = real(self)
+        if self.step == step:
+            self.weights.flat.fill_(value)
+        return loss
+
+    monkeypatch.setattr(Trainer, "train_one", train_one)
 
     result = train(RUN, DIGITS, quiet)
 
@@ -196,21 +158,15 @@ def test_a_run_that_diverges_late_keeps_its_best_weights_held_out_scores(monkeyp
     assert [roles(evaluation) for evaluation in result.evaluations] == [NEEDED + HELD_OUT]
 
 
-def test_weights_that_break_in_an_intervals_last_step_count_as_diverged(monkeypatch):
-    break_after(monkeypatch, 8, float("nan"))
-
-    assert train(RUN, DIGITS, quiet).state == "diverged"
-
-
 def test_runs_in_one_process_do_not_change_each_other():
     dropout = replace(RUN, hyperparameters={"dropout": 0.5, "batch_size": 8})
-    alone = without_seconds(train(dropout, DIGITS, quiet).evaluations)
+    alone = without_seconds(train(dropout, DIGITS, quiet))
 
     def another_run(evaluation: Evaluation) -> None:
         other = replace(dropout, algorithm="GGA-L", held_out="0", seed=3, model="cnn", steps=1)
         train(other, DIGITS, quiet)
 
-    assert without_seconds(train(dropout, DIGITS, another_run).evaluations) == alone
+    assert without_seconds(train(dropout, DIGITS, another_run)) == alone
 
 
 def test_a_checkpoint_is_not_changed_by_training_on_nor_by_a_run_that_resumes_from_it(whole):
@@ -218,11 +174,11 @@ def test_a_checkpoint_is_not_changed_by_training_on_nor_by_a_run_that_resumes_fr
     moments = first["optimizer"]["mean"].clone()
 
     for _ in range(2):
-        seen: list[int] = []
-        result = train(RUN, DIGITS, lambda e, seen=seen: seen.append(e.step), resume=first)
+        result, reported, _ = trained(RUN, resume=first)
 
-        assert without_seconds(result.evaluations) == without_seconds(whole.result.evaluations)
-        assert seen == [4, 8, 10]  # those before the resume are reported again
+        assert without_seconds(result) == without_seconds(whole.result)
+        # Those before the resume are reported again.
+        assert [evaluation.step for evaluation in reported] == [4, 8, 10]
     assert torch.equal(first["optimizer"]["mean"], moments)
 
 
@@ -255,16 +211,11 @@ def test_checkpoint_is_saved_before_its_evaluation_is_reported():
 
 @pytest.mark.parametrize(("second_pass", "batches_counted"), [("frozen", 3), ("updated", 6)])
 def test_batch_norm_counts_the_second_pass_only_where_the_run_says_so(
-    monkeypatch, second_pass, batches_counted
+    normed, second_pass, batches_counted
 ):
-    def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
-        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)), 64
+    run = replace(RUN, model="normed", algorithm="SAM", bn_second_pass=second_pass, steps=3)
 
-    monkeypatch.setitem(models.MODELS, "bn", models.Entry(featurizer, ""))
-    run = replace(RUN, model="bn", algorithm="SAM", bn_second_pass=second_pass, steps=3)
-    saved: list[Checkpoint] = []
-
-    train(run, DIGITS, quiet, lambda checkpoint: saved.append(checkpoint()))
+    saved = trained(run).saved
 
     assert saved[-1]["tensors"][-1] == batches_counted
 
@@ -302,13 +253,6 @@ def test_a_domain_too_small_to_validate_on_is_refused():
 
 def test_numbers_of_other_types_leave_a_checkpoint_that_loads():
     """A value out of numpy or a table must not end in the pickle of the optimizer's state."""
-    saved: list[Checkpoint] = []
     values = {"lr": np.float64(1e-3), "weight_decay": np.float32(0.1), "batch_size": np.int64(8)}
-    train(
-        replace(RUN, hyperparameters=values),
-        DIGITS,
-        quiet,
-        lambda checkpoint: saved.append(checkpoint()),
-    )
 
-    assert from_bytes(to_bytes(saved[0]))["step"] == 4
+    assert reread(trained(replace(RUN, hyperparameters=values)).saved[0])["step"] == 4

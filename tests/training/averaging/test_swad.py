@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.training.golden_case import GoldenNetwork, flat, tensor
-from training import optimizers
+from tests.training.golden_case import (
+    GoldenNetwork,
+    cases,
+    close,
+    each,
+    flat,
+    optimizer_of,
+    read,
+    tensor,
+)
 from training.averaging import SWAD
 from training.weights import Weights
 
-GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "golden" / "swad.json").read_text()
-)
-SCALAR = [case for case in GOLDEN["cases"] if case["kind"] == "scalar"]
-END_TO_END = [case for case in GOLDEN["cases"] if case["kind"] == "end_to_end"]
+SCALAR = cases("swad", "scalar")
+EXACT = 1e-12
 CPU = torch.device("cpu")
-
-by_case = pytest.mark.parametrize("case", SCALAR, ids=lambda case: case["case_id"])
 
 
 def of(case: dict[str, Any]) -> SWAD:
@@ -46,49 +47,33 @@ def checkpoints(case: dict[str, Any], swad: SWAD) -> Iterator[tuple[int, Tensor]
                 return
 
 
-def close(actual: Tensor, expected: Any) -> None:
-    torch.testing.assert_close(actual, tensor(expected), rtol=0, atol=1e-12)
-
-
-@by_case
-def test_every_evaluation_leaves_the_state_of_the_released_code(case):
+@each(SCALAR)
+def test_every_evaluation_leaves_the_state_of_the_released_code_and_the_last_its_result(case):
     swad = of(case)
-    ends = []
+    ends: list[int] = []
     for (step, mean), log in zip(checkpoints(case, swad), case["log"], strict=True):
         ends.append(step)
         assert step == log["step"] == log["segment_end"]
-        close(mean, log["segment_mean"])
+        close(mean, log["segment_mean"], EXACT)
         assert (swad.average is not None) == log["converged"]
         converged_at = None if swad.converged_at is None else ends[swad.converged_at]
         assert converged_at == log["converge_step"]
-        assert swad.threshold == pytest.approx(log["threshold"], abs=1e-12)
+        assert swad.threshold == pytest.approx(log["threshold"], abs=EXACT)
         assert swad.ended == log["dead"]
         assert (swad.average.count if swad.average else None) == log["n_averaged"]
 
-
-@by_case
-def test_the_result_and_the_end_are_those_of_the_released_code(case):
-    swad = of(case)
-    last = [step for step, _ in checkpoints(case, swad)][-1]
-
-    close(swad.result(), case["final"]["w"])
-    assert (last if swad.ended else None) == case["stopped_at_step"]
+    close(swad.result(), case["final"]["w"], EXACT)
+    assert (ends[-1] if swad.ended else None) == case["stopped_at_step"]
     assert (swad.average is not None) == case["final"]["converged"]
 
 
-@pytest.mark.parametrize("case", END_TO_END, ids=lambda case: case["case_id"])
+@each(cases("swad", "end_to_end"))
 def test_a_whole_training_run_ends_in_the_released_codes_average(case):
-    model = GoldenNetwork(GOLDEN["problem"])
+    problem = read("swad")["problem"]
+    model = GoldenNetwork(problem)
     weights = Weights(model)
-    settings = case["optimizer"]
-    optimizer = optimizers.build(
-        settings["name"],
-        weights.flat,
-        settings["lr"],
-        settings["weight_decay"],
-        settings.get("momentum", 0.0),
-    )
-    data = GOLDEN["problem"]["data"]
+    optimizer = optimizer_of(case["optimizer"], weights.flat)
+    data = problem["data"]
     x, y = tensor(data["x"]).flatten(0, 1), torch.tensor(data["y"]).flatten()
     held = case["validation"]
     swad, seen = of(case), []
@@ -102,10 +87,10 @@ def test_a_whole_training_run_ends_in_the_released_codes_average(case):
         if swad.ended:
             break
 
-    assert seen == pytest.approx(case["val_losses"], abs=1e-12)
-    assert swad.threshold == pytest.approx(case["threshold"], abs=1e-12)
+    close(seen, case["val_losses"], EXACT)
+    assert swad.threshold == pytest.approx(case["threshold"], abs=EXACT)
     assert (step if swad.ended else None) == case["stopped_at_step"]
-    torch.testing.assert_close(swad.result(), flat(case["final"]["params"]), rtol=0, atol=1e-12)
+    close(swad.result(), flat(case["final"]["params"]), EXACT)
 
 
 @torch.no_grad()
@@ -118,7 +103,7 @@ def validation(model: GoldenNetwork, x: list[Any], y: list[Any]) -> float:
     return float(torch.stack(losses).mean())
 
 
-@by_case
+@each(SCALAR)
 def test_a_state_goes_on_bit_for_bit_wherever_it_was_taken(case):
     undisturbed = of(case)
     steps = [step for step, _ in checkpoints(case, undisturbed)]
