@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-import datasets
 import models
+from tests.training.digit_runs import DIGITS, quiet, trained
 from training import computation
-from training import trainer as trainer_module
-from training.passes import Passes
 from training.run import Run
-from training.train import Checkpoint, Trainer, train
+from training.train import Trainer, train
 
-DIGITS = datasets.load("RotatedDigits")
 VALUES = {"lr": 1e-2, "batch_size": 8, "dropout": 0.2, "weight_decay": 1e-3, "rho": 0.2}
-RUN = Run("RotatedDigits", None, "normed", "SAM", "30", 0, 10, 5, VALUES)
+RUN = Run("RotatedDigits", None, "convolutions", "SAM", "30", 0, 10, 5, VALUES)
 
 
 def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
@@ -28,15 +24,13 @@ def featurizer(shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
 
 
 @pytest.fixture(autouse=True)
-def _normed(monkeypatch):
-    monkeypatch.setitem(models.MODELS, "normed", models.Entry(featurizer, ""))
+def _convolutions(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "convolutions", models.Entry(featurizer, ""))
 
 
 def end(run: Run) -> list[Tensor]:
     """Weights and buffers at the end."""
-    saved: list[Checkpoint] = []
-    train(run, DIGITS, lambda _: None, lambda checkpoint: saved.append(checkpoint()))
-    tensors: list[Tensor] = saved[-1]["tensors"]
+    tensors: list[Tensor] = trained(run).saved[-1]["tensors"]
     return tensors
 
 
@@ -77,29 +71,21 @@ def test_each_option_changes_the_end_of_a_run(given, changed):
 )
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_not_interrupted(options):
     run = replace(RUN, **options)
-    saved: list[Checkpoint] = []
-    train(run, DIGITS, lambda _: None, lambda checkpoint: saved.append(checkpoint()))
+    whole = trained(run).saved
     torch.manual_seed(5)  # whatever random state the resuming process happens to have
-    rest: list[Checkpoint] = []
 
-    train(run, DIGITS, lambda _: None, lambda checkpoint: rest.append(checkpoint()), saved[0])
+    (rest,) = trained(run, resume=whole[0]).saved
 
-    assert len(rest) == 1
-    assert all(map(torch.equal, rest[0]["tensors"], saved[-1]["tensors"]))
+    assert all(map(torch.equal, rest["tensors"], whole[-1]["tensors"]))
 
 
-def test_lr_is_scheduled_step_by_step(monkeypatch):
-    seen: list[float] = []
-    real = trainer_module.take_step
-
-    def take_step(update: Any, step: Any, optimizer: Any) -> Any:
-        seen.append(optimizer.lr)
-        return real(update, step, optimizer)
-
-    monkeypatch.setattr(trainer_module, "take_step", take_step)
-    run = replace(RUN, lr_schedule="linear", lr_warmup=2, lr_floor=0.2)
-
-    end(run)
+def test_lr_is_scheduled_step_by_step():
+    trainer = Trainer(replace(RUN, lr_schedule="linear", lr_warmup=2, lr_floor=0.2), DIGITS)
+    trainer.learn()
+    seen = []
+    for _ in range(10):
+        trainer.train_one()
+        seen.append(trainer.optimizer.lr)
 
     assert seen == pytest.approx([0, 0.005, 0.01, 0.009, 0.008, 0.007, 0.006, 0.005, 0.004, 0.003])
 
@@ -111,7 +97,7 @@ def test_rho_that_follows_lr_is_rho_on_lrs_schedule():
     assert all(map(torch.equal, end(replace(run, rho_schedule="lr")), end(by_itself)))
 
 
-def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weight(monkeypatch):
+def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weight():
     _, mean, variance, counted = end(replace(RUN, bn="frozen"))
 
     assert torch.equal(mean, torch.zeros(4))
@@ -124,20 +110,6 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weight(monkeypatc
     assert not torch.equal(norm.weight, torch.ones(4))
 
 
-def test_frozen_batch_norm_stays_frozen_after_an_evaluation(monkeypatch):
-    modes: list[bool] = []
-    real = Trainer.train_one
-
-    def train_one(self: Trainer) -> Tensor:
-        modes.append(self.model.featurizer[0][1].training)
-        return real(self)
-
-    monkeypatch.setattr(Trainer, "train_one", train_one)
-    end(replace(RUN, bn="frozen"))
-
-    assert modes == [False] * 10
-
-
 def test_channels_last_lays_the_kernels_out_and_changes_no_score_by_more_than_rounding():
     run = replace(RUN, channels_last=True)
 
@@ -146,7 +118,7 @@ def test_channels_last_lays_the_kernels_out_and_changes_no_score_by_more_than_ro
         return bool(kernel.is_contiguous(memory_format=torch.channels_last))
 
     assert [laid_out(RUN), laid_out(run)] == [False, True]
-    one, other = (train(r, DIGITS, lambda _: None).evaluations[-1] for r in (RUN, run))
+    one, other = (train(r, DIGITS, quiet).evaluations[-1] for r in (RUN, run))
     assert other.validation_loss == pytest.approx(one.validation_loss, rel=1e-3)
 
 
@@ -172,36 +144,6 @@ def test_torchs_settings_hold_while_a_run_lasts(option, inside):
     assert now() == before
 
 
-def test_micro_batches_reach_the_passes(monkeypatch):
-    pieces: list[int] = []
-    real = Passes.__init__
-
-    def init(self: Passes, *args: Any, **options: Any) -> None:
-        pieces.append(options["pieces"])
-        real(self, *args, **options)
-
-    monkeypatch.setattr(Passes, "__init__", init)
-    end(replace(RUN, micro_batches=4))
-
-    assert set(pieces) == {4}
-
-
-def test_a_run_that_cannot_compile_ends_like_one_that_was_not_asked_to(monkeypatch):
-    warnings: list[str] = []
-    monkeypatch.setattr(computation.log, "warning", lambda text, *v: warnings.append(text % v))
-
-    def fails(module: nn.Module) -> nn.Module:
-        raise RuntimeError("no compiler here")
-
-    monkeypatch.setattr(torch, "compile", fails)
-
-    compiled = end(replace(RUN, compile=True))
-
-    assert all(map(torch.equal, compiled, end(RUN)))
-    (warning,) = warnings
-    assert warning.endswith("the run goes on without it: RuntimeError: no compiler here")
-
-
 def test_a_compiled_featurizer_is_used_in_both_passes_of_a_step(monkeypatch):
     used: list[bool] = []
 
@@ -225,4 +167,4 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     with pytest.raises(ValueError, match="device is 'cuda', but torch finds none"):
-        train(replace(RUN, device="cuda"), DIGITS, lambda _: None)
+        trained(replace(RUN, device="cuda"))
