@@ -34,18 +34,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+import pandas as pd
+from pyarrow import ArrowInvalid
+from pyarrow import fs as arrow_fs
 
-import pandas as pd  # noqa: E402  (what follows is found once the checkout is on the path)
-from pyarrow import ArrowInvalid  # noqa: E402
-from pyarrow import fs as arrow_fs  # noqa: E402
-
-from benchmarks.local_cluster import Cluster, cluster  # noqa: E402
-from benchmarks.processes import command, started, wait_until  # noqa: E402
-from search.run import storage, tables  # noqa: E402
-from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder  # noqa: E402
-from search.run.storage import JOURNAL  # noqa: E402
+from benchmarks.local_cluster import Cluster, cluster
+from benchmarks.processes import CHECKOUT, command, started, wait_until
+from search.run import storage, tables
+from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
+from search.run.storage import JOURNAL
 
 KINDS = ("worker", "node", "driver", "cluster", "asked worker", "asked node")
 # What differs between two runs of one sweep: when and where.
@@ -222,12 +219,10 @@ def compare(run: RunFolder, reference: RunFolder, alike: bool = True) -> dict[st
     alike: whether their trials had to be trained to the same steps.
     """
     found: dict[str, int] = {}
-    keys = {"trials": ["trial"], "evaluations": EVALUATION}
-    read: dict[str, Callable[[RunFolder], pd.DataFrame]] = {
-        "trials": tables.read_trials,
-        "evaluations": tables.read_evaluations,
-    }
-    for table, key in keys.items():
+    for table, key, read in (
+        ("trials", ["trial"], tables.read_trials),
+        ("evaluations", EVALUATION, tables.read_evaluations),
+    ):
         ours, theirs = (
             # As anybody reads them, without Steppe.
             pd.read_parquet(place.path(table), filesystem=place.filesystem).drop(
@@ -250,7 +245,7 @@ def compare(run: RunFolder, reference: RunFolder, alike: bool = True) -> dict[st
         )
         same = (one == other) | (one.isna() & other.isna())
         found[f"{table} differing"] = int((~same.all(axis=1)).sum())
-        found[f"{table} differing as Steppe reads them"] = abs(len(read[table](run)) - len(theirs))
+        found[f"{table} differing as Steppe reads them"] = abs(len(read(run)) - len(theirs))
         if not alike:
             for what in ("lost", "too many", "differing as Steppe reads them"):
                 del found[f"{table} {what}"]

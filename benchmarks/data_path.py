@@ -15,8 +15,6 @@ Time is CPU time. Images are parts of two photographs, as JPEGs of 227 x 227 (as
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +32,7 @@ from torchvision.datasets import ImageFolder
 
 import datasets
 from benchmarks import pixel_differences
+from benchmarks.turns import aligned, ratio, taken, write
 from datasets.augmentation.by_name import view
 from datasets.batches import Batches
 from datasets.domain_dataset import Domain
@@ -174,15 +173,6 @@ def on_host_only(view: View) -> View:
     return without_finish
 
 
-def measure(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds per image of each contestant in each round, after one round to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds + 1):
-        for name, turn in contestants.items():
-            taken[name].append(turn())
-    return {name: values[1:] for name, values in taken.items()}
-
-
 def load(root: Path, size: int, originals: int) -> tuple[Domain, float]:
     """The images as stored, and the CPU seconds that it took to decode and store them."""
     began = process_time()
@@ -225,16 +215,16 @@ def compare(
     rows = [
         row
         for contestants, of in ((train, "training"), (test, "evaluation"))
-        for row in _rows(case, of, measure(contestants, rounds), differences)
+        for row in _rows(case, of, taken(contestants, rounds, 1), differences)
     ]
     return rows, built
 
 
 def _rows(
-    case: str, of: str, taken: dict[str, list[float]], differences: dict[str, float]
+    case: str, of: str, times: dict[str, list[float]], differences: dict[str, float]
 ) -> list[Row]:
     rows = []
-    for name, values in taken.items():
+    for name, values in times.items():
         words, _, size = name.rpartition(" ")
         ours = size in STORED
         rows.append(
@@ -243,16 +233,12 @@ def _rows(
                 size if ours else None,
                 words if ours else f"{of}: {name}",
                 statistics.median(values),
-                ratio(taken["loader"], values),
-                ratio(taken["in process"], values),
+                ratio(times["loader"], values),
+                ratio(times["in process"], values),
                 differences.get(name),
             )
         )
     return rows
-
-
-def ratio(one: list[float], other: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 def table(rows: list[Row], built: list[Built]) -> str:
@@ -272,14 +258,7 @@ def table(rows: list[Row], built: list[Built]) -> str:
                 difference,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    text = aligned(lines, left=3)
     for b in built:
         text.append(
             f"decoding {b.jpegs} once into {b.stored}: {b.milliseconds:.2f} ms of CPU time and "
@@ -306,15 +285,12 @@ def main() -> None:
         rows += of_case[0]
         built += of_case[1]
     print(table(rows, built))
-    if arguments.output:
-        result = {
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "rounds": arguments.rounds,
-            "rows": [asdict(row) for row in rows],
-            "built": [asdict(b) for b in built],
-        }
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    write(
+        arguments.output,
+        rounds=arguments.rounds,
+        rows=[asdict(row) for row in rows],
+        built=[asdict(b) for b in built],
+    )
 
 
 if __name__ == "__main__":

@@ -18,25 +18,31 @@ those of benchmarks/step_cost.py.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import platform
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import models
 from benchmarks.released_steps import by_domain
-from benchmarks.step_contestants import CASES, LR, Case, batch_of
-from benchmarks.step_cost import clock_of, ratio
+from benchmarks.step_contestants import (
+    LR,
+    Case,
+    Contestant,
+    asked,
+    bare_pass,
+    batch_of,
+    model_of,
+    options,
+    said,
+    timed,
+)
+from benchmarks.turns import ratio, taken, write
 from datasets.batches import DomainBatch
-from models.network import Network, freeze_batch_norm
+from models.network import Network
 from training import optimizers
 from training.algorithms.gga import GGA
 from training.composition import compose
@@ -46,7 +52,6 @@ from training.update import Step, take_step
 from training.weights import Weights
 
 MODELS = ("mlp", "cnn", "resnet18-64")
-ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -126,48 +131,30 @@ def floor(model: Network, batch: DomainBatch, search: GGA, dropout: float) -> Ca
     """The passes of Steppe's step, and no use of what they give."""
     xs, ys = by_domain(batch)
 
-    def bare_pass(x: Tensor, y: Tensor) -> None:
-        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-        model.zero_grad()
-
     def step() -> None:
         for _ in range(search.search_steps + 1):
             for x, y in zip(xs, ys, strict=True):
-                bare_pass(x, y)
+                bare_pass(model, x, y)
             if dropout:
                 with torch.no_grad():
                     model(batch.x)
-        bare_pass(batch.x, batch.y)
+        bare_pass(model, batch.x, batch.y)
 
     return step
-
-
-def model_of(case: Case, batch: DomainBatch, dropout: float) -> Network:
-    """A model of its own; all begin with the same weights."""
-    torch.manual_seed(0)
-    _, channels, height, width = batch.x.shape
-    model = models.build(case.model, 10, (channels, height, width), dropout).to(batch.x.device)
-    freeze_batch_norm(model.train())
-    return model
 
 
 def compare(title: str, case: Case, search: GGA, dropout: float, device: torch.device) -> Row:
     """An annealed step of each, in turn, after two rounds to warm up."""
     batch = batch_of(case, device)
     draws = StepDraws(0, 0, device)
-    steps = [
-        steppe(model_of(case, batch, dropout), batch, search, draws),
-        transcription(model_of(case, batch, dropout), batch, search),
-        floor(model_of(case, batch, dropout), batch, search, dropout),
-    ]
-    clock = clock_of(device)
-    seconds: list[list[float]] = [[] for _ in steps]
-    for _ in range(case.rounds + 2):
-        for step, values in zip(steps, seconds, strict=True):
-            began = clock()
-            step()
-            values.append(clock() - began)
-    ours, theirs, bare = (values[2:] for values in seconds)
+    one, other, third = (model_of(Contestant("steppe"), case, batch, dropout) for _ in range(3))
+    steps = {
+        "steppe": steppe(one, batch, search, draws),
+        "transcription": transcription(other, batch, search),
+        "floor": floor(third, batch, search, dropout),
+    }
+    turns = {way: timed(step, 1, device) for way, step in steps.items()}
+    ours, theirs, bare = taken(turns, case.rounds, warm_up=2).values()
     return Row(
         title,
         dropout,
@@ -190,40 +177,24 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=CASES, default=list(MODELS))
+    parser = options(__doc__, MODELS)
     parser.add_argument("--dropout", nargs="+", type=float, default=[0.0, 0.5])
     parser.add_argument("--search-steps", type=int, default=10, help="tries in an annealed step")
-    parser.add_argument("--image-size", type=int, help="pixels, for the ResNets")
-    parser.add_argument("--batch", type=int, help="images of each of three domains")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--output", type=Path)
+    parser.set_defaults(rounds=9)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     search = GGA(search_steps=arguments.search_steps)
     rows = []
     for title, dropout in itertools.product(arguments.models, arguments.dropout):
-        case = CASES[title]
-        case = replace(
-            case,
-            image_size=case.image_size and (arguments.image_size or case.image_size),
-            batch_size=arguments.batch or case.batch_size,
-            rounds=arguments.rounds,
-        )
+        case = asked(title, arguments)
         rows.append(compare(title, case, search, dropout, arguments.device))
     print(table(rows))
-    if arguments.output:
-        result = {
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "device": str(arguments.device),
-            "threads": torch.get_num_threads(),
-            "search_steps": arguments.search_steps,
-            "options": {key: getattr(arguments, key) for key in ("image_size", "batch", "rounds")},
-            "rows": [asdict(row) for row in rows],
-        }
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    write(
+        arguments.output,
+        **said(arguments),
+        search_steps=arguments.search_steps,
+        rows=[asdict(row) for row in rows],
+    )
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import optuna
 import torch
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.search_efficiency import DOMAINS, Setup, sweep_of
 from datasets import rotated_digits
@@ -141,30 +142,11 @@ def runs_of(setup: Setup, algorithm: str, held_out: str, seed: int) -> Iterator[
         yield plan.trial(number, values).run
 
 
-class Study:
-    """What a pruner sees of an Optuna study."""
-
-    def __init__(self, count: int, images: int) -> None:
-        self.trials = [
-            FrozenTrial(
-                number=number,
-                trial_id=number,
-                state=TrialState.RUNNING,
-                value=None,
-                datetime_start=None,
-                datetime_complete=None,
-                params={},
-                distributions={},
-                user_attrs={IMAGES: images},
-                system_attrs={},
-                intermediate_values={},
-            )
-            for number in range(count)
-        ]
-
-    def get_trials(self, deepcopy: bool = True) -> list[FrozenTrial]:
-        """All of its trials that have begun."""
-        return self.trials
+def begun(number: int, images: int) -> FrozenTrial:
+    """A trial as a pruner sees it."""
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={IMAGES: images})
+    trial.number = number
+    return trial
 
 
 def replay(
@@ -174,7 +156,8 @@ def replay(
 
     count: images of the validation. images: how many the pruner is told of.
     """
-    study = Study(len(curves), images)
+    trials = [begun(number, images) for number in range(len(curves))]
+    study = cast(optuna.Study, SimpleNamespace(get_trials=lambda deepcopy: trials))
     best = [np.maximum.accumulate(curve.validation[str(count)]) for curve in curves]
     waiting, at_work = [*range(len(curves))], dict[int, int]()
     spent, found = 0.0, -1.0
@@ -183,10 +166,10 @@ def replay(
             at_work[waiting.pop(0)] = -1
         for number in [*at_work]:
             at_work[number] = at = at_work[number] + 1
-            trial, curve = study.trials[number], curves[number]
+            trial, curve = trials[number], curves[number]
             trial.intermediate_values[curve.steps[at]] = float(best[number][at])
             last = at == len(curve.steps) - 1
-            if last or pruner.prune(cast(optuna.Study, study), trial):
+            if last or pruner.prune(study, trial):
                 spent += curve.passes[at]
                 trial.state = TrialState.COMPLETE if last else TrialState.PRUNED
                 found = max(found, float(best[number][at])) if last else found

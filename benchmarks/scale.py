@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -25,12 +24,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+from search.driver.ray_environment import prepare_environment
 
-from search.driver.ray_environment import prepare_environment  # noqa: E402  (found once the checkout is there)
-
-prepare_environment()
+prepare_environment()  # before Ray is imported
 
 from ray import tune  # noqa: E402
 

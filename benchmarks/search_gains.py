@@ -106,21 +106,18 @@ def row_of(compared: Sequence[Compared], search: str, protocol: str, algorithm: 
             by_domain.setdefault(one.held_out, []).append(value)
         return interval(list(by_domain.values()))
 
-    def until(curve: str) -> Callable[[Played, Played, float], float | None]:
-        def passes(one: Played, other: Played, known: float) -> float | None:
-            return one.until(getattr(one, curve), getattr(other, curve)[-1])
-
-        return passes
+    def until(curve: str, one: Played, other: Played) -> float | None:
+        return one.until(getattr(one, curve), getattr(other, curve)[-1])
 
     def share(curve: str) -> Mean:
-        def capped(one: Played, other: Played, known: float) -> float:
-            passes = until(curve)(one, other, known)
+        def capped(one: Played, other: Played, _: float) -> float:
+            passes = until(curve, one, other)
             return min(1.0 if passes is None else passes / other.spent, 1.0)
 
         return mean(capped)
 
     def reached(curve: str) -> Mean:
-        return mean(lambda *three: float(until(curve)(*three) is not None))
+        return mean(lambda one, other, _: float(until(curve, one, other) is not None))
 
     def gain(curve: str, share: float) -> Mean:
         def less(one: Played, other: Played, known: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -91,11 +94,13 @@ def contestants_of(case: Case) -> list[Contestant]:
     return contestants
 
 
-def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> Network:
+def model_of(
+    contestant: Contestant, case: Case, batch: DomainBatch, dropout: float = 0.0
+) -> Network:
     """A model of its own; all begin with the same weights."""
     torch.manual_seed(0)
     _, channels, height, width = batch.x.shape
-    model = models.build(case.model, 10, (channels, height, width)).to(batch.x.device)
+    model = models.build(case.model, 10, (channels, height, width), dropout).to(batch.x.device)
     if contestant.channels_last:
         model = model.to(memory_format=torch.channels_last)
     freeze_batch_norm(model.train())
@@ -105,7 +110,7 @@ def model_of(contestant: Contestant, case: Case, batch: DomainBatch) -> Network:
 def step_of(contestant: Contestant, model: Network, batch: DomainBatch) -> Callable[[], None]:
     """A step of the model."""
     if contestant.way == "bare":
-        return bare_pass(model, batch)
+        return lambda: bare_pass(model, batch.x, batch.y)
     if contestant.way == "released":
         batch = replace(batch, x=batch.x.contiguous())  # as their loaders stack images
         return released_steps.WAYS[contestant.algorithm](model, batch, LR)
@@ -127,15 +132,28 @@ def steppe(algorithm: str, model: Network, batch: DomainBatch) -> Callable[[], N
     return step
 
 
-def bare_pass(model: Network, batch: DomainBatch) -> Callable[[], None]:
+def bare_pass(model: Network, x: Tensor, y: Tensor) -> None:
     """One forward and backward, and no use of the gradient."""
+    F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad()
 
-    def step() -> None:
-        loss = F.cross_entropy(model(batch.x), batch.y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        model.zero_grad()
 
-    return step
+def timed(step: Callable[[], None], steps: int, device: torch.device) -> Callable[[], float]:
+    """A turn of so many steps; it says the seconds of one, of the CPU or until a GPU is done."""
+
+    def clock() -> float:
+        if device.type == "cpu":
+            return process_time()
+        torch.accelerator.synchronize(device)
+        return perf_counter()
+
+    def turn() -> float:
+        began = clock()
+        for _ in range(steps):
+            step()
+        return (clock() - began) / steps
+
+    return turn
 
 
 def batch_of(case: Case, device: torch.device) -> DomainBatch:
@@ -150,3 +168,35 @@ def batch_of(case: Case, device: torch.device) -> DomainBatch:
     torch.manual_seed(0)
     noise = torch.rand(len(batch.y), 3, case.image_size, case.image_size)
     return replace(batch, x=noise.to(device, memory_format=torch.channels_last))
+
+
+def options(doc: str, titles: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of all that measures steps. titles: of the cases, if the user names none."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(titles))
+    parser.add_argument("--image-size", type=int, help="pixels, for the ResNets")
+    parser.add_argument("--batch", type=int, help="images of each of three domains")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--output", type=Path)
+    return parser
+
+
+def asked(title: str, arguments: argparse.Namespace) -> Case:
+    """A case as the options ask for it."""
+    case = CASES[title]
+    return replace(
+        case,
+        image_size=case.image_size and (arguments.image_size or case.image_size),
+        batch_size=arguments.batch or case.batch_size,
+        rounds=arguments.rounds or case.rounds,
+    )
+
+
+def said(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where and by which options steps were measured, for the file of figures."""
+    return {
+        "device": str(arguments.device),
+        "threads": torch.get_num_threads(),
+        "options": {key: getattr(arguments, key) for key in ("image_size", "batch", "rounds")},
+    }

@@ -19,14 +19,8 @@ the most that tensors take at a time beyond what they take in ERM, in copies of 
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from time import perf_counter, process_time
 
 import torch
 
@@ -35,11 +29,16 @@ from benchmarks.step_contestants import (
     CASES,
     Case,
     Contestant,
+    asked,
     batch_of,
     contestants_of,
     model_of,
+    options,
+    said,
     step_of,
+    timed,
 )
+from benchmarks.turns import aligned, ratio, taken, write
 from datasets.batches import DomainBatch
 
 
@@ -62,38 +61,14 @@ class Row:
     extra_copies: float | None
 
 
-def measure(
-    steps: dict[Contestant, Callable[[], None]], case: Case, clock: Callable[[], float]
-) -> dict[Contestant, list[float]]:
-    """Seconds of a step of each contestant in each round, after two rounds to warm up."""
-    seconds: dict[Contestant, list[float]] = {contestant: [] for contestant in steps}
-    for _ in range(case.rounds + 2):
-        for contestant, step in steps.items():
-            began = clock()
-            for _ in range(case.steps):
-                step()
-            seconds[contestant].append((clock() - began) / case.steps)
-    return {contestant: values[2:] for contestant, values in seconds.items()}
-
-
-def clock_of(device: torch.device) -> Callable[[], float]:
-    if device.type == "cpu":
-        return process_time
-
-    def clock() -> float:
-        torch.accelerator.synchronize(device)
-        return perf_counter()
-
-    return clock
-
-
 def compare(title: str, case: Case, device: torch.device, memory: bool = False) -> list[Row]:
     """The rows of one case."""
     batch = batch_of(case, device)
     contestants = contestants_of(case)
     copies = extra_copies(contestants, case, batch) if memory else {}
     steps = {c: step_of(c, model_of(c, case, batch), batch) for c in contestants}
-    seconds = measure(steps, case, clock_of(device))
+    turns = {c: timed(step, case.steps, device) for c, step in steps.items()}
+    seconds = taken(turns, case.rounds, warm_up=2)
 
     def beyond_floor(contestant: Contestant) -> list[float]:
         bare = seconds[Contestant("bare", channels_last=contestant.channels_last)]
@@ -123,10 +98,6 @@ def compare(title: str, case: Case, device: torch.device, memory: bool = False) 
     return rows
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
-
-
 def extra_copies(
     contestants: list[Contestant], case: Case, batch: DomainBatch
 ) -> dict[Contestant, float]:
@@ -153,14 +124,7 @@ def table(rows: list[Row]) -> str:
         ratios = row.to_erm, row.to_floor, row.to_released, row.outside_to_released
         cells = ["" if value is None else f"{value:.2f}" for value in (*ratios, row.extra_copies)]
         lines.append((row.case, row.name, f"{row.milliseconds:.2f}", *cells))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(aligned(lines, left=2))
 
 
 def verdict(rows: list[Row], goal: float) -> str:
@@ -177,43 +141,22 @@ def verdict(rows: list[Row], goal: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser = options(__doc__, [*CASES])
     parser.add_argument("--algorithms", nargs="+", help="in place of each case's own")
-    parser.add_argument("--image-size", type=int, help="pixels, for the ResNets")
-    parser.add_argument("--batch", type=int, help="images of each of three domains")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []
     verdicts = []
     for title in arguments.models:
-        case = CASES[title]
-        case = replace(
-            case,
-            algorithms=tuple(arguments.algorithms or case.algorithms),
-            image_size=case.image_size and (arguments.image_size or case.image_size),
-            batch_size=arguments.batch or case.batch_size,
-            rounds=arguments.rounds or case.rounds,
-        )
+        case = asked(title, arguments)
+        case = replace(case, algorithms=tuple(arguments.algorithms or case.algorithms))
         own = compare(title, case, arguments.device, arguments.memory)
         if case.goal is not None and "SAGM" in case.algorithms:
             verdicts.append(verdict(own, case.goal))
         rows += own
     print(table(rows), *verdicts, sep="\n")
-    if arguments.output:
-        result = {
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "device": str(arguments.device),
-            "threads": torch.get_num_threads(),
-            "options": {key: getattr(arguments, key) for key in ("image_size", "batch", "rounds")},
-            "rows": [asdict(row) for row in rows],
-        }
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    write(arguments.output, **said(arguments), rows=[asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gga_search import compare, floor, model_of, steppe, table, transcription
-from benchmarks.step_contestants import CASES, LR, batch_of
+from benchmarks.gga_search import compare, floor, steppe, table, transcription
+from benchmarks.step_contestants import CASES, LR, Contestant, batch_of, model_of
 from training.algorithms.gga import GGA
 from training.draws import StepDraws
 from training.weights import Weights
 
 CPU = torch.device("cpu")
 MLP = replace(CASES["mlp"], rounds=1, batch_size=8)
+STEPPE = Contestant("steppe")
 
 
 class Recorded(StepDraws):
@@ -35,7 +36,7 @@ def test_both_ways_take_the_same_step_of_the_same_noise() -> None:
     search = GGA(0.02, search_steps=12)
     batch = batch_of(MLP, CPU)
     batch = replace(batch, x=batch.x.double())
-    ours, theirs = (model_of(MLP, batch, 0.0).double() for _ in range(2))
+    ours, theirs = (model_of(STEPPE, MLP, batch).double() for _ in range(2))
     begin = nn.utils.parameters_to_vector(theirs.parameters()).clone()
     draws = Recorded()
 
@@ -58,7 +59,7 @@ def test_the_floor_makes_the_passes_of_a_step(dropout: float, forwards_of_a_look
     search, batch = GGA(search_steps=2), batch_of(MLP, CPU)
     made = []
     for way in ("steppe", "floor"):
-        model = model_of(MLP, batch, dropout)
+        model = model_of(STEPPE, MLP, batch, dropout)
         forwards: list[None] = []
         model.classifier.register_forward_hook(lambda *_, log=forwards: log.append(None))
         if way == "steppe":
@@ -72,7 +73,7 @@ def test_the_floor_makes_the_passes_of_a_step(dropout: float, forwards_of_a_look
 
 def test_the_floor_leaves_the_weights_alone() -> None:
     batch = batch_of(MLP, CPU)
-    model = model_of(MLP, batch, 0.0)
+    model = model_of(STEPPE, MLP, batch)
     weights = Weights(model)
     before = weights.flat.clone()
 
