@@ -29,17 +29,6 @@ class Condition:
     holds: Callable[[DatasetSweep], bool]
 
 
-def _shows_photographs(sweep: DatasetSweep) -> bool:
-    entry = datasets.DATASETS.get(sweep.dataset.name)
-    return entry is None or entry.resizes  # check_sweep reports an unknown one
-
-
-def _any_part(sweep: DatasetSweep, hyperparameter: str) -> bool:
-    """Whether a listed algorithm has the hyperparameter."""
-    parts = (algorithm_names.split(name)[0] for name in sweep.algorithms)
-    return any(hyperparameter in hyperparameters(own) for own in parts)
-
-
 SGD = Condition("only sgd has a momentum", lambda s: s.training.optimizer == "sgd")
 AVERAGING = Condition(
     "each listed algorithm names its own",
@@ -59,7 +48,10 @@ LR_STEPS = Condition("only step drops there", lambda s: s.training.lr_schedule =
 LR_DROPS = Condition(
     "only step and plateau drop", lambda s: s.training.lr_schedule in ("step", "plateau")
 )
-ASCENDS = Condition("no listed algorithm climbs", lambda s: _any_part(s, "rho"))
+ASCENDS = Condition(
+    "no listed algorithm climbs",
+    lambda s: any("rho" in hyperparameters(algorithm_names.split(n)[0]) for n in s.algorithms),
+)
 LR_CHANGES = Condition(
     "lr, which rho would follow, is constant",
     lambda s: (
@@ -89,7 +81,12 @@ CONVOLUTION = Condition(
 )
 CUDA = Condition("only NVIDIA GPUs have TF32", lambda s: device(s) == "cuda")
 FP32 = Condition("bf16 leaves it no products", lambda s: s.training.precision == "fp32")
-PHOTOGRAPHS = Condition("{dataset} is shown as it is", _shows_photographs)
+PHOTOGRAPHS = Condition(
+    "{dataset} is shown as it is",
+    lambda s: (  # check_sweep reports an unknown one
+        s.dataset.name not in datasets.DATASETS or datasets.DATASETS[s.dataset.name].resizes
+    ),
+)
 FLATNESS = Condition("flatness is none", lambda s: s.training.flatness != "none")
 HALVING = Condition(
     "only asha and hyperband use it", lambda s: s.search.scheduler in ("asha", "hyperband")

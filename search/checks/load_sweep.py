@@ -129,7 +129,8 @@ def roots_of(folder: RunFolder, root: Path | None) -> dict[str, Path | None]:
 
     Raises SteppeError if they are not there, or if no dataset of the run has a root.
     """
-    found = {name: lay for name, lay in recorded_roots(folder).items() if _needs_root(name)}
+    in_folders = {name for name, entry in DATASETS.items() if entry.needs_root}
+    found = {name: lay for name, lay in recorded_roots(folder).items() if name in in_folders}
     if root is not None and not found:
         raise SteppeError(
             f"--root {root} has no effect, as no dataset of {folder.uri} lies in a folder; leave "
@@ -142,11 +143,6 @@ def roots_of(folder: RunFolder, root: Path | None) -> dict[str, Path | None]:
                 "give the folder where it lies now with --root"
             )
     return {} if root is None else dict.fromkeys(found, root.expanduser().absolute())
-
-
-def _needs_root(name: str) -> bool:
-    entry = DATASETS.get(name)
-    return entry is not None and entry.needs_root
 
 
 def _data(folder: RunFolder) -> dict[str, Any]:

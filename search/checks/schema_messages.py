@@ -75,7 +75,8 @@ def _problem(found: Any) -> Problem:
 def _choices(path: KeyPath, value: Any) -> str:
     """The choices of a key, or of an entry of a list, with the nearest to the value."""
     entry = isinstance(path[-1], int)
-    choices = typing.get_args(_field(path[:-1] if entry else path).annotation)
+    key = path[:-1] if entry else path
+    choices = typing.get_args(_section(key).model_fields[str(key[-1])].annotation)
     return way_out(str(value), typing.get_args(choices[0]) if entry else choices)
 
 
@@ -109,10 +110,6 @@ def _such_as(path: KeyPath, with_key: bool = False) -> str:
 def _has(field: FieldInfo, key: str) -> bool:
     model = _model(field)
     return not _by_name(field) and model is not None and key in model.model_fields
-
-
-def _field(path: KeyPath) -> FieldInfo:
-    return _section(path).model_fields[str(path[-1])]
 
 
 def _section(path: KeyPath) -> type[BaseModel]:

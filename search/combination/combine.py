@@ -175,12 +175,11 @@ class Bench:
     def barrier(self) -> float:
         """The largest barrier between the best candidate and another, pooled validation."""
         best, *others = self._group.candidates
-        end = self._end(best)
-        return max(self._barrier_of(best, end, other) for other in others)
-
-    def _barrier_of(self, best: Candidate, end: float, other: Candidate) -> float:
-        midpoint = uniform(self.states([best.trial, other.trial]), self.scorer.parameters).state()
-        return barrier((end, self._end(other)), self._pooled(midpoint))
+        end, found = self._end(best), []
+        for other in others:
+            middle = uniform(self.states([best.trial, other.trial]), self.scorer.parameters)
+            found.append(barrier((end, self._end(other)), self._pooled(middle.state())))
+        return max(found)
 
     def _end(self, candidate: Candidate) -> float:
         if candidate.spec.study.seed == self.scorer.run.seed:

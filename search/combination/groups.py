@@ -20,7 +20,6 @@ from search.sweep.search_keys import COMBINATIONS, WISE_FT
 from training.algorithms import ZERO_SHOT
 from training.combining import ranking
 
-ACROSS = ("algorithms", "seeds")
 VALIDATED = ("greedy", WISE_FT)  # what chooses by validation
 
 

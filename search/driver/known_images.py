@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import datasets
 from datasets.domain_dataset import DomainDataset
@@ -65,7 +64,7 @@ def look(one: DatasetSweep) -> KnownImages:
             note = "How many images it has is not known here, so none is counted as scored"
         return _standing_in(one, counts, f"{error}. {note}")
     except _TooMany:
-        counts = _published(given.name) or _files(given.root, one)
+        counts = _published(given.name) or _files(one)
         return _standing_in(
             one, counts, f"{given.name} is not decoded yet, so its images are not checked: "
             f"`python -m search prepare {given.name} {given.root}` does both"
@@ -96,7 +95,8 @@ def _published(name: str) -> dict[str, int] | None:
     return {domain: counts[domain] for domain in domains}
 
 
-def _files(root: Path | None, one: DatasetSweep) -> dict[str, int]:
+def _files(one: DatasetSweep) -> dict[str, int]:
+    root = one.dataset.root
     assert root is not None
     domains = datasets.describe(one.dataset.name, root).domains
     return {name: sum(len(files) for _, _, files in os.walk(root / name)) for name in domains}

@@ -170,7 +170,8 @@ class ValidationQuality:
 
 def validation_quality(run: ReportedRun) -> list[ValidationQuality]:
     """How well validation chose, for each held-out domain."""
-    done = _measured(run.scores).groupby("study", observed=True)["accuracy"].agg(["max", "size"])
+    measured = run.scores.dropna(subset=["validation", "accuracy"])
+    done = measured.groupby("study", observed=True)["accuracy"].agg(["max", "size"])
     chosen = run.winners.set_index("study")["accuracy"].dropna()
     rows = []
     for (dataset, domain), group in run.comparable.groupby(
@@ -223,10 +224,6 @@ def validation_figure(run: ReportedRun) -> Figure | None:
     )
 
 
-def _measured(scores: pd.DataFrame) -> pd.DataFrame:
-    return scores[scores["validation"].notna() & scores["accuracy"].notna()]
-
-
 def flatness_figure(run: ReportedRun) -> Figure | None:
     """Flatness on the source domains against held-out accuracy; None if it was not measured."""
     drawings = {}
@@ -238,10 +235,11 @@ def flatness_figure(run: ReportedRun) -> Figure | None:
             low, high = float(rows[measure].min()), float(rows[measure].max())
             scale = log_axis(low, high) if low > 0 else {"tickformat": "~g"}
             axis = {"title_text": title, **scale}
-            titles = {
-                str(domain): _titled(str(domain), _correlation(own, measure))
-                for domain, own in rows.groupby("held_out", sort=False, observed=True)
-            }
+            titles = {}
+            for domain, own in rows.groupby("held_out", sort=False, observed=True):
+                # Within a seed: every algorithm has the same splits there.
+                seeds = [of_seed for _, of_seed in own.groupby("seed")]
+                titles[str(domain)] = _titled(str(domain), _mean_correlation(seeds, measure)[0])
             drawings[label(f"{dataset}: {measure}")] = _drawing(rows, measure, titles, run, axis)
     if not drawings:
         return None
@@ -256,8 +254,3 @@ def flatness_figure(run: ReportedRun) -> Figure | None:
         drawings,
         crowded(run.scores),
     )
-
-
-def _correlation(rows: pd.DataFrame, measure: str) -> float | None:
-    # Within a seed: every algorithm has the same splits there.
-    return _mean_correlation([own for _, own in rows.groupby("seed")], measure)[0]

@@ -8,13 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from search.report.reported_run import searched
+from search.report.reported_run import FIRST, searched
 from search.results import comparison
 from search.results.formats import cell_text
 from search.results.intervals import HERE, LIKE
 from search.results.summaries import AVERAGE, Cell, ResultTable
-
-_FIRST = ("rho", "alpha", "lr")
 
 
 @dataclass(frozen=True)
@@ -25,15 +23,6 @@ class Answer:
     best: str | None
     number: str
     sentences: tuple[str, ...]
-
-
-def answers(tables: Sequence[ResultTable], selection: pd.DataFrame) -> list[Answer]:
-    """An answer for each table of a selection method; that of all datasets comes first.
-
-    selection: the rows of that method, with their `hp_` columns.
-    """
-    ordered = sorted(tables, key=lambda table: table.columns[-1].dataset != AVERAGE)
-    return [_answer(table, selection) for table in ordered]
 
 
 def ranked(tables: Sequence[ResultTable], algorithms: Sequence[str]) -> list[str]:
@@ -48,7 +37,8 @@ def ranked(tables: Sequence[ResultTable], algorithms: Sequence[str]) -> list[str
     return sorted(algorithms, key=height)
 
 
-def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
+def answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
+    """The answer of a table. selection: the rows of its method, with their `hp_` columns."""
     last = {algorithm: cells[-1] for algorithm, cells in table.rows.items()}
     complete = {algorithm: cell for algorithm, cell in last.items() if cell.complete}
     order = sorted(complete, key=lambda algorithm: -_mean(complete[algorithm]))
@@ -71,7 +61,7 @@ def _answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
         sentences.append(f"Not compared, as results are missing: {', '.join(missing)}.")
     if not overall:
         winners = rows[rows["algorithm"] == best]
-        told = [f"{name} {values}" for name, values in spread(winners, _FIRST).items()]
+        told = [f"{name} {values}" for name, values in spread(winners, FIRST).items()]
         if told:
             studies = "its only study" if len(winners) == 1 else f"its {len(winners)} studies"
             sentences.append(f"Selected in {studies}: {', '.join(told)}.")
@@ -109,7 +99,7 @@ def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], lis
     The first hyperparameters have columns; the others, which most algorithms lack, share the last.
     """
     names = [name for name in searched(trials) if f"hp_{name}" in chosen]
-    first = [name for name in _FIRST if name in names]
+    first = [name for name in FIRST if name in names]
     others = [name for name in names if name not in first]
     several = chosen["dataset"].nunique() > 1
     rows = []

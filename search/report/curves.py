@@ -170,7 +170,8 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
                 hovertemplate=f"{label(algorithm)}<br>%{{x}} trials: %{{y:.1%}}<extra></extra>",
                 **place,
             )
-        figure.update_yaxes(range=_range(ends), **place)
+        room = max(max(ends) - min(ends), 0.01)
+        figure.update_yaxes(range=[min(ends) - 0.5 * room, max(ends) + 0.15 * room], **place)
     figure.update_xaxes(title_text="trials of a study", rangemode="tozero")
     figure.update_yaxes(tickformat=".1%")
     return Figure(
@@ -182,11 +183,6 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
         "lowest end of a line. A line that still rises at its end would gain from more trials.",
         {"": figure},
     )
-
-
-def _range(ends: list[float]) -> list[float]:
-    room = max(max(ends) - min(ends), 0.01)
-    return [min(ends) - 0.5 * room, max(ends) + 0.15 * room]
 
 
 def _mean_best(rows: pd.DataFrame) -> pd.Series:

@@ -148,15 +148,9 @@ def _fewer(points: pd.DataFrame, selected: set[str]) -> tuple[pd.DataFrame, pd.D
 
 
 def _values(rows: pd.DataFrame, name: str) -> list[object]:
-    column = f"hp_{name}"
-    return [_brief(value) for value in rows.get(column, [])]
-
-
-def _brief(value: Any) -> object:
-    """The value with few digits: there are many of them on the page."""
-    if isinstance(value, float):
-        return None if pd.isna(value) else float(f"{value:.{DIGITS}g}")
-    return None if pd.isna(value) else value
+    """The values of a hyperparameter with few digits: there are many of them on the page."""
+    known = (None if pd.isna(value) else value for value in rows.get(f"hp_{name}", []))
+    return [float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for v in known]
 
 
 def _scale(space: Mapping[str, Range], name: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from search import results
 from search.errors import SteppeError
 from search.report.against_accuracy import flatness_figure, validation_figure, validation_quality
-from search.report.answer import answers, ranked, settings
+from search.report.answer import answer, ranked, settings
 from search.report.curves import curves, history
 from search.report.figure import Figure
 from search.report.front import front
@@ -55,7 +55,7 @@ def page(run: ReportedRun) -> str:
         ended=len(run.trials),
         main_method=run.method,
         shaped=run.loaded.shaped,
-        answers=answers(tables, run.main),
+        answers=[answer(table, run.main) for table in tables],
         settings=settings(run.winners, run.trials),
         methods=methods,
         without=without,

@@ -20,7 +20,7 @@ from search.space.ranges import Range
 from search.study.study import max_settings, trials_per_study
 from search.sweep.schema import Sweep
 
-_FIRST = ("rho", "alpha", "lr")  # what readers look for first
+FIRST = ("rho", "alpha", "lr")  # what readers look for first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,4 +132,4 @@ def searched(trials: pd.DataFrame) -> list[str]:
     """Hyperparameters that differ between these trials; rho, alpha and lr come first."""
     columns = [str(column) for column in trials if str(column).startswith("hp_")]
     names = [name.removeprefix("hp_") for name in columns if trials[name].nunique() > 1]
-    return [name for name in _FIRST if name in names] + [n for n in names if n not in _FIRST]
+    return [name for name in FIRST if name in names] + [n for n in names if n not in FIRST]

@@ -37,10 +37,8 @@ def _drawing(rows: pd.DataFrame) -> go.Figure:
     for domain, place in zip(domains, places, strict=True):
         here = rows[rows["held_out"] == domain]
         for name, own in here.groupby("label", sort=False):
-            style, means = (
-                styles[str(name)],
-                own.groupby("alpha")[["validation", "accuracy"]].mean(),
-            )
+            style = styles[str(name)]
+            means = own.groupby("alpha")[["validation", "accuracy"]].mean()
             for column, width, what in (
                 ("validation", 1, "validation"),
                 ("accuracy", 3, "held-out"),

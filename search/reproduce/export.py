@@ -132,14 +132,10 @@ def _weights(
 
 def _kept(chosen: Selected) -> bool:
     """Whether search.keep_weights keeps the weights of this step."""
-    row = chosen.trial.row
-    match chosen.trial.plan.search.keep_weights:
-        case "none":
-            return False
-        case "last":
-            last = chosen.trial.evaluations["step"].max()
-            return bool(chosen.step == last) and not chosen.trial.averaged
-    return bool(chosen.step == row["best_step"])
+    trial, kept = chosen.trial, chosen.trial.plan.search.keep_weights
+    if kept == "last":
+        return bool(chosen.step == trial.evaluations["step"].max()) and not trial.averaged
+    return kept != "none" and bool(chosen.step == trial.row["best_step"])
 
 
 def _about(folder: RunFolder, chosen: Selected, dataset: DomainDataset) -> dict[str, Any]:

@@ -236,7 +236,8 @@ def compared(
     for algorithm, own in rows.groupby("first", sort=False):
         single = str(algorithm)
         winners = selected[selected["algorithm"] == single]
-        both = pd.concat([winners[[*_shared(winners)]].astype(object), own.astype(object)])
+        shared = winners[[*comparison.PAIR, "algorithm", "accuracy"]]
+        both = pd.concat([shared.astype(object), own.astype(object)])
         labels = [str(label) for label in dict.fromkeys(own["algorithm"])]
         try:
             frames.append(comparison.compare(both, labels, single))
@@ -255,15 +256,8 @@ def compared(
     return grids, found
 
 
-def _shared(frame: pd.DataFrame) -> Iterable[str]:
-    wanted = ("dataset", "model", "algorithm", "held_out", "seed", "accuracy")
-    return [name for name in wanted if name in frame]
-
-
 def frame_of(combinations: pd.DataFrame) -> pd.DataFrame:
     """The combinations as a frame of plain values: lists of trials as text."""
-    plain = combinations.copy()
-    plain = plain.drop(columns="curve")  # a frame of its own (search.results.wise_ft)
-    for column in ("candidates", "members"):
-        plain[column] = [" ".join(trials) for trials in plain[column]]
-    return plain
+    texts = {name: combinations[name].map(" ".join) for name in ("candidates", "members")}
+    plain = combinations.drop(columns="curve")  # a frame of its own (search.results.wise_ft)
+    return plain.assign(**texts)

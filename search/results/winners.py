@@ -10,6 +10,7 @@ import pandas as pd
 
 from search.results.summaries import ResultTable
 from search.space.ranges import Interval, Range, Value
+from search.study.study_space import given_ranges
 from search.sweep.schema import Sweep
 
 EDGE = 0.05  # of a range's width, half of it at either end
@@ -41,7 +42,7 @@ def about_winners(
         if not (later and sweep.search.seed_reduction):
             began[algorithm] += 1
             first[algorithm] += row["number"] == 0
-        for name, range_ in _ranges(sweep, algorithm).items():
+        for name, range_ in given_ranges(sweep, algorithm).items():
             value = row.get(f"hp_{name}")
             if value is not None and not pd.isna(value) and _at_edge(name, range_, value):
                 edges[algorithm, name] += 1
@@ -69,13 +70,6 @@ def _of_table(table: ResultTable, selection: pd.DataFrame) -> pd.DataFrame:
         & selection["dataset"].isin(datasets)
         & (selection["method"].isin(methods) & (len(methods) == 1))
     ]
-
-
-def _ranges(sweep: Sweep, algorithm: str) -> dict[str, Range]:
-    entries = sweep.search.space
-    own = entries.get(algorithm)
-    general = {name: entry for name, entry in entries.items() if not isinstance(entry, dict)}
-    return general | own if isinstance(own, dict) else general
 
 
 def _at_edge(name: str, range_: Range, value: Value) -> bool:

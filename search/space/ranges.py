@@ -115,7 +115,8 @@ def parse_range(written: object) -> Range:
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind of range; {way_out(str(kind), KINDS)}")
     if not isinstance(body, list | tuple):
-        raise ValueError(f"{kind} needs a list: " + _pattern(kind))
+        pattern = "{choice: [0, 0.1]}" if kind == "choice" else f"{{{kind}: [low, high]}}"
+        raise ValueError(f"{kind} needs a list: write {pattern}")
     if kind == "choice":
         return Choice(tuple(body))
     if len(body) != 2:
@@ -266,7 +267,3 @@ def show_value(value: Value) -> str:
 def show_number(value: float, digits: int = 6) -> str:
     """A number as text, a float with this many significant digits: `0.05`, `1e-05`."""
     return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
-
-
-def _pattern(kind: str) -> str:
-    return "write {choice: [0, 0.1]}" if kind == "choice" else f"write {{{kind}: [low, high]}}"

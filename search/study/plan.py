@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ from training.run import Run
 from training.update import FORWARD
 
 ERMPP_PROBE = 501  # linear_steps + 1 of its class in DomainBed
+_TRAINING_FIELDS = [own.name for own in fields(Run) if own.name in Training.model_fields]
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,19 @@ class TrialSpec:
     @property
     def run(self) -> Run:
         """The training run that it asks for."""
-        study, training = self.study, self.plan.training
-        sees_held_out = training.evaluations == "needed" and oracles(self.plan.search.objectives)
+        study, model, training = self.study, self.plan.model, self.plan.training
         root = self.plan.dataset.root
+        # A key of `training` is the field of that name, but for these.
+        keys = {name: getattr(training, name) for name in _TRAINING_FIELDS} | {
+            "steps": self.plan.steps,
+            "bn": "frozen" if training.bn == "frozen" else "updated",
+        }
+        if training.evaluations == "needed" and oracles(self.plan.search.objectives):
+            keys["evaluations"] = "held_out"
+        if training.start == "model" or study.algorithm == ZERO_SHOT:  # no probe comes before
+            keys = {name: key for name, key in keys.items() if not name.startswith("start")}
+        else:
+            keys["start_batch_size"] = training.batch_size
         return Run(
             dataset=study.dataset,
             root=None if root is None else str(root),
@@ -159,57 +170,13 @@ class TrialSpec:
             algorithm=algorithm_names.split(study.algorithm)[0],
             held_out=study.held_out,
             seed=study.seed,
-            steps=self.plan.steps,
-            evaluate_every=training.evaluate_every,
             hyperparameters=dict(self.values),  # type: ignore[arg-type]
-            weights=self.plan.model.weights,
-            head=self.plan.model.head,
-            prompts=() if self.plan.model.head == "linear" else self.plan.model.prompts,
-            tuning=self.plan.model.tuning,
-            **self._start,
-            retrain=training.retrain,
-            optimizer=training.optimizer,
-            momentum=training.momentum,
-            nesterov=training.nesterov,
-            lr_schedule=training.lr_schedule,
-            lr_warmup=training.lr_warmup,
-            lr_floor=training.lr_floor,
-            lr_drop_at=training.lr_drop_at,
-            lr_drop=training.lr_drop,
-            clip_norm=training.clip_norm,
-            micro_batches=training.micro_batches,
-            averaging=training.averaging,
-            rho_schedule=training.rho_schedule,
-            rho_warmup=training.rho_warmup,
-            rho_floor=training.rho_floor,
-            bn="frozen" if training.bn == "frozen" else "updated",
-            bn_second_pass=training.bn_second_pass,
-            augmentation=training.augmentation,
-            evaluations="held_out" if sees_held_out else training.evaluations,
-            flatness=training.flatness,
-            flatness_rho=training.flatness_rho,
-            flatness_samples=training.flatness_samples,
-            predictions=training.predictions,
-            device=training.device,
-            precision=training.precision,
-            tf32=training.tf32,
-            deterministic=training.deterministic,
-            channels_last=training.channels_last,
-            compile=training.compile,
+            weights=model.weights,
+            head=model.head,
+            prompts=() if model.head == "linear" else model.prompts,
+            tuning=model.tuning,
+            **keys,
         )
-
-    @property
-    def _start(self) -> dict[str, Any]:
-        """The fields of the run about where it starts."""
-        training = self.plan.training
-        if training.start == "model" or self.study.algorithm == ZERO_SHOT:
-            return {}
-        return {
-            "start": training.start,
-            "start_steps": training.start_steps,
-            "start_lr": training.start_lr,
-            "start_batch_size": training.batch_size,
-        }
 
 
 def plans(sweep: Sweep) -> dict[str, StudyPlan]:

@@ -32,8 +32,10 @@ def study_space(sweep: DatasetSweep, algorithm: str) -> dict[str, Range]:
     suggested = suggested_ranges(sweep, algorithm)
     space = {name: suggested[name].range for name in types}
     space["batch_size"] = Fixed(sweep.training.batch_size)
-    if start := MOVING.get(averaging_of(sweep, algorithm)):
-        space[start] = Fixed(_moving_start(averaging_of(sweep, algorithm), sweep.training.steps))
+    average = averaging_of(sweep, algorithm)
+    if start := MOVING.get(average):
+        published = int(averaging.hyperparameters(average)[start])
+        space[start] = Fixed(min(published, max(sweep.training.steps // 2, 1)))
     given = given_ranges(sweep, algorithm)
     return {name: _typed(given.get(name, space[name]), types[name]) for name in types}
 
@@ -169,11 +171,6 @@ def _of_all(sweep: Sweep) -> tuple[str, ...]:
     """What gives all algorithms rates of their own: the model's head and tuning, the optimizer."""
     head = [] if sweep.model.head == "linear" else [TEXT_HEAD]
     return (*head, sweep.model.tuning, sweep.training.optimizer)
-
-
-def _moving_start(average: str, steps: int) -> int:
-    published = int(averaging.hyperparameters(average)[MOVING[average]])
-    return min(published, max(steps // 2, 1))
 
 
 def _typed(range_: Range, type_: type[int] | type[float]) -> Range:

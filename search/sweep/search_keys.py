@@ -105,11 +105,6 @@ class WarmStart(Section):
         return {"anyOf": [{"type": "string"}, whole["properties"]["runs"], whole]}
 
 
-def _several(written: object, known: tuple[str, ...]) -> tuple[str, ...]:
-    """One of the known names, or several different ones."""
-    return _different(known_names(written, known))
-
-
 def _kept_weights(written: object) -> str | int:
     if written in KEPT:
         return str(written)
@@ -136,7 +131,8 @@ def _list_schema(names: tuple[str, ...], **size: int) -> dict[str, Any]:
 
 Track = Annotated[
     tuple[str, ...],
-    PlainValidator(partial(_several, known=TRACKERS)),
+    PlainValidator(partial(known_names, known=TRACKERS)),
+    AfterValidator(_different),
     PlainSerializer(list),
     WithJsonSchema(_list_schema(TRACKERS)),
 ]
@@ -148,7 +144,8 @@ KeptWeights = Annotated[
 ]
 Combinations = Annotated[
     tuple[str, ...],
-    PlainValidator(partial(_several, known=COMBINATIONS)),
+    PlainValidator(partial(known_names, known=COMBINATIONS)),
+    AfterValidator(_different),
     PlainSerializer(list),
     WithJsonSchema(_list_schema(COMBINATIONS)),
 ]
