@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+import datasets
 
 
 def picture(seed: int, width: int = 24, height: int = 16) -> Image.Image:
@@ -35,6 +38,13 @@ def tree(
                 (folder / f"pic_{i:03}.jpg").write_bytes(jpeg(seed, width, 16))
                 seed += 1
     return root
+
+
+def load(
+    root: Path, *allow: str, name: str = "ImageFolders", size: int = 8, **options: Any
+) -> datasets.DomainDataset:
+    """The dataset in a folder in small squares, whatever is wrong with it that is allowed."""
+    return datasets.load(name, root, size=size, allow=allow, **options)
 
 
 def numbered(count: int) -> list[str]:
