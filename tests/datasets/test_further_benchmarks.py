@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 import datasets
 from datasets.arranged import BREEDS, arranged_tree
 from datasets.further_benchmarks import FURTHER
-from tests.datasets.photos import jpeg, numbered, tree
+from tests.datasets.photos import jpeg, load, numbered, tree
 from training.run import Run
 from training.train import train
 
@@ -21,17 +21,12 @@ PLACES = ("beach", "desert", "dirt", "jungle", "mountain", "snow")
 REGIONS = {"IND": "Asia", "FRA": "Europe", "EGY": "Africa", "USA": "Americas", "FJI": "Oceania"}
 
 
-class Writer:
-    """Writes another small picture at each call."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.seed = root, 0
-
-    def __call__(self, place: str) -> None:
-        path = self.root / place
+def write(root: Path, places: Iterable[str]) -> None:
+    """Another small picture at each of the places."""
+    for seed, place in enumerate(places):
+        path = root / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg(self.seed, 8, 8))
-        self.seed += 1
+        path.write_bytes(jpeg(seed, 8, 8))
 
 
 def sviro(root: Path) -> None:
@@ -39,55 +34,43 @@ def sviro(root: Path) -> None:
 
 
 def office31(root: Path) -> None:
-    write = Writer(root)
-    for domain in FURTHER["Office31"].domains:
-        for label in numbered(31):
-            write(f"{domain}/images/{label}/frame_0001.jpg")
+    folders = product(FURTHER["Office31"].domains, numbered(31))
+    write(root, (f"{domain}/images/{label}/frame_0001.jpg" for domain, label in folders))
 
 
 def digits_dg(root: Path) -> None:
-    write = Writer(root)
-    for domain in FURTHER["DigitsDG"].domains:
-        for part in ("train", "val"):
-            for digit in range(10):
-                write(f"{domain}/{part}/{digit}/{part}_{digit}.jpg")
+    folders = product(FURTHER["DigitsDG"].domains, ("train", "val"), range(10))
+    write(root, (f"{domain}/{part}/{digit}/{part}_{digit}.jpg" for domain, part, digit in folders))
 
 
 def camelyon(root: Path) -> None:
     """Rows of the hospitals in turn, tumours among them."""
-    write = Writer(root)
-    lines = [",patient,node,x_coord,y_coord,tumor,slide,center,split"]
+    places, lines = [], [",patient,node,x_coord,y_coord,tumor,slide,center,split"]
     for number in range(30):
         hospital, tumour = number % 5, number // 5 % 2
         slide = f"patient_00{hospital}_node_1"
-        write(f"patches/{slide}/patch_{slide}_x_{number}_y_32.png")
+        places.append(f"patches/{slide}/patch_{slide}_x_{number}_y_32.png")
         lines.append(f"{number},00{hospital},1,{number},32,{tumour},{hospital},{hospital},0")
+    write(root, places)
     (root / "metadata.csv").write_text("\n".join(lines) + "\n")
 
 
 def fmow(root: Path) -> None:
     """Each country's image of each class, one after the other; the third row is sequestered."""
-    write = Writer(root)
-    countries = "\n".join(f"{name},{code},{region}" for name, (code, region) in zip(
-        "abcde", REGIONS.items(), strict=True))  # fmt: skip
-    root.mkdir(parents=True)
+    write(root, (f"images/rgb_img_{number}.png" for number in range(66)))
+    countries = "\n".join(f"{code},{code},{region}" for code, region in REGIONS.items())
     (root / "country_code_mapping.csv").write_text(f"name,alpha-3,region\n{countries}\n")
     lines = ["split,img_filename,timestamp,country_code,category"]
     for number in range(66):
         country = [*REGIONS, "XKX"][number % 6]
         part = "seq" if number == 2 else "train"
         lines.append(f"{part},x.jpg,2016-01-01T00:00:00Z,{country},class_{number % 62:02}")
-        write(f"images/rgb_img_{number}.png")
     (root / "rgb_metadata.csv").write_text("\n".join(lines) + "\n")
 
 
 def spawrious(root: Path) -> None:
-    write = Writer(root)
-    for part in ("0", "1"):
-        for place in PLACES:
-            for breed in BREEDS:
-                for number in range(2):
-                    write(f"{part}/{place}/{breed}/img_{number}.png")
+    folders = product("01", PLACES, BREEDS, range(2))
+    write(root, (f"{part}/{place}/{breed}/img_{i}.png" for part, place, breed, i in folders))
 
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {
@@ -109,17 +92,14 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
-def load(name: str, root: Path) -> datasets.DomainDataset:
-    return datasets.load(name, root, size=8, allow=["counts"])
-
-
 @pytest.mark.parametrize("name", FURTHER)
 def test_each_is_trained_from_its_folder(data: Path, name: str) -> None:
-    about, dataset = datasets.describe(name), load(name, data)
+    about, dataset = datasets.describe(name), load(data, "counts", name=name)
     assert tuple(domain.name for domain in dataset.domains) == about.domains
     assert len(dataset.classes) == about.classes
     assert dataset.cropped == datasets.DATASETS[name].cropped == ("Spawrious" not in name)
-    assert dataset.fingerprint == load(name, data / FURTHER[name].folder).fingerprint
+    within = load(data / FURTHER[name].folder, "counts", name=name)
+    assert within.fingerprint == dataset.fingerprint
     run = Run(name, None, "mlp", "ERM", about.domains[0], 0, 2, 2, {"batch_size": 2})
     result = train(run, dataset, lambda evaluation: None)
     assert result.state == "completed"
@@ -197,7 +177,7 @@ def test_of_a_background_the_first_images_by_name_are_taken(tmp_path: Path) -> N
 
 def refused(name: str, root: Path, *allow: str) -> str:
     with pytest.raises((datasets.DatasetError, FileNotFoundError)) as error:
-        datasets.load(name, root, size=8, allow=allow)
+        load(root, *allow, name=name)
     return str(error.value)
 
 
@@ -266,9 +246,9 @@ def test_a_table_that_is_not_the_authors_is_refused(
 
 def test_a_changed_table_is_decoded_again(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "camelyon17_v1.0", tmp_path / "camelyon17_v1.0")
-    before = load("WILDSCamelyon", tmp_path)
+    before = load(tmp_path, "counts", name="WILDSCamelyon")
     table = tmp_path / "camelyon17_v1.0" / "metadata.csv"
     table.write_text(table.read_text().replace("0,000,1,0,32,0", "0,000,1,0,32,1"))
-    after = datasets.load("WILDSCamelyon", tmp_path, size=8, allow=["counts"], recheck=False)
+    after = load(tmp_path, "counts", name="WILDSCamelyon", recheck=False)
     assert before.domains[0].labels.tolist() == [0, 1, 0, 1, 0, 1]
     assert after.domains[0].labels.tolist() == [1, 1, 0, 1, 0, 1]

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 from datasets.cache.decode import UnknownRangeError, to_rgb
 from datasets.domain_dataset import DatasetError
-from tests.datasets.photos import picture
+from tests.datasets.photos import load, picture
 from tests.datasets.raw_images import png, significant_bits, tiff
 
 VALUES = np.array([0, 300, 32768, 65535], np.uint16)
@@ -140,10 +139,6 @@ def test_eight_bits_and_fewer_are_pillows_to_the_bit(name: str) -> None:
     assert peak == -1
 
 
-def load(root: Path, *allow: str) -> datasets.DomainDataset:
-    return datasets.load("ImageFolders", root, size=8, allow=allow)
-
-
 def test_a_domain_of_deep_grey_is_scaled_and_told(mine: Path) -> None:
     for i, file in enumerate(sorted((mine / "day").rglob("*.jpg"))):
         file.unlink()
@@ -202,6 +197,6 @@ def test_a_cache_by_the_rule_that_clipped_is_not_used(mine: Path) -> None:
     images[2] = 255
     np.save(old / "day.images.npy", images)
     for recheck in (False, True):
-        again = datasets.load("ImageFolders", mine, size=8, recheck=recheck)
+        again = load(mine, recheck=recheck)
         assert again.domains[0].images[2].max() == 128
         assert again.fingerprint == dataset.fingerprint

@@ -10,14 +10,10 @@ import pytest
 import datasets
 from datasets.domain_dataset import DatasetError
 from datasets.spelling import shown, told_apart, unknown_name
-from tests.datasets.photos import jpeg, tree
+from tests.datasets.photos import jpeg, load, tree
 
 LATIN_1 = "caf\udce9"  # b"caf\xe9", as Python reads it from the disk
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-
-
-def load(root: Path, *allow: str) -> datasets.DomainDataset:
-    return datasets.load("ImageFolders", root, size=8, allow=allow)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def test_a_folder_whose_name_is_no_utf8_is_named_so_that_it_can_be_printed(
 def test_the_names_of_a_benchmarks_classes_are_looked_at_too(pacs: Path) -> None:
     (pacs / "PACS" / "photo" / "class_000").rename(pacs / "PACS" / "photo" / LATIN_1)
     with pytest.raises(DatasetError, match=r"the class folder 'caf\\xe9' in .* not UTF-8"):
-        datasets.load("PACS", pacs, size=8, allow=["counts"])
+        load(pacs, "counts", name="PACS")
 
 
 def test_files_whose_names_are_no_utf8_work_and_can_be_printed(mine: Path) -> None:
