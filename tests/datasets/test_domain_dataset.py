@@ -2,11 +2,13 @@
 
 import hashlib
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from datasets.domain_dataset import Domain, DomainDataset, fingerprint
+from datasets.domain_dataset import Domain, DomainDataset, Originals, fingerprint
 
 
 def domain(name: str = "photo", n: int = 3, labels: list[int] | None = None) -> Domain:
@@ -35,50 +37,41 @@ def test_index_of_an_unknown_domain_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "sentence"),
+    ("part", "value", "sentence"),
     [
-        (np.zeros((3, 2, 4, 3), np.float32), "must be uint8 [n, H, W, C], but got float32"),
-        (np.zeros((3, 2, 4), np.uint8), "must be uint8 [n, H, W, C], but got uint8 [3, 2, 4]"),
-        (np.zeros((3, 4, 3, 2), np.uint8).transpose(0, 1, 3, 2), "must be C-contiguous"),
+        ("images", np.zeros((3, 2, 4, 3), np.float32), "uint8 [n, H, W, C], but got float32"),
+        ("images", np.zeros((3, 2, 4), np.uint8), "uint8 [n, H, W, C], but got uint8 [3, 2, 4]"),
+        ("images", np.zeros((3, 4, 3, 2), np.uint8).transpose(0, 1, 3, 2), "C-contiguous"),
+        ("labels", np.zeros(2, np.int64), "int64 [3]"),
+        ("labels", np.zeros(3, np.int32), "int64 [3]"),
+        ("sizes", np.zeros((2, 2), np.int64), "int64 [3, 2]"),
+        ("sizes", np.zeros((3, 2), np.int32), "int64 [3, 2]"),
+        ("originals", Originals(np.zeros(6, np.uint8), np.ones((2, 2), np.int64)), "3 images"),
+        ("originals", Originals(np.zeros(8, np.uint8), np.ones((3, 2), np.int64)), "3 images"),
     ],
 )
-def test_images_of_the_wrong_kind_are_refused(images: np.ndarray, sentence: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(sentence)):
-        Domain("photo", images, np.zeros(3, np.int64))
+def test_a_part_of_the_wrong_kind_is_refused(part: str, value: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{part} of domain 'photo' must be {sentence}")):
+        replace(domain(), **{part: value})
 
 
-@pytest.mark.parametrize("labels", [np.zeros(2, np.int64), np.zeros(3, np.int32)])
-def test_labels_of_the_wrong_kind_are_refused(labels: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"labels of domain 'photo' must be int64 \[3\]"):
-        Domain("photo", np.zeros((3, 2, 4, 3), np.uint8), labels)
-
-
-@pytest.mark.parametrize("sizes", [np.zeros((2, 2), np.int64), np.zeros((3, 2), np.int32)])
-def test_sizes_of_the_wrong_kind_are_refused(sizes: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"sizes of domain 'photo' must be int64 \[3, 2\]"):
-        Domain("photo", np.zeros((3, 2, 4, 3), np.uint8), np.zeros(3, np.int64), sizes)
-
-
-@pytest.mark.parametrize("label", [-1, 2])
-def test_a_label_without_a_class_is_refused(label: int) -> None:
-    with pytest.raises(ValueError, match=r"must lie in 0\.\.1, but they span"):
-        dataset(domain(labels=[0, 1, label]))
-
-
-def test_a_dataset_without_domains_is_refused() -> None:
-    with pytest.raises(ValueError, match="'PACS' has no domains"):
-        dataset()
-
-
-def test_two_domains_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="'PACS' has 2 domains named 'photo'"):
-        dataset(domain("photo"), domain("photo"))
-
-
-def test_domains_whose_images_differ_in_shape_are_refused() -> None:
-    other = Domain("sketch", np.zeros((1, 2, 4, 1), np.uint8), np.zeros(1, np.int64))
-    with pytest.raises(ValueError, match=r"mixes image shapes: \[2, 4, 3\] in domain 'photo'"):
-        dataset(domain("photo"), other)
+@pytest.mark.parametrize(
+    ("domains", "sentence"),
+    [
+        ([], "'PACS' has no domains"),
+        ([domain("photo"), domain("photo")], "'PACS' has 2 domains named 'photo'"),
+        ([domain("a/b")], "domain 'a/b' of 'PACS' must have no /"),
+        ([domain(labels=[0, 1, -1])], r"must lie in 0\.\.1, but they span"),
+        ([domain(labels=[0, 1, 2])], r"must lie in 0\.\.1, but they span"),
+        (
+            [domain(), Domain("sketch", np.zeros((1, 2, 4, 1), np.uint8), np.zeros(1, np.int64))],
+            r"mixes image shapes: \[2, 4, 3\] in domain 'photo'",
+        ),
+    ],
+)
+def test_domains_that_are_no_dataset_are_refused(domains: list[Domain], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        dataset(*domains)
 
 
 def test_the_fingerprint_changes_with_each_thing_it_covers() -> None:
@@ -86,21 +79,19 @@ def test_the_fingerprint_changes_with_each_thing_it_covers() -> None:
     pixel = base.images.copy()
     pixel[2, 1, 3, 2] ^= 1
     sizes = np.full((3, 2), 7)
-    variants = [
-        fingerprint(("cat", "dog"), [base]),
-        fingerprint(("cat", "cow"), [base]),
-        fingerprint(("cat", "dog"), [domain("sketch")]),
-        fingerprint(("cat", "dog"), [domain(labels=[0, 0, 1])]),
-        fingerprint(("cat", "dog"), [Domain("photo", pixel, base.labels)]),
-        fingerprint(
-            ("cat", "dog"), [Domain("photo", base.images.reshape(3, 4, 2, 3), base.labels)]
-        ),
-        fingerprint(("cat", "dog"), [Domain("photo", base.images, base.labels, sizes)]),
-        fingerprint(("cat", "dog"), [Domain("photo", base.images, base.labels, sizes + 1)]),
-        fingerprint(("cat", "dog"), [base, domain("sketch")]),
-        fingerprint(("cat", "dog"), [domain("sketch"), base]),
+    others = [
+        [base],
+        [domain("sketch")],
+        [domain(labels=[0, 0, 1])],
+        [replace(base, images=pixel)],
+        [replace(base, images=base.images.reshape(3, 4, 2, 3))],
+        [replace(base, sizes=sizes)],
+        [replace(base, sizes=sizes + 1)],
+        [base, domain("sketch")],
+        [domain("sketch"), base],
     ]
-    assert len(set(variants)) == len(variants)
+    found = {fingerprint(("cat", "dog"), domains) for domains in others}
+    assert len({*found, fingerprint(("cat", "cow"), [base])}) == len(others) + 1
 
 
 def test_the_fingerprint_of_equal_data_is_equal() -> None:

@@ -1,6 +1,5 @@
 """Folders of domain/class/image: found, checked, numbered and loaded as the field does it."""
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -174,41 +173,29 @@ def test_the_fingerprint_is_that_of_the_pixels_labels_and_sizes(mine: Path) -> N
 
 
 @pytest.mark.parametrize("recheck", [True, False])
-def test_a_file_more_or_less_is_noticed_and_named(
+def test_a_file_more_or_less_and_a_new_domain_are_noticed_and_named(
     mine: Path, recheck: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = load(mine)
     (mine / "day" / "dog" / "pic_000.jpg").rename(mine / "night" / "dog" / "pic_009.jpg")
-    with caplog.at_level(logging.WARNING, "steppe"):
-        after = load(mine, recheck=recheck)
+    after = load(mine, recheck=recheck)
     assert [len(domain) for domain in after.domains] == [3, 5]
     assert after.fingerprint != before.fingerprint
     assert "1 new: night/dog/pic_009.jpg; 1 gone: day/dog/pic_000.jpg" in caplog.text
+    tree(mine, ["dusk"], ["cat", "dog"], width=25)
+    assert len(load(mine, recheck=recheck).domains) == 3
 
 
-def test_a_file_written_over_is_noticed_and_named(
+def test_a_file_written_over_is_noticed_and_named_and_maps_of_the_old_cache_stay_readable(
     mine: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load(mine)
-    (mine / "day" / "dog" / "pic_000.jpg").write_bytes(jpeg(77))
-    with caplog.at_level(logging.WARNING, "steppe"):
-        image = load(mine).domains[0].images[2]
-    assert "1 changed: day/dog/pic_000.jpg" in caplog.text
-    expected = as_the_field_loads(mine / "day" / "dog" / "pic_000.jpg")
-    np.testing.assert_array_equal(image, np.asarray(expected))
-
-
-def test_a_new_domain_is_noticed_by_a_worker(mine: Path) -> None:
-    load(mine)
-    tree(mine, ["dusk"], ["cat", "dog"], width=25)
-    assert len(load(mine, recheck=False).domains) == 3
-
-
-def test_the_cache_of_an_old_source_is_removed_and_its_maps_stay_readable(mine: Path) -> None:
     before = load(mine)
     pixels = before.domains[0].images.copy()
     (mine / "day" / "dog" / "pic_000.jpg").write_bytes(jpeg(77))
-    load(mine)
+    image = load(mine).domains[0].images[2]
+    assert "1 changed: day/dog/pic_000.jpg" in caplog.text
+    expected = as_the_field_loads(mine / "day" / "dog" / "pic_000.jpg")
+    np.testing.assert_array_equal(image, np.asarray(expected))
     np.testing.assert_array_equal(before.domains[0].images, pixels)
     (home,) = (mine / ".steppe-cache").iterdir()
     assert len([path for path in home.iterdir() if path.is_dir()]) == 1

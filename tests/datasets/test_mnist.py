@@ -72,18 +72,6 @@ def test_colored_mnist_equals_domainbeds(root: Path) -> None:
         np.testing.assert_array_equal(dataset.domains[i].images, x.permute(0, 2, 3, 1).numpy())
 
 
-def test_colours_agree_with_classes_as_often_as_the_domains_name_says(tmp_path: Path) -> None:
-    from datasets.mnist import COLORED, color
-
-    digits = np.full((4000, 28, 28), 255, np.uint8)
-    labels = np.arange(4000) % 10
-    for flips in COLORED.environments.values():
-        images, classes = color(digits, labels, torch.Generator().manual_seed(1), flips)
-        assert np.mean(classes != (labels < 5)) == pytest.approx(0.25, abs=0.03)
-        colors = images[:, 0, 0].argmax(axis=1)
-        assert np.mean(colors != classes) == pytest.approx(flips, abs=0.03)
-
-
 def test_the_images_are_built_once_and_mapped(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = datasets.load("RotatedMNIST", root, allow=["counts"])
     monkeypatch.setattr(Image, "fromarray", None)
@@ -131,8 +119,3 @@ def test_images_and_labels_must_be_as_many(root: Path) -> None:
         DatasetError, match=r"one for each label, but holds \[90, 28, 28\] for \[89"
     ):
         datasets.load("RotatedMNIST", root, allow=["counts"])
-
-
-def test_digits_have_no_other_size(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"the images of RotatedMNIST have one size"):
-        datasets.load("RotatedMNIST", root, size=32)

@@ -32,16 +32,10 @@ def test_a_bundled_dataset_ignores_its_root(tmp_path: Path) -> None:
     assert elsewhere.fingerprint == datasets.load("RotatedDigits").fingerprint
 
 
-@pytest.mark.parametrize("ask", [datasets.describe, datasets.load])
-def test_an_unknown_dataset_is_refused_with_the_nearest_name(ask: object) -> None:
-    assert callable(ask)
-    with pytest.raises(
-        ValueError, match=r"unknown dataset: 'rotateddigits'; did you mean 'RotatedDigits'\?"
-    ):
-        ask("rotateddigits")
-
-
-def test_a_name_like_no_dataset_lists_what_there_is() -> None:
+def test_an_unknown_dataset_is_refused_with_the_nearest_name_or_all_of_them() -> None:
+    for ask in (datasets.describe, datasets.load):
+        with pytest.raises(ValueError, match=r": 'rotateddigits'; did you mean 'RotatedDigits'\?"):
+            ask("rotateddigits")
     with pytest.raises(ValueError, match=r"unknown dataset: 'x'; there are: RotatedDigits"):
         datasets.describe("x")
 
@@ -56,10 +50,11 @@ def test_descriptions_need_neither_torch_nor_pixels() -> None:
     subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
 
 
-def test_a_bundled_dataset_has_one_size_and_no_cache() -> None:
+def test_digits_have_one_size_and_the_bundled_ones_no_cache() -> None:
     assert datasets.prepare("RotatedDigits") is None
-    with pytest.raises(ValueError, match=r"the images of RotatedDigits have one size"):
-        datasets.load("RotatedDigits", size=16)
+    for name in ("RotatedDigits", "RotatedMNIST"):
+        with pytest.raises(ValueError, match=f"the images of {name} have one size"):
+            datasets.load(name, "nowhere", size=16)
 
 
 @pytest.mark.parametrize(

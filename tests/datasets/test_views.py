@@ -1,19 +1,18 @@
 """Stored images on their way to a network."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from datasets.domain_dataset import Domain
 from datasets.views import Block, as_input, as_stored, gather
+from tests.datasets.photos import counted
 
 CPU = torch.device("cpu")
 
 
 def block(count: int, rows: list[int], first: int = 0) -> Block:
-    """Images 2 high and 3 wide of one value, first + their row."""
-    labels = np.arange(first, first + count)
-    images = np.broadcast_to(labels[:, None, None, None], (count, 2, 3, 1)).astype(np.uint8)
-    return Block(Domain("photo", images, labels), np.array(rows))
+    return Block(counted("photo", count, first), np.array(rows))
 
 
 def test_as_input_moves_channels_first_and_scales_to_one() -> None:
@@ -45,6 +44,5 @@ def test_images_as_stored_are_scaled_to_one_whatever_the_step() -> None:
 def test_sizes_are_the_originals_or_else_those_of_the_images() -> None:
     stored = block(5, [4, 0])
     assert stored.sizes.tolist() == [[3, 2], [3, 2]]
-    sizes = np.arange(10).reshape(5, 2)
-    domain = Domain("photo", stored.domain.images, stored.domain.labels, sizes)
+    domain = replace(stored.domain, sizes=np.arange(10).reshape(5, 2))
     assert Block(domain, np.array([4, 0])).sizes.tolist() == [[8, 9], [0, 1]]

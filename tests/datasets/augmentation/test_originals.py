@@ -15,7 +15,7 @@ from torchvision import transforms
 import datasets
 from datasets.augmentation.by_name import view
 from datasets.augmentation.draws import draw
-from datasets.domain_dataset import Domain, Originals
+from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET, InputFormat
 from datasets.views import Block
 from tests.datasets.augmentation.fields_transform import transformed
@@ -125,11 +125,3 @@ def test_larger_images_are_reduced_and_others_kept(root: Path) -> None:
     small = np.asarray(files(root)[3])
     begin = int(kept.starts[3])
     assert np.array_equal(kept.pixels[begin : begin + small.size], small.reshape(-1))
-
-
-def test_originals_are_as_many_as_images() -> None:
-    images, labels = np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64)
-    sizes = np.array([[2, 3], [4, 5]])
-    for wrong in (Originals(np.zeros(77, np.uint8), sizes), Originals(images[0].ravel(), sizes)):
-        with pytest.raises(ValueError, match="originals of domain 'photo'"):
-            Domain("photo", images, labels, sizes, wrong)
