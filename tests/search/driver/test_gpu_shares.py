@@ -13,13 +13,11 @@ from search.driver.gpu_shares import GpuShares, Measured, choose, measured_in
 from search.driver.slots import Slots
 from search.driver.tune_adapter import StudySearcher
 from search.errors import SteppeError
-from search.run import manifest, tables
-from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.sweep.schema import Resources
 from search.worker import limits, trial
-from search.worker.trial import Trial
 from tests.search.play import SWEEP, open_ledger, small_sweep
+from tests.search.worker.trained import trained
 
 AUTO = {"resources": Resources(gpu="auto")}
 
@@ -42,9 +40,8 @@ def reported(step, memory, share, beside=0.0, state=None):
 
 
 @pytest.fixture
-def searcher(tmp_path):
+def searcher(folder):
     sweep = small_sweep(search={"trials": 8}).model_copy(update=AUTO)
-    folder = RunFolder(tmp_path / "run")
     ledger = open_ledger(sweep, folder)
     return StudySearcher(
         ledger, EightPlaces(), threading.Event(), gpu_shares=GpuShares(plans(sweep), folder)
@@ -121,18 +118,14 @@ def test_the_probe_counts_what_others_hold_apart_from_its_own(monkeypatch):
     assert limits.measured_on_gpu("cpu", 0.0) == {}
 
 
-def test_a_measurement_is_in_the_trials_row_and_status_shows_what_follows(tmp_path, monkeypatch):
+def test_a_measurement_is_in_the_trials_row_and_status_shows_what_follows(folder, monkeypatch):
     place = {"gpu": 1.0, "gpu_memory": 0.3, "gpu_beside": 0.0}
     monkeypatch.setattr(trial, "measured_on_gpu", lambda device, share: place)
-    monkeypatch.setattr(trial.tune, "report", lambda report: None)
+    monkeypatch.setattr("search.study.plan.device", lambda sweep: "cpu")
     sweep = small_sweep(training={"steps": 20}).model_copy(update=AUTO)
-    folder = RunFolder(tmp_path / "run")
-    manifest.record(folder, [])
     (plan,) = plans(sweep).values()
     spec = plan.trial(0, plan.begins_with[0])
-    monkeypatch.setattr("search.study.plan.device", lambda sweep: "cpu")
-    Trial(folder, plans(sweep)[plan.study.id].trial(0, spec.values)).carry_out()
-    row = tables.read_trial(folder, spec.trial)
+    row = trained(folder, spec)
     assert {name: row[name] for name in place} == place
     assert GpuShares(plans(sweep), folder).of(spec) == 0.5
     (line,) = _gpu_shares(folder, sweep)

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 
 from search.results.selection import select
-from search.run import manifest, tables
-from search.run.run_folder import RunFolder
-from search.study.plan import TrialSpec, device, plans
-from search.study.study import studies
-from search.study.study_space import column_types
-from search.sweep.schema import Sweep
-from search.worker import trial
-from search.worker.trial import Trial
+from search.run import tables
+from search.study.plan import StudyPlan, device, plans
 from tests.search.play import small_sweep
+from tests.search.worker.trained import VALUES, trained
 from training.run import Run
 
-VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
 NUMBERS = {
     "swad": {"swad_converge": 2, "swad_tolerance": 2, "swad_ratio": 0.3},
     "swa": {"swa_start": 0.5, "swa_every": 1},
@@ -28,31 +22,16 @@ NUMBERS = {
 }
 
 
-def sweep(**training: Any) -> Sweep:
+def planned(**training: Any) -> StudyPlan:
     training = {"steps": 60, **training}
-    return small_sweep(algorithms=["ERM"], held_out=["30"], training=training)
-
-
-def carried_out(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, averaging: str
-) -> tuple[Sweep, TrialSpec, list[dict[str, Any]]]:
-    reports: list[dict[str, Any]] = []
-    monkeypatch.setattr(trial.tune, "report", reports.append)
-    mine = sweep(averaging=averaging)
-    manifest.record(folder, [])
-    (study,) = studies(mine)
-    spec = plans(mine)[study.id].trial(0, VALUES | NUMBERS[averaging])
-    Trial(folder, spec).carry_out()
-    return mine, spec, reports
+    (plan,) = plans(small_sweep(algorithms=["ERM"], held_out=["30"], training=training)).values()
+    return plan
 
 
 @pytest.mark.parametrize("averaging", NUMBERS)
-def test_the_average_is_the_trials_result_everywhere(tmp_path, monkeypatch, averaging):
-    folder = RunFolder(tmp_path / "run")
-
-    mine, spec, reports = carried_out(folder, monkeypatch, averaging)
-
-    row = tables.read_trial(folder, spec.trial)
+def test_the_average_is_the_trials_result_everywhere(folder, averaging):
+    plan, reports = planned(averaging=averaging), []
+    row = trained(folder, plan.trial(0, VALUES | NUMBERS[averaging]), reports.append)
     evaluations = tables.read_evaluations(folder)
     average = evaluations[evaluations["weights"] == "average"]
     out = average[(average["role"] == "source") & (average["split"] == "out")]
@@ -67,14 +46,12 @@ def test_the_average_is_the_trials_result_everywhere(tmp_path, monkeypatch, aver
     assert (found.step, found.accuracy) == (60, held_out["accuracy"].item())
     for name in NUMBERS[averaging]:
         assert row[f"hp_{name}"] == NUMBERS[averaging][name]
-        assert name in column_types(mine)
+        assert name in plan.column_types
 
 
-def test_what_is_said_on_the_way_is_of_the_latest_weights(tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path / "run")
-
-    _, _, reports = carried_out(folder, monkeypatch, "ema")
-
+def test_what_is_said_on_the_way_is_of_the_latest_weights(folder):
+    spec, reports = planned(averaging="ema").trial(0, VALUES | NUMBERS["ema"]), []
+    trained(folder, spec, reports.append)
     evaluations = tables.read_evaluations(folder)
     iterates = evaluations[evaluations["weights"] == "iterate"]
     assert set(iterates["role"]) == {"source"}
@@ -85,7 +62,7 @@ def test_what_is_said_on_the_way_is_of_the_latest_weights(tmp_path, monkeypatch)
 
 def test_every_key_of_the_training_reaches_the_run_or_the_search():
     elsewhere = {"batch_size", "checkpoint_seconds"}  # the space's default; the worker's
-    keys = set(type(sweep().training).model_fields)
+    keys = set(type(planned().training).model_fields)
     assert keys - elsewhere <= set(Run.__dataclass_fields__)
     changed: dict[str, Any] = {
         "optimizer": "sgd",
@@ -105,9 +82,7 @@ def test_every_key_of_the_training_reaches_the_run_or_the_search():
         "start_steps": 7,
         "start_lr": 0.1,
     }
-    mine = sweep(**changed)
-    (study,) = studies(mine)
-    run = plans(mine)[study.id].trial(0, VALUES).run
+    run = planned(**changed).trial(0, VALUES).run
     for name, value in changed.items():
         assert getattr(run, name) == (tuple(value) if isinstance(value, list) else value)
     assert (run.steps, run.evaluate_every, run.bn, run.rho_floor) == (60, 10, "updated", 0.0)
@@ -118,7 +93,7 @@ def test_every_key_of_the_training_reaches_the_run_or_the_search():
     [("auto", 0, "cpu"), ("auto", 0.5, "cuda"), ("cuda", 1, "cuda"), ("mps", 0, "mps")],
 )
 def test_a_trial_computes_where_its_resources_are(asked, gpu, given):
-    mine = sweep(device=asked) if not gpu else sweep()
+    mine = small_sweep()
     resources = mine.resources.model_copy(update={"gpu": gpu})
     training = mine.training.model_copy(update={"device": asked})
     mine = mine.model_copy(update={"resources": resources, "training": training})

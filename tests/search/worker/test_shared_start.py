@@ -6,35 +6,24 @@ from typing import Any
 
 import pytest
 
-from search.run import manifest, tables
 from search.run.run_folder import STARTS, RunFolder
 from search.run.shared_runs import read_start
 from search.study.plan import StudyPlan, plans
 from search.worker import trial
-from search.worker.trial import Trial
 from tests.search.play import small_sweep
+from tests.search.worker.trained import VALUES, Killed, trained, without_time
 from training import start as start_module
 from training.checkpoint import from_bytes, to_bytes
 from training.start import linear_probe
 
-VALUES = {"lr": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "batch_size": 8}
-OF_TIME = ("seconds", "started", "finished")
-
-
-class Killed(BaseException):
-    """What no trial can catch."""
+TRAINING = {"steps": 4, "evaluate_every": 2, "checkpoint_seconds": 0}
+TRAINING |= {"start": "linear-probe", "start_steps": 6}
 
 
 def planned(algorithm: str, **search: Any) -> StudyPlan:
     mine = small_sweep(
         algorithms=["ERM", "SAGM"],
-        training={
-            "steps": 4,
-            "evaluate_every": 2,
-            "checkpoint_seconds": 0,
-            "start": "linear-probe",
-            "start_steps": 6,
-        },
+        training=TRAINING,
         search={"space": {"rho": 0.05, "alpha": 0.01}, **search},
     )
     return next(plan for plan in plans(mine).values() if plan.study.algorithm == algorithm)
@@ -50,23 +39,15 @@ def probed(monkeypatch) -> list[str]:
         return linear_probe(run, *rest)
 
     monkeypatch.setattr(trial, "linear_probe", noted)
-    monkeypatch.setattr(trial.tune, "report", lambda _: None)
     return found
 
 
 def carried_out(folder: RunFolder, algorithm: str, number: int = 0, **search: Any) -> dict:
-    manifest.record(folder, [])
     own = {"rho": 0.05, "alpha": 0.01} if algorithm == "SAGM" else {}
-    spec = planned(algorithm, **search).trial(number, VALUES | own)
-    Trial(folder, spec).carry_out()
-    row = tables.read_trial(folder, spec.trial)
-    assert row is not None
-    return {name: value for name, value in row.items() if name not in OF_TIME}
+    return without_time(trained(folder, planned(algorithm, **search).trial(number, VALUES | own)))
 
 
-def test_trials_and_algorithms_share_one_start_which_the_first_pays_for(tmp_path, probed):
-    folder = RunFolder(tmp_path / "run")
-
+def test_trials_and_algorithms_share_one_start_which_the_first_pays_for(folder, probed):
     first = carried_out(folder, "ERM")
     second = carried_out(folder, "ERM", number=1)
     third = carried_out(folder, "SAGM")
@@ -75,8 +56,7 @@ def test_trials_and_algorithms_share_one_start_which_the_first_pays_for(tmp_path
     assert len(folder.list(STARTS)) == 1
     assert (first["passes"], second["passes"], third["passes"]) == pytest.approx((6, 4, 8))
     assert first["objective"] == second["objective"]
-    again = RunFolder(tmp_path / "other")
-    assert carried_out(again, "SAGM")["objective"] == third["objective"]
+    assert carried_out(RunFolder(folder.path("other")), "SAGM")["objective"] == third["objective"]
 
 
 @pytest.mark.parametrize("torn", ["", "cut", "lacking"])
