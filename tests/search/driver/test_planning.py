@@ -13,11 +13,10 @@ from search.checks.load_sweep import load
 from search.driver import planning
 from search.errors import SteppeError
 from search.report.bill_document import document, lines
-from search.run.run_folder import SWEEP, RunFolder
+from search.run.run_folder import RunFolder
 from search.study.plan import plans
-from search.study.resolved_sweep import as_yaml
 from tests.search.command import CHECKOUT, steppe
-from tests.search.play import open_ledger, play, small_sweep, without_timing
+from tests.search.play import open_ledger, play, record, small_sweep, without_timing
 from training.run import Run
 from training.timing import stand_in, time_run
 
@@ -58,7 +57,7 @@ def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
 @pytest.mark.usefixtures("not_timed")
 def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     few = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 2})
-    folder.write_bytes(SWEEP, as_yaml(few).encode())
+    record(few, folder)
     ledger = open_ledger(few, folder)
     play(few, folder, 3, ledger)
     before = {path: path.read_bytes() for path in Path(folder.root).rglob("*") if path.is_file()}

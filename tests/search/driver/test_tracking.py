@@ -28,24 +28,27 @@ SECRET = "planted-secret"
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = RunFolder(tmp_path / "run")
+def folder(folder):
     manifest.record(folder, [])
     return folder
 
 
-def attempt(number: int = 0) -> SimpleNamespace:
-    """What Tune calls a trial."""
-    (plan,) = plans(small_sweep()).values()
-    return SimpleNamespace(config=config_of(plan.trial(number, VALUES)))
+PLANS = plans(small_sweep())
+NAME = "RotatedDigits.mlp.SAGM.0.0"
 
 
-def sweep(*names: str):
-    return small_sweep(track=list(names))
+def named(name: str, folder: RunFolder) -> list[Tracker]:
+    return trackers.trackers([name], "played", folder)
 
 
-def reports(callbacks, trial, *steps: tuple[int, float], end: str | None = None) -> None:
-    """A trial's attempt: it begins, reports, and ends unless `end` is None."""
+def telling(folder: RunFolder, *given: Tracker):
+    return tracking_callbacks(PLANS, folder, given)
+
+
+def reports(callbacks, number: int, *steps: tuple[int, float], end: str | None = None) -> None:
+    """An attempt at a trial: it begins, reports, and ends unless `end` is None."""
+    (plan,) = PLANS.values()
+    trial = SimpleNamespace(config=config_of(plan.trial(number, VALUES)))  # to Tune
     for callback in callbacks:
         callback.on_trial_start(0, [], trial)
         for step, value in steps:
@@ -55,6 +58,15 @@ def reports(callbacks, trial, *steps: tuple[int, float], end: str | None = None)
             callback.on_trial_complete(0, [], trial)
         if end == "died":
             callback.on_trial_error(0, [], trial)
+
+
+def two_drivers(folder: RunFolder, *given: Tracker) -> None:
+    """Trial 0 ends; trial 1 is at work when the first driver ends, and the second goes on."""
+    with telling(folder, *given) as callbacks:
+        reports(callbacks, 0, (10, 0.5), (20, 0.6), end="completed")
+        reports(callbacks, 1, (10, 0.4))
+    with telling(folder, *given) as callbacks:
+        reports(callbacks, 1, (10, 0.4), (20, 0.7), end="completed")
 
 
 class Recorder(LoggerCallback):
@@ -73,20 +85,19 @@ class Recorder(LoggerCallback):
         self.told.append(("failed" if failed else "end", str(trial)))
 
 
-def tracker(logger: object, name: str = "mine") -> Tracker:
-    return Tracker(name, lambda: logger, "", lambda trial: Path(trial))
+def tracker(logger: object) -> Tracker:
+    return Tracker("mine", lambda: logger, "", lambda trial: Path(trial))
 
 
 def test_a_trial_whose_attempts_die_is_one_trial_and_says_nothing_twice(folder):
     mine = Recorder()
-    with tracking_callbacks(plans(sweep()), folder, [tracker(mine)]) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="died")
-        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), (30, 0.6), end="completed")
-        reports(callbacks, attempt(1), (10, 0.4))  # still at work when the sweep is stopped
-    name = "RotatedDigits.mlp.SAGM.0.0"
+    with telling(folder, tracker(mine)) as callbacks:
+        reports(callbacks, 0, (10, 0.5), (20, 0.6), end="died")
+        reports(callbacks, 0, (10, 0.5), (20, 0.6), (30, 0.6), end="completed")
+        reports(callbacks, 1, (10, 0.4))  # still at work when the sweep is stopped
     assert mine.told == [
-        ("start", f"{name}.0"), (10, 0.5), (20, 0.6), (30, 0.6), ("end", f"{name}.0"),
-        ("start", f"{name}.1"), (10, 0.4), ("failed", f"{name}.1"),
+        ("start", f"{NAME}.0"), (10, 0.5), (20, 0.6), (30, 0.6), ("end", f"{NAME}.0"),
+        ("start", f"{NAME}.1"), (10, 0.4), ("failed", f"{NAME}.1"),
     ]  # fmt: skip
 
 
@@ -107,10 +118,10 @@ def test_a_tracker_that_fails_is_told_no_more_and_the_log_says_so_once(folder, c
     broken = Tracker("bad", fail if where == "logger" else lambda: bad, "", Path)
     with (
         caplog.at_level(logging.WARNING, "steppe"),
-        tracking_callbacks(plans(sweep()), folder, [broken, tracker(good)]) as callbacks,
+        telling(folder, broken, tracker(good)) as callbacks,
     ):
         for number in range(3):
-            reports(callbacks, attempt(number), (10, 0.5), (20, 0.6), end="completed")
+            reports(callbacks, number, (10, 0.5), (20, 0.6), end="completed")
     assert len(good.told) == 12
     (record,) = caplog.records
     assert "bad gets no more messages; the sweep continues" in record.getMessage()
@@ -122,51 +133,37 @@ def test_a_tracker_that_hangs_is_not_waited_for(folder, caplog, monkeypatch):
     monkeypatch.setattr(tracking, "MAX_WAITING", 3)
     slow, released = Recorder(), threading.Event()
     slow.setup = lambda *_, **__: released.wait()  # type: ignore[method-assign]
-    with tracking_callbacks(plans(sweep()), folder, [tracker(slow)]) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
+    with telling(folder, tracker(slow)) as callbacks:
+        reports(callbacks, 0, (10, 0.5), (20, 0.6), end="completed")
     assert slow.told == []
     assert "3 messages wait for it" in caplog.text
     monkeypatch.setattr(tracking, "MAX_WAITING", 100)
-    with tracking_callbacks(plans(sweep()), folder, [tracker(slow)]) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5))
+    with telling(folder, tracker(slow)) as callbacks:
+        reports(callbacks, 0, (10, 0.5))
     assert "did not take all messages within 0.05 s" in caplog.text
     released.set()
 
 
 def test_tensorboard_has_a_folder_for_each_trial_and_a_resume_doubles_nothing(folder):
-    one = sweep("tensorboard")
-    own = trackers.trackers(one.track, one.name, folder)
-    with tracking_callbacks(plans(one), folder, own) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
-        reports(callbacks, attempt(1), (10, 0.4))
-    with tracking_callbacks(plans(one), folder, own) as callbacks:  # what another driver does
-        reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
+    (own,) = named("tensorboard", folder)
+    two_drivers(folder, own)
     place = Path(folder.root) / "tensorboard"
-    assert [p.name for p in sorted(place.iterdir())] == [
-        f"RotatedDigits.mlp.SAGM.0.0.{number}" for number in (0, 1)
-    ]
-    assert [objectives(p) for p in sorted(place.iterdir())] == [
-        [(10, 0.5), (20, 0.6)],
-        [(10, 0.4), (20, 0.7)],
-    ]
-    assert own[0].sentence == f"tensorboard --logdir {place}"
+    assert {trial.name: objectives(trial) for trial in place.iterdir()} == {
+        f"{NAME}.0": [(10, 0.5), (20, 0.6)],
+        f"{NAME}.1": [(10, 0.4), (20, 0.7)],
+    }
+    assert own.sentence == f"tensorboard --logdir {place}"
 
 
 def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    one = sweep("mlflow")
-    own = trackers.trackers(one.track, one.name, folder)
-    with tracking_callbacks(plans(one), folder, own) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5), (20, 0.6), end="completed")
-        reports(callbacks, attempt(1), (10, 0.4))
-    with tracking_callbacks(plans(one), folder, own) as callbacks:
-        reports(callbacks, attempt(1), (10, 0.4), (20, 0.7), end="completed")
+    two_drivers(folder, *named("mlflow", folder))
     client = mlflow.tracking.MlflowClient(f"sqlite:///{folder.root}/mlflow.db")
-    (experiment,) = [e for e in client.search_experiments() if e.name == one.name]
+    (experiment,) = [e for e in client.search_experiments() if e.name == "played"]
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    assert sorted(runs) == [f"RotatedDigits.mlp.SAGM.0.0.{number}" for number in (0, 1)]
-    run = runs["RotatedDigits.mlp.SAGM.0.0.1"]
+    assert sorted(runs) == [f"{NAME}.0", f"{NAME}.1"]
+    run = runs[f"{NAME}.1"]
     assert run.info.status == "FINISHED"
     assert run.data.params == {"lr": "0.001", "batch_size": "8"}
     assert (run.data.tags["algorithm"], run.data.tags["held_out"]) == ("SAGM", "0")
@@ -176,7 +173,7 @@ def test_mlflow_has_a_run_for_each_trial_and_a_resume_goes_on_with_it(folder, mo
 
 def test_mlflow_is_at_the_users_address_whose_password_is_not_shown(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{SECRET}@example.org")
-    (found,) = trackers.trackers(["mlflow"], "played", folder)
+    (found,) = named("mlflow", folder)
     assert found.sentence == "mlflow, at MLFLOW_TRACKING_URI"
 
 
@@ -194,41 +191,30 @@ def test_wandb_is_told_project_group_and_a_name_that_lasts(folder, monkeypatch):
     monkeypatch.setattr(wandb, "WandbLoggerCallback", Wandb)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    one = sweep("wandb")
-    for _ in range(2):  # the second is a resume
-        with tracking_callbacks(
-            plans(one), folder, trackers.trackers(one.track, one.name, folder)
-        ) as callbacks:
-            reports(callbacks, attempt(), (10, 0.5))
-    options, (first, config), _, (second, _) = made
+    other = RunFolder(folder.path("other"))
+    written = folder.read_bytes("manifest.json").replace(b'"host": "', b'"host": "x')
+    other.write_bytes("manifest.json", written)
+    for run in (folder, folder, other):  # a resume, and another run of the same name
+        with telling(run, *named("wandb", run)) as callbacks:
+            reports(callbacks, 0, (10, 0.5))
+    options, (first, config), _, (second, _), _, (third, _) = made
     assert options["project"] == "steppe"
-    assert options["group"] == one.name
+    assert options["group"] == "played"
     assert (options["mode"], options["resume"], options["dir"]) == ("offline", "allow", folder.root)
-    assert first == second
+    assert first == second != third
     assert config["lr"] == 1e-3
     assert config["algorithm"] == "SAGM"
     assert SECRET not in str(made)
-    other = RunFolder(Path(folder.root).parent / "other")
-    other.write_bytes(
-        "manifest.json", folder.read_bytes("manifest.json").replace(b'"host": "', b'"host": "x')
-    )
-    with tracking_callbacks(
-        plans(one), other, trackers.trackers(one.track, one.name, other)
-    ) as callbacks:
-        reports(callbacks, attempt(), (10, 0.5))
-    assert made[-1][0] != first  # another run of the same name
 
 
 def test_of_a_run_in_a_store_the_trackers_files_lie_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (found,) = trackers.trackers(["tensorboard"], "played", RunFolder("gs://bucket/runs/x"))
+    (found,) = named("tensorboard", RunFolder("gs://bucket/runs/x"))
     assert found.trial_place("t") == tmp_path / "runs" / "played" / "tensorboard" / "t"
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    with pytest.raises(
-        SteppeError, match=r"^track: wandb needs wandb, .*: pip install '.\[wandb\]'$"
-    ):
+    with pytest.raises(SteppeError, match=r"^track: wandb needs .*pip install '.\[wandb\]'$"):
         trackers.require(("wandb",))
     trackers.require(())

@@ -14,8 +14,7 @@ from search.driver.weights_origin import known_in_full, origin, seen
 from search.errors import SteppeError
 from search.results import load, summary
 from search.run.run_folder import MANIFEST, RunFolder
-from search.study.resolved_sweep import as_yaml
-from tests.search.play import small_sweep, without_ray
+from tests.search.play import record, small_sweep, without_ray
 
 DIGITS = datasets.load("RotatedDigits")
 
@@ -59,10 +58,8 @@ def test_the_held_out_domains_that_a_file_was_trained_on_or_chosen_by_are_found(
     assert known_in_full(origin("resnet50", "imagenet"), [DIGITS])
 
 
-def test_weights_that_a_run_has_kept_are_of_its_study(tmp_path):
-    sweep = small_sweep(held_out=["0", "15"])
-    folder = RunFolder(tmp_path / "run")
-    folder.write_bytes("sweep.yaml", as_yaml(sweep).encode())
+def test_weights_that_a_run_has_kept_are_of_its_study(folder):
+    record(small_sweep(held_out=["0", "15"]), folder)
     state = models.build("mlp", 10, DIGITS.image_shape).state_dict()
     name = "weights/RotatedDigits.mlp.SAGM.15.0.3.safetensors"
     folder.write_bytes(name, safetensors.torch.save(state))
@@ -84,12 +81,11 @@ def test_a_launch_refuses_them_and_with_leave_every_table_says_so(tmp_path):
     weights = export(tmp_path / "export")
 
     def sweep(**search):
-        changes = {"trials": 1, **search}
         return small_sweep(
             model={"name": "mlp", "weights": weights},
             held_out=["15"],
             training={"steps": 2, "evaluate_every": 2},
-            search=changes,
+            search={"trials": 1, **search},
         )
 
     folder = RunFolder(tmp_path / "run")

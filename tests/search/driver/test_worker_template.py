@@ -45,18 +45,18 @@ if __name__ == "__main__":
 """
 
 
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+
+def python(code: str, *words: str, marked: Command) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", code, *words]
+    return subprocess.Popen(line, cwd=CHECKOUT, env=marked.environment, **PIPES)
+
+
 class Driver:
     def __init__(self, place: Path) -> None:
         self.marked = command()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER],
-            cwd=CHECKOUT,
-            env=self.marked.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
+        self.process = python(DRIVER, marked=self.marked)
         self.command = self.process.stdout.readline().strip()
         self.place = place
         self.script = place / "a worker.py"
@@ -69,10 +69,8 @@ class Driver:
             ["bash", "-c", f"exec {self.command} '{self.script}' {' '.join(words)}"],
             cwd=self.place,
             env=self.marked.environment | names,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            **PIPES,
         )
 
 
@@ -85,7 +83,6 @@ def driver(tmp_path_factory) -> Iterator[Driver]:
 
 
 def said(worker: subprocess.Popen[str]) -> list[str]:
-    assert worker.stdout is not None
     return worker.stdout.readline().split()
 
 
@@ -161,14 +158,7 @@ with starting(None) as local:
 @contextmanager
 def held(*words: str) -> Iterator[tuple[Command, subprocess.Popen[str]]]:
     marked = command()
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, *words],
-        cwd=CHECKOUT,
-        env=marked.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    holder = python(HOLDER, *words, marked=marked)
     try:
         yield marked, holder
         wait_until(lambda: not marked.processes(), PATIENCE, "nothing is left")
@@ -194,10 +184,8 @@ def test_ray_that_has_not_started_does_not_hold_up_a_driver_that_ends():
 def test_ray_that_cannot_start_says_why_in_one_line():
     marked = command()
     environment = marked.environment | {"RAY_TMPDIR": "/dev/null"}  # no folder
-    holder = [sys.executable, "-c", HOLDER, "wait"]
-    ended = subprocess.run(
-        holder, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
-    )
+    line = [sys.executable, "-c", HOLDER, "wait"]
+    ended = subprocess.run(line, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE, text=True)
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("search.errors.SteppeError")
     assert "/dev/null" in last
