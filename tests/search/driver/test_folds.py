@@ -39,8 +39,7 @@ def after(folds: int, value: float, steps: int | None = None):
 
 
 def test_a_trial_is_known_by_the_ends_of_its_folds_whose_value_may_fall(folder):
-    mine = sweep()
-    ledger = open_ledger(mine, folder)
+    ledger = open_ledger(sweep(), folder)
     trial = ledger.next()
     assert not ledger.report(trial, replace(said(10, 0), value=None, best_step=None))
     for folds, value in enumerate((0.9, 0.7, 0.8, 0.6, 0.5), start=1):
@@ -55,8 +54,7 @@ def test_a_trial_is_known_by_the_ends_of_its_folds_whose_value_may_fall(folder):
 
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
 def test_nothing_is_stopped_within_a_run(folder, scheduler):
-    mine = sweep(scheduler=scheduler, trials=8)
-    ledger = open_ledger(mine, folder)
+    ledger = open_ledger(sweep(scheduler=scheduler, trials=8), folder)
     for _ in range(6):
         trial = ledger.next()
         for folds in range(1, 6):
@@ -92,8 +90,7 @@ def test_trials_are_compared_after_the_same_folds_whoever_carried_them_out(folde
 
 
 def test_the_median_goes_by_the_newest_value_and_not_by_the_best_which_is_of_easier_folds(folder):
-    mine = sweep(scheduler="median", trials=8)
-    ledger = open_ledger(mine, folder)
+    ledger = open_ledger(sweep(scheduler="median", trials=8), folder)
     for _ in range(5):
         trial = ledger.next()
         for folds, value in enumerate((0.9, 0.6, 0.6, 0.6, 0.6), start=1):

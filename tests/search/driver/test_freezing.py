@@ -160,8 +160,7 @@ def test_a_driver_that_dies_between_decision_and_row_decides_the_same(folder, mo
 
 
 def test_many_workers_train_no_more_than_can_win(folder):
-    sweep = sweep_of()
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(sweep_of(), folder)
     workers = [Worker(folder) for _ in range(8)]
     busy = [worker for worker in workers if worker.take(ledger)]
     trained = 0

@@ -95,8 +95,7 @@ def test_a_space_with_fewer_settings_than_trials_is_gone_through_once(folder):
 
 
 def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder):
-    sweep = small_sweep(search={"trials": 1})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 1}), folder)
     spec = ledger.next()
     for step, best in ((10, 0.5), (20, 0.8), (30, 0.8)):
         assert not ledger.report(spec, said(step, best))
@@ -112,8 +111,7 @@ def test_a_completed_trial_has_its_best_value_so_far_and_all_its_reports(folder)
 
 
 def test_a_pruned_trial_keeps_the_report_that_decided_and_leaves_a_row(folder):
-    sweep = small_sweep(search={"trials": 2, **ASHA})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 2, **ASHA}), folder)
     good, bad = ledger.next(), ledger.next()
     assert not ledger.report(good, said(10, 0.9))
     assert ledger.report(bad, said(10, 0.3))
@@ -147,8 +145,7 @@ def test_the_last_report_of_a_trial_never_prunes_it(folder, compare_at):
 
 
 def test_a_diverged_trial_is_pruned_to_optuna_and_diverged_to_us(folder):
-    sweep = small_sweep(search={"trials": 2})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 2}), folder)
     early, late = ledger.next(), ledger.next()
     why = "the loss stopped being finite"
     ledger.report(late, said(10, 0.4))
@@ -163,8 +160,7 @@ def test_a_diverged_trial_is_pruned_to_optuna_and_diverged_to_us(folder):
 
 
 def test_a_failed_trial_is_failed_with_its_reason_and_costs_a_place_of_the_budget(folder):
-    sweep = small_sweep(search={"trials": 2})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 2}), folder)
     before, after = ledger.next(), ledger.next()
     ledger.report(after, said(10, 0.4))
     ledger.fail(before, "RuntimeError: no images")
@@ -180,8 +176,7 @@ def test_a_failed_trial_is_failed_with_its_reason_and_costs_a_place_of_the_budge
 
 
 def test_a_trial_that_is_lost_is_handed_out_again_before_anything_new(folder):
-    sweep = small_sweep(search={"trials": 3, "max_failures": 2})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 3, "max_failures": 2}), folder)
     first = ledger.next()
     ledger.report(first, said(10, 0.5))
     for _ in range(2):
@@ -230,8 +225,7 @@ def test_failures_are_counted_over_drivers(folder):
 
 
 def test_a_trial_that_wrote_its_row_before_its_worker_died_has_ended_as_the_row_says(folder):
-    sweep = small_sweep(search={"trials": 1, "max_failures": 0})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 1, "max_failures": 0}), folder)
     spec = ledger.next()
     write_row(folder, spec, said(90, 0.8, "completed"))
     ledger.lose(spec, "its worker process died", counts=True)

@@ -11,21 +11,20 @@ from tests.search.command import wait_until
 from tests.search.play import finish, open_ledger, said, small_sweep
 
 
-def text_of(renderable) -> str:
+def cells(ledger) -> list[list[str]]:
+    """Of each line that is drawn."""
     console = Console(file=io.StringIO(), width=120)
-    console.print(renderable)
-    return console.file.getvalue()
+    console.print(progress_table("played", rows_of(ledger)))
+    lines = [line for line in console.file.getvalue().splitlines() if "│" in line]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
 
 
 def test_a_study_has_a_line_with_its_counts_and_its_best_validation(folder):
-    sweep = small_sweep(algorithms=["ERM", "SAGM"])
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(algorithms=["ERM", "SAGM"]), folder)
     specs = [ledger.next() for _ in range(3)]
     finish(ledger, folder, specs[0], 0.8125)
     ledger.fail(specs[1], "no")
-    drawn = text_of(progress_table("played", rows_of(ledger)))
-    lines = [line for line in drawn.splitlines() if "│" in line]
-    erm, sagm = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines)
+    erm, sagm = cells(ledger)
     assert erm == ["ERM", "0", "0", "1/4", "1", "0", "0", "1", "81.2"]
     assert sagm == ["SAGM", "0", "0", "1/4", "0", "0", "1", "", ""]
 
@@ -35,25 +34,27 @@ def test_many_studies_are_drawn_as_a_line_per_algorithm(folder):
     ledger = open_ledger(sweep, folder)
     finish(ledger, folder, ledger.next(), 0.5)
     ledger.next()
-    drawn = text_of(progress_table("played", rows_of(ledger)))
-    lines = [line for line in drawn.splitlines() if "│" in line]
-    assert len(lines) == 2
-    erm = [cell.strip() for cell in lines[0].split("│")[1:-1]]
+    erm, _ = cells(ledger)
     assert erm == ["ERM", "6 domains", "3", "1/72", "1", "0", "0", "1", ""]
 
 
 def test_what_is_drawn_does_not_change_while_the_ledger_counts_on(folder):
-    sweep = small_sweep()
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(), folder)
     (row,) = rows_of(ledger)
     finish(ledger, folder, ledger.next(), 0.5)
     assert row.count == 0
     assert rows_of(ledger)[0].count == 1
 
 
-def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch) -> list[float]:
+    """What a clock of monotonic time shows."""
+    shown = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: shown[0])
+    return shown
+
+
+def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder, now):
     sweep = small_sweep(search={"trials": 10})
     ledger = open_ledger(sweep, folder)
     for _ in range(4):
@@ -79,9 +80,7 @@ def test_the_time_left_is_estimated_from_the_trials_of_this_session_alone(folder
     assert clock.line() == line
 
 
-def test_trials_of_later_seeds_wait_and_may_stay_untrained(folder, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_trials_of_later_seeds_wait_and_may_stay_untrained(folder, now):
     search = {"trials": 3, "objective_over": "seeds"}
     ledger = open_ledger(small_sweep(seeds=[0, 1], search=search), folder)
     clock = Clock(ledger)
@@ -98,9 +97,8 @@ def test_trials_of_later_seeds_wait_and_may_stay_untrained(folder, monkeypatch):
 
 def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, capsys):
     monkeypatch.setattr(live_view, "LINE_SECONDS", 0.05)
-    sweep = small_sweep()
-    ledger = open_ledger(sweep, folder)
-    with live_progress(sweep.name, ledger, folder):
+    ledger = open_ledger(small_sweep(), folder)
+    with live_progress("played", ledger, folder):
         finish(ledger, folder, ledger.next(), 0.5)
         printed: list[str] = []
 
@@ -120,11 +118,8 @@ def test_without_a_terminal_there_is_a_line_now_and_then(folder, monkeypatch, ca
 
 def test_the_line_stops_when_the_sweep_fails(folder, monkeypatch, capsys):
     monkeypatch.setattr(live_view, "LINE_SECONDS", 0.01)
-    sweep = small_sweep()
-    with (
-        pytest.raises(ZeroDivisionError),
-        live_progress(sweep.name, open_ledger(sweep, folder), folder),
-    ):
+    ledger = open_ledger(small_sweep(), folder)
+    with pytest.raises(ZeroDivisionError), live_progress("played", ledger, folder):
         _ = 1 / 0
     capsys.readouterr()
     time.sleep(0.1)

@@ -21,17 +21,11 @@ from training.run import Run
 from training.timing import stand_in, time_run
 
 
-@pytest.fixture
-def not_timed():
-    with without_timing():
-        yield
-
-
 def planned(sweep, folder):
-    return planning.plan_sweep(sweep, folder, "sweep.yaml")
+    with without_timing():
+        return planning.plan_sweep(sweep, folder, "sweep.yaml")
 
 
-@pytest.mark.usefixtures("not_timed")
 def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
     found = planned(load(CHECKOUT / "configs/pacs.yaml"), RunFolder(tmp_path / "run"))
     untimed = replace(found, timed={})
@@ -54,7 +48,6 @@ def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
     assert any("--like" not in note and "published" in note for note in bill["notes"])
 
 
-@pytest.mark.usefixtures("not_timed")
 def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     few = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 2})
     record(few, folder)
@@ -74,7 +67,6 @@ def test_of_a_run_that_grows_what_it_has_is_paid(folder):
     assert open_ledger(few, folder).left == 1
 
 
-@pytest.mark.usefixtures("not_timed")
 def test_folds_that_studies_share_and_budgets_are_counted(tmp_path):
     search = {"objective": "leave-one-domain-out", "trials": 1, "budget": {"passes": 10 * 90}}
     one = document(planned(small_sweep(search=search, algorithms=["ERM"]), RunFolder(tmp_path)))
@@ -86,7 +78,6 @@ def test_folds_that_studies_share_and_budgets_are_counted(tmp_path):
     assert every["budget"] == [{"key": "search.budget.passes", "share": pytest.approx(10 / 21)}]
 
 
-@pytest.mark.usefixtures("not_timed")
 def test_second_stages_probes_and_seeds_that_may_stay_untrained_are_counted(tmp_path):
     sweep = small_sweep(
         algorithms=["ERM", "ERM++"],
@@ -105,14 +96,11 @@ def test_second_stages_probes_and_seeds_that_may_stay_untrained_are_counted(tmp_
 
 
 def test_the_pass_of_an_average_that_sees_batches_is_counted():
-    passes = {
-        bn: next(iter(plans(_averaged(bn)).values())).passes_per_step for bn in ("auto", "frozen")
-    }
-    assert passes == {"auto": pytest.approx(1 + 1 / 3), "frozen": 1}
-
-
-def _averaged(bn):
-    return small_sweep(algorithms=["ERM++"], model={"name": "resnet18"}, training={"bn": bn})
+    for bn, passes in (("auto", 1 + 1 / 3), ("frozen", 1)):
+        model = {"name": "resnet18"}
+        sweep = small_sweep(algorithms=["ERM++"], model=model, training={"bn": bn})
+        (plan,) = plans(sweep).values()
+        assert plan.passes_per_step == pytest.approx(passes)
 
 
 def test_steps_are_timed_and_their_passes_counted():

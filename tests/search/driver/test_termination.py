@@ -82,8 +82,7 @@ def test_a_decision_is_not_taken_back_when_a_trial_at_work_turns_out_better(fold
 
 
 def test_what_counts_is_the_first_best_among_all_that_came_to_an_end(folder):
-    sweep = small_sweep(search={"trials": 9})
-    ledger = open_ledger(sweep, folder)
+    ledger = open_ledger(small_sweep(search={"trials": 9}), folder)
     (record,) = ledger.records.values()
 
     def since(startup=0):

@@ -25,20 +25,14 @@ from tests.search.play import open_ledger, said, small_sweep, stored
 
 # What Ray said of a worker on a node without pandas, shortened.
 FAILED_IMPORT = """The actor died unexpectedly before finishing this task.
-\tclass_name: trial_actor.<locals>.TrialWorker
-\tip: 192.0.2.2
-The actor is dead because its worker process has died. Worker exits with an exit code None. \
-Traceback (most recent call last):
+The actor is dead because its worker process has died. Traceback (most recent call last):
 ray.exceptions.RaySystemError: System error: Can't import ray.tune
 traceback: Traceback (most recent call last):
-    import pandas
     raise ModuleNotFoundError("No module named 'pandas'")
 ModuleNotFoundError: No module named 'pandas'
-During handling of the above exception, another exception occurred:
 ImportError: Can't import ray.tune as some dependencies are missing.
 RuntimeError: The actor with name TrialWorker failed to import on the worker. This may be because \
 needed library dependencies are not installed in the worker environment:
-ModuleNotFoundError: No module named 'pandas'
 """
 
 

@@ -16,8 +16,8 @@ from tests.search.play import finish, open_ledger, record, small_sweep, stored
 SPACE = {"lr": {"log_uniform": [1e-5, 1e-2]}, "weight_decay": 0, "dropout": 0}
 
 
-def study(seed=0, held_out="0", algorithm="SAGM"):
-    return f"RotatedDigits.mlp.{algorithm}.{held_out}.{seed}"
+def study(seed=0, held_out="0"):
+    return f"RotatedDigits.mlp.SAGM.{held_out}.{seed}"
 
 
 def earlier(place, objectives, search=None, states=None, draws_of_its_own=False, **changes):
@@ -36,6 +36,11 @@ def earlier(place, objectives, search=None, states=None, draws_of_its_own=False,
 
 def rising(study, number):
     return 0.1 * number
+
+
+@pytest.fixture
+def run(tmp_path):
+    return earlier(tmp_path / "earlier", rising)
 
 
 def later(folder, **search):
@@ -64,12 +69,9 @@ def params(folder, name, *numbers):
     return [trials[number].params for number in numbers]
 
 
-def test_the_best_settings_come_right_after_the_published_one(tmp_path):
-    run = earlier(tmp_path / "earlier", rising)
-    first = {"rho": 0.123}
-    sweep = later(run, first_trials=[first], warm_start={"runs": [run.uri], "settings": 2})
-    folder = RunFolder(tmp_path / "later")
-    ledger = launched(sweep, folder)
+def test_the_best_settings_come_right_after_the_published_one(run, folder):
+    begins = {"runs": [run.uri], "settings": 2}
+    ledger = launched(later(run, first_trials=[{"rho": 0.123}], warm_start=begins), folder)
     given = [ledger.next().values for _ in range(5)]
     assert (given[0]["lr"], given[0]["rho"]) == (1e-3, 0.05)
     best = params(run, study(), 3, 2)
@@ -110,17 +112,13 @@ def test_settings_of_several_seeds_are_ranked_by_how_far_they_are_behind_the_bes
     assert settings(found, study(held_out="15")) == []
 
 
-def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_says_so(tmp_path):
-    run = earlier(tmp_path / "earlier", rising, held_out=["0"])
+def test_settings_of_other_held_out_domains_are_taken_if_asked_and_every_table_says_so(run, folder):
     elsewhere = {"held_out": ["15"]}
     with pytest.raises(SteppeError, match="has no completed trial of a dataset, model, algorithm"):
         found_by(later(run, changes=elsewhere))
-    asked = {"runs": [run.uri], "held_out": "any"}
-    marked = later(run, warm_start=asked, changes=elsewhere)
-    found = found_by(marked)
-    assert settings(found, study(held_out="15")) == params(run, study(), 3, 2, 1)
+    marked = later(run, warm_start={"runs": [run.uri], "held_out": "any"}, changes=elsewhere)
+    assert settings(found_by(marked), study(held_out="15")) == params(run, study(), 3, 2, 1)
 
-    folder = RunFolder(tmp_path / "later")
     ledger = launched(marked, folder)
     record(marked, folder)
     finish(ledger, folder, ledger.next(), 0.5)
@@ -141,8 +139,7 @@ def test_a_run_that_shared_across_domains_is_marked_too(tmp_path):
         found_by(later(run))
 
 
-def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_so(tmp_path, caplog):
-    run = earlier(tmp_path / "earlier", rising)
+def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_so(run, caplog):
     known = params(run, study(), 1, 2, 3)
     low, middle, high = sorted(known, key=lambda setting: setting["lr"])
     narrow = {"log_uniform": [low["lr"], (middle["lr"] * high["lr"]) ** 0.5]}
@@ -156,22 +153,19 @@ def test_what_lies_outside_of_the_space_is_passed_over_and_what_is_fixed_stays_s
         found_by(nowhere)
 
 
-def test_a_hyperparameter_that_the_earlier_run_lacked_is_drawn(tmp_path):
-    run = earlier(tmp_path / "earlier", rising)
+def test_a_hyperparameter_that_the_earlier_run_lacked_is_drawn(run, folder):
     sweep = later(run, changes={"training": {"averaging": "ema"}})
     found = settings(found_by(sweep), study())
     assert found == params(run, study(), 3, 2, 1)
-    ledger = launched(sweep, RunFolder(tmp_path / "later"))
+    ledger = launched(sweep, folder)
     ledger.next()
     values = ledger.next().values
     assert {name: values[name] for name in found[0]} == found[0]
     assert values["ema_decay"] in (0.99, 0.999)
 
 
-def test_a_resume_queues_the_same_whatever_became_of_the_earlier_run(tmp_path):
-    run = earlier(tmp_path / "earlier", rising)
-    sweep = later(run, changes={"algorithms": ["SAGM"], "seeds": [0, 1]})
-    folder = RunFolder(tmp_path / "later")
+def test_a_resume_queues_the_same_whatever_became_of_the_earlier_run(run, folder):
+    sweep = later(run, changes={"seeds": [0, 1]})
     ledger = launched(sweep, folder)
     assert ledger.next().study.seed == 0  # that of seed 1 has not begun
     shutil.rmtree(run.root)
@@ -184,18 +178,13 @@ def test_a_resume_queues_the_same_whatever_became_of_the_earlier_run(tmp_path):
             assert {name: values[name] for name in setting} == setting
 
 
-def test_a_run_that_is_none_or_maximized_something_else_is_refused(tmp_path):
-    run = earlier(tmp_path / "earlier", rising)
-    other = RunFolder(tmp_path / "none").uri
+def test_a_run_that_is_none_or_maximized_something_else_is_refused(run, folder):
     with pytest.raises(SteppeError, match=r"search\.warm_start: there is no run at"):
-        found_by(later(run, warm_start=[run.uri, other]))
+        found_by(later(run, warm_start=[run.uri, folder.path("none")]))
     written = Path(run.path(SWEEP))
     written.write_text(written.read_text().replace(": training-domain", ": last-step"))
-    with pytest.raises(
-        SteppeError, match="maximized last-step, and this sweep maximizes training-"
-    ):
+    with pytest.raises(SteppeError, match=r"maximized last-step, and .* maximizes training-"):
         found_by(later(run))
-    folder = RunFolder(tmp_path / "damaged")
     for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
         folder.write_bytes(WARM_START, damaged)
         with pytest.raises(SteppeError, match=r"warm_start\.json is damaged"):

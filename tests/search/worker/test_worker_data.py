@@ -11,8 +11,7 @@ import pytest
 
 import datasets
 from search.driver import preparing
-from search.driver.launch import launch as run
-from search.driver.launch import resume
+from search.driver.launch import launch, resume
 from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import RunFolder
@@ -29,60 +28,51 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     return Dataset(name="ImageFolders", root=tmp_path / "mine", size=8)
 
 
-def record(given: Dataset, folder: RunFolder) -> None:
-    manifest.record(folder, [datasets.load(given.name, given.root, given.size)])
+@pytest.fixture
+def run(mine: Dataset, folder: RunFolder) -> RunFolder:
+    """One whose driver has these images."""
+    manifest.record(folder, [datasets.load(mine.name, mine.root, mine.size)])
+    return folder
 
 
-def test_the_drivers_images_are_taken_also_where_no_cache_is_yet(mine, tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    record(mine, folder)
+def test_the_drivers_images_are_taken_also_where_no_cache_is_yet(mine, run, tmp_path):
     shutil.rmtree(tmp_path / "mine" / ".steppe-cache")
-    dataset = load_dataset(mine, folder)
-    assert dataset.fingerprint == manifest.fingerprints(folder)["ImageFolders"]
+    dataset = load_dataset(mine, run)
+    assert dataset.fingerprint == manifest.fingerprints(run)["ImageFolders"]
     assert (tmp_path / "mine" / ".steppe-cache").is_dir()
 
 
-def test_other_images_are_refused_with_both_fingerprints_the_node_and_the_way_out(
-    mine, tmp_path, monkeypatch
+def test_other_images_and_none_are_refused_with_the_node_and_the_way_out(
+    mine, run, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("socket.gethostname", lambda: "node-7")
-    folder = RunFolder(tmp_path / "run")
-    record(mine, folder)
-    theirs = manifest.fingerprints(folder)["ImageFolders"][:12]
+    theirs = manifest.fingerprints(run)["ImageFolders"][:12]
     shutil.copytree(tmp_path / "mine", tmp_path / "there")
     (tmp_path / "there" / "night" / "dog" / "pic_001.jpg").write_bytes(jpeg(99))
     there = mine.model_copy(update={"root": tmp_path / "there"})
     here = datasets.load(there.name, there.root, there.size).fingerprint[:12]
     with pytest.raises(SteppeError) as error:
-        load_dataset(there, folder)
+        load_dataset(there, run)
     sentence = str(error.value)
     assert sentence.startswith(f"node node-7 has other images of ImageFolders in {there.root} (")
     assert f"(fingerprint {here}) than the driver (fingerprint {theirs})" in sentence
     assert "start its Ray again" in sentence
-
-
-def test_a_node_without_the_images_is_named(mine, tmp_path, monkeypatch):
-    monkeypatch.setattr("socket.gethostname", lambda: "node-7")
     gone = mine.model_copy(update={"root": tmp_path / "gone"})
-    with pytest.raises(
-        SteppeError,
-        match=r"^node node-7 cannot read ImageFolders .dataset.root of ",
-    ):
-        load_dataset(gone, RunFolder(tmp_path / "run"))
+    with pytest.raises(SteppeError, match=r"^node node-7 cannot read ImageFolders .dataset.root"):
+        load_dataset(gone, run)
 
 
 def test_a_sweep_whose_workers_have_other_images_stops_says_so_and_can_be_resumed(
-    tmp_path, monkeypatch
+    folder, monkeypatch
 ):
     """The driver is told that its images are others; its workers see what is there."""
     sweep = small_sweep(search={"trials": 2}, training={"steps": 4, "evaluate_every": 2})
-    folder = RunFolder.create(tmp_path / "run")
     mine = datasets.load("RotatedDigits")
     others = replace(mine, fingerprint="0" * 64)
     with without_ray(), monkeypatch.context() as patch:
         patch.setattr(preparing, "open_datasets", lambda sweep: [others])
         with pytest.raises(SteppeError, match="has other images of RotatedDigits"):
-            run(sweep, folder)
+            launch(sweep, folder)
     # The driver's images are put right: here, what it recorded of them.
     written = folder.read_bytes("manifest.json").replace(b"0" * 64, mine.fingerprint.encode())
     folder.write_bytes("manifest.json", written)
