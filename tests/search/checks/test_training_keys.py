@@ -4,146 +4,87 @@ import pytest
 from torch import nn
 
 import models
-from search.checks.load_sweep import checked
 from search.space.ranges import Interval
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset
 from tests.search.play import first_settings
-from tests.search.refused import SWEEP, space, the_problem
+from tests.search.refused import accepted, the_problem
 
 CLIP = {"name": "open_clip/ViT-B-16", "weights": "openai", "head": "text-fixed"}
+PLATEAU = {"training.lr_schedule": "plateau"}
+RHO_FOLLOWS = {"training.rho_schedule": "lr"}
+NORMED = {"model.name": "convolution-and-norm"}
 
 
 @pytest.mark.parametrize(
-    ("algorithms", "changes", "key", "reason"),
+    ("key", "value", "others", "reason"),
     [
-        (["SAM"], {"training": {"momentum": 0.5}}, "training.momentum", "only sgd"),
-        (["SAM"], {"training": {"nesterov": True}}, "training.nesterov", "only sgd"),
-        (["SAM"], {"training": {"rho_floor": 0.5}}, "training.rho_floor", "a constant rho does"),
-        (["ERM"], {"training": {"rho_schedule": "cosine"}}, "training.rho_schedule", "no listed"),
-        (["SAM"], {"training": {"rho_schedule": "lr"}}, "training.rho_schedule", "lr, which rho"),
-        (["GGA-L"], {"training": {"rho_warmup": 9}}, "training.rho_warmup", "no listed algorithm"),
+        ("training.momentum", 0.5, {}, "only sgd"),
+        ("training.nesterov", True, {}, "only sgd"),
+        ("training.rho_floor", 0.5, {}, "a constant rho does"),
         (
-            ["SAM"],
-            {"training": {"rho_schedule": "lr", "lr_warmup": 5, "rho_warmup": 9}},
-            "training.rho_warmup",
-            "rho follows lr",
-        ),
-        (
-            ["SAM"],
-            {"training": {"rho_schedule": "lr", "lr_schedule": "cosine", "rho_floor": 0.1}},
             "training.rho_floor",
+            0.1,
+            {**RHO_FOLLOWS, "training.lr_schedule": "cosine"},
             "rho follows lr",
         ),
-        (["ERM"], {"training": {"start_steps": 9}}, "training.start_steps", "training.start is"),
+        ("training.rho_schedule", "cosine", {"algorithms": ["ERM"]}, "no listed"),
+        ("training.rho_schedule", "lr", {}, "lr, which rho"),
+        ("training.rho_warmup", 9, {"algorithms": ["GGA-L"]}, "no listed algorithm"),
+        ("training.rho_warmup", 9, {**RHO_FOLLOWS, "training.lr_warmup": 5}, "rho follows lr"),
+        ("training.start_steps", 9, {}, "training.start is model"),
+        ("training.start_lr", 0.1, {}, "training.start is model"),
+        ("training.start", "linear-probe", {"model.tuning": "head"}, "model.tuning is head"),
+        ("training.lr_schedule", "plateau", {"training.steps": 600}, "plateau drops lr after"),
+        ("training.lr_drop_at", [0.5], PLATEAU, "only step"),
+        ("training.lr_drop_at", [0.5], {}, "only step drops"),
+        ("training.lr_drop", 0.5, {}, "only step"),
+        ("training.lr_floor", 0.1, {}, "only linear and cosine"),
+        ("training.lr_floor", 0.1, {"training.lr_schedule": "step"}, "only linear and cosine"),
+        ("training.steps", 900, {"algorithms": ["zero-shot"], "model": CLIP}, "nothing"),
+        ("training.bn", "frozen", {}, "cnn has no batch norm"),
+        ("training.bn_second_pass", "updated", {}, "cnn has no batch norm"),
         (
-            ["SAM"],
-            {"training": {"lr_schedule": "plateau", "lr_drop_at": [0.5]}},
-            "training.lr_drop_at",
-            "only step",
-        ),
-        (
-            ["SAM"],
-            {"training": {"lr_schedule": "plateau", "steps": 600}},
-            "training.lr_schedule",
-            "plateau drops lr after the third",
-        ),
-        (
-            ["SAM"],
-            {
-                "dataset": {"name": "SpawriousM2MEasy", "root": "x"},
-                "search": {"share": "domains"},
-            },
-            "search.share",
-            "one domain is held out",
-        ),
-        (
-            ["ERM"],
-            {"dataset": {"name": "RotatedDigits", "root": "/data"}},
-            "dataset.root",
-            "RotatedDigits comes with",
-        ),
-        (
-            ["ERM"],
-            {"search": {"scheduler": "median"}, "training": {"evaluate_every": 5000}},
-            "search.scheduler",
-            "a trial is first evaluated at its end",
-        ),
-        (["zero-shot"], {"model": CLIP, "training": {"steps": 900}}, "training.steps", "nothing"),
-        (["zero-shot"], {"model": CLIP, "search": {"trials": 2}}, "search.trials", "nothing"),
-        (["ERM"], {"training": {"start_lr": 0.1}}, "training.start_lr", "training.start is model"),
-        (
-            ["ERM"],
-            {"training": {"start": "linear-probe"}, "model": {"name": "cnn", "tuning": "head"}},
-            "training.start",
-            "model.tuning is head",
-        ),
-        (["ERM"], {"training": {"lr_floor": 0.1}}, "training.lr_floor", "only linear and cosine"),
-        (
-            ["ERM"],
-            {"training": {"lr_schedule": "step", "lr_floor": 0.1}},
-            "training.lr_floor",
-            "only linear and cosine",
-        ),
-        (["ERM"], {"training": {"lr_drop": 0.5}}, "training.lr_drop", "only step"),
-        (["ERM"], {"training": {"lr_drop_at": [0.5]}}, "training.lr_drop_at", "only step drops"),
-        (["ERM"], {"training": {"bn": "frozen"}}, "training.bn", "cnn has no batch norm"),
-        (
-            ["SAM"],
-            {"training": {"bn_second_pass": "updated"}},
             "training.bn_second_pass",
-            "cnn has no batch norm",
+            "updated",
+            {**NORMED, "algorithms": ["ERM"]},
+            "no listed algorithm",
         ),
         (
-            ["ERM"],
-            {"training": {"bn_second_pass": "updated"}, "model": {"name": "convolution-and-norm"}},
             "training.bn_second_pass",
-            "no listed algorithm climbs",
+            "updated",
+            {**NORMED, "training.bn": "frozen"},
+            "frozen batch norm is not",
         ),
+        ("training.tf32", "all", {}, "only NVIDIA GPUs have TF32"),
         (
-            ["SAM"],
-            {
-                "training": {"bn": "frozen", "bn_second_pass": "updated"},
-                "model": {"name": "convolution-and-norm"},
-            },
-            "training.bn_second_pass",
-            "frozen batch norm is not updated",
-        ),
-        (["ERM"], {"training": {"tf32": "all"}}, "training.tf32", "only NVIDIA GPUs have TF32"),
-        (
-            ["ERM"],
-            {"training": {"tf32": "all", "precision": "bf16"}, "resources": {"gpu": 1}},
             "training.tf32",
-            "bf16 leaves it no products",
+            "all",
+            {"training.precision": "bf16", "resources.gpu": 1},
+            "bf16 leaves it no",
+        ),
+        ("training.channels_last", True, {"model.name": "mlp"}, "mlp has no convolution"),
+        ("training.batch_size", 8, {"search.space.batch_size": 16}, "search.space.batch_size says"),
+        ("dataset.root", "/data", {}, "RotatedDigits comes with"),
+        ("search.trials", 2, {"algorithms": ["zero-shot"], "model": CLIP}, "nothing"),
+        ("search.grace_steps", 9, {"search.scheduler": "none"}, "no scheduler stops trials"),
+        ("search.reduction_factor", 4, {"search.scheduler": "median"}, "only asha and hyperband"),
+        (
+            "search.scheduler",
+            "median",
+            {"training.evaluate_every": 5000},
+            "a trial is first evaluated",
         ),
         (
-            ["ERM"],
-            {"training": {"channels_last": True}, "model": {"name": "mlp"}},
-            "training.channels_last",
-            "mlp has no convolution",
-        ),
-        (
-            ["ERM"],
-            {"search": {"scheduler": "none", "grace_steps": 9}},
-            "search.grace_steps",
-            "no scheduler stops trials",
-        ),
-        (
-            ["ERM"],
-            {"search": {"scheduler": "median", "reduction_factor": 4}},
-            "search.reduction_factor",
-            "only asha and hyperband",
-        ),
-        (
-            ["ERM"],
-            {"training": {"batch_size": 8}, "search": space(batch_size={"choice": [8, 16]})},
-            "training.batch_size",
-            "search.space.batch_size says",
+            "search.share",
+            "domains",
+            {"dataset.name": "SpawriousM2MEasy", "dataset.root": "x"},
+            "one domain is held out",
         ),
     ],
 )
-def test_a_key_without_effect_is_refused(normed, algorithms, changes, key, reason):
-    line = the_problem(algorithms=algorithms, **changes)
+def test_a_key_without_effect_is_refused(normed, key, value, others, reason):
+    line = the_problem(**{key: value, **others})
     assert line.startswith(f"{key} is ")
     assert f"has no effect: {reason}" in line
 
@@ -173,85 +114,68 @@ def normed(monkeypatch):
         {"bn": "frozen", "precision": "bf16", "deterministic": True, "micro_batches": 32},
         {"averaging": "swad", "clip_norm": 1},
         {"optimizer": "sgd", "nesterov": True},
+        {"optimizer": "sgd", "momentum": 0.5, "rho_schedule": "linear", "rho_floor": 0.5},
     ],
     ids=str,
 )
 def test_keys_that_act_together_are_taken(normed, training):
-    assert checked({**SWEEP, "model": {"name": "convolution-and-norm"}, "training": training}, "x")
+    accepted(**NORMED, training=training)
 
 
 def test_a_gpus_trials_may_say_where_tf32_is_used():
-    training = {"tf32": "none", "device": "cuda"}
-    assert checked({**SWEEP, "training": training, "resources": {"gpu": 0.5}}, "x")
+    accepted(training={"tf32": "none", "device": "cuda"}, resources={"gpu": 0.5})
+
+
+def test_keys_of_schedulers_are_taken_where_they_act():
+    accepted(search={"scheduler": "hyperband", "reduction_factor": 4, "grace_steps": 100})
 
 
 def test_swad_needs_as_many_evaluations_as_it_looks_at():
-    training = {"averaging": "swad", "steps": 350, "evaluate_every": 100}
-    assert the_problem(training=training).startswith(
-        "search.space.swad_converge may be 5, but a run of 350 steps has 4 evaluations, and SWAD"
-    )
-    line = the_problem(training=training, search=space(SAM={"swad_converge": 4}))
-    assert line.startswith("search.space.swad_converge may be 5")
-    assert checked({**SWEEP, "training": training, "search": space(swad_converge=4)}, "x")
-
-
-@pytest.mark.parametrize(
-    ("averaging", "entries", "sentence"),
-    [
-        ("swad", {"swad_converge": 0}, "search.space.swad_converge is 0; swad_converge must be at"),
-        ("swad", {"swad_tolerance": 2.5}, "search.space.swad_tolerance is 2.5; swad_tolerance is"),
-        ("swa", {"swa_start": 1}, "search.space.swa_start is 1; swa_start must be at most 0.99"),
-        ("ema", {"ema_decay": 1}, "search.space.ema_decay is 1; ema_decay must be at most 0.99999"),
-        ("ema", {"swa_start": 0}, "search.space.swa_start is a number of the averaging swa, but "),
-    ],
-)
-def test_a_number_of_an_averaging_that_does_not_fit_is_told(averaging, entries, sentence):
-    line = the_problem(training={"averaging": averaging}, search=space(**entries))
-    assert line.startswith(sentence)
+    short = {"averaging": "swad", "steps": 350, "evaluate_every": 100}
+    for search in ({}, {"space": {"SAM": {"swad_converge": 4}}}):
+        assert the_problem(training=short, search=search).startswith(
+            "search.space.swad_converge may be 5, but a run of 350 steps has 4 evaluations"
+        )
+    accepted(training=short, search={"space": {"swad_converge": 4}})
 
 
 def test_pieces_may_not_outnumber_the_smallest_batch_of_a_domain():
-    search = space(batch_size={"choice": [8, 16]})
+    search = {"space": {"batch_size": {"choice": [8, 16]}}}
     line = the_problem(training={"micro_batches": 9}, search=search)
     assert line.startswith("training.micro_batches is 9, but a batch may have only 8 samples")
-    assert checked({**SWEEP, "training": {"micro_batches": 8}, "search": search}, "x")
-
-
-def test_keys_with_effect_are_taken():
-    training = {"optimizer": "sgd", "momentum": 0.5, "rho_schedule": "linear", "rho_floor": 0.5}
-    search = {"scheduler": "hyperband", "reduction_factor": 4, "grace_steps": 100}
-    assert checked({**SWEEP, "training": training, "search": search}, "x")
+    accepted(training={"micro_batches": 8}, search=search)
 
 
 @pytest.mark.parametrize(
-    ("changes", "key", "word"),
+    ("training", "name", "value", "told"),
     [
-        (
-            {"training": {"lr_schedule": "plateau", "rho_schedule": "lr"}},
-            "training.rho_schedule",
-            "plateau",
-        ),
-        (
-            {"model": {"name": "cnn", "tuning": "head"}, "algorithms": ["SAM+ERM++"]},
-            "algorithms[0]",
-            "model.tuning: head",
-        ),
-        ({"search": space(genie_drop=0.1)}, "search.space.genie_drop", "training.optimizer"),
-        (
-            {"training": {"optimizer": "genie"}, "search": space(genie_drop=1)},
-            "search.space.genie_drop",
-            "0.99",
-        ),
+        ({"averaging": "swad"}, "swad_converge", 0, "is 0; swad_converge must be at"),
+        ({"averaging": "swad"}, "swad_tolerance", 2.5, "is 2.5; swad_tolerance is"),
+        ({"averaging": "swa"}, "swa_start", 1, "is 1; swa_start must be at most 0.99"),
+        ({"averaging": "ema"}, "ema_decay", 1, "is 1; ema_decay must be at most 0.99999"),
+        ({"averaging": "ema"}, "swa_start", 0, "is a number of the averaging swa, but "),
+        ({"optimizer": "genie"}, "genie_drop", 1, "is 1; genie_drop must be at most 0.99"),
+        ({}, "genie_drop", 0.1, "is a number of the optimizer genie"),
     ],
 )
-def test_schedules_starts_and_optimizers_that_cannot_act_are_refused(changes, key, word):
-    line = the_problem(**changes)
-    assert line.startswith(key)
-    assert word in line
+def test_a_number_of_an_averaging_or_optimizer_that_does_not_fit_is_told(
+    training, name, value, told
+):
+    line = the_problem(training=training, search={"space": {name: value}})
+    assert line.startswith(f"search.space.{name} {told}")
+
+
+def test_schedules_and_starts_that_cannot_act_are_refused():
+    line = the_problem(**PLATEAU, **RHO_FOLLOWS)
+    assert line.startswith("training.rho_schedule")
+    assert "plateau" in line
+    line = the_problem(**{"model.tuning": "head", "algorithms": ["SAM+ERM++"]})
+    assert line.startswith("algorithms[0]")
+    assert "model.tuning: head" in line
 
 
 def test_genie_has_a_range_of_lr_and_numbers_of_its_own():
-    sweep = checked({**SWEEP, "training": {"optimizer": "genie"}}, "x")
+    sweep = accepted(training={"optimizer": "genie"})
     of_genie = study_space(by_dataset(sweep)["RotatedDigits"], "SAM")
     assert of_genie["lr"] == Interval(1e-3, 1e-1, log=True)
     assert {"genie_average", "genie_drop", "rho"} <= of_genie.keys()
