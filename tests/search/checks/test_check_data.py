@@ -12,10 +12,9 @@ import models
 from datasets import Domain, DomainDataset
 from search.checks.check_data import check_batches, check_data
 from search.checks.check_training import check_device
-from search.checks.load_sweep import checked
 from search.study.plan import plans
 from search.sweep.config_errors import dotted
-from tests.search.refused import SWEEP
+from tests.search.refused import accepted
 
 NAMES = ("0", "15", "30", "45", "60", "75")
 
@@ -37,7 +36,7 @@ def images(
 
 
 def said(dataset: DomainDataset, **changes: Any) -> list[tuple[str, str]]:
-    sweep = checked({**SWEEP, "held_out": ["0"], **changes}, "sweep.yaml")
+    sweep = accepted(held_out=["0"], **changes)
     return [(dotted(p.path), p.text) for p in check_data(sweep, plans(sweep), [dataset])]
 
 
@@ -53,31 +52,21 @@ def test_a_domain_too_small_to_validate_on_is_named_the_held_out_one_too():
     assert said(images(count=5)) == []
 
 
-def test_one_class_is_no_result():
-    ((key, text),) = said(images(classes=1))
-    assert key == "dataset.name"
-    assert "one class" in text
-
-
 @pytest.mark.parametrize(
-    ("shape", "model", "said_of"),
+    ("found", "model", "key", "told"),
     [
-        ((8, 2), "resnet18", "3 channels, but got 2"),
-        ((8, 3), "resnet18", "at least 32x32"),
-        ((40, 3), "vit_b_16", "multiple of 16"),
-        ((4, 1), "cnn", "at least 5x5"),
+        ({"classes": 1}, "cnn", "dataset.name", "one class"),
+        ({"size": 1}, "mlp", "dataset.name", "2x2"),  # one pixel cannot be augmented
+        ({"size": 8, "channels": 2}, "resnet18", "model.name", "3 channels, but got 2"),
+        ({"size": 8}, "resnet18", "model.name", "at least 32x32"),
+        ({"size": 40}, "vit_b_16", "model.name", "multiple of 16"),
+        ({"size": 4, "channels": 1}, "cnn", "model.name", "at least 5x5"),
     ],
 )
-def test_images_that_the_model_cannot_take(shape, model, said_of):
-    ((key, text),) = said(images(*shape), model={"name": model})
-    assert key == "model.name"
-    assert said_of in text
-
-
-def test_an_image_of_one_pixel_cannot_be_augmented():
-    ((key, text),) = said(images(size=1), model={"name": "mlp"})
-    assert key == "dataset.name"
-    assert "2x2" in text
+def test_images_that_cannot_be_trained_on(found, model, key, told):
+    ((place, text),) = said(images(**found), model={"name": model})
+    assert place == key
+    assert told in text
 
 
 SMALL = {"model": {"name": "normed"}}
@@ -93,51 +82,37 @@ def normed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(models.MODELS, "normed", models.Entry(featurizer, "For tests."))
 
 
+FOLDS = {"search.objective": "leave-one-domain-out", "search.scheduler": "none"}
+
+
 @pytest.mark.parametrize(
-    ("changes", "domains", "key", "fixes"),
+    ("key", "value", "others", "domains", "told"),
     [
         # By domain, and in one fold, a pass sees one sample.
         (
-            {"training": {"batch_size": 1}, "algorithms": ["ERM", "Fish", "GGA-L"]},
-            3,
             "training.batch_size",
+            1,
+            {"algorithms": ["ERM", "Fish", "GGA-L"]},
+            3,
             ["at least 2", "bn: frozen", "Fish and GGA-L"],
         ),
+        ("training.batch_size", 1, FOLDS, 3, ["at least 2"]),
         (
-            {"search": {"space": {"SAM": {"batch_size": {"int_uniform": [1, 8]}}}}},
-            2,
-            "search.space.SAM.batch_size",
-            ["may be 1", "at least 2"],
-        ),
-        (
-            {"search": {"space": {"batch_size": {"choice": [16, 1]}}}},
-            2,
-            "search.space.batch_size",
-            ["may be 1", "at least 2"],
-        ),
-        (
-            {"training": {"batch_size": 4, "micro_batches": 4}},
-            2,
             "training.batch_size",
+            4,
+            {"training.micro_batches": 4},
+            2,
             ["at least 8", "remove training.micro_batches"],
         ),
-        (
-            {
-                "training": {"batch_size": 1},
-                "search": {"objective": "leave-one-domain-out", "scheduler": "none"},
-            },
-            3,
-            "training.batch_size",
-            ["at least 2"],
-        ),
+        ("search.space.SAM.batch_size", {"int_uniform": [1, 8]}, {}, 2, ["may be 1", "at least 2"]),
+        ("search.space.batch_size", {"choice": [16, 1]}, {}, 2, ["may be 1", "at least 2"]),
     ],
 )
-def test_batch_norm_sees_more_than_one_value(changes, domains, key, fixes):
-    found = said(images(domains=domains), **{**SMALL, "algorithms": ["ERM", "SAM"], **changes})
-    ((place, text),) = found
+def test_batch_norm_sees_more_than_one_value(key, value, others, domains, told):
+    changes = {**SMALL, "algorithms": ["ERM", "SAM"], key: value, **others}
+    ((place, text),) = said(images(domains=domains), **changes)
     assert place == key
-    assert "batch norm" in text
-    assert all(fix in text for fix in fixes)
+    assert all(words in text for words in ("batch norm", *told))
 
 
 def test_what_works_is_not_refused():
@@ -151,44 +126,32 @@ def test_what_works_is_not_refused():
     assert said(images(64), **wide) == []  # its last map has more than one pixel
 
 
-def batches(**changes: Any) -> list[tuple[str, str]]:
-    found = check_batches(checked({**SWEEP, **changes}, "sweep.yaml"))
-    return [(dotted(p.path), p.text) for p in found]
-
-
 @pytest.mark.parametrize(
-    ("key", "changes"),
+    ("key", "value"),
     [
-        ("training.batch_size", {"training": {"batch_size": 1}}),
-        ("search.space.batch_size", {"search": {"space": {"batch_size": {"choice": [8, 1]}}}}),
-        ("search.space.batch_size", {"search": {"space": {"batch_size": {"log_int": [1, 8]}}}}),
+        ("training.batch_size", 1),
+        ("search.space.batch_size", {"choice": [8, 1]}),
+        ("search.space.batch_size", {"log_int": [1, 8]}),
     ],
 )
-def test_covariances_and_halves_take_two_samples_of_a_domain(key, changes):
-    ((place, text),) = batches(algorithms=["ERM", "CORAL", "SAM+IRM", "Fishr"], **changes)
-    assert place == key
-    assert "CORAL and SAM+IRM and Fishr need at least 2" in text
-    assert batches(algorithms=["ERM", "MMD", "Mixup"], **changes) == []
+def test_covariances_and_halves_take_two_samples_of_a_domain(key, value):
+    few = {key: value}
+    (problem,) = check_batches(accepted(algorithms=["ERM", "CORAL", "SAM+IRM", "Fishr"], **few))
+    assert dotted(problem.path) == key
+    assert "CORAL and SAM+IRM and Fishr need at least 2" in problem.text
+    assert check_batches(accepted(algorithms=["ERM", "MMD", "Mixup"], **few)) == []
 
 
 def test_a_batch_of_one_dataset_is_named_there():
-    data = {key: value for key, value in SWEEP.items() if key != "dataset"}
     own = {"RotatedDigits": {"training": {"batch_size": 1}}}
-    sweep = checked({**data, "datasets": own, "algorithms": ["CORAL"]}, "sweep.yaml")
-    (problem,) = check_batches(sweep)
+    (problem,) = check_batches(accepted(dataset=None, datasets=own, algorithms=["CORAL"]))
     assert dotted(problem.path) == "datasets.RotatedDigits.training.batch_size"
 
 
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [
-        ({"training": {"device": "mps"}}, "training.device"),
-        ({"resources": {"gpu": 0.5}}, "resources.gpu"),
-    ],
-)
-def test_a_device_that_is_not_here(changes, key, monkeypatch):
+@pytest.mark.parametrize(("key", "value"), [("training.device", "mps"), ("resources.gpu", 0.5)])
+def test_a_device_that_is_not_here(key, value, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    (problem,) = check_device(checked({**SWEEP, **changes}, "sweep.yaml"))
+    (problem,) = check_device(accepted(**{key: value}))
     assert dotted(problem.path) == key
-    assert check_device(checked(SWEEP, "sweep.yaml")) == []
+    assert check_device(accepted()) == []

@@ -14,8 +14,8 @@ algorithms: [ERM, SAM]
 """
 
 
-def write(folder: Path, text: str | bytes, name: str = "sweep.yaml") -> Path:
-    path = folder / name
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "sweep.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
 
@@ -31,12 +31,6 @@ def test_four_keys_make_a_sweep(tmp_path):
     assert sweep.algorithms == ("ERM", "SAM")
     assert sweep.held_out == "all"
     assert sweep.search.sampler == "random"
-
-
-def test_an_exponent_without_a_dot_is_a_number(tmp_path):
-    path = write(tmp_path, SMALLEST + "search: {space: {lr: {log_uniform: [1e-5, 1e-3]}}}")
-    assert load(path).search.space == {"lr": Interval(1e-5, 1e-3, log=True)}
-    assert load(path, ["training.steps=4e2"]).training.steps == 400
 
 
 def test_domains_that_look_like_numbers_are_names(tmp_path):
@@ -57,21 +51,11 @@ def test_a_relative_root_is_made_absolute(tmp_path, monkeypatch):
 
 def test_overrides_take_the_place_of_values_and_make_missing_sections(tmp_path):
     path = write(tmp_path, SMALLEST + "training: {steps: 900}\nresources:\n")
-    sweep = load(
-        path,
-        [
-            "training.steps=300",
-            "search.trials=8",
-            "search.space.rho={log_uniform: [1e-3, 1e-1]}",
-            "search.space.SAM.lr=1e-4",
-            "resources.cpu=2",
-        ],
-    )
-    assert sweep.training.steps == 300
-    assert sweep.search.trials == 8
+    rho, lr = "search.space.rho={log_uniform: [1e-3, 1e-1]}", "search.space.SAM.lr=1e-4"
+    sweep = load(path, ["training.steps=300", "search.trials=8", rho, lr, "resources.cpu=2"])
+    assert (sweep.training.steps, sweep.search.trials, sweep.resources.cpu) == (300, 8, 2)
     assert sweep.search.space["rho"] == Interval(1e-3, 1e-1, log=True)
     assert sweep.search.space["SAM"] == {"lr": Fixed(1e-4)}
-    assert sweep.resources.cpu == 2
 
 
 def test_a_mistake_in_an_override_is_told_of_the_override(tmp_path):
@@ -121,21 +105,15 @@ def test_a_file_that_is_no_sweep_is_refused_with_its_name_and_the_place(tmp_path
 
 
 def test_merged_keys_may_be_overridden(tmp_path):
-    path = write(
-        tmp_path,
-        SMALLEST.replace("SAM", "SAM, SAGM")
-        + "search: {space: {SAM: &own {lr: 1e-3, rho: 0.1}, SAGM: {<<: *own, rho: 0.2}}}",
-    )
-    assert load(path).search.space["SAGM"] == {"lr": Fixed(1e-3), "rho": Fixed(0.2)}
+    space = "{ERM: &own {lr: 1e-3, dropout: 0.1}, SAM: {<<: *own, dropout: 0.2}}"
+    found = load(write(tmp_path, f"{SMALLEST}search: {{space: {space}}}")).search.space
+    assert found["SAM"] == {"lr": Fixed(1e-3), "dropout": Fixed(0.2)}
 
 
-def test_a_missing_file_names_its_neighbour(tmp_path):
-    write(tmp_path, SMALLEST, "quickstart.yaml")
-    message = refusal(tmp_path / "quikstart.yaml")
-    assert message.endswith(f"does not exist; did you mean {tmp_path / 'quickstart.yaml'}?")
-
-
-def test_a_folder_is_no_sweep_file(tmp_path):
+def test_a_missing_file_names_its_neighbour_and_a_folder_is_no_sweep_file(tmp_path):
+    neighbour = write(tmp_path, SMALLEST)
+    message = refusal(tmp_path / "swep.yaml")
+    assert message.endswith(f"does not exist; did you mean {neighbour}?")
     assert "is a folder" in refusal(tmp_path)
 
 
