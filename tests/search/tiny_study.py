@@ -15,10 +15,10 @@ def study_row(dataset, algorithm, held_out, seed):
     }
 
 
-def tiny(validations, states=None, held_out_steps=None):
+def tiny(validations, states=None, held_out_steps=None, algorithm="ERM", held_out="h", seed=0):
     """A study with trials 0..n-1; `validations[n]` maps a step to the two source accuracies, which
     are those of the folds as well."""
-    study = study_row("D", "ERM", "h", 0)
+    study = study_row("D", algorithm, held_out, seed)
     trials, evaluations = [], []
     for number, steps in enumerate(validations):
         trial = f"{study['study']}.{number}"
@@ -31,19 +31,9 @@ def tiny(validations, states=None, held_out_steps=None):
                 for domain, accuracy in zip(("a", "b"), accuracies, strict=True)
             ]
             if held_out_steps is None or step in held_out_steps:
-                rows += [("h", "held_out", "in", 0.5), ("h", "held_out", "out", 0.9)]
-            evaluations += [
-                {
-                    "study": study["study"],
-                    "trial": trial,
-                    "step": step,
-                    "domain": domain,
-                    "role": role,
-                    "split": split,
-                    "accuracy": accuracy,
-                    "count": 300 if split == "in" else 100,
-                }
-                for domain, role, split, accuracy in rows
-            ]
+                rows += [(held_out, "held_out", "in", 0.5), (held_out, "held_out", "out", 0.9)]
+            for row in rows:
+                count = 300 if "in" in row else 100
+                evaluations.append((study["study"], trial, step, *row, count))
     columns = ["study", "trial", "step", "domain", "role", "split", "accuracy", "count"]
     return pd.DataFrame(trials), pd.DataFrame(evaluations, columns=columns)

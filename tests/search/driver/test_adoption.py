@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from unittest.mock import Mock, patch
 
 import optuna
 import pytest
@@ -23,27 +24,25 @@ from tests.search.play import (
     small_sweep,
     states,
     stored,
-    write_row,
 )
 
 ASHA = {"scheduler": "asha", "grace_steps": 10}
 
 
-def die(*args: object, **options: object) -> None:
-    raise KeyboardInterrupt
-
-
-def crash(ledger: Ledger, at_work: Callable[[], object] = die) -> None:
-    """The driver dies in the middle of its work, and with it all that it had in memory."""
-    with pytest.raises(KeyboardInterrupt):
-        at_work()
+def crash(
+    ledger: Ledger, do: Callable[[], object], owner: object, name: str, dies: object = None
+) -> None:
+    """The driver dies as it comes to `owner.name`, and with it all that it had in memory."""
+    killed = patch.object(owner, name, dies or Mock(side_effect=KeyboardInterrupt))
+    with killed, pytest.raises(KeyboardInterrupt):
+        do()
     ledger.__dict__.clear()
 
 
 # Reports that come again.
 
 
-def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder, monkeypatch):
+def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder):
     """The driver dies after it recorded a report and before it asked the pruner about it."""
     sweep = small_sweep(search={"trials": 2, **ASHA, "reduction_factor": 2})
     ledger = open_ledger(sweep, folder)
@@ -52,9 +51,7 @@ def test_reports_that_come_again_count_once_and_only_the_newest_decides(folder, 
         ledger.report(good, said(step, 0.9))
     # Ahead at 10, behind at 20: the report that prunes is the one at 20.
     assert not ledger.report(other, said(10, 0.95))
-    with monkeypatch.context() as patch:
-        patch.setattr(RungPruner, "prune", die)
-        crash(ledger, lambda: ledger.report(other, said(20, 0.8)))
+    crash(ledger, lambda: ledger.report(other, said(20, 0.8)), RungPruner, "prune")
 
     resumed = open_ledger(sweep, folder)
     assert [resumed.next(), resumed.next()] == [good, other]
@@ -74,7 +71,6 @@ def test_what_the_pruner_said_stands_when_the_driver_died_before_it_was_done(
     ledger = open_ledger(sweep, folder)
     monkeypatch.setattr(RungPruner, "prune", lambda *_: stopped)
     assert ledger.report(ledger.next(), said(10, 0.5)) is stopped
-    crash(ledger)
 
     resumed = open_ledger(sweep, folder)
     adopted = resumed.next()
@@ -103,7 +99,6 @@ def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(fol
     sweep = small_sweep(algorithms=["ERM", "SAM"], search={"trials": 2})
     ledger = open_ledger(sweep, folder)
     before = [ledger.next() for _ in range(3)]
-    crash(ledger)
     resumed = open_ledger(sweep, folder)
     assert resumed.left == 4
     after = [resumed.next() for _ in range(4)]
@@ -122,7 +117,7 @@ def test_a_trial_that_was_handed_out_is_handed_out_again_before_anything_new(fol
         *((name, done) for name in ("tpe", "cmaes", "random", "qmc", "grid") for done in (0, 1, 2)),
     ],
 )
-def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler, done):
+def test_a_driver_that_died_while_asking_is_no_loss(folder, sampler, done):
     """After the trial was made, with none, one or two of its parameters suggested."""
     ranges = {"choice": [0.01, 0.02, 0.03, 0.04]}
     if sampler != "grid":
@@ -140,9 +135,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
             asked.append((name, value))
         return value
 
-    with monkeypatch.context() as patch:
-        patch.setattr(suggestions, "suggest", suggest)
-        crash(ledger, ledger.next)
+    crash(ledger, ledger.next, suggestions, "suggest", suggest)
     assert states(stored(folder)["RotatedDigits.mlp.SAGM.0.0"])[-1] in ("RUNNING", "WAITING")
     resumed = open_ledger(sweep, folder)
     assert resumed.left == 2
@@ -158,7 +151,7 @@ def test_a_driver_that_died_while_asking_is_no_loss(folder, monkeypatch, sampler
         assert len(set(settings)) == 7
 
 
-def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(folder, monkeypatch):
+def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(folder):
     sweep = small_sweep(search={"trials": 4, "first_trials": [{"rho": 0.1}, {"rho": 0.2}]})
     ledger = open_ledger(sweep, folder)
     queue = optuna.Study.enqueue_trial
@@ -168,9 +161,7 @@ def test_a_driver_that_died_while_queueing_the_first_settings_queues_the_rest(fo
             raise KeyboardInterrupt
         queue(study, setting, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "enqueue_trial", once)
-        crash(ledger, ledger.next)
+    crash(ledger, ledger.next, optuna.Study, "enqueue_trial", once)
     rhos = [spec.values["rho"] for spec in play(sweep, folder, 4)]
     assert rhos[:3] == [0.05, 0.1, 0.2]
     check_whole(sweep, folder, {"completed": 4})
@@ -183,7 +174,6 @@ def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
     TrialCheckpoints(folder, spec).write({"step": 10})
     ledger.report(spec, said(10, 0.5))
     ledger.report(spec, said(20, 0.6))
-    crash(ledger)
     resumed = open_ledger(sweep, folder)
     adopted = resumed.next()
     assert adopted == spec
@@ -198,7 +188,7 @@ def test_a_trial_that_had_reported_goes_on_from_its_checkpoint(folder):
 
 @pytest.mark.parametrize("end", ["completed", "pruned", "diverged", "failed"])
 @pytest.mark.parametrize("cut", ["before tell", "in tell", "after tell"])
-def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, end, cut):
+def test_a_trial_that_had_written_its_row_is_not_run_again(folder, end, cut):
     sweep = small_sweep(search={"trials": 2, **ASHA})
     ledger = open_ledger(sweep, folder)
     good, spec = ledger.next(), ledger.next()
@@ -212,16 +202,11 @@ def test_a_trial_that_had_written_its_row_is_not_run_again(folder, monkeypatch, 
         "after tell": (cleanup, "delete_checkpoints"),
     }[cut]
     reason = None if end == "completed" else "for a reason"
-    last = said(90, 0.3, end, reason)
     ending = {
         "pruned": lambda: ledger.prune(spec),
         "failed": lambda: ledger.fail(spec, reason),
-    }
-    if end not in ending:
-        write_row(folder, spec, last)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, die)
-        crash(ledger, ending.get(end, lambda: ledger.finish(spec, last)))
+    }.get(end, lambda: finish(ledger, folder, spec, 0.3, end, reason=reason))
+    crash(ledger, ending, owner, name)
     row = rows(folder)[spec.trial]
 
     resumed = open_ledger(sweep, folder)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import groupby
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -88,9 +89,9 @@ class Worker:
         return False
 
 
-def carry_out(sweep, folder, ledger=None, new_driver_every=None):
+def carry_out(sweep, folder, new_driver_every=None):
     """Trains all that there is to train with one worker; drivers may die every so many steps."""
-    ledger = ledger or open_ledger(sweep, folder)
+    ledger = open_ledger(sweep, folder)
     worker, steps = Worker(folder), 0
     while worker.take(ledger):
         while worker.step(ledger):
@@ -132,19 +133,15 @@ def test_drivers_that_die_change_nothing(tmp_path):
     assert all(record.done for record in ledger.records.values())
 
 
-def test_a_driver_that_dies_between_decision_and_row_decides_the_same(folder, monkeypatch):
+def test_a_driver_that_dies_between_decision_and_row_decides_the_same(folder):
     sweep = sweep_of(trials=2)
     ledger = open_ledger(sweep, folder)
     first = ledger.next()
     ledger.report(first, report(first, 10))
 
-    def die(*args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger, "_write", die)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.report(first, report(first, 20))
+    killed = patch.object(ledger, "_write", side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        ledger.report(first, report(first, 20))
     ledger = open_ledger(sweep, folder)
     assert ledger.next() == first  # it had no row, so it may have been at work
     ledger.report(first, report(first, 20))

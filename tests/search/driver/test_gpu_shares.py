@@ -99,7 +99,6 @@ def test_ray_is_asked_for_the_share_of_the_trial_and_places_are_counted_by_the_s
     assert slots.request().bundles == [{"CPU": 2.0, "GPU": 1.0}]
     assert slots._fit({"CPU": 64, "GPU": 2}) == 16
     assert slots._fit({"CPU": 8, "GPU": 2}) == 4
-    assert slots._fit({"CPU": 8}) == 0
 
 
 def test_the_probe_counts_what_others_hold_apart_from_its_own(monkeypatch):

@@ -16,7 +16,6 @@ from tests.search.play import (
     small_sweep,
     states,
     stored,
-    write_row,
 )
 
 ASHA = {"scheduler": "asha", "grace_steps": 10}
@@ -222,13 +221,3 @@ def test_failures_are_counted_over_drivers(folder):
     spec = resumed.next()
     resumed.lose(spec, "RuntimeError: no images", counts=True)
     assert rows(folder)[spec.trial]["state"] == "failed"
-
-
-def test_a_trial_that_wrote_its_row_before_its_worker_died_has_ended_as_the_row_says(folder):
-    ledger = open_ledger(small_sweep(search={"trials": 1, "max_failures": 0}), folder)
-    spec = ledger.next()
-    write_row(folder, spec, said(90, 0.8, "completed"))
-    ledger.lose(spec, "its worker process died", counts=True)
-    ((trial,),) = stored(folder).values()
-    assert (state_of(trial), trial.value) == ("completed", 0.8)
-    assert rows(folder)[spec.trial]["state"] == "completed"

@@ -8,7 +8,7 @@ import pytest
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from search.sweep.search_keys import Search
-from tests.search.play import carry_out, finish, open_ledger, said, small_sweep, stored
+from tests.search.play import carry_out, finish, open_ledger, rows, said, small_sweep, stored
 
 SCHEDULERS = get_args(Search.model_fields["scheduler"].annotation)
 PRUNING = [name for name in SCHEDULERS if name not in ("none", "freeze-thaw")]
@@ -161,19 +161,51 @@ def test_asha_of_an_earlier_run_keeps_the_noise_of_its_images_as_its_margin(tmp_
         assert decision == stopped
 
 
+PASSES = {"scheduler": "asha", "grace_steps": 10, "compare_at": "passes", "trials": 4}
+
+
+def spent(step, value, passes):
+    return replace(said(step, value), passes=passes)
+
+
+def test_a_dear_trial_is_compared_with_what_others_had_for_as_many_passes(folder):
+    """The grace of SAGM, whose steps take two passes, is over after 20, not after 10 steps."""
+    ledger = open_ledger(small_sweep(search=PASSES), folder)
+    ordinary, dear = ledger.next(), ledger.next()
+    for step in (10, 20, 30):
+        assert not ledger.report(ordinary, spent(step, 0.5 + step / 100, 2 * step))
+    # As good as the other after 10 steps, for three times as much.
+    assert not ledger.report(dear, spent(5, 0.1, 10 + 2 / 3))
+    assert ledger.report(dear, spent(10, 0.6, 60 + 1 / 3))
+    ledger.prune(dear)
+    assert rows(folder)[dear.trial]["reason"] == (
+        "asha: behind other trials at step 10 (60.3333 passes)"
+    )
+    (trials,) = stored(folder).values()
+    assert list(trials[0].intermediate_values) == [20, 40, 60]
+    assert list(trials[1].intermediate_values) == [10, 60]
+
+
+def test_at_the_same_steps_that_trial_would_go_on(folder):
+    ledger = open_ledger(small_sweep(search={**PASSES, "compare_at": "steps"}), folder)
+    ordinary, dear = ledger.next(), ledger.next()
+    for step in (10, 20, 30):
+        ledger.report(ordinary, spent(step, 0.5 + step / 100, 2 * step))
+    assert not ledger.report(dear, spent(10, 0.6, 60 + 1 / 3))
+
+
 def test_a_trial_is_compared_at_no_rung_that_it_jumped_over(folder):
     """As GGA's do with compare_at: passes, whose window is one step of many passes."""
-    search = {"grace_steps": 10, "compare_at": "passes", "trials": 4}
-    ledger = open_ledger(sweep_of("asha", search=search), folder)
+    ledger = open_ledger(small_sweep(search=PASSES), folder)
     ordinary, jumping = ledger.next(), ledger.next()
     for step in (5, 10, 20, 30, 60):
-        ledger.report(ordinary, replace(said(step, 0.3 + step / 1000), passes=2 * step))
+        ledger.report(ordinary, spent(step, 0.3 + step / 1000, 2 * step))
     # From before the first rung to after the second: of 130 passes, at the rung of 60.
-    assert not ledger.report(jumping, replace(said(5, 0.1), passes=10))
-    assert ledger.report(jumping, replace(said(15, 0.2), passes=130))
+    assert not ledger.report(jumping, spent(5, 0.1, 10))
+    assert ledger.report(jumping, spent(15, 0.2, 130))
     beyond = ledger.next()
-    assert not ledger.report(beyond, replace(said(5, 0.1), passes=10))
-    assert not ledger.report(beyond, replace(said(15, 0.2), passes=2000))
+    assert not ledger.report(beyond, spent(5, 0.1, 10))
+    assert not ledger.report(beyond, spent(15, 0.2, 2000))
 
 
 def test_asha_decides_once_at_each_rung(folder):

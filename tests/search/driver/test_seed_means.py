@@ -15,7 +15,7 @@ from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
 from tests.search.play import finish, open_ledger, record, rows, small_sweep, stored
 from tests.search.refused import the_problem
-from tests.search.tiny_study import study_row, tiny
+from tests.search.tiny_study import tiny
 
 OVER = {"objective_over": "seeds", "trials": 6}
 # Setting -> its values with seeds 5, 0 and 7. The third is best with the first seed, the second in
@@ -169,17 +169,9 @@ def test_a_spent_budget_leaves_what_waits_for_a_larger_one(folder):
 def scores(held_out, seed, values):
     """The tables of a study; None for a trial that was ended untrained."""
     states = ["pruned" if value is None else "completed" for value in values]
-    trials, evaluations = tiny([{0: (value, value)} for value in values], states)
-    own = {**study_row("D", "ERM", held_out, seed)}
-    names = {name: f"{own['study']}.{n}" for n, name in enumerate(trials["trial"])}
-    return (
-        trials.assign(**own, trial=trials["trial"].map(names)),
-        evaluations.assign(
-            study=own["study"],
-            trial=evaluations["trial"].map(names),
-            domain=evaluations["domain"].replace("h", held_out),
-        ).dropna(subset="accuracy"),
-    )
+    validations = [{0: (value, value)} for value in values]
+    trials, evaluations = tiny(validations, states, held_out=held_out, seed=seed)
+    return trials, evaluations.dropna(subset="accuracy")
 
 
 def test_each_held_out_domain_has_one_setting_for_all_its_seeds():

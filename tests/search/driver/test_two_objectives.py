@@ -64,7 +64,7 @@ def test_optuna_and_the_table_have_both_values_of_a_trial(folder):
 
 @pytest.mark.parametrize("died", ["driver", "worker"])
 def test_a_trial_that_wrote_its_row_has_both_values_whoever_died_then(folder, died):
-    sweep = sweep_of()
+    sweep = sweep_of(max_failures=0)
     ledger = open_ledger(sweep, folder)
     spec = ledger.next()
     value, second = values_of(spec)
@@ -75,6 +75,7 @@ def test_a_trial_that_wrote_its_row_has_both_values_whoever_died_then(folder, di
         ledger.lose(spec, "its worker process died", counts=True)
     ((trial,),) = stored(folder).values()
     assert (state_of(trial), trial.values) == ("completed", [value, second])
+    assert rows(folder)[spec.trial]["state"] == "completed"
     assert ledger.records[spec.study.id].ranked == [(value, 0)]
 
 
