@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from datasets.augmentation.draws import Draws
+from datasets.input_format import IMAGENET
 
+# What it ends with, in training and in evaluations.
+FINISH = transforms.Compose(
+    [transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.deviation)]
+)
 OPERATIONS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 
 

@@ -1,35 +1,30 @@
 """The device's augmentation is the CPU's in float32, for each sample by its own draws."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torchvision.transforms import functional as F
 
-from datasets.augmentation.draws import BRIGHTNESS, CONTRAST, HUE, SATURATION, Draws, draw
+from datasets.augmentation.draws import BRIGHTNESS, CONTRAST, HUE, SATURATION, Draws, draw, nothing
 from datasets.augmentation.on_device import OnDevice, augment, pack, turn_hue
 from datasets.augmentation.on_host import OnHost
 from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET, InputFormat
 from datasets.views import Block
-from tests.datasets.augmentation.fields_transform import noise, photographs, transformed
+from tests.datasets.augmentation.fields_transform import OPERATIONS, noise, photographs, transformed
 
 CPU = torch.device("cpu")
 
 
 def untouched(count: int, side: int) -> Draws:
     """Draws that change nothing; to be changed by a test."""
-    return Draws(
-        boxes=np.tile([0, 0, side, side], (count, 1)),
-        flips=np.zeros(count, np.bool_),
-        orders=np.tile(np.arange(4), (count, 1)),
-        factors=np.tile([1.0, 1.0, 1.0, 0.0], (count, 1)),
-        grays=np.zeros(count, np.bool_),
-    )
+    factors = np.tile([1.0, 1.0, 1.0, 0.0], (count, 1))
+    orders = np.tile(np.arange(4), (count, 1))
+    return replace(nothing(count, side, side), orders=orders, factors=factors)
 
 
 def augmented(images: np.ndarray, draws: Draws, size: int) -> Tensor:
@@ -47,28 +42,20 @@ def test_draws_that_change_nothing_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "factor", "torchvisions"),
+    ("operation", "factor"),
     [
-        (BRIGHTNESS, 0.7, F.adjust_brightness),
-        (BRIGHTNESS, 1.3, F.adjust_brightness),
-        (CONTRAST, 0.7, F.adjust_contrast),
-        (CONTRAST, 1.3, F.adjust_contrast),
-        (SATURATION, 0.7, F.adjust_saturation),
-        (SATURATION, 1.3, F.adjust_saturation),
-        (HUE, -76 / 255, F.adjust_hue),
-        (HUE, 33 / 255, F.adjust_hue),
+        *product((BRIGHTNESS, CONTRAST, SATURATION), (0.7, 1.3)),
+        *((HUE, factor) for factor in (-76 / 255, 33 / 255)),
     ],
 )
-def test_each_operation_is_torchvisions_on_float_tensors(
-    operation: int, factor: float, torchvisions: Callable[[Tensor, float], Tensor]
-) -> None:
+def test_each_operation_is_torchvisions_on_float_tensors(operation: int, factor: float) -> None:
     images = noise(3, 16, 16)
     images[2] = images[2, :, :, :1]  # gray
     draws = untouched(3, 16)
     # A hair beyond, for the hue's 8 bits are cut off.
     draws.factors[:, operation] = factor * (1 + 1e-9)
     # torchvision rounds the weights of red, green and blue to four digits.
-    expected = torchvisions(channels_first(images) / 255, factor) * 255
+    expected = OPERATIONS[operation](channels_first(images) / 255, factor) * 255
     got = augmented(images, draws, 16)
     torch.testing.assert_close(got, expected, rtol=0, atol=0.05)
 
@@ -102,13 +89,8 @@ def test_operations_are_done_in_each_samples_order() -> None:
     for k in range(24):
         x = channels_first(images[k : k + 1]) / 255
         for operation in orders[k]:
-            function = (
-                F.adjust_brightness,
-                F.adjust_contrast,
-                F.adjust_saturation,
-                lambda x, _: F.adjust_hue(x, 76 / 255),
-            )[operation]
-            x = function(x, draws.factors[k, operation])
+            factor = 76 / 255 if operation == HUE else draws.factors[k, operation]
+            x = OPERATIONS[operation](x, factor)
         torch.testing.assert_close(got[k : k + 1], x * 255, rtol=0, atol=0.2)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,11 @@ from datasets.augmentation.draws import draw
 from datasets.domain_dataset import Domain
 from datasets.input_format import IMAGENET, InputFormat
 from datasets.views import Block
-from tests.datasets.augmentation.fields_transform import transformed
+from tests.datasets.augmentation.fields_transform import FINISH, transformed
 
 CPU = torch.device("cpu")
 SIDE = 96
 FORMAT = InputFormat(SIDE, IMAGENET.mean, IMAGENET.deviation)
-FINISH = transforms.Compose(
-    [transforms.ToTensor(), transforms.Normalize(IMAGENET.mean, IMAGENET.deviation)]
-)
 # Width and height: larger than the network's images, much larger, smaller, and very wide.
 SIZES = [(250, 190), (180, 240), (640, 427), (80, 70), (500, 110)]
 
@@ -98,24 +94,21 @@ def energy(x: torch.Tensor) -> torch.Tensor:
     return laplacian.square().mean((1, 2))
 
 
-def sharpness(root: Path, originals: int, large: Callable[[Domain], np.ndarray]) -> float:
+def sharpness(root: Path, originals: int) -> float:
     """Laplacian energy of our crops of large images, against that of the field's crops."""
     domain = load(root, originals)
-    chosen = torch.from_numpy(large(domain))
+    assert domain.sizes is not None
+    large = torch.from_numpy(domain.sizes.min(axis=1) > 150)
     ratios = [
         energy(show(domain, "exact", step)) / energy(expected(domain, files(root), step))
         for step in range(4)
     ]
-    return float(torch.stack(ratios)[:, chosen].mean())
+    return float(torch.stack(ratios)[:, large].mean())
 
 
 def test_crops_are_as_sharp_as_the_fields_also_of_reduced_originals(root: Path) -> None:
-    def large(domain: Domain) -> np.ndarray:
-        assert domain.sizes is not None
-        return domain.sizes.min(axis=1) > 150
-
-    assert sharpness(root, 150, large) == pytest.approx(1, abs=0.05)
-    assert sharpness(root, 0, large) < 0.7  # of the squares, enlarged
+    assert sharpness(root, 150) == pytest.approx(1, abs=0.05)
+    assert sharpness(root, 0) < 0.7  # of the squares, enlarged
 
 
 def test_larger_images_are_reduced_and_others_kept(root: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from datasets.augmentation import rendering
-from datasets.augmentation.draws import draw, nothing
+from datasets.augmentation.draws import Draws, draw, nothing
 from datasets.input_format import IMAGENET
 from tests.datasets.augmentation.fields_transform import noise, transformed
 
@@ -31,6 +31,16 @@ def stored(images: np.ndarray) -> np.ndarray:
     """Read-only, as a view hands them over: other arrays would be compiled for anew (seconds)."""
     images.flags.writeable = False
     return images
+
+
+def render(
+    images: np.ndarray, rows: np.ndarray, draws: Draws, table: np.ndarray, out: np.ndarray
+) -> None:
+    """Those rows of images of one size."""
+    _, height, width, colours = images.shape
+    starts = rows * (height * width * colours)
+    sizes = np.tile([width, height], (len(rows), 1))
+    rendering.render(stored(images.reshape(-1)), starts, sizes, *vars(draws).values(), table, out)
 
 
 def as_image(colours: np.ndarray) -> Image.Image:
@@ -84,18 +94,7 @@ def test_a_whole_transform_gives_torchvisions_pixels() -> None:
     images[12:] = images[12:] // 64 * 64  # few colours, so that many are equal
     draws = draw(0, 0, np.tile([60, 70], (24, 1)), np.array([60, 70]))
     out = np.empty((24, 64, 64, 3), np.uint8)
-    rendering.render(
-        stored(images.reshape(-1)),
-        np.arange(24) * (70 * 60 * 3),
-        np.tile([60, 70], (24, 1)),
-        draws.boxes,
-        draws.flips,
-        draws.orders,
-        draws.factors,
-        draws.grays,
-        SAME,
-        out,
-    )
+    render(images, np.arange(24), draws, SAME, out)
     assert draws.flips.any()
     assert draws.grays.any()
     for k in range(24):
@@ -108,18 +107,7 @@ def test_what_is_not_augmented_is_resized_and_put_through_the_table(side: int) -
     table = IMAGENET.table()
     draws = nothing(2, side, side)
     out = np.empty((2, 32, 32, 3), np.float32)
-    rendering.render(
-        stored(images.reshape(-1)),
-        np.array([2, 0]) * (side * side * 3),
-        np.tile([side, side], (2, 1)),
-        draws.boxes,
-        draws.flips,
-        draws.orders,
-        draws.factors,
-        draws.grays,
-        table,
-        out,
-    )
+    render(images, np.array([2, 0]), draws, table, out)
     for got, k in zip(out, (2, 0), strict=True):
         pixels = np.asarray(Image.fromarray(images[k]).resize((32, 32), Image.Resampling.BILINEAR))
         for colour in range(3):
