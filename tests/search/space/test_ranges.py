@@ -14,19 +14,23 @@ from search.space.ranges import (
 from search.study.samplers import suggest
 
 WRITTEN = [
-    ({"uniform": [0, 0.5]}, Interval(0, 0.5)),
-    ({"log_uniform": [0.01, 0.3]}, Interval(0.01, 0.3, log=True)),
-    ({"int_uniform": [1, 5]}, Interval(1, 5, whole=True)),
-    ({"log_int": [8, 45]}, Interval(8, 45, log=True, whole=True)),
-    ({"choice": [0, 0.1, "half"]}, Choice((0, 0.1, "half"))),
-    (0.05, Fixed(0.05)),
+    ({"uniform": [0, 0.5]}, Interval(0, 0.5), "0 .. 0.5"),
+    ({"log_uniform": [0.01, 0.3]}, Interval(0.01, 0.3, log=True), "log 0.01 .. 0.3"),
+    ({"int_uniform": [1, 5]}, Interval(1, 5, whole=True), "1 .. 5 whole"),
+    ({"log_int": [8, 45]}, Interval(8, 45, log=True, whole=True), "log 8 .. 45 whole"),
+    ({"choice": [0, 0.1, "half"]}, Choice((0, 0.1, "half")), "one of 0, 0.1, half"),
+    (0.05, Fixed(0.05), "0.05"),
 ]
+RANGES = [range_ for _, range_, _ in WRITTEN]
 
 
-@pytest.mark.parametrize(("written", "range_"), WRITTEN)
-def test_every_kind_of_range_is_read_and_written_back(written, range_):
+@pytest.mark.parametrize(("written", "range_", "shown"), WRITTEN)
+def test_every_kind_of_range_is_read_written_back_and_shown_in_a_few_characters(
+    written, range_, shown
+):
     assert parse_range(written) == range_
     assert parse_range(plain(range_)) == range_
+    assert text(range_) == shown
 
 
 def test_numbers_that_yaml_took_for_text_are_numbers():
@@ -77,23 +81,11 @@ def test_a_range_contains_what_a_sampler_could_draw(range_, inside, outside):
     assert not any(contains(range_, value) for value in outside)
 
 
-def test_tables_show_ranges_in_a_few_characters():
-    shown = [text(range_) for _, range_ in WRITTEN]
-    assert shown == [
-        "0 .. 0.5",
-        "log 0.01 .. 0.3",
-        "1 .. 5 whole",
-        "log 8 .. 45 whole",
-        "one of 0, 0.1, half",
-        "0.05",
-    ]
-
-
 def test_optuna_draws_what_the_range_contains():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         trial = study.ask()
-        for index, (_, range_) in enumerate(WRITTEN):
+        for index, range_ in enumerate(RANGES):
             value = suggest(trial, str(index), range_)
             assert contains(range_, value)
             if isinstance(range_, Interval):
@@ -102,11 +94,11 @@ def test_optuna_draws_what_the_range_contains():
 
 def test_optuna_knows_the_ends_and_the_scale_but_nothing_of_fixed_values():
     trial = optuna.create_study().ask()
-    for index, (_, range_) in enumerate(WRITTEN):
+    for index, range_ in enumerate(RANGES):
         suggest(trial, str(index), range_)
     known = trial.distributions
     assert known.keys() == {"0", "1", "2", "3", "4"}
-    for index, (_, range_) in enumerate(WRITTEN[:4]):
+    for index, range_ in enumerate(RANGES[:4]):
         distribution = known[str(index)]
         assert (distribution.low, distribution.high) == extremes(range_)
         assert distribution.log == range_.log
