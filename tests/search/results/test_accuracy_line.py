@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from search import results
 from search.results.accuracy_line import grids, lines, probit
-from tests.search.command import steppe
+from tests.search.command import printed
 from tests.search.written_run import sweep, write
 
 
@@ -55,9 +55,7 @@ def test_the_line_goes_through_the_probits_with_the_interval_of_fishers_z():
         (1, 1.5, 6, "cannot tell"),
     ],
 )
-def test_what_is_read_from_the_interval_has_its_meaning_below_the_table(
-    sign, noise, count, reading
-):
+def test_a_reading_of_the_interval_has_its_meaning_below_the_table(sign, noise, count, reading):
     rng = np.random.default_rng(3)
     x = np.linspace(0, 2, count)
     found = lines(rows := points(x, sign * x + noise * rng.standard_normal(count)), rows)
@@ -136,13 +134,11 @@ def test_results_and_compare_show_the_line_and_json_has_it(run):
     assert found.loc["photo", "reading"] == "on the line"
     assert "held-out" in found.loc["sketch", "why"]
     for command in ("results", "compare"):
-        shown = steppe(command, run.uri)
-        assert shown.exit_code == 0, shown.stderr
-        assert "Accuracy on the line" in shown.stdout
-        document = json.loads(steppe(command, run.uri, "--format", "json").stdout)
-        rows = {row["held_out"]: row for row in document["on_the_line"]}
-        assert rows["photo"]["r"] == pytest.approx(found.loc["photo", "r"])
-        assert rows["sketch"]["r"] is None
+        assert "Accuracy on the line" in printed(command, run.uri)
+    content = json.loads(printed("results", run.uri, "--format", "json"))
+    rows = {row["held_out"]: row for row in content["on_the_line"]}
+    assert rows["photo"]["r"] == pytest.approx(found.loc["photo", "r"])
+    assert rows["sketch"]["r"] is None
 
 
 def test_pruned_trials_without_held_out_scores_are_left_out_and_counted(run):

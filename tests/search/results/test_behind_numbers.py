@@ -3,14 +3,13 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from search import results
 from search.results import behind_numbers
 from search.sweep.schema import Sweep
 from tests.search import written_run
-from tests.search.command import steppe
+from tests.search.command import printed
 from tests.search.results.test_one_setting import studies_of
 
 COLUMNS = ["sweep", "study", "dataset", "model", "algorithm", "held_out", "seed"]
@@ -22,10 +21,8 @@ def behind(trials, evaluations, method="training-domain", **search):
     studies = trials[COLUMNS].drop_duplicates().to_dict("records")
     sweep = Sweep.model_validate(written_run.sweep(search=search))
     trials = trials.assign(seconds=1.0)
-    found = behind_numbers.behind(
-        trials, evaluations, studies, {studies[0]["sweep"]: sweep}, method
-    )
-    return found.iloc[0]
+    sweeps = {studies[0]["sweep"]: sweep}
+    return behind_numbers.behind(trials, evaluations, studies, sweeps, method).iloc[0]
 
 
 def scored(frames, *by_study):
@@ -85,17 +82,14 @@ def test_what_all_trials_cost_is_counted_and_shown_below_the_tables(tmp_path):
     )
     found = results.behind(results.load(folder.uri))
     assert list(found["algorithm"]) == ["ERM", "SAM"]
-    assert list(found[["trials", "completed", "pruned", "diverged", "failed"]].iloc[0]) == [
-        *(16, 8, 4, 0, 4)
-    ]
+    counts = found[["trials", "completed", "pruned", "diverged", "failed"]]
+    assert counts.iloc[0].tolist() == [16, 8, 4, 0, 4]
     assert found["hours"].iloc[0] == pytest.approx(16 * 20 / 3600)
     assert found["passes"].isna().all()  # these tables have none
-    said = steppe("results", folder.uri).stdout
+    said = printed("results", folder.uri)
     assert said.index("Average") < said.index("stands behind") < said.index("Winners")
     assert "no passes: " in said
-    assert "stands behind" not in steppe("results", folder.uri, "--by", "method").stdout
-    content = json.loads(steppe("results", folder.uri, "--format", "json").stdout)
-    assert content["behind"][1]["algorithm"] == "SAM"
-    pd.testing.assert_series_equal(
-        pd.DataFrame(content["behind"])["nll"], found["nll"], check_exact=False
-    )
+    assert "stands behind" not in printed("results", folder.uri, "--by", "method")
+    content = json.loads(printed("results", folder.uri, "--format", "json"))["behind"]
+    assert content[1]["algorithm"] == "SAM"
+    assert [row["nll"] for row in content] == pytest.approx(found["nll"].tolist())

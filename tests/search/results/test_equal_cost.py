@@ -43,9 +43,7 @@ def test_each_trial_speaks_through_what_it_had_reached_by_then(found):
 
 def test_tables_and_comparisons_say_so(run, found, capsys):
     label = "at equal cost: what each completed trial had reached after 200"
-    summary = results.summary(results.at_cost(found, 200), methods=["training-domain", "oracle"])
-    assert len(summary.tables) == 2
-    for table in summary.tables:
+    for table in results.summary(results.at_cost(found, 200)).tables:
         assert any(note.startswith(label) for note in table.notes)
     print_results([run], passes=200)
     print_comparison([run], "ERM", "training-domain", "markdown", 200)
@@ -57,10 +55,8 @@ def test_a_limit_below_the_first_evaluation_leaves_nothing_and_says_why(found):
     assert set(whole["step"]) == {0}
     nothing = found.evaluations[found.evaluations["step"] > 0]
     equal = results.at_cost(results.replace(found, evaluations=nothing), 0.5)
-    reasons = set(results.select(equal)["reason"])
-    assert reasons == {
-        "no completed trial has the out split of every source domain at one step within 0.5 passes"
-    }
+    (reason,) = set(results.select(equal)["reason"])
+    assert reason.endswith("every source domain at one step within 0.5 passes")
 
 
 def test_a_trial_whose_average_came_later_has_nothing():
