@@ -3,6 +3,7 @@ import pickle
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pyarrow import ArrowException
@@ -31,25 +32,7 @@ def test_a_file_uri_is_the_same_folder_as_its_path(tmp_path):
     assert folder.uri == str(tmp_path)
 
 
-def test_files_are_written_replaced_listed_and_deleted(folder):
-    assert folder.list("trials") == []
-    folder.write_bytes("trials/b", b"1")
-    folder.write_bytes("trials/a", b"old")
-    folder.write_bytes("trials/a", b"new")
-    assert folder.list("trials") == ["a", "b"]
-    assert folder.list() == []  # files only
-    assert folder.read_bytes("trials/a") == b"new"
-    folder.delete("trials/a")
-    folder.delete("trials/a")
-    assert folder.list("trials") == ["b"]
-    folder.delete("trials")
-    assert not folder.exists("trials")
-    with pytest.raises(FileNotFoundError):
-        folder.read_bytes("trials/b")
-
-
-def test_a_writer_that_dies_leaves_the_old_file_and_nothing_listed(tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path)
+def test_a_writer_that_dies_leaves_the_old_file_and_nothing_listed(folder, monkeypatch):
     folder.write_bytes("part", b"old")
     seen = []
 
@@ -62,7 +45,7 @@ def test_a_writer_that_dies_leaves_the_old_file_and_nothing_listed(tmp_path, mon
         folder.write_bytes("part", b"new")
     assert seen == ["part"]
     assert folder.read_bytes("part") == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["part"]
+    assert [file.name for file in Path(folder.root).iterdir()] == ["part"]
 
 
 def test_content_is_on_the_disk_before_it_takes_its_name(folder, monkeypatch):
@@ -88,21 +71,6 @@ def test_a_missing_run_is_refused_with_the_nearest_run(tmp_path):
         RunFolder.existing(tmp_path / "pacs-sharpnss")
 
 
-def test_a_folder_is_a_run_as_soon_as_it_holds_a_sweep(tmp_path):
-    with pytest.raises(SteppeError, match=r"is not a run: it holds no sweep\.yaml"):
-        RunFolder.existing(tmp_path)
-    (tmp_path / SWEEP).write_text("name: x")
-    assert RunFolder.existing(tmp_path).read_bytes(SWEEP) == b"name: x"
-
-
-def test_a_run_begins_as_an_empty_folder_where_one_can_be_written(tmp_path):
-    RunFolder.create(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SteppeError, match=r"cannot write to the output .*file/run"):
-        RunFolder.create(tmp_path / "file" / "run")
-
-
 @pytest.mark.parametrize("location", ["nowhere://x/y", "s3://", "file://host/x", "file:///"])
 def test_a_location_that_no_store_understands_is_refused(location):
     with pytest.raises(SteppeError, match="cannot use"):
@@ -123,14 +91,10 @@ def test_a_store_without_credentials_says_where_they_are_looked_for(tmp_path, mo
         RunFolder.existing("gs://bucket/x?retry_limit_seconds=1")
 
 
-def test_an_error_of_azures_store_is_one_of_the_store(tmp_path):
-    folder = RunFolder(tmp_path).without_retries()
-
-    def ask() -> None:
-        raise ArrowException("Unknown error: Failed to get token from DefaultAzureCredential.")
-
+def test_an_error_of_azures_store_is_one_of_the_store(folder):
+    said = ArrowException("Unknown error: Failed to get token from DefaultAzureCredential.")
     with pytest.raises(OSError, match="DefaultAzureCredential") as error:
-        folder._try(ask, "read", "")
+        folder.without_retries()._try(Mock(side_effect=said), "read", "")
     assert "AZURE_CLIENT_SECRET" in reason(error.value)
 
 
@@ -148,24 +112,20 @@ def test_an_error_of_azures_store_is_one_of_the_store(tmp_path):
     ],
 )
 def test_a_location_with_credentials_is_refused_without_repeating_them(location):
-    with pytest.raises(
-        SteppeError, match=r"leave them out, and give them by .* environment"
-    ) as error:
+    with pytest.raises(SteppeError, match="leave them out, and give them by ") as error:
         RunFolder(location)
     assert "hush" not in str(error.value)
     assert "AKIA" not in str(error.value)
 
 
-def test_a_run_folder_travels_to_workers(tmp_path):
-    folder = pickle.loads(pickle.dumps(RunFolder(tmp_path)))
-    folder.write_bytes("a", b"1")
-    assert (Path(folder.uri) / "a").read_bytes() == b"1"
+def test_a_run_folder_travels_to_workers(folder):
+    pickle.loads(pickle.dumps(folder)).write_bytes("a", b"1")
+    assert folder.read_bytes("a") == b"1"
 
 
-def test_many_writers_may_write_one_file(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_many_writers_may_write_one_file(folder):
     contents = [bytes([number]) * 10_000 for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(folder.write_bytes, ["part"] * 40, contents))
     assert folder.read_bytes("part") in contents
-    assert [file.name for file in tmp_path.iterdir()] == ["part"]
+    assert [file.name for file in Path(folder.root).iterdir()] == ["part"]

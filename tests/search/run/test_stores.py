@@ -30,19 +30,13 @@ from tests.search.command import wait_until
 from tests.search.play import play, small_sweep, stored
 from tests.search.store import bucket_on, serving
 
-pytestmark = pytest.mark.slow
-
 BUCKET = "bucket"
 
 
 @contextmanager
 def emulator(*command: str, port: int, **variables: str) -> Iterator[None]:
-    with subprocess.Popen(
-        command,
-        env=os.environ | variables,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=os.environ | variables, **quiet) as process:
 
         def listens() -> bool:
             assert process.poll() is None, f"{command[0]} has ended"
@@ -125,7 +119,10 @@ def disk(place: Path) -> Iterator[Callable[[str], RunFolder]]:
     yield lambda name: RunFolder(place / name)
 
 
-@pytest.fixture(scope="module", params=[disk, amazon, google, azure])
+SLOW = [pytest.param(store, marks=pytest.mark.slow) for store in (amazon, google, azure)]
+
+
+@pytest.fixture(scope="module", params=[disk, *SLOW])
 def at(request, tmp_path_factory) -> Iterator[Callable[[str], RunFolder]]:
     with request.param(tmp_path_factory.mktemp("store")) as at:
         yield at

@@ -1,4 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from search.errors import SteppeError
 from search.run import tables
 from search.run.columns import evaluations_schema, selection_schema, to_pandas, trials_schema
-from search.run.run_folder import RunFolder
 from search.run.tables import (
     read_evaluations,
     read_trial,
@@ -20,17 +18,11 @@ from search.run.tables import (
     write_selection,
     write_trial,
 )
+from tests.search.tiny_study import study_row
 
 HP_TYPES = {"lr": float, "batch_size": int, "sampler": str}
-STUDY = {
-    "sweep": "s",
-    "study": "D.m.SAM.a.0",
-    "dataset": "D",
-    "model": "m",
-    "algorithm": "SAM",
-    "held_out": "a",
-    "seed": 0,
-}
+STUDY = study_row("D", "SAM", "a", 0)
+TRIAL = "D.m.SAM.a.0.0"
 
 
 def trial_row(number=0, **more):
@@ -38,22 +30,15 @@ def trial_row(number=0, **more):
     return {**STUDY, "trial": trial, "number": number, "state": "completed", **more}
 
 
-def evaluation(step=0, domain="b", accuracy=0.5):
-    return {
-        "step": step,
-        "domain": domain,
-        "role": "source",
-        "split": "out",
-        "accuracy": accuracy,
-        "loss": 1.0,
-        "count": 100,
-        "seconds": 0.1,
-    }
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path / "run")
+def write_scores(folder, trial, *accuracies, domain="b"):
+    """Those of a trial on the out split of a domain, at steps 0, 10, ..."""
+    where = {"domain": domain, "role": "source", "split": "out"}
+    scores = {"loss": 1.0, "count": 100, "seconds": 0.1}
+    rows = [
+        {"step": 10 * place, **where, "accuracy": accuracy, **scores}
+        for place, accuracy in enumerate(accuracies)
+    ]
+    write_evaluations(folder, "golden", STUDY["study"], trial, rows)
 
 
 def test_the_columns_of_the_tables():
@@ -74,10 +59,9 @@ def test_the_columns_of_the_tables():
 
 def test_every_table_holds_its_schema_version(folder):
     write_trial(folder, trial_row(), HP_TYPES)
-    write_evaluations(folder, "s", "D.m.SAM.a.0", "D.m.SAM.a.0.0", [evaluation()])
+    write_scores(folder, TRIAL, 0.5)
     write_selection(folder, to_pandas(selection_schema(HP_TYPES).empty_table()))
-    names = ["trials/D.m.SAM.a.0.0.parquet", "evaluations/D.m.SAM.a.0.0.parquet"]
-    for name in [*names, "selection.parquet"]:
+    for name in (f"trials/{TRIAL}.parquet", f"evaluations/{TRIAL}.parquet", "selection.parquet"):
         assert pq.read_schema(folder.path(name)).metadata[b"schema_version"] == b"1"
 
 
@@ -85,21 +69,26 @@ def test_a_trial_is_read_as_it_was_written(folder):
     started = datetime(2026, 11, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     row = trial_row(3, steps=100, objective=0.5, started=started, hp_lr=0.1, hp_batch_size=32)
     write_trial(folder, row, HP_TYPES)
-    frame = read_trials(folder)
-    assert len(frame) == 1
-    found = frame.iloc[0].dropna().to_dict()
-    assert found == {**row, "started": pd.Timestamp("2026-11-01 10:00", tz=UTC)}
+    expected = {**row, "started": pd.Timestamp("2026-11-01 10:00", tz=UTC)}
+    (found,) = read_trials(folder).dropna(axis=1).to_dict("records")
+    assert found == expected
+    alone = read_trial(folder, row["trial"])
+    assert {name: value for name, value in alone.items() if value is not None} == expected
+    assert read_trial(folder, TRIAL) is None
 
 
 def test_plain_pandas_reads_the_folders(folder):
     for number in range(3):
         row = trial_row(number, hp_lr=0.1) if number else trial_row(0, state="failed")
         write_trial(folder, row, HP_TYPES)
-        rows = [evaluation(step) for step in range(4)]
-        write_evaluations(folder, "s", STUDY["study"], row["trial"], rows)
+        write_scores(folder, row["trial"], 0.5, float("nan"))
+    Path(folder.path("trials/.0123456789abcdef.partial")).write_bytes(b"PAR1 half")
     trials = pd.read_parquet(folder.path("trials"))
     assert sorted(trials["hp_lr"].fillna(-1)) == [-1, 0.1, 0.1]
-    assert len(pd.read_parquet(folder.path("evaluations"))) == 12
+    assert len(pd.read_parquet(folder.path("evaluations"))) == 6
+    # Ours reads the same: half-written files are none, and what diverged is no missing row.
+    assert len(read_trials(folder)) == 3
+    assert read_evaluations(folder)["accuracy"].isna().sum() == 3
 
 
 def test_a_column_has_one_type_in_every_part(folder):
@@ -116,8 +105,7 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
     rows = [trial_row(0), trial_row(1, steps=3, reason="x", started=datetime.now(UTC), node="n")]
     for number in written:
         write_trial(folder, rows[number], {})
-        rows_of = [evaluation()] * number
-        write_evaluations(folder, "s", STUDY["study"], rows[number]["trial"], rows_of)
+        write_scores(folder, rows[number]["trial"], *[0.5] * number)
     assert dict(read_trials(folder).dtypes.astype(str)) == {
         **dict.fromkeys(["sweep", "study", "dataset", "model", "algorithm", "held_out"], "str"),
         **dict.fromkeys(["trial", "state", "reason", "node", "device"], "str"),
@@ -137,11 +125,10 @@ def test_dtypes_do_not_depend_on_what_was_written(folder, written):
 
 
 def test_writing_again_replaces(folder):
-    trial = trial_row()["trial"]
     write_trial(folder, trial_row(state="failed"), HP_TYPES)
     write_trial(folder, trial_row(), HP_TYPES)
-    write_evaluations(folder, "s", STUDY["study"], trial, [evaluation(0), evaluation(10)])
-    write_evaluations(folder, "s", STUDY["study"], trial, [evaluation(0, accuracy=0.9)])
+    write_scores(folder, TRIAL, 0.5, 0.5)
+    write_scores(folder, TRIAL, 0.9)
     assert list(read_trials(folder)["state"]) == ["completed"]
     assert list(read_evaluations(folder)["accuracy"]) == [0.9]
 
@@ -150,41 +137,6 @@ def test_trials_come_by_study_and_number(folder):
     for number in (10, 9, 1):
         write_trial(folder, trial_row(number), HP_TYPES)
     assert list(read_trials(folder)["number"]) == [1, 9, 10]
-
-
-def test_half_written_files_are_ignored_by_us_and_by_plain_pandas(folder):
-    write_trial(folder, trial_row(), HP_TYPES)
-    Path(folder.path("trials/.0123456789abcdef.partial")).write_bytes(b"PAR1 half")
-    assert len(read_trials(folder)) == 1
-    assert len(pd.read_parquet(folder.path("trials"))) == 1
-
-
-def test_parts_of_many_writers_do_no_harm(folder):
-    def write(number):
-        write_trial(folder, trial_row(number % 8, steps=number), HP_TYPES)
-        return len(read_trials(folder))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert min(pool.map(write, range(24))) >= 1
-    assert list(read_trials(folder)["number"]) == list(range(8))
-
-
-def test_parts_with_fewer_hyperparameters_are_filled_with_nulls(folder):
-    write_trial(folder, trial_row(0, hp_lr=0.1), {"lr": float})
-    write_trial(folder, trial_row(1, hp_rho=0.2), {"lr": float, "rho": float})
-    np.testing.assert_array_equal(read_trials(folder)["hp_rho"], [np.nan, 0.2])
-
-
-def test_one_trial_can_be_read_alone(folder):
-    assert read_trial(folder, "D.m.SAM.a.0.0") is None
-    write_trial(folder, trial_row(0, hp_lr=0.1), HP_TYPES)
-    found = read_trial(folder, "D.m.SAM.a.0.0")
-    assert (found["state"], found["hp_lr"], found["reason"]) == ("completed", 0.1, None)
-
-
-def test_diverged_accuracies_are_kept_as_nan(folder):
-    write_evaluations(folder, "s", "t", "t.0", [evaluation(accuracy=float("nan"))])
-    assert read_evaluations(folder)["accuracy"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +170,7 @@ def test_the_selection_is_read_as_it_was_written(folder):
 
 def test_tables_of_a_newer_version_are_refused(folder):
     write_trial(folder, trial_row(), {})
-    name = folder.path("trials/D.m.SAM.a.0.0.parquet")
+    name = folder.path(f"trials/{TRIAL}.parquet")
     table = pq.read_table(name)
     pq.write_table(table.replace_schema_metadata({"schema_version": "2"}), name)
     with pytest.raises(SteppeError, match="written by a newer Steppe"):
@@ -231,14 +183,12 @@ def test_many_files_are_read_in_groups_as_if_in_one_and_their_columns_may_differ
     for number, space in enumerate(({"lr": 0.1}, {"lr": 0.2, "rho": 0.3}, {}, {"rho": 0.5}, {})):
         row = {f"hp_{name}": value for name, value in space.items()}
         write_trial(folder, trial_row(number, **row), dict.fromkeys(space, float))
-        scores = [evaluation(domain=name) for name in ("b", f"c{number}")]
-        write_evaluations(folder, "s", STUDY["study"], f"{STUDY['study']}.{number}", scores)
-    together = read_trials(folder), read_evaluations(folder)
+        write_scores(folder, f"{STUDY['study']}.{number}", 0.5, domain=f"c{number % 3}")
+    trials, evaluations = read_trials(folder), read_evaluations(folder)
+    np.testing.assert_array_equal(trials["hp_rho"], [np.nan, 0.3, np.nan, 0.5, np.nan])
     monkeypatch.setattr(tables, "_AT_ONCE", 2)
-    for whole, grouped in zip(
-        together, (read_trials(folder), read_evaluations(folder)), strict=True
-    ):
-        pd.testing.assert_frame_equal(grouped, whole)
+    pd.testing.assert_frame_equal(read_trials(folder), trials)
+    pd.testing.assert_frame_equal(read_evaluations(folder), evaluations)
 
 
 def test_of_many_files_some_are_checked(folder, monkeypatch):
