@@ -11,8 +11,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-import datasets
-import models
 from models.exported import load_exported
 from search import results
 from search.combination import combine
@@ -23,7 +21,7 @@ from search.run.checkpoints import read_weights, write_weights
 from search.run.combinations import COMBINATIONS, read_combinations, write_combination
 from search.run.run_folder import RunFolder
 from tests.search.command import printed, refused, steppe
-from tests.search.reproduce.recorded import STUDY, sam_sweep, train
+from tests.search.reproduce.recorded import DIGITS, STUDY, network, sam_sweep, train
 from training.evaluation import evaluate, parts_of
 
 SETTINGS = ({}, {"lr": 0.02}, {"lr": 0.01})
@@ -38,17 +36,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def network(state):
-    digits = datasets.load("RotatedDigits")
-    model = models.build("mlp", len(digits.classes), digits.image_shape)
-    model.load_state_dict(state)
-    return model
-
-
 def accuracy(model, role: str, split: str) -> list[tuple[float, int]]:
     """Accuracy and images of each domain of that role."""
-    parts = parts_of(datasets.load("RotatedDigits"), "0", 0)
-    wanted = [part for part in parts if (part.role, part.split) == (role, split)]
+    wanted = [p for p in parts_of(DIGITS, "0", 0) if (p.role, p.split) == (role, split)]
     return [(s.accuracy, s.count) for s in evaluate(model, wanted, torch.device("cpu"))]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
+import datasets
+import models
 from search.run import tables
 from search.run.run_folder import RunFolder
 from search.study.plan import TrialSpec, plans
@@ -14,7 +17,9 @@ from search.worker import trial
 from search.worker.trial import Trial
 from tests.search.play import said, small_sweep, write_row
 from tests.search.report.played_run import begin
+from training.evaluation import evaluate, parts_of
 
+DIGITS = datasets.load("RotatedDigits")
 VALUES = {"lr": 1e-3 / 3, "weight_decay": 0.0, "dropout": 0.1, "batch_size": 8, "rho": 0.1 / 3}
 STUDY = "RotatedDigits.mlp.SAM.0.0"
 
@@ -38,6 +43,27 @@ def train(sweep: Sweep, folder: RunFolder, *settings: dict[str, Any]) -> list[Tr
             Trial(folder, spec).carry_out()
             found.append(spec)
     return found
+
+
+def network(state: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """The model of these sweeps, with these weights."""
+    model = models.build("mlp", len(DIGITS.classes), DIGITS.image_shape)
+    model.load_state_dict(state)
+    return model
+
+
+def scores(model: torch.nn.Module, split: str = "out") -> dict[str, float]:
+    """Its accuracy on each domain."""
+    parts = [part for part in parts_of(DIGITS, "0", 0) if part.split == split]
+    return {s.domain: s.accuracy for s in evaluate(model, parts, torch.device("cpu"))}
+
+
+def recorded(folder: RunFolder, trial: str, step: int) -> dict[str, float]:
+    """The same as the tables have it, of the trial's result."""
+    table = tables.read_evaluations(folder)
+    own = table[(table["trial"] == trial) & (table["step"] == step) & (table["split"] == "out")]
+    own = own[own["weights"] == own["weights"].iloc[-1]]
+    return dict(zip(own["domain"], own["accuracy"], strict=True))
 
 
 def rewrite(folder: RunFolder, trial: str, change: Any) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 import datasets
@@ -19,8 +18,15 @@ from search.run.run_folder import RunFolder
 from search.sweep.schema import Dataset
 from tests.datasets.photos import tree
 from tests.search.command import refused, steppe
-from tests.search.reproduce.recorded import STUDY, rewrite, sam_sweep, stop, train
-from training.evaluation import evaluate, parts_of
+from tests.search.reproduce.recorded import (
+    STUDY,
+    recorded,
+    rewrite,
+    sam_sweep,
+    scores,
+    stop,
+    train,
+)
 
 BAD = {"lr": 3.0}  # its best step is not the last
 
@@ -38,19 +44,6 @@ def exported(folder: RunFolder, *arguments: object, code: int = 0) -> str:
 
 def out(folder: RunFolder) -> Path:
     return Path(folder.root) / "../out"
-
-
-def scores(model, split: str = "out"):
-    digits = datasets.load("RotatedDigits")
-    parts = [part for part in parts_of(digits, "0", 0) if part.split == split]
-    return {s.domain: s.accuracy for s in evaluate(model, parts, torch.device("cpu"))}
-
-
-def recorded(folder: RunFolder, trial: str, step: int) -> dict[str, float]:
-    table = tables.read_evaluations(folder)
-    own = table[(table["trial"] == trial) & (table["step"] == step) & (table["split"] == "out")]
-    own = own[own["weights"] == own["weights"].iloc[-1]]
-    return dict(zip(own["domain"], own["accuracy"], strict=True))
 
 
 @pytest.mark.parametrize("averaging", ["none", "ema"])
