@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import Mock, create_autospec
 
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from search.errors import SteppeError
 from search.run.run_folder import RunFolder
 from search.run.storage import JOURNAL, begun, open_for_reading, open_for_writing
-from tests.search.play import finish, open_ledger, play, said, small_sweep, stored, write_row
+from tests.search.play import finish, open_ledger, play, said, small_sweep, stored
 
 
 @pytest.fixture
@@ -77,23 +78,17 @@ def test_its_blocks_one_after_the_other_are_optunas_own_journal(folder, tmp_path
 def test_it_writes_only_when_there_is_something_new_and_by_itself_after_a_while(
     folder, monkeypatch
 ):
-    written = []
-    write = RunFolder.write_bytes
-
-    def counted(self, name, content):
-        written.append(name)
-        write(self, name, content)
-
-    monkeypatch.setattr(RunFolder, "write_bytes", counted)
+    written = create_autospec(RunFolder.write_bytes, side_effect=RunFolder.write_bytes)
+    monkeypatch.setattr(RunFolder, "write_bytes", written)
     storage = open_for_writing(folder)
     add_trials(storage, 5)
-    assert written == []
+    assert written.call_count == 0
     storage.flush()
     storage.flush()
-    assert len(written) == 1
+    assert written.call_count == 1
     monkeypatch.setattr("search.run.storage.FLUSH_SECONDS", 0.0)
     storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "another")
-    assert len(written) == 2
+    assert written.call_count == 2
     assert len(open_for_reading(folder).get_all_studies()) == 2
 
 
@@ -101,16 +96,13 @@ def test_what_could_not_be_written_is_written_with_the_next(folder, monkeypatch)
     storage = open_for_writing(folder)
     add_trials(storage, 1)
     with monkeypatch.context() as patch:
+        away = Mock(side_effect=OSError("the store is away"))
         patch.setattr(RunFolder, "write_bytes", away)
         with pytest.raises(OSError, match="away"):
             storage.flush()
     add_trials(storage, 1)
     storage.flush()
     assert numbers(open_for_reading(folder)) == [0, 1]
-
-
-def away(*given):
-    raise OSError("the store is away")
 
 
 @pytest.mark.parametrize("damage", ["garbage\n", "[]\n", '{"op_code":0', '{"a":1}\n'])
@@ -176,9 +168,7 @@ def test_an_end_that_the_store_never_heard_of_is_told_from_the_row(folder, end):
     elif end == "failed":
         ledger.fail(spec, reason)
     else:
-        last = said(90, 0.3, end, reason)
-        write_row(folder, spec, last)
-        ledger.finish(spec, last)
+        finish(ledger, folder, spec, 0.3, end, reason=reason)
     assert stored(folder)[spec.study.id][1].state.name == "RUNNING"
 
     resumed = open_ledger(sweep, folder)
@@ -191,19 +181,14 @@ def test_an_end_that_the_store_never_heard_of_is_told_from_the_row(folder, end):
 @pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
 def test_drivers_that_die_after_every_trial_make_the_same_sweep(folder, tmp_path, sampler):
     space = {"lr": {"choice": [0.01, 0.02, 0.03]}, "weight_decay": 0, "dropout": 0}
-    sweep = small_sweep(
-        algorithms=["ERM"], search={"trials": 5, "sampler": sampler, "space": space}
-    )
-    tried = [play(sweep, folder, 1)[0] for _ in range(sweep_trials(sweep, folder))]
+    search = {"trials": 5, "sampler": sampler, "space": space}
+    sweep = small_sweep(algorithms=["ERM"], search=search)
     undisturbed = RunFolder(tmp_path / "undisturbed")
     ledger = open_ledger(sweep, undisturbed)
-    assert tried == play(sweep, undisturbed, ledger.left, ledger)
+    expected = play(sweep, undisturbed, ledger.left, ledger)
+    assert [play(sweep, folder, 1)[0] for _ in expected] == expected
     resumed = open_ledger(sweep, folder)
     assert resumed.next() is None
     resumed._storage.flush()
     (ours,), (theirs,) = stored(folder).values(), stored(undisturbed).values()
     assert [(t.params, t.value) for t in ours] == [(t.params, t.value) for t in theirs]
-
-
-def sweep_trials(sweep, folder) -> int:
-    return open_ledger(sweep, folder).left

@@ -8,20 +8,19 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-import search
 from search.errors import SteppeError
 from search.run import lease
 from search.run.lease import LEASE, Holder, Lease
 from search.run.run_folder import RunFolder
-from tests.search.command import wait_until
+from tests.search.command import CHECKOUT, wait_until
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 
-CHECKOUT = Path(search.__file__).parent.parent
+AWAY = OSError("the store is away")
 
 HOLD = """
 import sys, time
@@ -35,6 +34,17 @@ with Lease(RunFolder(sys.argv[1]), on_loss=lambda: None):
 
 def never() -> None:
     raise AssertionError("the lease was lost")
+
+
+def take(folder):
+    """Takes the lease and gives it back."""
+    with Lease(folder, never):
+        assert lease.read(folder).pid == os.getpid()
+
+
+def refused(folder, match):
+    with pytest.raises(SteppeError, match=match):
+        Lease(folder, never).__enter__()
 
 
 @contextmanager
@@ -59,52 +69,39 @@ def put(folder, **changes):
 
 def test_a_second_driver_is_refused_while_the_first_lives_and_comes_in_when_it_is_killed(folder):
     with driver(folder) as first:
-        refusal = f"is being driven by process {first.pid} on {socket.gethostname()}; watch it"
-        with pytest.raises(SteppeError, match=refusal), Lease(folder, never):
-            pass
+        refused(folder, f"driven by process {first.pid} on {socket.gethostname()}; watch it")
         assert lease.read(folder).pid == first.pid
         first.send_signal(signal.SIGKILL)
         # Not even waited for by its parent: what is left of it is a zombie.
         wait_until(lambda: not lease.read(folder).alive, 120, "the first is dead")
-        with Lease(folder, never):
-            assert lease.read(folder).pid == os.getpid()
+        take(folder)
 
 
 def test_the_same_process_cannot_drive_a_run_twice(folder):
     with Lease(folder, never):
-        with pytest.raises(SteppeError, match="is being driven by process"), Lease(folder, never):
-            pass
+        refused(folder, "is being driven by process")
         assert lease.read(folder).alive
 
 
 def test_a_later_process_with_the_same_id_is_not_the_driver(folder):
     put(folder, born=1.0)
-    with Lease(folder, never):
-        pass
+    take(folder)
 
 
 def test_a_driver_of_another_host_holds_it_until_nothing_is_heard_of_it(folder):
     put(folder, host="elsewhere", pid=1, beat=time.time() - lease.EXPIRY_SECONDS + 5)
-    with (
-        pytest.raises(SteppeError, match="driven by process 1 on elsewhere"),
-        Lease(folder, never),
-    ):
-        pass
+    refused(folder, "driven by process 1 on elsewhere")
     put(folder, host="elsewhere", pid=1, beat=time.time() - lease.EXPIRY_SECONDS - 1)
-    with Lease(folder, never):
-        assert lease.read(folder).host == socket.gethostname()
+    take(folder)
 
 
 @pytest.mark.parametrize("place", ["another boot pid:[1]", lease._place() + "1"])
 def test_a_process_of_another_container_of_the_same_name_is_not_looked_up(folder, place):
     """It may have any number here; and whoever has its number is somebody else."""
     put(folder, place=place, pid=2**22, beat=time.time() - lease.EXPIRY_SECONDS + 30)
-    refusal = r"\(if it is gone, try again in (29|30) s\); watch it with `status`"
-    with pytest.raises(SteppeError, match=refusal), Lease(folder, never):
-        pass
+    refused(folder, r"\(if it is gone, try again in (29|30) s\); watch it with `status`")
     put(folder, place=place, beat=time.time() - lease.EXPIRY_SECONDS - 1)
-    with Lease(folder, never):
-        pass
+    take(folder)
 
 
 def test_a_lease_of_an_older_version_is_understood(folder):
@@ -112,11 +109,9 @@ def test_a_lease_of_an_older_version_is_understood(folder):
     known = json.loads(folder.read_bytes(LEASE))
     del known["place"]
     folder.write_bytes(LEASE, json.dumps(known).encode())
-    with pytest.raises(SteppeError, match=r"on \S+; watch it"), Lease(folder, never):
-        pass
+    refused(folder, r"on \S+; watch it")
     folder.write_bytes(LEASE, json.dumps(known | {"pid": 2**22}).encode())
-    with Lease(folder, never):
-        pass
+    take(folder)
 
 
 def test_a_process_namespace_of_its_own_is_another_place():
@@ -155,14 +150,9 @@ def test_a_store_that_is_away_for_a_while_costs_no_lease(folder, monkeypatch):
     with Lease(folder, never):
         held = folder.read_bytes(LEASE)
         with monkeypatch.context() as patch:
-            tried: list[str] = []
-
-            def away(self, name, content):
-                tried.append(name)
-                _away(self, name)
-
+            away = Mock(side_effect=AWAY)
             patch.setattr(RunFolder, "write_bytes", away)
-            wait_until(lambda: tried, 120, "a beat that fails")
+            wait_until(lambda: away.called, 120, "a beat that fails")
         folder.write_bytes(LEASE, b"{")  # and an unreadable one is nobody's
         time.sleep(0.1)
         folder.write_bytes(LEASE, held)
@@ -173,23 +163,17 @@ def test_a_store_that_is_away_for_a_while_costs_no_lease(folder, monkeypatch):
 
 def test_a_store_that_is_away_at_the_end_hides_no_other_error(folder, monkeypatch):
     held = Lease(folder, never).__enter__()
-    monkeypatch.setattr(RunFolder, "read_bytes", _away)
+    monkeypatch.setattr(RunFolder, "read_bytes", Mock(side_effect=AWAY))
     held.__exit__(None, None, None)
     assert folder.exists(LEASE)  # it runs out
 
 
 def test_a_store_that_is_away_at_the_start_is_named(folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "write_bytes", _away)
-        with pytest.raises(SteppeError, match=r"cannot write .*lease.json: the store is away"):
-            Lease(folder, never).__enter__()
-    monkeypatch.setattr(RunFolder, "read_bytes", _away)
-    with pytest.raises(SteppeError, match=r"cannot read .*lease.json: the store is away"):
-        Lease(folder, never).__enter__()
-
-
-def _away(self, name, content=b""):
-    raise OSError("the store is away")
+        patch.setattr(RunFolder, "write_bytes", Mock(side_effect=AWAY))
+        refused(folder, r"cannot write .*lease.json: the store is away")
+    monkeypatch.setattr(RunFolder, "read_bytes", Mock(side_effect=AWAY))
+    refused(folder, r"cannot read .*lease.json: the store is away")
 
 
 def test_it_is_released_at_the_end_also_after_an_exception(folder):
@@ -211,16 +195,12 @@ def test_of_two_that_write_at_once_one_has_it(folder, monkeypatch):
         put(folder, token="the slower one")
 
     monkeypatch.setattr(Lease, "_write", overtaken)
-    with pytest.raises(SteppeError, match="another driver has just taken"), Lease(folder, never):
-        pass
+    refused(folder, "another driver has just taken")
     assert lease.read(folder).token == "the slower one"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"token": 1}', b"\xff"])
 def test_an_unreadable_lease_is_named_with_the_way_out_and_kept(folder, content):
     folder.write_bytes(LEASE, content)
-    with pytest.raises(
-        SteppeError, match=r"lease\.json, which names the run.s driver.*; delete it"
-    ):
-        Lease(folder, never).__enter__()
+    refused(folder, r"lease\.json, which names the run.s driver.*; delete it")
     assert folder.read_bytes(LEASE) == content

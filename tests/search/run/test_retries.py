@@ -9,13 +9,11 @@ import pytest
 from optuna.study import StudyDirection
 from ray.exceptions import RayError, RayTaskError
 
-import search
 from search.errors import SteppeError
 from search.run import retries
 from search.run.retries import StoreError
 from search.run.storage import open_for_reading, open_for_writing
-
-CHECKOUT = Path(search.__file__).parent.parent
+from tests.search.command import CHECKOUT
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +69,10 @@ def test_patience_has_an_end_and_the_error_says_how_to_go_on(folder, failing):
     with pytest.raises(StoreError) as caught:
         folder.write_bytes("trials/part", b"1")
     assert len(met) > 3
-    assert str(caught.value) == (
-        f"cannot write {folder.uri}/trials/part: No space left on device (retried for 0 s); "
-        "everything recorded so far is safe: when this is fixed, "
-        f"continue with `python -m search resume {folder.uri}`"
-    )
+    message = str(caught.value)
+    begin = f"cannot write {folder.uri}/trials/part: No space left on device (retried for 0 s); "
+    assert message.startswith(begin)
+    assert message.endswith(f"continue with `python -m search resume {folder.uri}`")
 
 
 def test_what_no_waiting_mends_is_said_at_once(folder, failing):
@@ -167,13 +164,8 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
         subprocess.run([*own, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs user namespaces that may mount a tmpfs")
-    done = subprocess.run(
-        [*own, sys.executable, "-c", FULL, str(tmp_path)],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [*own, sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     refusal, kept, told = done.stdout.splitlines()
     assert refusal.startswith(f"cannot write {tmp_path}/part: No space left on device (retried")

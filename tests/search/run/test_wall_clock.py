@@ -62,9 +62,7 @@ def test_a_driver_that_is_killed_leaves_what_was_written_last(folder, monkeypatc
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"seconds": "x"}'])
 def test_a_damaged_clock_is_named_with_the_way_out(folder, content):
     folder.write_bytes(WALL_CLOCK, content)
-    with pytest.raises(
-        SteppeError, match=r"wall_clock.json, the time that drivers .* write it again"
-    ):
+    with pytest.raises(SteppeError, match=r"wall_clock.json, .* write it again"):
         WallClock(folder, None, pytest.fail)
     folder.write_bytes(WALL_CLOCK, json.dumps({"seconds": 3600}).encode())
     assert wall_clock.read(folder) == 3600
