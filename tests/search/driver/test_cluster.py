@@ -11,7 +11,7 @@ from search.driver.cluster import _no_answer, runtime_environment
 from search.driver.ray_environment import CHECKOUT, ENVIRONMENT, prepare_environment
 from search.driver.slots import Slots
 from search.sweep.schema import Resources
-from tests.search.command import steppe, write_yaml
+from tests.search.command import refused, write_yaml
 from tests.search.play import small_sweep
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -38,10 +38,9 @@ def test_what_a_job_gives_is_not_given_twice(monkeypatch):
 def test_in_a_jobs_copy_the_run_must_be_given_a_place(monkeypatch, tmp_path):
     file = write_yaml(tmp_path / "sweep.yaml", small_sweep().model_dump(mode="json"))
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"working_dir": "gcs://code.zip"}}))
-    refused = steppe("launch", file, "--address", "127.0.0.1:1")
-    assert refused.exit_code == 2
-    assert "copy that is deleted with the job" in refused.stderr
-    assert "--output" in refused.stderr
+    message = refused("launch", file, "--address", "127.0.0.1:1")
+    assert "copy that is deleted with the job" in message
+    assert "--output" in message
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """resources.gpu: auto, from the measurement of a trial to the share of the next; no GPU needed."""
 
 import threading
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,36 +17,27 @@ from search.errors import SteppeError
 from search.study.plan import plans
 from search.sweep.schema import Resources
 from search.worker import limits, trial
-from tests.search.play import SWEEP, open_ledger, small_sweep
+from tests.search.play import SWEEP, open_ledger, said, small_sweep
 from tests.search.worker.trained import trained
 
 AUTO = {"resources": Resources(gpu="auto")}
 
 
-class EightPlaces:
-    """One GPU, and CPUs for eight trials."""
-
-    gpus = 1.0
-
-    def count(self, running, left):
-        return 8
+# One GPU, and CPUs for eight trials.
+EIGHT_PLACES = SimpleNamespace(gpus=1.0, count=lambda running, left: 8)
 
 
 def reported(step, memory, share, beside=0.0, state=None):
-    return {
-        "step": step, "value": 0.5, "best_step": step, "seconds": step / 10, "passes": float(step),
-        "started": 0.0, "node": "here", "device": "cuda", "state": state, "images": 0,
-        "gpu": share, "gpu_memory": memory, "gpu_beside": beside,
-    }  # fmt: skip
+    on_gpu = {"gpu": share, "gpu_memory": memory, "gpu_beside": beside}
+    return vars(said(step, 0.5, state)) | {"passes": float(step), **on_gpu}
 
 
 @pytest.fixture
 def searcher(folder):
     sweep = small_sweep(search={"trials": 8}).model_copy(update=AUTO)
     ledger = open_ledger(sweep, folder)
-    return StudySearcher(
-        ledger, EightPlaces(), threading.Event(), gpu_shares=GpuShares(plans(sweep), folder)
-    )
+    shares = GpuShares(plans(sweep), folder)
+    return StudySearcher(ledger, EIGHT_PLACES, threading.Event(), gpu_shares=shares)
 
 
 def test_the_first_trial_is_alone_until_it_has_measured_and_the_next_ones_share(searcher):
