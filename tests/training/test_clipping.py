@@ -4,21 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.toy import Toy, batch
+from tests.training.toy import Toy
+from tests.training.toy_steps import step_of
 from training import algorithms
 from training.clipping import clipped
-from training.draws import StepDraws
-from training.passes import Passes
-from training.update import Step, Update, direction
-from training.weights import Weights
+from training.update import Update, direction
 
 
 def final_gradient(update: Update) -> torch.Tensor:
-    model = Toy()
-    weights = Weights(model)
-    passes = Passes(model, weights, batch(8, 8))
-    gradient, _ = direction(update, Step(0, passes, weights, StepDraws(0, 0, torch.device("cpu"))))
-    return gradient.clone()
+    return direction(update, step_of(Toy(), 8, 8))[0].clone()
 
 
 @pytest.mark.parametrize("algorithm", ["ERM", "SAM", "SAGM", "DISAM+GSAM", "GGA-L"])

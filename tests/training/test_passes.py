@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +7,7 @@ from torch import nn
 
 from tests.training.toy import Toy, batch, passes
 from training.outputs import Outputs, mean_loss
-from training.passes import Passes, frozen_statistics
+from training.passes import frozen_statistics
 
 
 def outputs(model: nn.Module, *sizes: int) -> Outputs:
@@ -27,84 +25,39 @@ def loop_over_domains(model: nn.Module, *sizes: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("sizes", [(4, 4, 4), (8, 6, 3), (4, 0, 2), (5,), (0, 3, 0)], ids=str)
-def test_domain_losses_are_those_of_a_loop_over_the_domains_present(sizes):
+def test_losses_of_domains_are_those_of_a_loop_and_shares_weigh_them_to_the_mean(sizes):
     model = Toy()
+    seen = outputs(model, *sizes)
 
-    expected = torch.stack(loop_over_domains(model, *sizes))
-
-    torch.testing.assert_close(outputs(model, *sizes).domain_losses, expected)
-
-
-@pytest.mark.parametrize("sizes", [(4, 4, 4), (8, 6, 3), (4, 0, 2)], ids=str)
-def test_shares_weigh_the_domain_losses_to_the_mean_loss(sizes):
-    seen = outputs(Toy(), *sizes)
-
+    torch.testing.assert_close(seen.domain_losses, torch.stack(loop_over_domains(model, *sizes)))
     torch.testing.assert_close((seen.shares * seen.domain_losses).sum(), mean_loss(seen))
 
 
 @pytest.mark.parametrize("sizes", [(4, 4, 4), (8, 6, 3), (4, 0, 2)], ids=str)
-def test_domain_gradients_are_those_of_a_loop_over_the_domains_present(sizes):
+def test_each_domain_present_has_a_gradient_and_passes_of_its_own(sizes):
     model = Toy()
     losses = loop_over_domains(model, *sizes)
     expected = [
         torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(model.parameters()))])
         for loss in losses
     ]
+    some, _ = passes(model, *sizes)
 
-    actual, _ = passes(model, *sizes)
+    values, gradients = some.domain_gradients()
+    alone = some.by_domain()
 
-    values, gradients = actual.domain_gradients()
-
-    torch.testing.assert_close(values, [loss.detach() for loss in losses])
+    losses = [loss.detach() for loss in losses]
+    torch.testing.assert_close(values, losses)
     torch.testing.assert_close(gradients, torch.stack(expected))
-
-
-def test_errors_are_the_gradients_of_the_losses_by_the_logits():
-    seen = outputs(Toy(), 4, 3)
-
-    (expected,) = torch.autograd.grad(seen.losses.sum(), seen.logits, retain_graph=True)
-
-    torch.testing.assert_close(seen.errors.detach(), expected)
+    torch.testing.assert_close([one.loss() for one in alone], losses)
+    present = [i for i, size in enumerate(sizes) if size]
+    assert [one.batch.domain.unique().tolist() for one in alone] == [[i] for i in present]
 
 
 def test_what_belongs_to_samples_is_told_apart_by_domain():
     seen = outputs(Toy(), 3, 3)
 
     assert torch.equal(seen.by_domain(seen.features)[1], seen.features[3:])
-    with pytest.raises(ValueError, match=r"as many samples as the others, not \(4, 2\)"):
-        outputs(Toy(), 4, 2).by_domain(seen.features)
-
-
-def test_losses_of_shared_labels_are_the_shares_of_those_of_each():
-    one, other = outputs(Toy(), 4, 4), outputs(Toy(), 4, 4)
-    labels = F.one_hot(one.y, 3).double()
-    shared = replace(one, y=0.3 * labels + 0.7 * labels.flip(0))
-    flipped = replace(other, y=other.y.flip(0))
-
-    torch.testing.assert_close(shared.losses, 0.3 * one.losses + 0.7 * flipped.losses)
-
-
-def test_passes_over_another_batch_are_at_the_same_weights():
-    model = Toy(nn.BatchNorm1d(5))
-    some, weights = passes(model, 4, 4)
-    others = Passes(model, weights, batch(3, 3))
-
-    expected = others.gradient(mean_loss, second=True)[1].clone()
-
-    assert torch.equal(some.over(batch(3, 3)).gradient(mean_loss, second=True)[1], expected)
-    assert some.batch.sizes == (4, 4)
-
-
-@pytest.mark.parametrize("sizes", [(4, 4, 4), (8, 6, 3), (4, 0, 2)], ids=str)
-def test_each_domain_present_has_passes_of_its_own(sizes):
-    model = Toy()
-
-    alone = passes(model, *sizes)[0].by_domain()
-
-    expected = torch.stack(loop_over_domains(model, *sizes)).detach()
-    torch.testing.assert_close(torch.stack([one.loss() for one in alone]), expected)
-    present = [i for i, size in enumerate(sizes) if size]
-    assert [one.batch.domain.unique().tolist() for one in alone] == [[i] for i in present]
 
 
 def test_statistics_are_the_real_numbers_among_the_buffers():
@@ -154,34 +107,19 @@ def normalized(momentum: float | None = 0.1) -> tuple[Toy, nn.BatchNorm1d]:
     return Toy(norm), norm
 
 
-def buffers(norm: nn.Module) -> list[torch.Tensor]:
-    return [buffer.clone() for buffer in norm.buffers()]
-
-
 @pytest.mark.parametrize("momentum", [0.1, None], ids=["average", "cumulative"])
-def test_second_pass_leaves_running_statistics_and_their_count_alone(momentum):
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "updated"])
+def test_second_pass_counts_for_running_statistics_only_where_it_is_asked_to(momentum, frozen):
     model, norm = normalized(momentum)
-    some, _ = passes(model, 4, 4)
+    some, _ = passes(model, 4, 4, freeze_second=frozen)
     some.gradient(mean_loss)
-    after_first = buffers(norm)
+    after_first = [buffer.clone() for buffer in norm.buffers()]
 
     some.gradient(mean_loss, second=True)
 
-    assert all(map(torch.equal, buffers(norm), after_first))
-    assert norm.num_batches_tracked == 1
+    assert all(map(torch.equal, norm.buffers(), after_first)) == frozen
+    assert norm.num_batches_tracked == (1 if frozen else 2)
     assert norm.momentum == momentum
-
-
-def test_second_pass_updates_running_statistics_where_it_is_asked_to():
-    model, norm = normalized()
-    some, _ = passes(model, 4, 4, freeze_second=False)
-    some.gradient(mean_loss)
-    after_first = buffers(norm)
-
-    some.gradient(mean_loss, second=True)
-
-    assert norm.num_batches_tracked == 2
-    assert not torch.equal(norm.running_mean, after_first[0])
 
 
 def test_frozen_statistics_still_normalize_with_those_of_the_batch():
@@ -204,20 +142,6 @@ def test_batch_norm_in_evaluation_mode_keeps_using_its_running_statistics():
         some.gradient(mean_loss)[0], some.gradient(mean_loss, second=True)[0]
     )
     assert norm.num_batches_tracked == 0
-
-
-def test_frozen_statistics_may_be_nested():
-    model, norm = normalized()
-    x = batch(8).x
-
-    with frozen_statistics(model):
-        with frozen_statistics(model):
-            model(x)
-        model(x)
-        assert norm.num_batches_tracked == 0
-    model(x)
-
-    assert norm.num_batches_tracked == 1
 
 
 def test_frozen_statistics_thaw_when_an_exception_passes():

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.training.toy import Toy, batch
+from tests.training import toy
+from tests.training.toy import Toy
 from training.computation import autocast
 from training.outputs import Outputs, mean_loss
 from training.passes import Passes
@@ -12,9 +13,7 @@ from training.weights import Weights
 
 def passes(precision: str) -> tuple[Passes, Weights, Toy]:
     model = Toy(dtype=torch.float32)
-    weights = Weights(model)
-    data = batch(8, 8, dtype=torch.float32)
-    return Passes(model, weights, data, precision=precision), weights, model
+    return *toy.passes(model, 8, 8, precision=precision), model
 
 
 def test_bf16_rounds_products_but_neither_losses_nor_gradients():

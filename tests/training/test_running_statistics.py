@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.training.toy import Toy, batch
+from tests.training.toy import Toy, batch, forwards, passes
 from training import optimizers
 from training.algorithms.alignment import CORAL, MMD
 from training.algorithms.disam import DISAM
@@ -126,17 +126,6 @@ def sam(second: Callable[[nn.Module], AbstractContextManager[None]]) -> Loop:
     return loop
 
 
-def disam(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    """MediaBrain-SJTU/DISAM: one forward of all domains in each pass, both update."""
-    origin = model.kept()
-    logits = model(torch.cat(x)).split(SIZES)
-    losses = torch.stack([F.cross_entropy(a, b) for a, b in zip(logits, y, strict=True)])
-    model.move(model.gradients(losses.mean() - 0.5 * losses.var(correction=0)), 0.1)
-    gradients = model.gradients(mean_loss(model, x, y))
-    model.take(origin)
-    return gradients
-
-
 def gam(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
     """xxgege/GAM, GAM.step: the first of four passes updates."""
     origin = model.kept()
@@ -155,40 +144,13 @@ def gam(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Te
     return split(peak - 0.3 * upright, model)
 
 
-def features_by_domain(model: Model, x: list[Tensor], y: list[Tensor]) -> tuple[Tensor, ...]:
-    """DomainBed, AbstractMMD.update: each domain goes through the featurizer by itself."""
-    features = [model.featurizer(values) for values in x]
-    losses = [
-        F.cross_entropy(model.classifier(f), labels) for f, labels in zip(features, y, strict=True)
-    ]
-    return torch.stack(losses).mean(), *features
+def erm(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
+    """One forward of all domains, as VREx and IRM in DomainBed."""
+    return model.gradients(mean_loss(model, x, y))
 
 
-def coral(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    loss, *features = features_by_domain(model, x, y)
-    gaps = [
-        (a.mean(0) - b.mean(0)).square().mean() + (a.T.cov() - b.T.cov()).square().mean()
-        for a, b in itertools.combinations(features, 2)
-    ]
-    return model.gradients(loss + torch.stack(gaps).mean())
-
-
-def mmd(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    loss, *features = features_by_domain(model, x, y)
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        apart = (a[:, None] - b).square().sum(2)
-        return torch.stack([(-(10.0**k) * apart).exp() for k in range(-3, 4)]).sum(0).mean()
-
-    gaps = [
-        kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
-        for a, b in itertools.combinations(features, 2)
-    ]
-    return model.gradients(loss + torch.stack(gaps).mean())
-
-
-def groupdro(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    """DomainBed, GroupDRO.update, with an eta of 0: the weights stay alike."""
+def apart(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
+    """DomainBed, AbstractMMD.update and GroupDRO.update: each domain goes forward by itself."""
     losses = [F.cross_entropy(model(a), b) for a, b in zip(x, y, strict=True)]
     return model.gradients(torch.stack(losses).mean())
 
@@ -206,30 +168,6 @@ def mixup(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> l
     return model.gradients(loss / len(x))
 
 
-def vrex(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    """DomainBed, VREx.update: one forward of all domains."""
-    logits = model(torch.cat(x)).split(SIZES)
-    losses = torch.stack([F.cross_entropy(a, b) for a, b in zip(logits, y, strict=True)])
-    return model.gradients(losses.mean() + 2.0 * losses.var(correction=0))
-
-
-def irm(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-    """DomainBed, IRM.update: one forward of all domains."""
-    logits = model(torch.cat(x)).split(SIZES)
-    losses, penalties = [], []
-    for some, labels in zip(logits, y, strict=True):
-        scale = torch.ones((), dtype=torch.float64, requires_grad=True)
-        slopes = [
-            torch.autograd.grad(
-                F.cross_entropy(some[k::2] * scale, labels[k::2]), scale, create_graph=True
-            )[0]
-            for k in (0, 1)
-        ]
-        penalties.append(slopes[0] * slopes[1])
-        losses.append(F.cross_entropy(some, labels))
-    return model.gradients(torch.stack(losses).mean() + 2.0 * torch.stack(penalties).mean())
-
-
 @pytest.mark.parametrize(
     ("parts", "loop", "freeze_second"),
     [
@@ -237,16 +175,18 @@ def irm(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Te
         ([GGA(0.01, search_steps=4, start=0, length=99)], gga, True),
         ([SAM(0.1)], sam(frozen_statistics), True),
         ([SAM(0.1)], sam(lambda model: nullcontext()), False),
-        ([DISAM(0.5), SAM(0.1)], disam, False),
+        # MediaBrain-SJTU/DISAM: both passes update. Where a penalty weighs nothing, here and below,
+        # the golden records have it: what counts is what goes forward together.
+        ([DISAM(0.0), SAM(0.1)], sam(lambda model: nullcontext()), False),
         # nblt/F-SAM: frozen in the second pass; with sigma 0 the climb is SAM's.
         ([FSAM(sigma=0.0), SAM(0.1)], sam(frozen_statistics), True),
         ([GAM(0.1, 0.02, gam_gamma=0.3)], gam, True),
-        ([CORAL(1.0)], coral, True),
-        ([MMD(1.0)], mmd, True),
-        ([GroupDRO(0.0)], groupdro, True),
+        ([CORAL(0.0)], apart, True),
+        ([MMD(0.0)], apart, True),
+        ([GroupDRO(0.0)], apart, True),
         ([Mixup(0.5)], mixup, True),
-        ([VREx(2.0, 0)], vrex, True),
-        ([IRM(2.0, 0)], irm, True),
+        ([VREx(0.0, 0)], erm, True),
+        ([IRM(0.0, 0)], erm, True),
     ],
     ids=lambda value: type(value[0]).__name__ if isinstance(value, list) else None,
 )
@@ -260,9 +200,9 @@ def test_ten_steps_leave_the_statistics_of_the_released_code(
     for number in range(STEPS):
         data = batch(*SIZES)
         data.x.mul_(1 + 0.1 * number).add_(0.3 * data.domain[:, None])
-        passes = Passes(model, weights, data, freeze_second)
+        some = Passes(model, weights, data, freeze_second)
         draws = [StepDraws(0, number, CPU) for _ in range(2)]
-        take_step(update, Step(number, passes, weights, draws[0], memory), base)
+        take_step(update, Step(number, some, weights, draws[0], memory), base)
 
         x, y = [*data.x.split(SIZES)], [*data.y.split(SIZES)]
         gradients = loop(theirs, x, y, draws[1])
@@ -276,24 +216,18 @@ def test_ten_steps_leave_the_statistics_of_the_released_code(
 
 
 @pytest.mark.parametrize(
-    ("norm", "forwards"), [(nn.BatchNorm1d(5), 3), (nn.BatchNorm1d(5).eval(), 1)], ids=str
+    ("norm", "sizes"), [(nn.BatchNorm1d(5), [6, 6, 6]), (nn.BatchNorm1d(5).eval(), [18])], ids=str
 )
 def test_where_no_batch_norm_looks_all_domains_go_forward_together(
-    norm: nn.Module, forwards: int
+    norm: nn.Module, sizes: list[int]
 ) -> None:
-    model = Toy(norm)
-    counted = 0
+    seen = forwards(model := Toy(norm))
 
-    def count(*_: object) -> None:
-        nonlocal counted
-        counted += 1
+    some = passes(model, *SIZES)[0].apart()
+    some.gradient(lambda outputs: outputs.domain_losses.mean())
 
-    model.classifier.register_forward_hook(count)
-    passes = Passes(model, Weights(model), batch(*SIZES)).apart()
-    passes.gradient(lambda outputs: outputs.domain_losses.mean())
-
-    assert counted == forwards
-    assert passes.spent == 1
+    assert seen == sizes
+    assert some.spent == 1
 
 
 @pytest.mark.parametrize("objective", [passes_mean_loss, lambda outputs: outputs.losses.mean()])
@@ -301,8 +235,7 @@ def test_pieces_of_a_batch_are_of_one_domain_where_domains_go_forward_apart(
     objective: Objective,
 ) -> None:
     norm = nn.BatchNorm1d(5)
-    model = Toy(norm)
 
-    Passes(model, Weights(model), batch(*SIZES), pieces=2).apart().gradient(objective)
+    passes(Toy(norm), *SIZES, pieces=2)[0].apart().gradient(objective)
 
     assert norm.num_batches_tracked == 2 * len(SIZES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -38,6 +40,13 @@ def batch(*sizes: int, dtype: torch.dtype = torch.float64) -> DomainBatch:
     )
 
 
-def passes(model: nn.Module, *sizes: int, freeze_second: bool = True) -> tuple[Passes, Weights]:
+def passes(model: nn.Module, *sizes: int, **options: Any) -> tuple[Passes, Weights]:
     weights = Weights(model)
-    return Passes(model, weights, batch(*sizes), freeze_second), weights
+    return Passes(model, weights, batch(*sizes, dtype=weights.flat.dtype), **options), weights
+
+
+def forwards(model: nn.Module) -> list[int]:
+    """Fills with the size of each batch that goes forward from now on."""
+    seen: list[int] = []
+    model.featurizer.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    return seen

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +14,7 @@ from training.composition import Part, compose
 from training.draws import StepDraws
 from training.outputs import Outputs, mean_loss
 from training.passes import Passes
-from training.update import Step, direction, take_step
+from training.update import Step, Update, direction, take_step
 from training.weights import Weights
 
 CPU = torch.device("cpu")
@@ -36,13 +39,28 @@ def outputs_of(step: Step) -> Outputs:
     )
 
 
+def watched(update: Update, look: Callable[[Outputs, Step], object]) -> Update:
+    """The update of the mean loss; `look` is called in each of its passes."""
+
+    def objective(outputs: Outputs, step: Step) -> Tensor:
+        look(outputs, step)
+        return mean_loss(outputs)
+
+    return replace(update, objective=objective)
+
+
 def direction_of(step: Step, *parts: Part) -> Tensor:
     return direction(compose(parts), step)[0].clone()
 
 
 def values_of(step: Step, *parts: Part) -> list[Tensor]:
     """What each pass of a step differentiates; the weights move a little."""
-    return take_step(compose(parts), step, optimizers.build("sgd", step.weights.flat, 0.1, 0.0))
+    return stepped(compose(parts), step)
+
+
+def stepped(update: Update, step: Step) -> list[Tensor]:
+    """What each pass of a step of plain gradient descent differentiates."""
+    return take_step(update, step, optimizers.build("sgd", step.weights.flat, 0.1, 0.0))
 
 
 def run_of(model: nn.Module, *parts: Part, steps: int, sizes: tuple[int, ...]) -> list[Tensor]:

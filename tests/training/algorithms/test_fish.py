@@ -51,23 +51,6 @@ def test_weights_and_running_statistics_go_a_part_of_the_way(part):
             torch.testing.assert_close(model.state_dict()[name], value)
 
 
-def test_every_domain_has_a_pass_of_its_own_each_from_where_the_last_one_led():
-    model, step = Toy(), step_of(Toy(), 4, 2, 3)
-    data = batch(4, 2, 3)
-    expected = []
-    for x, y in zip(data.x.split([4, 2, 3]), data.y.split([4, 2, 3]), strict=True):
-        loss = F.cross_entropy(model(x), y)
-        expected.append(loss.detach())
-        gradients = torch.autograd.grad(loss, list(model.parameters()))
-        with torch.no_grad():
-            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-                parameter -= 0.1 * gradient
-
-    values = values_of(step, Fish())
-
-    torch.testing.assert_close(torch.stack(values), torch.stack(expected))
-
-
 def test_a_domain_that_is_absent_from_the_batch_is_passed_over():
     assert len(values_of(step_of(Toy(), 4, 0, 4), Fish())) == 2
 

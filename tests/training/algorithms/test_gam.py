@@ -28,11 +28,3 @@ def test_both_radii_follow_the_schedule():
     halved = direction_of(step_of(Toy(), 4, 4, number=number), GAM(0.2, 0.04))
 
     torch.testing.assert_close(scheduled, halved)
-
-
-def test_without_radii_and_without_the_orthogonal_part_it_is_a_multiple_of_erm():
-    gradient = direction_of(step_of(Toy(), 4, 4))
-
-    scaled = direction_of(step_of(Toy(), 4, 4), GAM(0.0, 0.0, 0.5, 1.0, 1.5, 0.3))
-
-    torch.testing.assert_close(scaled, 2 * gradient)

@@ -35,11 +35,6 @@ def test_the_penalty_is_the_product_of_the_slopes_of_two_halves(sizes, number, w
     )
 
 
-def test_a_domain_of_one_sample_has_no_halves():
-    with pytest.raises(ValueError, match="IRM needs at least 2 samples of each domain"):
-        direction_of(step_of(Toy(), 1, 1), IRM())
-
-
 def test_each_step_of_a_walk_has_the_penalty_of_its_domain():
     plain, penalised = (direction_of(step_of(Toy(), 4), *parts) for parts in ([], [IRM(5.0, 0)]))
 
