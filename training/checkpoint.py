@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
 
 Checkpoint = dict[str, Any]
 
@@ -40,11 +38,3 @@ def from_bytes(content: bytes) -> Checkpoint:
     stream = io.BytesIO(whole[DIGEST:])
     loaded: Checkpoint = torch.load(stream, map_location="cpu", weights_only=True)
     return loaded
-
-
-def bits(parameters: Iterable[nn.Parameter]) -> list[int]:
-    """A sum over the bits of each float32 parameter.
-
-    No checkpoint holds the parameters that do not train: a resumed run compares these sums.
-    """
-    return [int(p.detach().view(torch.int32).sum(dtype=torch.int64)) for p in parameters]

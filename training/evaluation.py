@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -129,19 +130,25 @@ def evaluate(
     """
     if batch_size is None:
         batch_size = batch_size_for(parts)
+    losses, hits, confidences = [], [], []
+    with evaluating(model), torch.inference_mode():
+        for x, y in chunks(parts, device, batch_size):
+            logits = model(x)
+            losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
+            hits.append(logits.argmax(1) == y)
+            confidences.append(logits.float().softmax(1).amax(1))
+    return scores_of(parts, torch.cat(losses), torch.cat(hits), torch.cat(confidences))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode; the model is left in the mode it was in."""
     was_training = model.training
     model.eval()
-    losses, hits, confidences = [], [], []
     try:
-        with torch.inference_mode():
-            for x, y in chunks(parts, device, batch_size):
-                logits = model(x)
-                losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
-                hits.append(logits.argmax(1) == y)
-                confidences.append(logits.float().softmax(1).amax(1))
+        yield
     finally:
         model.train(was_training)
-    return scores_of(parts, torch.cat(losses), torch.cat(hits), torch.cat(confidences))
 
 
 def scores_of(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training.evaluation import Part, Score, chunks
+from training.evaluation import Part, Score, chunks, evaluating
 from training.weights import Weights
 
 Batch = tuple[Tensor, Tensor]
@@ -49,7 +48,7 @@ def sharpness(model: nn.Module, weights: Weights, batches: Sequence[Batch], rho:
     in evaluation mode and left as it was. Foret et al. 2021, arXiv 2010.01412, section 2: the peak
     is that of the linearised loss. 0 where the gradient is 0.
     """
-    with _evaluating(model):
+    with evaluating(model):
         before, gradient = _loss_and_gradient(model, weights, batches)
         norm = gradient.norm()
         with weights.displaced():
@@ -73,23 +72,13 @@ def largest_eigenvalue(
     generator = torch.Generator(weights.flat.device).manual_seed(seed)
     vector = torch.empty_like(weights.flat).normal_(generator=generator)
     value = vector.new_zeros(())
-    with _evaluating(model):
+    with evaluating(model):
         for _ in range(iterations):
             vector /= vector.norm().clamp_min(1e-12)
             product = _hessian_product(model, weights, batches, vector)
             value = vector.dot(product)
             vector = product
     return float(value)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _mean_loss(model: nn.Module, batches: Sequence[Batch]) -> Tensor:

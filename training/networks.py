@@ -13,7 +13,6 @@ from datasets.domain_dataset import DomainDataset
 from datasets.randomness import seed_hash
 from models import tuning
 from models.network import Network
-from training.checkpoint import bits
 from training.run import Run
 from training.update import Anchor
 
@@ -41,9 +40,13 @@ def networks(
 
 
 def frozen_bits(model: nn.Module, original: nn.Module | None) -> list[int]:
-    """A sum over the bits of each parameter that does not train (training.checkpoint)."""
+    """A sum over the bits of each float32 parameter that does not train.
+
+    No checkpoint holds these parameters: a resumed run compares the sums.
+    """
     resting = [p for p in model.parameters() if not p.requires_grad]
-    return bits([*resting, *(() if original is None else original.parameters())])
+    resting += [] if original is None else original.parameters()
+    return [int(p.detach().view(torch.int32).sum(dtype=torch.int64)) for p in resting]
 
 
 def place(run: Run, device: torch.device, *networks: nn.Module | None) -> None:

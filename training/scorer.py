@@ -15,6 +15,7 @@ from models.torch_private import BatchNorm
 from training.combining import ensemble_scores
 from training.computation import autocast, backends, device_of
 from training.evaluation import Part, Score, evaluate
+from training.networks import place
 from training.run import Run
 from training.run_data import data_of, measure_statistics
 
@@ -33,9 +34,8 @@ class Scorer:
         self._dataset = dataset
         self.device = device_of(run.device)
         network = self._built(load=False)
-        self.network: nn.Module = network.to(self.device).eval()
-        if run.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+        place(run, self.device, network)
+        self.network: nn.Module = network.eval()
         self.parameters = frozenset(name for name, _ in network.named_parameters())
         batch_size = int(run.hyperparameters.get("batch_size", 32))
         self.parts, self._batches = data_of(run, dataset, network.colours, self.device, batch_size)

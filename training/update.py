@@ -190,21 +190,18 @@ def _objective(update: Update, step: Step, first: bool) -> Objective:
     """What a pass differentiates."""
     from training.outputs import mean_loss
 
-    steered = first and update.steering is not None
-    if update.objective is None and not update.penalties and not steered:
+    steering = update.steering if first else None
+    terms = update.penalties if steering is None else (*update.penalties, steering)
+    if update.objective is None and not terms:
         return mean_loss  # known by its name to passes over a batch in pieces
-    return lambda outputs: _value(update, outputs, step, first)
 
+    def value(outputs: Outputs) -> Tensor:
+        own = update.objective
+        total = mean_loss(outputs) if own is None else own(outputs, step)
+        for term in terms:
+            total = total + term(outputs, step)
+        return total
 
-def _value(update: Update, outputs: Outputs, step: Step, first: bool) -> Tensor:
-    from training.outputs import mean_loss
-
-    objective = update.objective
-    value = mean_loss(outputs) if objective is None else objective(outputs, step)
-    for penalty in update.penalties:
-        value = value + penalty(outputs, step)
-    if first and update.steering is not None:
-        value = value + update.steering(outputs, step)
     return value
 
 
@@ -212,14 +209,10 @@ def _climb(update: Update, step: Step, gradient: Tensor) -> None:
     assert update.scale is not None
     flat = step.weights.flat
     followed = gradient if update.follow is None else update.follow(gradient, step)
-    if update.metric is None:
-        far = update.scale(length(followed) + update.epsilon, step.number)
-        flat.addcmul_(followed, far)
-        return
-    metric = update.metric(step.weights)
-    shaped = metric * followed
+    metric = None if update.metric is None else update.metric(step.weights)
+    shaped = followed if metric is None else metric * followed
     far = update.scale(length(shaped) + update.epsilon, step.number)
-    flat.addcmul_(shaped.mul_(metric), far)
+    flat.addcmul_(shaped if metric is None else shaped.mul_(metric), far)
 
 
 def length(vector: Tensor) -> Tensor:

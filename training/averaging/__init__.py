@@ -63,12 +63,11 @@ def build(name: str, values: Mapping[str, float]) -> Averaging | None:
 
     Raises ValueError for an unknown name or a number out of range.
     """
-    settings = {**hyperparameters(name), **values}
     if name == NONE:
         return None
     # A whole number that went through a table may come back as 3.0.
     numbers = {
-        key.removeprefix(f"{PREFIXES.get(name, name)}_"): type(default)(settings[key])
+        key.removeprefix(f"{PREFIXES.get(name, name)}_"): type(default)(values.get(key, default))
         for key, default in hyperparameters(name).items()
     }
     averaging: Averaging = AVERAGINGS[name](**numbers)
