@@ -53,12 +53,12 @@ MODELS: dict[str, Entry] = {
         "DomainBed's network for RotatedMNIST and ColoredMNIST (Gulrajani & Lopez-Paz 2021).",
     ),
     "resnet18": Entry(
-        later("backbones.resnet18"),
+        partial(later("backbones.resnet"), "resnet18"),
         "ResNet-18 (He et al. 2016), 11 million parameters.",
         {"imagenet": "ResNet18_Weights.IMAGENET1K_V1"},
     ),
     "resnet50": Entry(
-        later("backbones.resnet50"),
+        partial(later("backbones.resnet"), "resnet50"),
         "ResNet-50 (He et al. 2016), 24 million parameters, the field's standard.",
         {
             "imagenet": "ResNet50_Weights.IMAGENET1K_V1",  # those of the published tables

@@ -12,17 +12,8 @@ from torch import nn
 from models.entry import Shape
 
 
-def resnet18(shape: Shape) -> tuple[nn.Module, int]:
-    """ResNet-18 (He et al. 2016), width 512."""
-    return _resnet("resnet18", shape)
-
-
-def resnet50(shape: Shape) -> tuple[nn.Module, int]:
-    """ResNet-50 (He et al. 2016), width 2048."""
-    return _resnet("resnet50", shape)
-
-
-def _resnet(name: str, shape: Shape) -> tuple[nn.Module, int]:
+def resnet(name: str, shape: Shape) -> tuple[nn.Module, int]:
+    """ResNet-18 or ResNet-50 (He et al. 2016), width 512 or 2048."""
     _check(name, shape, smallest=32)
     import torchvision.models
 

@@ -143,13 +143,9 @@ def write(
         "format": FORMAT,
         "model": {"name": name, "weights": weights, "head": head},
         "classes": list(classes),
-        "images": {key: _plain(value) for key, value in asdict(images).items()},
+        "images": asdict(images) | {"mean": list(images.mean), "deviation": list(images.deviation)},
         **about,
     }
     text = yaml.safe_dump(card, sort_keys=False, default_flow_style=None, width=100)
     (folder / CARD).write_text(text)
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(dict(state)))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

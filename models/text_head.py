@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.entry import Embed, Texts
-
-DIGEST = hashlib.sha256().digest_size
+from models.weight_files import DIGEST
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-DIGEST = 32  # bytes before the checkpoint of one of Steppe's trials (training.checkpoint)
+DIGEST = 32  # bytes of a sha256: before a text head, or the checkpoint of a trial of Steppe
 
 
 class Unbuilt:

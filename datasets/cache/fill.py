@@ -237,7 +237,7 @@ def _finish(folder: Path, tree: ImageTree, name: str, published: bool, side: int
         originals.append([bytes.fromhex(row.original) for row in readable])
         digests.append([bytes.fromhex(row.pixels) for row in readable])
     twice = inspection.duplicates()
-    found = [*inspection.damaged(), *inspection.lost_classes()]
+    found = [*inspection.damaged, *inspection.lost_classes]
     facts = Facts(
         dataset=name,
         root=str(tree.root),

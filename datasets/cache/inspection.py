@@ -41,13 +41,14 @@ class Inspection:
         # The first place of each image, by its pixels and original size; and its further places.
         self._first: dict[bytes, Place] = {}
         self._again: dict[bytes, list[Place]] = {}
-        self._damaged: list[Finding] = []
-        self._lost: list[Finding] = []
+        # Files that are cut short or cannot be read, and classes of which none could be read.
+        self.damaged: list[Finding] = []
+        self.lost_classes: list[Finding] = []
 
     def add(self, domain: str, rows: Sequence[Row]) -> None:
         """Looks at a domain's files, in order."""
         readable = [row for row in rows if row.state != UNREADABLE]
-        self._damaged += [
+        self.damaged += [
             Finding(row.state, f"{_name(domain, row.file, self._arranged)}: {row.reason}")
             for row in rows
             if row.state in (TRUNCATED, UNREADABLE)
@@ -61,7 +62,7 @@ class Inspection:
                 self._again.setdefault(image, []).append(place)
         files = {row.file.split("/", 1)[0] for row in rows}
         left = {row.file.split("/", 1)[0] for row in readable}
-        self._lost += [
+        self.lost_classes += [
             Finding(MISSING, f"{shown(domain)} has no readable images of class {shown(label)}")
             for label in sorted(files - left)
         ]
@@ -72,14 +73,6 @@ class Inspection:
                 f"{shown(domain)}: files that hold several images, of which the first is used: "
                 f"{len(several)}, as {shown(several[0])}"
             )
-
-    def damaged(self) -> list[Finding]:
-        """Files that are cut short or cannot be read."""
-        return self._damaged
-
-    def lost_classes(self) -> list[Finding]:
-        """Classes of which a domain had files, but none that could be read."""
-        return self._lost
 
     def duplicates(self) -> list[Finding]:
         """The same file in two domains or two classes: a finding for each pair of these.
