@@ -61,11 +61,13 @@ def loaded(name):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_says_how_to_launch_it_loads_and_its_resolved_form_loads_too(path, tmp_path):
-    sweep = loaded(path.stem)
-    assert f"python -m search launch configs/{path.name}" in path.read_text()
+def test_it_says_how_to_launch_it_and_loads_as_its_resolved_form_does(path, tmp_path):
+    sweep, text = loaded(path.stem), path.read_text()
+    assert f"python -m search launch configs/{path.name}" in text
     assert sweep.name == path.stem
     assert studies(sweep)
+    said = re.search(r"(\d+) studies", text)
+    assert said is None or int(said[1]) == len(studies(sweep))
     alike = {(plan.study.dataset, plan.study.algorithm): plan for plan in plans(sweep).values()}
     for (_, algorithm), plan in alike.items():
         tries = algorithm in sweep.trained and sweep.search.sampler != "grid"
@@ -100,25 +102,21 @@ def test_the_family_has_every_part():
 
 
 @pytest.mark.parametrize("name", OF_BENCHMARKS)
-def test_each_benchmark_has_the_fields_protocol_and_as_many_studies_as_its_file_says(name):
-    path = FOLDER / f"{name}.yaml"
+def test_each_benchmark_has_the_fields_protocol(name):
     sweep = loaded(name)
     domains = len(BENCHMARKS[OF_BENCHMARKS[name]].domains)
     assert sweep.algorithms == MAIN
     assert len(studies(sweep)) == len(MAIN) * domains * 3
-    assert f"# {len(studies(sweep))} studies: 8 algorithms, {domains} held-out" in path.read_text()
     assert (sweep.model.name, sweep.model.weights) == ("resnet50", "imagenet")
     training = sweep.training
     assert training.steps == (15000 if name == "domainnet" else 5000)
     assert (training.batch_size, training.optimizer, training.bn) == (32, "adam", "frozen")
 
 
-def test_the_further_benchmarks_have_configs_with_as_many_studies_as_these_say():
+def test_the_further_benchmarks_have_configs():
     spawrious, others = map(loaded, ("spawrious", "further-benchmarks"))
     assert {*spawrious.datasets, *others.datasets} == {*FURTHER}
     assert {study.held_out for study in studies(spawrious)} == {"Test"}
-    for sweep in (spawrious, others):
-        assert f"{len(studies(sweep))} studies" in (FOLDER / f"{sweep.name}.yaml").read_text()
 
 
 def test_the_main_table_is_all_five_of_them():
@@ -126,7 +124,6 @@ def test_the_main_table_is_all_five_of_them():
     of_all = by_dataset(sweep)
     assert set(of_all) == set(BENCHMARKS)
     assert next(iter(of_all)) == "DomainNet"  # the longest runs are not left to the end
-    assert len(studies(sweep)) == 528
     assert sum(plan.trials for plan in plans(sweep).values()) == 10_560
     for name, one in of_all.items():
         alone = loaded(name.lower())
@@ -135,21 +132,15 @@ def test_the_main_table_is_all_five_of_them():
         assert (one.search, one.model) == (alone.search, alone.model)
 
 
-def test_the_reviewers_table_has_its_rows_on_all_five_benchmarks_and_as_many_studies_as_it_says():
+def test_the_reviewers_table_has_its_rows_on_all_five_benchmarks():
     rows = {
-        "reviewer-table": (
-            594,
-            {"ERM", "ERM++", "MIRO", "SWAD", "GGA", "DISAM+SAGM", "MIRO+SAGM+SWAD"},
-        ),
-        "reviewer-table-clip": (198, {"zero-shot", "ERM", "MMS+BMA"}),
+        "reviewer-table": {"ERM", "ERM++", "MIRO", "SWAD", "GGA", "DISAM+SAGM", "MIRO+SAGM+SWAD"},
+        "reviewer-table-clip": {"zero-shot", "ERM", "MMS+BMA"},
     }
-    for name, (count, algorithms) in rows.items():
-        path = FOLDER / f"{name}.yaml"
+    for name, algorithms in rows.items():
         sweep = loaded(name)
         assert algorithms <= set(sweep.algorithms)
         assert set(by_dataset(sweep)) == set(BENCHMARKS)
-        assert len(studies(sweep)) == count
-        assert f"The bill: {count} studies" in path.read_text()
         assert {"uniform", "greedy"} <= set(sweep.search.combine)
 
 

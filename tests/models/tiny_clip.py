@@ -20,23 +20,12 @@ def write(folder: Path) -> Path:
     """
     bpe = folder / "merges.txt.gz"
     bpe.write_bytes(gzip.compress("\n".join(["#version: 1", *MERGES]).encode()))
-    config = {
-        "embed_dim": 16,
-        "vision_cfg": {
-            "image_size": 32,
-            "layers": 2,
-            "width": 32,
-            "head_width": 16,
-            "patch_size": 8,
-        },
-        "text_cfg": {
-            "context_length": 32,
-            "vocab_size": 2 * 256 + len(MERGES) + 2,
-            "width": 16,
-            "heads": 2,
-            "layers": 2,
-            "tokenizer_kwargs": {"bpe_path": str(bpe)},
-        },
+    config = json.loads((Path(__file__).parent / "clip" / "tiny.json").read_text())
+    config["text_cfg"] |= {
+        "context_length": 32,
+        "vocab_size": 2 * 256 + len(MERGES) + 2,
+        "layers": 2,
+        "tokenizer_kwargs": {"bpe_path": str(bpe)},
     }
     configs = folder / "configs"
     configs.mkdir()

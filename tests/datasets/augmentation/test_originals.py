@@ -58,10 +58,8 @@ def expected(domain: Domain, images: list[Image.Image], step: int = 0) -> torch.
     """What torchvision makes of the files with the same draws."""
     assert domain.sizes is not None
     draws = draw(0, step, domain.sizes, domain.sizes)
-    own = [np.asarray(image) for image in images]
-    return torch.stack(
-        [FINISH(Image.fromarray(transformed(own[k], draws, k, SIDE))) for k in range(len(own))]
-    )
+    crops = [transformed(np.asarray(image), draws, k, SIDE) for k, image in enumerate(images)]
+    return torch.stack([FINISH(crop) for crop in crops])
 
 
 @pytest.mark.parametrize("step", range(3))
