@@ -31,22 +31,7 @@ def stripes(monkeypatch):
 def test_it_is_described_and_trains(stripes):
     dataset = datasets.load("Stripes")
     assert tuple(domain.name for domain in dataset.domains) == datasets.describe("Stripes").domains
-    run = Run(
-        dataset="Stripes",
-        root=None,
-        model="mlp",
-        algorithm="SAM",
-        held_out="light",
-        seed=0,
-        steps=60,
-        evaluate_every=20,
-        hyperparameters={
-            "lr": 1e-2,
-            "weight_decay": 0,
-            "dropout": 0,
-            "batch_size": 16,
-            "rho": 0.05,
-        },
-    )
+    values = {"lr": 1e-2, "weight_decay": 0, "dropout": 0, "batch_size": 16, "rho": 0.05}
+    run = Run("Stripes", None, "mlp", "SAM", "light", 0, 60, 20, values)
     result = train(run, dataset, lambda evaluation: None)
     assert result.validation == 1

@@ -77,20 +77,16 @@ def late():
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_package_imports_only_packages_below_it(package):
+def test_a_package_imports_only_packages_below_it_and_only_search_knows_ray_and_tables(package):
+    foreign = MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
+    if package != "search":
+        foreign |= SEARCH_ONLY
     sources = sorted((ROOT / package).rglob("*.py"))
 
     assert sources
     for path in sources:
-        upward = (imports(path.read_text()) & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
-        assert not upward, f"{path.relative_to(ROOT)} imports {upward}"
-
-
-@pytest.mark.parametrize("package", ["training", "models", "datasets"])
-def test_only_search_knows_ray_optuna_and_its_tables(package):
-    for path in sorted((ROOT / package).rglob("*.py")):
-        foreign = imports(path.read_text()) & SEARCH_ONLY
-        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+        against = imports(path.read_text()) & foreign
+        assert not against, f"{path.relative_to(ROOT)} imports {against}"
 
 
 def inside(source: str, modules: Collection[str]) -> set[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import torch
+
 import datasets
+from datasets.domain_dataset import DomainDataset
 from training.checkpoint import from_bytes, to_bytes
 from training.evaluation import Evaluation
 from training.run import Run
@@ -29,15 +32,16 @@ class Trained(NamedTuple):
     saved: list[Checkpoint]
 
 
-def trained(run: Run, **options: Any) -> Trained:
+def trained(run: Run, dataset: DomainDataset = DIGITS, **options: Any) -> Trained:
     reported: list[Evaluation] = []
     saved: list[Checkpoint] = []
-    result = train(run, DIGITS, reported.append, lambda make: saved.append(make()), **options)
+    result = train(run, dataset, reported.append, lambda make: saved.append(make()), **options)
     return Trained(result, reported, saved)
 
 
 def reread(checkpoint: Checkpoint) -> Checkpoint:
-    """As another process finds it."""
+    """As another process finds it, with whatever random state that happens to have."""
+    torch.default_generator.manual_seed(checkpoint["step"])
     return from_bytes(to_bytes(checkpoint))
 
 

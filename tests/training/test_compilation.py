@@ -22,11 +22,6 @@ def warnings() -> Iterator[list[str]]:
     computation.log.removeHandler(handler)
 
 
-def featurizer() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU())
-
-
 class BackwardFails(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):  # type: ignore[no-untyped-def]
@@ -49,48 +44,34 @@ class Compiled(nn.Module):
         return self.change(self.module(x))
 
 
-def raises(*_: object) -> Tensor:
+def fails_at_once(module: nn.Module) -> nn.Module:
     raise OSError("no compiler here")
 
 
-def fails_at_once(module: nn.Module) -> nn.Module:
-    raises()
-    return module
-
-
-FAILURES = {
-    "at once": (fails_at_once, "OSError: no compiler here"),
-    "in its first forward": (lambda m: Compiled(m, raises), "OSError: no compiler here"),
-    "in its first backward": (
-        lambda m: Compiled(m, BackwardFails.apply),
-        "RuntimeError: no kernel and more",
-    ),
-}
-
-
-@pytest.mark.parametrize("way", FAILURES)
-def test_a_failure_leaves_the_module_as_it_was_and_a_warning(monkeypatch, warnings, way):
-    failing, reason = FAILURES[way]
-    monkeypatch.setattr(torch, "compile", failing)
-    module = featurizer()
+@pytest.mark.parametrize(
+    ("compile", "reason"),
+    [
+        (fails_at_once, "OSError: no compiler here"),
+        (lambda m: Compiled(m, BackwardFails.apply), "RuntimeError: no kernel and more"),
+        (lambda m: Compiled(m, lambda x: x), None),
+    ],
+    ids=["fails at once", "fails in its first backward", "works"],
+)
+def test_the_module_is_compiled_or_stays_with_a_warning_and_the_trial_leaves_no_trace(
+    monkeypatch, warnings, compile, reason
+):
+    monkeypatch.setattr(torch, "compile", compile)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU())
     before = [tensor.clone() for tensor in module.state_dict().values()]
 
     result = compiled(module, torch.ones(4, 6))
 
-    assert result is module
     assert all(map(torch.equal, module.state_dict().values(), before))
     assert all(parameter.grad is None for parameter in module.parameters())
-    assert warnings == [f"torch.compile failed, the run goes on without it: {reason}"]
-
-
-def test_what_compiles_is_used_and_its_trial_leaves_no_trace(monkeypatch, warnings):
-    monkeypatch.setattr(torch, "compile", lambda module: Compiled(module, lambda x: x))
-    module = featurizer()
-    before = [tensor.clone() for tensor in module.state_dict().values()]
-
-    result = compiled(module, torch.ones(4, 6))
-
-    assert isinstance(result, Compiled)
-    assert all(map(torch.equal, module.state_dict().values(), before))
-    assert all(parameter.grad is None for parameter in module.parameters())
-    assert not warnings
+    if reason is None:
+        assert isinstance(result, Compiled)
+        assert not warnings
+    else:
+        assert result is module
+        assert warnings == [f"torch.compile failed, the run goes on without it: {reason}"]

@@ -61,10 +61,6 @@ def test_penalties_and_restarts_of_several_parts_add_up():
     assert update.restarts == {7, 9}
 
 
-def test_a_restart_that_two_parts_ask_for_is_one():
-    assert compose([VREx(1.0, 7), IRM(1.0, 7)]).restarts == {7}
-
-
 def test_every_slot_is_owned_or_shared():
     assert {*OWNED, "penalties", "restarts", "apart"} == {slot.name for slot in fields(Update)}
 

@@ -70,12 +70,14 @@ def test_scores_are_those_of_a_loop_over_the_samples_wherever_chunks_end(batch_s
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_in_the_mode_it_was_in_and_otherwise_unchanged(training):
+def test_the_model_is_left_as_it_was_and_no_random_number_is_drawn(training):
     model = Counting().train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    drawn = torch.get_rng_state()
 
     evaluate(model, parts(), CPU)
 
+    assert torch.equal(torch.get_rng_state(), drawn)
     assert all(module.training == training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -91,15 +93,6 @@ def test_the_mode_is_restored_when_the_model_fails():
         evaluate(model, parts(), CPU)
 
     assert model.training
-
-
-def test_evaluation_draws_no_random_numbers():
-    model = Counting().train()
-    before = torch.get_rng_state()
-
-    evaluate(model, parts(), CPU)
-
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_validation_is_the_unweighted_mean_of_the_source_domains_out_splits():

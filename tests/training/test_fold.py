@@ -12,7 +12,6 @@ from datasets.domain_dataset import DomainDataset
 from tests.training.digit_runs import (
     DIGITS,
     HELD_OUT,
-    quiet,
     roles,
     trained,
     without_seconds,
@@ -20,13 +19,13 @@ from tests.training.digit_runs import (
 from tests.training.test_train import RUN
 from training.evaluation import Evaluation
 from training.run import Run
-from training.train import Trainer, train
+from training.train import Trainer
 
 FOLD = replace(RUN, algorithm="SAGM", left_out="60")
 
 
 def evaluations(run: Run, dataset: DomainDataset = DIGITS) -> list[Evaluation]:
-    return without_seconds(train(run, dataset, quiet))
+    return without_seconds(trained(run, dataset).result)
 
 
 def test_a_fold_trains_on_neither_of_its_domains():

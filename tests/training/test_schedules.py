@@ -28,10 +28,20 @@ def test_radius_follows_the_released_schedulers(shape, warmup):
     assert radii == pytest.approx(expected, abs=1e-12)
 
 
-def test_warm_up_starts_at_zero_and_ends_at_one():
-    schedule = Schedule("constant", 10, warmup=4)
+@pytest.mark.parametrize(
+    ("numbers", "factors"),
+    [
+        ({"warmup": 4}, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1]),
+        ({"shape": "step", "drop_at": (0.3, 0.7), "drop": 0.5}, [1] * 3 + [0.5] * 4 + [0.25] * 3),
+        ({"shape": "step"}, [1] * 8 + [0.1] * 2),  # as DISAM's trainer does
+        ({"shape": "step", "warmup": 2, "drop_at": (0.5,)}, [0, 0.5, 1, 1, 1] + [0.1] * 5),
+    ],
+    ids=str,
+)
+def test_a_warm_up_rises_from_zero_and_steps_drop_at_fractions_of_the_run(numbers, factors):
+    schedule = Schedule(steps=10, **numbers)
 
-    assert [schedule(step) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert [schedule(step) for step in range(10)] == pytest.approx(factors)
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
@@ -41,18 +51,6 @@ def test_beyond_its_horizon_a_schedule_stays_at_the_floor(shape):
     assert [schedule(step) for step in (10, 11, 1000)] == pytest.approx([0.2] * 3)
 
 
-def test_steps_drop_at_fractions_of_the_run():
-    schedule = Schedule("step", 10, drop_at=(0.3, 0.7), drop=0.5)
-
-    assert [schedule(step) for step in range(10)] == [1] * 3 + [0.5] * 4 + [0.25] * 3
-
-
-def test_steps_drop_as_disams_trainer_does_unless_told_otherwise():
-    schedule = Schedule("step", 50)
-
-    assert [schedule(step) for step in (0, 39, 40, 49)] == pytest.approx([1, 1, 0.1, 0.1])
-
-
 @pytest.mark.parametrize("steps", [7, 100, 5000])
 def test_a_fraction_that_is_a_whole_step_drops_at_that_step(steps):
     for at in range(1, steps, max(steps // 50, 1)):
@@ -60,30 +58,19 @@ def test_a_fraction_that_is_a_whole_step_drops_at_that_step(steps):
         assert (schedule(at - 1), schedule(at)) == (1, 0.1)
 
 
-def test_a_warm_up_comes_before_the_drops():
-    schedule = Schedule("step", 10, warmup=2, drop_at=(0.5,))
-
-    assert [schedule(step) for step in (0, 1, 2, 4, 5)] == [0, 0.5, 1, 1, 0.1]
-
-
-@pytest.mark.parametrize("wrong", [{"drop": 1.5}, {"drop_at": (0.5, 1.0)}, {"drop_at": (0.0,)}])
-def test_drops_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match="0 <= drop <= 1 and 0 < drop_at < 1 must hold"):
-        Schedule("step", 10, **wrong)
-
-
-def test_an_unknown_shape_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"constant, linear, cosine, step, but got 'exp'"):
-        Schedule("exp")
-
-
-@pytest.mark.parametrize("warmup", [-1, 10, 11])
-def test_a_warm_up_outside_the_run_is_refused(warmup):
-    with pytest.raises(ValueError, match=rf"warmup={warmup}, steps=10"):
-        Schedule("linear", 10, warmup)
-
-
-@pytest.mark.parametrize("floor", [-0.1, 1.1])
-def test_a_floor_that_is_no_fraction_is_refused(floor):
-    with pytest.raises(ValueError, match=rf"floor={floor}"):
-        Schedule("linear", 10, floor=floor)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        *(
+            ({"shape": "step", **drop}, "0 <= drop <= 1 and 0 < drop_at < 1 must hold")
+            for drop in ({"drop": 1.5}, {"drop_at": (0.5, 1.0)}, {"drop_at": (0.0,)})
+        ),
+        ({"shape": "exp"}, "constant, linear, cosine, step, but got 'exp'"),
+        *(({"warmup": warmup}, f"warmup={warmup}, steps=10") for warmup in (-1, 10, 11)),
+        *(({"floor": floor}, f"floor={floor}") for floor in (-0.1, 1.1)),
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_schedule_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(steps=10, **wrong)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
@@ -69,12 +71,7 @@ def test_frozen_parameters_are_left_alone():
     assert "featurizer.0.weight" not in weights.names
     assert len(weights.flat) == sum(p.numel() for p in model.parameters()) - frozen.numel()
     assert weights.featurizer == slice(0, model.featurizer[0].bias.numel())
-
-
-def test_a_frozen_featurizer_leaves_no_weights_to_the_featurizer():
-    model = Toy()
     model.featurizer.requires_grad_(False)
-
     assert Weights(model).featurizer == slice(0, 0)
 
 
@@ -90,63 +87,44 @@ def test_a_parameter_used_in_two_places_is_counted_once():
     assert model[1].weight.eq(2).all()
 
 
-def test_mixed_data_types_are_refused():
+def backwards() -> nn.Module:
+    model = nn.Module()
+    model.classifier, model.featurizer = nn.Linear(2, 2), nn.Linear(2, 2)
+    return model
+
+
+def mixed() -> nn.Module:
     model = Toy()
     model.classifier.float()
+    return model
 
-    with pytest.raises(ValueError, match="one data type and device"):
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (mixed(), "one data type and device"),
+        (Toy().requires_grad_(False), "no trainable parameter"),
+        (backwards(), "classifier's parameters must come last"),
+    ],
+    ids=["mixed types", "frozen", "backwards"],
+)
+def test_a_model_that_is_refused_keeps_its_parameters(model, message):
+    storages = [parameter.data_ptr() for parameter in model.parameters()]
+
+    with pytest.raises(ValueError, match=message):
         Weights(model)
 
-
-def test_a_model_without_trainable_parameters_is_refused():
-    with pytest.raises(ValueError, match="no trainable parameter"):
-        Weights(Toy().requires_grad_(False))
+    assert [parameter.data_ptr() for parameter in model.parameters()] == storages
 
 
-def test_a_classifier_before_the_featurizer_is_refused():
-    class Backwards(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.classifier = nn.Linear(2, 2)
-            self.featurizer = nn.Linear(2, 2)
-
-    with pytest.raises(ValueError, match="classifier's parameters must come last"):
-        Weights(Backwards())
-
-
-def test_a_refused_model_keeps_its_parameters():
-    model = Toy()
-    model.classifier.float()
-    storage = model.featurizer[0].weight.data_ptr()
-
-    with pytest.raises(ValueError, match="data type"):
-        Weights(model)
-
-    assert model.featurizer[0].weight.data_ptr() == storage
-
-
-def test_displaced_weights_are_restored_bit_for_bit():
+def test_displaced_weights_are_restored_bit_for_bit_also_when_an_exception_passes():
     weights = Weights(Toy(dtype=torch.float32))
     before = weights.flat.clone()
 
-    with weights.displaced() as saved:
-        weights.flat.mul_(1.1).add_(0.3)
+    with suppress(KeyboardInterrupt), weights.displaced() as saved:
+        weights.flat.fill_(float("nan"))
         assert torch.equal(saved, before)
-
-    assert torch.equal(weights.flat, before)
-
-
-def test_displaced_weights_are_restored_when_an_exception_passes():
-    weights = Weights(Toy())
-    before = weights.flat.clone()
-
-    def interrupted() -> None:
-        with weights.displaced():
-            weights.flat.fill_(float("nan"))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        raise KeyboardInterrupt
 
     assert torch.equal(weights.flat, before)
 

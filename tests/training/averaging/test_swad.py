@@ -152,16 +152,3 @@ def test_the_weights_given_are_copied():
     swad.evaluated(1.0)
 
     assert torch.equal(swad.result(), torch.zeros(2))
-
-
-@pytest.mark.parametrize(
-    ("numbers", "name"),
-    [
-        ({"converge": 0}, "swad_converge=0"),
-        ({"tolerance": 0}, "swad_tolerance=0"),
-        ({"ratio": -0.1}, "swad_ratio must not be negative, but got -0.1"),
-    ],
-)
-def test_a_number_out_of_range_is_refused_by_name(numbers, name):
-    with pytest.raises(ValueError, match=name):
-        SWAD(**numbers)
