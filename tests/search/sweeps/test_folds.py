@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,23 +12,16 @@ from search.results import load, select
 from search.run.run_folder import RunFolder
 from search.worker.trial import Trial
 from search.worker.trial_rows import Progress
-from tests.search.command import steppe, write_yaml
-from tests.search.play import small_sweep, stored, without_ray
+from tests.search.command import printed
+from tests.search.play import launched, small_sweep, stored
 
 
 class Died(Exception):
     """Stands for whatever may end an attempt."""
 
 
-@dataclass
-class Ran:
-    folder: RunFolder
-    output: str
-
-
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory) -> Ran:
-    place = tmp_path_factory.mktemp("folds")
+def folder(tmp_path_factory) -> RunFolder:
     sweep = small_sweep(
         algorithms=["ERM"],
         held_out=["0", "30"],
@@ -40,7 +32,6 @@ def ran(tmp_path_factory) -> Ran:
             "space": {"lr": 1e-2, "weight_decay": 0, "dropout": 0},
         },
     )
-    file = write_yaml(place / "sweep.yaml", sweep.model_dump(mode="json"))
     report, died = Trial._report_progress, []
 
     def die_once(self: Trial, progress: Progress) -> None:
@@ -51,43 +42,38 @@ def ran(tmp_path_factory) -> Ran:
             raise Died
         report(self, progress)
 
-    with without_ray(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trial, "_report_progress", die_once)
-        done = steppe("launch", file, "--output", place / "run")
-    assert done.exit_code == 0, done.output
+        folder = launched(sweep, tmp_path_factory.mktemp("folds"))
     assert died
-    return Ran(RunFolder(place / "run"), done.output)
+    return folder
 
 
-def test_every_trial_ends_with_all_of_its_folds_whatever_died(ran):
-    found = load(ran.folder.uri)
+def test_every_trial_ends_with_all_of_its_folds_whatever_died(folder):
+    found = load(folder.uri)
     assert set(found.trials["state"]) == {"completed"}
     folds = found.evaluations[found.evaluations["fold"].notna()]
     assert (folds.groupby("trial", observed=True)["fold"].nunique() == 5).all()
     assert len(folds) == 2 * 5 * 2
-    for trials in stored(ran.folder).values():
+    for trials in stored(folder).values():
         for trial in trials:
             assert list(trial.intermediate_values) == [20, 40, 60, 80, 100]
             assert trial.value == trial.intermediate_values[100]
 
 
-def test_the_best_of_the_search_is_the_one_that_the_rule_selects(ran):
-    found = load(ran.folder.uri)
+def test_the_best_of_the_search_is_the_one_that_the_rule_selects(folder):
+    found = load(folder.uri)
     chosen = select(found, "leave-one-domain-out")
     best = found.trials.groupby("study", observed=True)["objective"].max()
     assert dict(zip(chosen["study"], chosen["validation"], strict=True)) == best.to_dict()
     assert chosen["accuracy"].notna().all()
-    printed = steppe(
-        "results", ran.folder.uri, "--method", "leave-one-domain-out", "--format", "json"
-    )
-    assert printed.exit_code == 0
-    assert json.loads(printed.stdout)
+    method = ("--method", "leave-one-domain-out")
+    assert json.loads(printed("results", folder.uri, *method, "--format", "json"))
 
 
-def test_folds_are_gone_when_the_sweep_is_complete_and_their_rows_stay(ran):
-    assert not Path(ran.folder.path("folds")).exists()
-    assert not Path(ran.folder.path("checkpoints")).exists()
-    plain = pd.read_parquet(ran.folder.path("evaluations"))
+def test_folds_are_gone_when_the_sweep_is_complete_and_their_rows_stay(folder):
+    assert not Path(folder.path("folds")).exists()
+    assert not Path(folder.path("checkpoints")).exists()
+    plain = pd.read_parquet(folder.path("evaluations"))
     assert set(plain.loc[plain["fold"].notna(), "role"]) == {"left_out"}
-    status = steppe("status", ran.folder.uri)
-    assert "complete" in status.stdout
+    assert "complete" in printed("status", folder.uri)

@@ -21,7 +21,7 @@ from search.run import lease
 from search.run.run_folder import MANIFEST, SWEEP, RunFolder
 from search.study.resolved_sweep import as_yaml
 from tests.search import file_dataset, play
-from tests.search.command import steppe, write_yaml
+from tests.search.command import printed, refused, write_yaml
 from tests.search.play import launched, open_ledger, small_sweep, stored, without_ray
 
 DIGITS, OTHER = "RotatedDigits", file_dataset.NAME
@@ -218,20 +218,18 @@ def test_commands_find_images_that_have_moved(tmp_path, other_dataset):
     folder = launched(sweep, tmp_path / "run")
     moved = tmp_path / "elsewhere"
     shutil.move(other_dataset, moved)
-    assert steppe("status", folder.uri).exit_code == 0
-    assert steppe("results", folder.uri).exit_code == 0
+    printed("status", folder.uri)
+    printed("results", folder.uri)
     for verb, *given in (
         ["rerun", "ERM.0.0.0"],
         ["export", "ERM.0.0.0", "--output", tmp_path / "exported"],
         ["resume"],
     ):
-        lost = steppe(verb, folder.uri, *given)
-        assert lost.exit_code == 2
-        assert str(other_dataset) in lost.stderr
-        assert "--root" in lost.stderr
+        lost = refused(verb, folder.uri, *given)
+        assert str(other_dataset) in lost
+        assert "--root" in lost
         with without_ray():
-            found = steppe(verb, folder.uri, *given, "--root", moved)
-        assert found.exit_code == 0, found.output
+            printed(verb, folder.uri, *given, "--root", moved)
     assert sweep_of(folder).dataset.root == moved
 
 
@@ -243,10 +241,9 @@ def test_a_file_of_weights_may_move_and_be_no_other(tmp_path):
     torch.save(network.state_dict(), file)
     folder = launched(sweep(file), tmp_path / "run")
     moved = file.rename(tmp_path / "two.pth")
-    assert steppe("status", folder.uri).exit_code == 0
-    lost = steppe("resume", folder.uri)
-    assert lost.exit_code == 2
-    assert all(part in lost.stderr for part in ("model.weights", str(file), "--output"))
+    printed("status", folder.uri)
+    lost = refused("resume", folder.uri)
+    assert all(part in lost for part in ("model.weights", str(file), "--output"))
     launched(sweep(moved, seeds=[0, 1]), folder.root)
     assert sweep_of(folder).model.weights == str(moved)
     torch.save({key: -own for key, own in network.state_dict().items()}, tmp_path / "other.pth")
