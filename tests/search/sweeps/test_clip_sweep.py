@@ -23,7 +23,7 @@ from search.run.combinations import read_combinations
 from search.run.run_folder import RunFolder
 from tests.datasets.photos import tree
 from tests.models import tiny_clip
-from tests.search.command import steppe, write_yaml
+from tests.search.command import printed, refused, write_yaml
 from tests.search.play import without_ray
 from training.evaluation import chunks, parts_of
 
@@ -38,12 +38,13 @@ def place(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STEPPE_CACHE", str(place / "cache"))
         tiny_clip.write(place)
+        torch.save(tiny_clip.whole().visual.state_dict(), place / "visual.pt")
         tree(place / "data", ["art", "photo", "sketch"], ["big_dog", "cat", "owl"], count=7)
         yield place
 
 
 def sweep(place: Path, **changes: Any) -> Path:
-    """The file of a sweep; keys of `model` and `search` are changed one by one."""
+    """The file of a sweep with other values, such as `model.head`; without those that are None."""
     found: dict[str, Any] = {
         "name": "clip",
         "dataset": {"name": "ImageFolders", "root": str(place / "data"), "size": 32},
@@ -60,20 +61,24 @@ def sweep(place: Path, **changes: Any) -> Path:
         "search": {"trials": 1, "combine": "wise-ft", "space": {"lr": 1e-3}},
     }
     for key, value in changes.items():
-        merged = {**found[key], **value} if isinstance(value, dict) and key in found else value
-        found[key] = {k: v for k, v in merged.items() if v is not None} if isinstance(
-            merged, dict
-        ) else merged  # fmt: skip
+        section, _, name = key.rpartition(".")
+        inside = found[section] if section else found
+        inside[name] = value
+        if value is None:
+            del inside[name]
     return write_yaml(place / "sweep.yaml", found)
+
+
+def launch(file: Path, run: Path) -> tuple[RunFolder, str]:
+    """The run, and what its launch printed."""
+    with without_ray():
+        text = printed("launch", file, "--output", run)
+    return RunFolder(run), text
 
 
 @pytest.fixture(scope="module")
 def launched(place: Path) -> tuple[RunFolder, str]:
-    """The run, and what its launch printed."""
-    with without_ray():
-        done = steppe("launch", sweep(place), "--output", place / "run")
-    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
-    return RunFolder(str(place / "run")), done.stdout
+    return launch(sweep(place), place / "run")
 
 
 def accuracies(folder: RunFolder, algorithm: str, step: int) -> dict[tuple[str, str], float]:
@@ -83,9 +88,9 @@ def accuracies(folder: RunFolder, algorithm: str, step: int) -> dict[tuple[str, 
 
 
 def test_the_zero_shot_row_is_what_clip_says_of_the_images_and_the_texts(place, launched):
-    folder, printed = launched
-    assert "a photo of a big dog. a photo of a cat. a photo of a owl." in printed
-    shown = json.loads(steppe("results", folder.uri, "--format", "json").stdout)["results"]
+    folder, said = launched
+    assert "a photo of a big dog. a photo of a cat. a photo of a owl." in said
+    shown = json.loads(printed("results", folder.uri, "--format", "json"))["results"]
     row = next(row for row in shown if row["algorithm"] == "zero-shot")
 
     whole, tokenizer = tiny_clip.whole(), open_clip.get_tokenizer("tiny_text")
@@ -129,13 +134,13 @@ def test_wise_ft_goes_from_zero_shot_to_the_selected_trial_and_validation_choose
 
 def test_the_curve_is_in_tables_and_report_and_says_that_held_out_chose_nothing(launched):
     folder, _ = launched
-    shown = steppe("results", folder.uri, "--format", "latex").stdout
+    shown = printed("results", folder.uri, "--format", "latex")
     assert all(words in shown for words in ("zero-shot", "ERM, WiSE-FT", "chose nothing"))
-    frames = json.loads(steppe("results", folder.uri, "--format", "json").stdout)
+    frames = json.loads(printed("results", folder.uri, "--format", "json"))
     assert len(frames["wise_ft"]) == 11
     assert sum(point["chosen"] for point in frames["wise_ft"]) == 1
-    assert "zero-shot" in steppe("compare", folder.uri).stdout
-    assert steppe("report", folder.uri).exit_code == 0
+    assert "zero-shot" in printed("compare", folder.uri)
+    printed("report", folder.uri)
     page = folder.read_bytes("report.html").decode()
     assert 'id="wise-ft"' in page
     assert "chose nothing" in page
@@ -143,11 +148,10 @@ def test_the_curve_is_in_tables_and_report_and_says_that_held_out_chose_nothing(
 
 def test_wise_ft_is_exported_with_its_accuracy_and_a_trial_is_repeated(launched, tmp_path):
     folder, _ = launched
-    done = steppe("export", folder.uri, "ERM.art.0.wise-ft", "--output", tmp_path / "out")
-    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
+    printed("export", folder.uri, "ERM.art.0.wise-ft", "--output", tmp_path / "out")
     head = load_exported(tmp_path / "out").network.classifier
     assert head.weight.norm(dim=1).mean() > 5  # texts have length 1, tau is 20
-    assert steppe("rerun", folder.uri, "ERM.art.0.0").exit_code == 0
+    printed("rerun", folder.uri, "ERM.art.0.0")
 
 
 def test_wise_ft_is_not_made_from_another_file_than_the_runs(place, launched, tmp_path):
@@ -155,87 +159,64 @@ def test_wise_ft_is_not_made_from_another_file_than_the_runs(place, launched, tm
     whole = file.read_bytes()
     torch.save({**torch.load(file), "logit_scale": torch.tensor(2.0)}, file)
     try:
-        done = steppe("export", launched[0].uri, "ERM.art.0.wise-ft", "--output", tmp_path / "out")
+        told = refused("export", launched[0].uri, "ERM.art.0.wise-ft", "--output", tmp_path / "out")
     finally:
         file.write_bytes(whole)
-    assert done.exit_code == 2, (done.stdout, done.exception)
-    assert all(word in done.stderr for word in (file.name, "sha256", "put it back"))
+    assert all(word in told for word in (file.name, "sha256", "put it back"))
 
 
 def test_clipood_trains_the_image_tower_beside_fixed_texts(place):
-    path = sweep(
-        place,
-        model={"head": "text-fixed"},
-        algorithms=["MMS+BMA", "ERM"],
-        search={"combine": None, "keep_weights": "all"},
-    )
-    with without_ray():
-        done = steppe("launch", path, "--output", place / "clipood")
-    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
-    folder = RunFolder(str(place / "clipood"))
+    trained = {"model.head": "text-fixed", "algorithms": ["MMS+BMA", "ERM"]}
+    kept = {"search.combine": None, "search.keep_weights": "all"}
+    folder, _ = launch(sweep(place, **trained, **kept), place / "clipood")
     margin, plain = (read_weights(folder, f"{STUDY.format(name)}.0") for name in ("MMS+BMA", "ERM"))
     assert torch.equal(margin["classifier.weight"], plain["classifier.weight"])
     assert margin["classifier.weight"].norm(dim=1).tolist() == pytest.approx([math.exp(3)] * 3)
     assert not torch.equal(margin["featurizer.0.proj"], plain["featurizer.0.proj"])
 
 
+LINEAR = {"model.head": None, "model.prompts": None}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": {"head": None, "prompts": None}}, ["algorithms[0]", "zero-shot", "model.head"]),
+        (LINEAR, ["algorithms[0]", "zero-shot", "model.head"]),
+        ({**LINEAR, "algorithms": ["MMS+BMA"]}, ["MMS+BMA", "model.head"]),
+        ({**LINEAR, "algorithms": ["ERM"]}, ["search.combine", "wise-ft", "model.head"]),
         (
-            {"model": {"head": None, "prompts": None}, "algorithms": ["MMS+BMA"]},
-            ["MMS+BMA", "model.head"],
-        ),
-        (
-            {"model": {"head": None, "prompts": None}, "algorithms": ["ERM"]},
-            ["search.combine", "wise-ft", "model.head"],
-        ),
-        (
-            {"model": {"head": None}, "algorithms": ["ERM"], "search": {"combine": None}},
+            {"model.head": None, "algorithms": ["ERM"], "search.combine": None},
             ["model.prompts", "no effect", "linear"],
         ),
-        ({"model": {"prompts": "a photo"}}, ["model.prompts", "a photo", "{}"]),
-        ({"model": {"prompts": []}}, ["model.prompts", "at least one"]),
-        ({"model": {"weights": None}}, ["model.head", "model.weights"]),
-        ({"model": {"name": "resnet18", "weights": None}}, ["no text tower", "open_clip/NAME"]),
-        ({"model": {"head": "text-fixed", "tuning": "head"}}, ["model.tuning", "text-fixed"]),
+        ({"model.prompts": "a photo"}, ["model.prompts", "a photo", "{}"]),
+        ({"model.prompts": []}, ["model.prompts", "at least one"]),
+        ({"model.prompts": f"{'very ' * 9} big {{}}"}, ["tokens", "model.prompts"]),
+        ({"model.weights": None}, ["model.head", "model.weights"]),
+        ({"model.weights": "visual.pt"}, ["no text tower", "head: linear"]),
+        ({"model.name": "resnet18", "model.weights": None}, ["no text tower", "open_clip/NAME"]),
+        ({"model.head": "text-fixed", "model.tuning": "head"}, ["model.tuning", "text-fixed"]),
         ({"algorithms": ["zero-shot+BMA"]}, ["zero-shot", "alone"]),
         ({"algorithms": ["CLIPood", "WiSE-FT"]}, ["MMS+BMA", "search.combine: wise-ft"]),
-        ({"algorithms": ["zero-shot"], "search": {"combine": None}}, ["space.lr", "not trained"]),
-        ({"search": {"keep_weights": "last"}}, ["search.combine", "keep_weights: last"]),
-        ({"model": {"prompts": f"{'very ' * 9} big {{}}"}}, ["tokens", "model.prompts"]),
+        ({"algorithms": ["zero-shot"], "search.combine": None}, ["space.lr", "not trained"]),
+        ({"search.keep_weights": "last"}, ["search.combine", "keep_weights: last"]),
     ],
 )
-def test_what_cannot_work_is_refused_before_training(place, changes, words):
-    done = steppe("launch", sweep(place, **changes), "--output", place / "refused")
-    assert done.exit_code == 2, (done.stdout, done.exception)
-    assert all(word in done.stderr for word in words), done.stderr
+def test_what_cannot_work_is_refused_before_training(place, monkeypatch, changes, words):
+    monkeypatch.chdir(place)
+    told = refused("launch", sweep(place, **changes), "--output", place / "refused")
+    assert all(word in told for word in words), told
     assert not (place / "refused" / "trials").exists()
 
 
-def test_weights_of_an_image_tower_alone_are_refused_with_a_way_out(place):
-    visual = tiny_clip.whole().visual.state_dict()
-    torch.save(visual, place / "visual.pt")
-    path = sweep(place, model={"weights": str(place / "visual.pt")})
-    done = steppe("launch", path, "--output", place / "refused")
-    assert done.exit_code == 2
-    assert "no text tower" in done.stderr
-    assert "head: linear" in done.stderr
-
-
 @pytest.mark.parametrize(
-    "search",
+    "changes",
     [
-        {"objective": "leave-one-domain-out", "sampler": "tpe"},
-        {"scheduler": "freeze-thaw", "sampler": "gp"},
+        {"search.objective": "leave-one-domain-out", "search.sampler": "tpe"},
+        {"search.scheduler": "freeze-thaw", "search.sampler": "gp"},
     ],
 )
-def test_zero_shot_has_one_trial_however_a_sweep_searches(place, tmp_path, search):
-    path = sweep(place, search={**search, "combine": None})
-    with without_ray():
-        done = steppe("launch", path, "--output", tmp_path / "run")
-    assert done.exit_code == 0, (done.stdout, done.stderr, done.exception)
-    trials = tables.read_trials(RunFolder(str(tmp_path / "run")))
+def test_zero_shot_has_one_trial_however_a_sweep_searches(place, tmp_path, changes):
+    folder, _ = launch(sweep(place, **changes, **{"search.combine": None}), tmp_path / "run")
+    trials = tables.read_trials(folder)
     own = trials[trials["algorithm"] == "zero-shot"]
     assert own[["state", "steps"]].values.tolist() == [["completed", 0]]
