@@ -58,7 +58,6 @@ def outcomes(folder):
 @pytest.mark.parametrize(
     ("few", "many", "search"),
     [
-        ({"trials": 3}, {"trials": 9}, {}),
         ({"trials": 3}, {"trials": 9}, {"sampler": "qmc", "scheduler": "asha"}),
         ({"trials": 3}, {"trials": 9}, {"scheduler": "hyperband"}),
         ({"trials": 4}, {"trials": 9}, {"sampler": "tpe", "scheduler": "median"}),

@@ -11,12 +11,12 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,7 +26,6 @@ import pytest
 from optuna.trial import TrialState
 
 from search.driver import launch as driver_launch
-from search.driver.study_record import state_of
 from search.driver.tune_adapter import StudySearcher
 from search.run import lease, tables
 from search.run.checkpoints import TrialCheckpoints
@@ -37,11 +36,13 @@ from tests.search.command import (
     Command,
     command,
     end_all,
+    printed,
+    refused,
     steppe,
     wait_until,
     write_yaml,
 )
-from tests.search.play import small_sweep, stored, without_ray
+from tests.search.play import launched, small_sweep, stored, without_ray
 from training.checkpoint import from_bytes
 
 pytestmark = pytest.mark.slow
@@ -66,20 +67,18 @@ SWEEP: dict[str, Any] = {
 class Stop:
     """How a driver ended, and what was there then."""
 
-    code: int | None
-    output: str
+    done: Any  # exit_code, stdout and stderr
     status: str
     ended: set[str]
     running: set[str]
     leased: bool
-    errors: str = ""
 
 
 @dataclass
 class Story:
     folder: RunFolder
     stops: dict[str, Stop] = field(default_factory=dict)
-    refused: Any = None
+    refused: str = ""
     while_running: str = ""
     listens: list[str] = field(default_factory=list)  # addresses, as in /proc/net
     workers: int = 0  # at once, at most
@@ -89,17 +88,11 @@ class Story:
     finished: Any = None
 
 
-def trials_of(folder: RunFolder) -> dict[str, set[str]]:
-    """The trials in the storage by whether they have ended, are running or wait."""
-    found: dict[str, set[str]] = {"ended": set(), "running": set()}
-    if not folder.exists("optuna.journal"):
-        return found
-    for study, trials in stored(folder).items():
-        for trial in trials:
-            kind = "ended" if trial.state.is_finished() else "running"
-            if trial.state != TrialState.WAITING:
-                found[kind].add(f"{study}.{trial.number}")
-    return found
+def trials_of(folder: RunFolder) -> tuple[set[str], set[str]]:
+    """The trials in the storage that have ended, and those that are running."""
+    states = {f"{s}.{t.number}": t.state for s, trials in stored(folder).items() for t in trials}
+    ended = {trial for trial, state in states.items() if state.is_finished()}
+    return ended, {trial for trial, state in states.items() if state == TrialState.RUNNING}
 
 
 def workers(command: Command) -> list[int]:
@@ -111,13 +104,13 @@ def under_way(folder: RunFolder, ended: int):
     since = time.time()
 
     def reached() -> bool:
-        now = trials_of(folder)
+        has_ended, running = trials_of(folder)
         new = {
             path.stem
             for path in Path(folder.path("evaluations")).glob("*.parquet")
             if path.exists() and path.stat().st_mtime > since
         }
-        return len(now["ended"]) >= ended and bool(new & now["running"])
+        return len(has_ended) >= ended and bool(new & running)
 
     return reached
 
@@ -145,19 +138,9 @@ def saved(folder: RunFolder) -> list[int]:
     return [from_bytes(folder.read_bytes(f"checkpoints/{name}"))["step"] for name in names]
 
 
-def after(folder: RunFolder, code: int | None, output: str, **more: Any) -> Stop:
-    now = trials_of(folder)
-    status = steppe("status", folder.uri)
-    assert status.exit_code == 0
-    return Stop(
-        code,
-        output,
-        status.stdout,
-        now["ended"],
-        now["running"],
-        folder.exists(lease.LEASE),
-        **more,
-    )
+def after(folder: RunFolder, done: Any) -> Stop:
+    status = " ".join(printed("status", folder.uri).split())
+    return Stop(done, status, *trials_of(folder), folder.exists(lease.LEASE))
 
 
 @contextmanager
@@ -190,7 +173,7 @@ def story(tmp_path_factory) -> Story:
 
     with without_ray(), patch.object(driver_launch, "ray_cluster", interrupted):
         done = steppe("launch", file, "--output", folder.uri)
-    story.stops["at the start"] = after(folder, done.exit_code, done.stdout, errors=done.stderr)
+    story.stops["at the start"] = after(folder, done)
 
     with (
         without_ray(),
@@ -198,7 +181,7 @@ def story(tmp_path_factory) -> Story:
         patch.object(StudySearcher, "report", terminated),
     ):
         done = steppe("resume", folder.uri)
-    story.stops["SIGTERM"] = after(folder, done.exit_code, done.stdout, errors=done.stderr)
+    story.stops["SIGTERM"] = after(folder, done)
 
     resume, home = command("resume", folder.uri), place / "home"
     deep = place / ("a folder of a job" * 5)
@@ -217,8 +200,8 @@ def story(tmp_path_factory) -> Story:
     )
     try:
         wait_until(lambda: folder.exists(lease.LEASE), PATIENCE, "the run has a driver again")
-        story.refused = steppe("launch", file, "--output", folder.uri)
-        story.while_running = steppe("status", folder.uri).stdout
+        story.refused = refused("launch", file, "--output", folder.uri)
+        story.while_running = printed("status", folder.uri)
         wait_until(under_way(folder, 0), PATIENCE, "a trial is at work")
         (worker,) = workers(resume)
         story.listens = listening(resume)
@@ -229,7 +212,8 @@ def story(tmp_path_factory) -> Story:
         terminal.sendintr()
         output = terminal.read()  # to its end
         terminal.wait()
-        story.stops["Ctrl-C"] = after(folder, terminal.exitstatus, output)
+        done = SimpleNamespace(exit_code=terminal.exitstatus, stdout=output, stderr="")
+        story.stops["Ctrl-C"] = after(folder, done)
         wait_until(lambda: not resume.processes(), PATIENCE, "all that it started ends")
     finally:
         terminal.close(force=True)
@@ -244,30 +228,29 @@ def story(tmp_path_factory) -> Story:
 
     with without_ray():  # which has shown above that it carries out what a resume continues
         done = steppe("resume", folder.uri)
-    story.finished = after(folder, done.exit_code, done.stdout, errors=done.stderr)
+    story.finished = after(folder, done)
     return story
 
 
 @pytest.mark.parametrize("how", ["at the start", "SIGTERM", "Ctrl-C"])
 def test_a_sweep_that_is_asked_to_stop_says_how_to_go_on(story, how):
     stop = story.stops[how]
-    assert stop.code == 130
-    assert f"Stopped. `python -m search resume {story.folder.uri}` goes on." in stop.output
+    assert (stop.done.exit_code, stop.done.stderr) == (130, "")
+    assert f"Stopped. `python -m search resume {story.folder.uri}` goes on." in stop.done.stdout
     # Nor does the worker make noise that has left.
-    assert "Traceback" not in stop.output + stop.errors
-    assert "ray" not in stop.output.lower()
-    assert stop.errors == ""
+    assert "Traceback" not in stop.done.stdout
+    assert "ray" not in stop.done.stdout.lower()
     assert not stop.leased
     left, running = TRIALS - len(stop.ended), len(stop.running)
     assert (running > 0) == (how != "at the start")
     assert (
         f"nobody is at work on it: `python -m search resume {story.folder.uri}` "
         f"would continue {running} trials and start {left - running}"
-    ) in " ".join(stop.status.split())
+    ) in stop.status
 
 
 def test_on_a_terminal_there_is_one_table_that_is_drawn_again(story):
-    output = story.stops["Ctrl-C"].output
+    output = story.stops["Ctrl-C"].done.stdout
     assert "best validation" in output
     assert "\x1b[" in output  # the cursor goes back up to draw over it
     assert f"{TRIALS} trials ended" in output
@@ -290,20 +273,19 @@ def test_a_cluster_of_ones_own_is_reached_by_nobody_else_and_takes_what_it_was_g
 
 
 def test_a_second_driver_is_refused_while_one_is_at_work(story):
-    assert story.refused.exit_code == 2
-    assert "is being driven by process" in story.refused.stderr
-    assert "watch it with `status`" in story.refused.stderr
+    assert "is being driven by process" in story.refused
+    assert "watch it with `status`" in story.refused
     assert "driven by process" in story.while_running
     assert "last heard of" in story.while_running
 
 
 def test_the_last_resume_finishes_the_sweep(story):
-    done = story.finished
-    assert (done.code, done.errors) == (0, "")
-    assert f"{TRIALS} of {TRIALS} trials ended, 0 running" in done.output
-    assert "RotatedDigits, mlp, training-domain selection" in done.output
-    assert "complete" in done.status
-    assert not done.leased
+    done = story.finished.done
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"{TRIALS} of {TRIALS} trials ended, 0 running" in done.stdout
+    assert "RotatedDigits, mlp, training-domain selection" in done.stdout
+    assert "complete" in story.finished.status
+    assert not story.finished.leased
     # driver.log has what the killed worker died of.
     assert {path.name for path in Path(story.folder.root).iterdir()} == {
         "sweep.yaml",
@@ -315,26 +297,6 @@ def test_the_last_resume_finishes_the_sweep(story):
         "driver.log",
         "wall_clock.json",
     }
-
-
-def test_every_trial_is_there_exactly_once_and_none_is_left_running(story):
-    found = stored(story.folder)
-    assert {study: len(trials) for study, trials in found.items()} == dict.fromkeys(
-        found, OF_A_STUDY
-    )
-    assert len(found) == 2
-    states = Counter(state_of(trial) for trials in found.values() for trial in trials)
-    assert states == {"completed": TRIALS}
-    trials = pd.read_parquet(f"{story.folder.uri}/trials")
-    assert sorted(trials["trial"]) == sorted(f"{s}.{n}" for s in found for n in range(OF_A_STUDY))
-    evaluations = pd.read_parquet(f"{story.folder.uri}/evaluations")
-    assert not evaluations.duplicated(["trial", "step", "domain", "split"]).any()
-    for study, own in found.items():
-        for trial in own:
-            # Each evaluation was recorded once, whatever was reported again after a resume.
-            assert list(trial.intermediate_values) == list(range(EVERY, STEPS + 1, EVERY))
-            row = trials.set_index("trial").loc[f"{study}.{trial.number}"]
-            assert trial.value == row["objective"]
 
 
 def test_what_had_ended_before_a_stop_was_not_run_again(story):
@@ -368,20 +330,22 @@ def test_trials_went_on_from_their_checkpoints(story):
 
 
 def test_its_trials_equal_those_of_an_undisturbed_sweep_bit_for_bit(story, tmp_path):
-    alone = {**SWEEP, "algorithms": ["SAGM"]}
-    file = write_yaml(tmp_path / "sweep.yaml", small_sweep(**alone).model_dump(mode="json"))
-    with without_ray():
-        done = steppe("launch", file, "--output", tmp_path / "run")
-    assert done.exit_code == 0, done.stderr
-    undisturbed = RunFolder(tmp_path / "run")
-    ((study, trials),) = stored(undisturbed).items()
-    for one, other in zip(trials, stored(story.folder)[study], strict=True):
-        assert (one.params, one.value) == (other.params, other.value)
-        assert one.intermediate_values == other.intermediate_values
-    measured = ["trial", "step", "domain", "role", "split", "accuracy", "loss", "count"]
-    here, there = (
-        pd.read_parquet(f"{folder.uri}/evaluations", filters=[("study", "==", study)])[measured]
-        for folder in (undisturbed, story.folder)
-    )
-    assert len(here) > OF_A_STUDY * (STEPS // EVERY) * 5
-    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    """Each is there once, and so is each of its evaluations, whatever was reported again."""
+    undisturbed = launched(small_sweep(**SWEEP), tmp_path / "run")
+    evaluated = ["trial", "step", "domain", "role", "split", "accuracy", "loss", "count"]
+    for table, columns in (
+        ("trials", ["trial", "state", "steps", "best_step", "objective", "hp_lr", "hp_dropout"]),
+        ("evaluations", evaluated),
+    ):
+        here, there = (
+            pd.read_parquet(folder.path(table))[columns].sort_values(
+                "trial", kind="stable", ignore_index=True
+            )
+            for folder in (undisturbed, story.folder)
+        )
+        pd.testing.assert_frame_equal(here, there, check_exact=True)
+    assert len(here) > TRIALS * (STEPS // EVERY) * 5
+    for study, trials in stored(undisturbed).items():
+        for one, other in zip(trials, stored(story.folder)[study], strict=True):
+            assert (one.params, one.value, one.state) == (other.params, other.value, other.state)
+            assert one.intermediate_values == other.intermediate_values

@@ -1,4 +1,4 @@
-"""A run in an object store: a real S3 protocol, spoken by a server on the loopback."""
+"""A run on S3, as a server on the loopback speaks it; run/test_stores.py has every store."""
 
 import logging
 import pickle
@@ -6,7 +6,6 @@ import urllib.request
 from contextlib import contextmanager
 from threading import Timer
 
-import pandas as pd
 import pytest
 
 from search.driver.ledger import Ledger
@@ -15,7 +14,6 @@ from search.run import retries
 from search.run.retries import StoreError
 from search.run.run_folder import SWEEP, RunFolder
 from search.run.storage import begun, open_for_reading, open_for_writing
-from search.run.tables import read_trials, write_trial
 from search.study.plan import plans
 from tests.search.play import play, small_sweep, stored
 from tests.search.store import KEY, SECRET, Line, bucket_on, serving
@@ -33,35 +31,11 @@ def bucket(server):
         yield bucket
 
 
-def test_files_are_written_replaced_listed_and_deleted(bucket):
-    folder = RunFolder.create(f"{bucket}/runs/x/")
-    assert folder.list("trials") == []
-    folder.write_bytes("trials/PACS.DISAM+SAGM.a b.0", b"old")
-    folder.write_bytes("trials/PACS.DISAM+SAGM.a b.0", b"new")
-    assert folder.list("trials") == ["PACS.DISAM+SAGM.a b.0"]
-    assert folder.read_bytes("trials/PACS.DISAM+SAGM.a b.0") == b"new"
-    folder.write_bytes("checkpoints/t/state", b"1" * 6_000_000)
-    assert len(folder.read_bytes("checkpoints/t/state")) == 6_000_000
-    folder.delete("checkpoints/t")
-    assert not folder.exists("checkpoints/t/state")
-    folder.delete("trials/PACS.DISAM+SAGM.a b.0")
-    assert folder.list("trials") == []
-
-
-def test_a_small_file_is_one_request(bucket):
+def test_a_small_file_is_one_request(bucket, caplog):
     folder = RunFolder(f"{bucket}/x")
-    requests = []
-    logger = logging.getLogger("werkzeug")
-    handler = logging.Handler()
-    handler.emit = lambda record: requests.append(record.getMessage())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with caplog.at_level(logging.INFO, "werkzeug"):  # the server's own log
         folder.write_bytes("part", b"1")
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.ERROR)
-    assert len([line for line in requests if "/bucket/x/part" in line]) == 1, requests
+    assert caplog.text.count("/bucket/x/part") == 1, caplog.text
 
 
 def test_the_endpoint_may_stand_in_the_uri_and_travels_to_workers(bucket, server, monkeypatch):
@@ -74,32 +48,6 @@ def test_the_endpoint_may_stand_in_the_uri_and_travels_to_workers(bucket, server
     pickle.loads(luggage).write_bytes("a", b"1")
     assert folder.list() == ["a"]
     assert folder.name == "x"
-
-
-def test_tables_are_written_and_read(bucket):
-    folder = RunFolder(f"{bucket}/x")
-    study = dict.fromkeys(["sweep", "study", "dataset", "model", "algorithm", "held_out"], "s")
-    for number in range(3):
-        row = {**study, "seed": 0, "trial": f"s.{number}", "number": number, "state": "completed"}
-        write_trial(folder, row | {"hp_lr": 0.1}, {"lr": float})
-    assert list(read_trials(folder)["number"]) == [0, 1, 2]
-    plain = pd.read_parquet(folder.path("trials"), filesystem=folder.filesystem)
-    assert list(plain["hp_lr"]) == [0.1] * 3
-
-
-def test_runs_that_are_not_there_are_refused(bucket):
-    RunFolder(f"{bucket}/x").write_bytes("other", b"1")
-    with pytest.raises(SteppeError, match="not a run"):
-        RunFolder.existing(f"{bucket}/x")
-    with pytest.raises(SteppeError, match="no run at s3://bucket/y"):
-        RunFolder.existing(f"{bucket}/y")
-    with pytest.raises(SteppeError, match="cannot write to the output s3://no-such-bucket/x"):
-        RunFolder.create("s3://no-such-bucket/x")
-
-
-def test_an_existing_run_opens(bucket):
-    RunFolder(f"{bucket}/x").write_bytes(SWEEP, b"name: x")
-    assert RunFolder.existing(f"{bucket}/x").read_bytes(SWEEP) == b"name: x"
 
 
 @contextmanager
@@ -125,12 +73,9 @@ def test_a_store_that_refuses_is_not_asked_again(bucket, server, monkeypatch):
     with locked(*server):
         with pytest.raises(StoreError) as caught:
             folder.write_bytes("trials/part", b"1")
-        assert str(caught.value) == (
-            "cannot write s3://bucket/x/trials/part: AWS Error INVALID_ACCESS_KEY_ID during "
-            "PutObject operation: The AWS Access Key Id you provided does not exist in our "
-            "records; everything recorded so far is safe: when this is fixed, "
-            "continue with `python -m search resume s3://bucket/x`"
-        )
+        told = str(caught.value)
+        assert told.startswith("cannot write s3://bucket/x/trials/part: AWS Error INVALID_ACCESS")
+        assert told.endswith("continue with `python -m search resume s3://bucket/x`")
         for ask in (
             lambda: folder.read_bytes(SWEEP),
             lambda: folder.exists(SWEEP),
@@ -139,15 +84,13 @@ def test_a_store_that_refuses_is_not_asked_again(bucket, server, monkeypatch):
         ):
             with pytest.raises(StoreError, match=r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID"):
                 ask()
-        with pytest.raises(
-            SteppeError, match="cannot read the run s3://bucket/x: AWS Error ACCESS"
-        ):
+        with pytest.raises(SteppeError, match="cannot read the run s3://bucket/x: AWS Error ACC"):
             RunFolder.existing(f"{bucket}/x")
-        with pytest.raises(
-            SteppeError, match=r"cannot write to the output s3://bucket/y: .*INVALID"
-        ):
+        with pytest.raises(SteppeError, match=r"cannot write to the output s3://bucket/y: .*INV"):
             RunFolder.create(f"{bucket}/y")
     assert folder.read_bytes(SWEEP) == b"name: x"
+    with pytest.raises(SteppeError, match="cannot write to the output s3://no-such-bucket/x"):
+        RunFolder.create("s3://no-such-bucket/x")
 
 
 @pytest.mark.slow
@@ -170,20 +113,6 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(server, monkeypatch, cap
     assert end.startswith("write s3://bucket/x/part: done, after ")
 
 
-def test_the_journal_is_kept_there_and_a_reader_writes_nothing(bucket):
-    folder, sweep = RunFolder(f"{bucket}/x"), small_sweep()
-    assert not begun(folder)
-    assert open_for_reading(folder).get_all_studies() == []
-    storage = open_for_writing(folder)
-    assigned = play(sweep, folder, 3, Ledger(plans(sweep), folder, storage))
-    storage.flush()
-    assert folder.list("optuna.journal") == ["00000000.jsonl"]
-    before = folder.read_bytes("optuna.journal/00000000.jsonl")
-    assert [trial.number for trial in stored(folder)[assigned[0].study.id]] == [0, 1, 2]
-    assert folder.read_bytes("optuna.journal/00000000.jsonl") == before
-    assert [a.number for a in play(sweep, folder, 1)] == [3]
-
-
 def test_a_run_that_was_copied_from_a_disk_says_where_its_journal_belongs(bucket, tmp_path):
     disk, folder, sweep = RunFolder(tmp_path), RunFolder(f"{bucket}/x"), small_sweep()
     play(sweep, disk, 2)
@@ -203,6 +132,8 @@ def test_a_run_that_is_copied_to_a_disk_is_gone_on_with(bucket, tmp_path):
     storage = open_for_writing(folder)
     play(sweep, folder, 2, Ledger(plans(sweep), folder, storage))
     storage.flush()
+    assert len(stored(folder)) == 1  # a reader writes nothing
+    assert folder.list("optuna.journal") == ["00000000.jsonl"]
     for name in folder.list("optuna.journal"):
         journal = f"optuna.journal/{name}"
         disk.write_bytes(journal, folder.read_bytes(journal))
