@@ -98,12 +98,7 @@ LAYOUTS: dict[str, tuple[Any, str, set[str]]] = {
         "model",
         {"model.fc", "optimizer"},
     ),
-    "a tutorial": (
-        {"model_state_dict": STATE, "optimizer_state_dict": trained(), "loss": np.float64(0.5)},
-        "model_state_dict",
-        {"model_state_dict.fc", "optimizer_state_dict"},
-    ),
-    "a number among the weights": ({**STATE, "epoch": 3, "optimizer": trained()}, "", None),
+    "a number among the weights": ({**STATE, "epoch": 3, "optimizer": trained()}, "", {"fc"}),
     "averaged weights": (torch.optim.swa_utils.AveragedModel(NET).state_dict(), "", {"fc"}),
     "written before batches were counted": (
         {key: value for key, value in STATE.items() if "num_batches" not in key},
