@@ -5,26 +5,18 @@ import time
 from dataclasses import asdict
 
 import pytest
-import yaml
 
 from search.cli.status import print_status
 from search.run import lease
-from search.run.run_folder import SWEEP, RunFolder
-from tests.search.play import finish, open_ledger, play, said, small_sweep, write_row
+from tests.search.play import finish, open_ledger, play, record, said, small_sweep
 
 WHOLE = small_sweep(algorithms=["ERM", "SAGM"], search={"trials": 3})
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    folder.write_bytes(SWEEP, yaml.safe_dump(WHOLE.model_dump(mode="json")).encode())
-    return folder
-
-
-@pytest.fixture
 def shown(folder, capsys):
-    """What the status prints, on one line each for the table and for the rest."""
+    """What the status prints: the rows of the table by algorithm, and what is below it."""
+    record(WHOLE, folder)
 
     def status() -> tuple[dict[str, list[str]], str]:
         print_status(folder.uri)
@@ -52,9 +44,7 @@ def test_trials_are_counted_by_how_they_ended(folder, shown):
     ledger.prune(sagm)
     failed, diverged = ledger.next(), ledger.next()
     ledger.fail(failed, "no")
-    end = said(20, 0.9, "diverged", "the loss stopped being finite")
-    write_row(folder, diverged, end)
-    ledger.finish(diverged, end)
+    finish(ledger, folder, diverged, 0.9, "diverged", step=20, reason="not finite")
     ledger.next()
     before = folder.read_bytes("optuna.journal")
     rows, below = shown()
@@ -75,29 +65,22 @@ def test_a_complete_run_is_complete(folder, shown):
 
 def test_a_driver_at_work_is_named_and_one_that_is_gone_too(folder, shown):
     pid, now = os.getpid(), time.time()
-    here = lease.Holder("x", socket.gethostname(), pid, lease._born(pid), now - 3)
+    host = socket.gethostname()
+    here = lease.Holder("x", host, pid, lease._born(pid), now - 3)
     folder.write_bytes(lease.LEASE, json.dumps(asdict(here)).encode())
     _, below = shown()
-    assert f"driven by process {pid} on {socket.gethostname()}, last heard of 3 s ago" in below
+    assert f"driven by process {pid} on {host}, last heard of 3 s ago" in below
     gone = lease.Holder("x", "elsewhere", 7, 0.0, now - 1000)
     folder.write_bytes(lease.LEASE, json.dumps(asdict(gone)).encode())
     _, below = shown()
     assert "its driver, process 7 on elsewhere, is gone; nobody is at work on it" in below
 
 
-def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
-    sweep = small_sweep(
-        algorithms=["ERM", "SAGM"],
-        search={
-            "trials": 3,
-            "terminator": "stagnation",
-            "patience": 1,
-            "budget": {"trials": 5},
-            "study_budget": {"cpu_hours": 1},
-        },
-    )
-    folder = RunFolder(tmp_path / "run")
-    folder.write_bytes(SWEEP, yaml.safe_dump(sweep.model_dump(mode="json")).encode())
+def test_what_ended_or_stopped_a_run_is_said(folder, capsys):
+    search = {"trials": 3, "terminator": "stagnation", "patience": 1}
+    search |= {"budget": {"trials": 5}, "study_budget": {"cpu_hours": 1}}
+    sweep = small_sweep(algorithms=["ERM", "SAGM"], search=search)
+    record(sweep, folder)
     ledger = open_ledger(sweep, folder)
     while (spec := ledger.next()) is not None:
         rising = 0.1 * spec.number if spec.study.algorithm == "SAGM" else 0.5
@@ -112,11 +95,10 @@ def test_what_ended_or_stopped_a_run_is_said(tmp_path, capsys):
     assert "ended by its budget: `launch` with more search.budget.trials goes on" in text
 
 
-def test_what_waits_for_a_larger_budget_is_said(tmp_path, capsys):
+def test_what_waits_for_a_larger_budget_is_said(folder, capsys):
     search = {"trials": 3, "scheduler": "freeze-thaw", "grace_steps": 10}
     sweep = small_sweep(search=search | {"budget": {"trials": 2}})
-    folder = RunFolder(tmp_path / "run")
-    folder.write_bytes(SWEEP, yaml.safe_dump(sweep.model_dump(mode="json")).encode())
+    record(sweep, folder)
     ledger = open_ledger(sweep, folder)
     first = ledger.next()
     ledger.report(first, said(10, 0.5))

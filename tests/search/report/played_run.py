@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import datasets
 from search.run import manifest, tables
-from search.run.run_folder import SWEEP, RunFolder
-from search.study.resolved_sweep import as_yaml
+from search.run.run_folder import RunFolder
 from search.sweep.schema import Sweep
-from tests.search.play import open_ledger, quality, said, small_sweep, write_row
+from tests.search.play import finish, open_ledger, quality, record, small_sweep
 
 STEPS = (30, 60, 90)
 
@@ -30,7 +28,7 @@ def several(**changes: Any) -> Sweep:
 
 def begin(sweep: Sweep, folder: RunFolder) -> None:
     """What a driver writes before the first trial."""
-    folder.write_bytes(SWEEP, as_yaml(sweep).encode())
+    record(sweep, folder)
     names = [sweep.dataset.name] if sweep.dataset else list(sweep.datasets)
     manifest.record(folder, [datasets.load(name) for name in names])
 
@@ -49,11 +47,9 @@ def play(sweep: Sweep, folder: RunFolder, trials: int | None = None) -> None:
         elif count % 23 == 7:
             state, reason = "failed", "OSError: <script>alert('reason')</script> & more"
         _evaluate(sweep, folder, spec, value)
-        end = said(90, value, state, reason)
-        if len(sweep.search.objectives) == 2:
-            end = replace(end, second=0.5 + 0.4 * math.sin(20 * value))
-        write_row(folder, spec, end)
-        ledger.finish(spec, end)
+        two = len(sweep.search.objectives) == 2
+        second = 0.5 + 0.4 * math.sin(20 * value) if two else None
+        finish(ledger, folder, spec, value, state, reason=reason, second=second)
 
 
 def _evaluate(sweep: Sweep, folder: RunFolder, spec: Any, value: float) -> None:

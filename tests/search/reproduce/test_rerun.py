@@ -42,39 +42,35 @@ def test_a_trial_agrees_to_the_last_bit_and_the_run_stays_as_it_was(folder):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "training", "values"),
+    ("training", "values"),
     [
-        ("SAM", {"averaging": "ema"}, {"ema_decay": 0.7}),
-        ("SAM", {"averaging": "sma", "start": "linear-probe", "start_lr": 0.01}, {"sma_start": 5}),
-        ("SAM", {"evaluations": "all", "flatness": "sharpness", "lr_schedule": "cosine"}, {}),
+        ({"averaging": "ema"}, {"ema_decay": 0.7}),
+        ({"averaging": "sma", "start": "linear-probe", "start_lr": 0.01}, {"sma_start": 5}),
+        ({"evaluations": "all", "flatness": "sharpness", "lr_schedule": "cosine"}, {}),
     ],
 )
-def test_averages_and_flatness_agree_too(folder, algorithm, training, values):
+def test_averages_and_flatness_agree_too(folder, training, values):
     train(sam_sweep(training=training), folder, values)
     assert "agree, to the last bit." in said_again(folder, f"{STUDY}.0", 0)
 
 
 def test_a_number_that_differs_is_shown_with_its_place_and_by_how_much(folder):
     (spec,) = train(sam_sweep(), folder, {})
-    old = {}
-
-    def change(rows):
-        row = next(r for r in rows if (r["step"], r["domain"]) == (20, "45"))
-        old.update(row)
-        row["loss"] += 1e-12
-        return rows
-
-    rewrite(folder, spec.trial, change)
+    table = tables.read_evaluations(folder)
+    loss = table[(table["step"] == 20) & (table["domain"] == "45")]["loss"].item()
+    rewrite(folder, spec.trial, lambda rows: [
+        row | {"loss": loss + 1e-12} if (row["step"], row["domain"]) == (20, "45") else row
+        for row in rows
+    ])  # fmt: skip
     text = said_again(folder, spec.trial, 1)
     assert "1 of " in text
     place = "First: step 20, domain 45, out split: loss"
-    assert f"{place} {old['loss'] + 1e-12!r} in the table, {old['loss']!r} here (-1e-12)" in text
+    assert f"{place} {loss + 1e-12!r} in the table, {loss!r} here (-1e-12)" in text
 
 
 @pytest.mark.parametrize("state", ["pruned", "failed"])
 def test_a_trial_that_was_stopped_is_repeated_as_far_as_it_came(folder, state):
-    sweep = sam_sweep()
-    (spec,) = train(sweep, folder, {})
+    (spec,) = train(sam_sweep(), folder, {})
     stop(folder, spec, state, 20)
     text = said_again(folder, spec.trial, 0)
     assert "training 20 steps" in text
@@ -89,8 +85,7 @@ def test_a_trial_that_diverged_diverges_again(folder):
 
 
 def test_a_trial_that_ends_otherwise_differs(folder):
-    sweep = sam_sweep()
-    (spec,) = train(sweep, folder, {})
+    (spec,) = train(sam_sweep(), folder, {})
     stop(folder, spec, "diverged", 20)
     assert "It ended as diverged, and as completed here." in said_again(folder, spec.trial, 1)
 
@@ -107,8 +102,7 @@ def test_what_is_not_as_it_was_is_said_first(folder):
 
 
 def test_what_cannot_be_repeated_is_refused_with_the_way_out(folder, tmp_path):
-    sweep = sam_sweep()
-    first, second = train(sweep, folder, {}, {})
+    first, second = train(sam_sweep(), folder, {}, {})
     assert f"did you mean {STUDY}.1?" in refused("rerun", folder.uri, f"{STUDY}.7")
     assert "did you mean" in refused("rerun", folder.uri, "SAN.0.0.1")
     assert "there is no run" in refused("rerun", tmp_path / "rum", "0")
@@ -124,9 +118,5 @@ def test_what_cannot_be_repeated_is_refused_with_the_way_out(folder, tmp_path):
     )
     with lease.Lease(folder, on_loss=lambda: None):
         assert "is going on, driven by process" in refused("rerun", folder.uri, first.trial)
-
-
-def test_a_trial_that_has_not_ended_is_said_to_go_on_by_a_resume(folder):
-    _, second = train(sam_sweep(), folder, {}, {})
-    folder.delete(f"trials/{second.trial}.parquet")
-    assert "has not ended: `python -m search resume" in refused("rerun", folder.uri, second.trial)
+    folder.delete(f"trials/{first.trial}.parquet")
+    assert "has not ended: `python -m search resume" in refused("rerun", folder.uri, first.trial)

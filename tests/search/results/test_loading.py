@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import yaml
 
@@ -11,17 +9,16 @@ from search.checks.load_sweep import sweep_of
 from search.errors import SteppeError
 from search.report.reported_run import read
 from search.results.loading import read_sweep
-from search.run.run_folder import MANIFEST, SWEEP, RunFolder
+from search.run.run_folder import MANIFEST, SWEEP
 from search.study.plan import plans
-from search.study.resolved_sweep import as_yaml
 from search.study.study import studies
-from tests.search.play import small_sweep
+from tests.search.play import record, small_sweep
 from tests.search.report.played_run import begin, several
 from tests.search.written_run import sweep, write
 
 
 def test_it_is_the_sweep_of_the_driver(folder):
-    folder.write_bytes(SWEEP, as_yaml(small_sweep(search={"trials": 3})).encode())
+    record(small_sweep(search={"trials": 3}), folder)
     assert read_sweep(folder) == sweep_of(folder)
     assert studies(read_sweep(folder)) == studies(sweep_of(folder))
 
@@ -47,16 +44,15 @@ def test_studies_of_a_run_that_an_earlier_commit_began_keep_their_names(tmp_path
     data = sweep(dataset={"name": "ImageFolders"}, held_out=["Real World"], seeds=[0])
     folder = write(tmp_path / "run", data, trials=1)
     new = [study.id for study in studies(read_sweep(folder))]
-    folder.write_bytes(MANIFEST, json.dumps({"datasets": {}, "sessions": []}).encode())
+    folder.write_bytes(MANIFEST, b'{"datasets": {}, "sessions": []}')
     old = [study.id for study in studies(read_sweep(folder))]
     assert old[0] == "ImageFolders.resnet50.ERM.Real_World.0"
     assert old[0] != new[0]
 
 
-def test_a_report_counts_the_trials_that_the_driver_plans(tmp_path):
+def test_a_report_counts_the_trials_that_the_driver_plans(folder):
     space = {"lr": {"choice": [1e-4, 1e-3]}, "weight_decay": 0, "dropout": 0}
     planned = several(algorithms=["ERM", "SAM"], search={"trials": 6, "space": space})
-    folder = RunFolder(tmp_path / "run")
     begin(planned, folder)
     trials = sum(plan.trials for plan in plans(planned).values())
     assert trials == 4 * (2 + 6)
