@@ -79,11 +79,13 @@ def test_an_existing_run_of_another_configuration_is_kept(file, played):
 
 def test_other_images_under_the_same_name_are_refused(played):
     now = datasets.load("RotatedDigits").fingerprint
-    text = (played / "manifest.json").read_text()
-    (played / "manifest.json").write_text(text.replace(now, "0" * 64))
+    manifest = played / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(now, "0" * 64))
+    before = content(played)
     message = refused("resume", played)
     assert "was made with other images of RotatedDigits" in message
     assert f"(fingerprint 000000000000, now {now[:12]})" in message
+    assert content(played) == before
 
 
 # Runs that are not there, or only in part.

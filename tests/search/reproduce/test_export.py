@@ -65,9 +65,8 @@ def test_it_is_the_model_of_the_tables(folder, keep, averaging):
     assert card["trained"]["trial"] == trial
     assert card["trained"]["weights"] == ("iterate" if averaging == "none" else "average")
     assert card["trained"]["hyperparameters"]["lr"] == row["hp_lr"]
-    assert {s["domain"]: s["accuracy"] for s in card["scores"] if s["split"] == "out"} == recorded(
-        folder, trial, step
-    )
+    out_split = {s["domain"]: s["accuracy"] for s in card["scores"] if s["split"] == "out"}
+    assert out_split == recorded(folder, trial, step)
     assert {path.name for path in out(folder).iterdir()} == {"model.yaml", "model.safetensors"}
 
 
@@ -156,19 +155,15 @@ def test_files_are_named_in_the_order_of_the_images_without_those_left_out(tmp_p
 
 
 def test_what_cannot_be_exported_is_refused_with_the_reason(folder, tmp_path):
-    sweep = sam_sweep()
-    _, second = train(sweep, folder, {}, {})
+    _, second = train(sam_sweep(), folder, {}, {})
     stop(folder, second, "pruned", 20)
-    assert "training-domain chooses nothing in" in refused("export", folder.uri, second.trial)
-    assert "the only trial was pruned" in refused("export", folder.uri, second.trial)
-    assert "did you mean training-domain?" in refused(
-        "export", folder.uri, "--method", "training-domian"
-    )
-    assert f"there is no study or trial SAM.9 in {folder.uri}" in refused(
-        "export", folder.uri, "SAM.9"
-    )
+    message = refused("export", folder.uri, second.trial)
+    assert "training-domain chooses nothing in" in message
+    assert "the only trial was pruned" in message
+    message = refused("export", folder.uri, "--method", "training-domian")
+    assert "did you mean training-domain?" in message
+    assert "there is no study or trial SAM.9" in refused("export", folder.uri, "SAM.9")
     (tmp_path / "file").write_text("precious")
     for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        message = refused("export", folder.uri, "--output", place)
-        assert "--output" in message
+        assert "--output" in refused("export", folder.uri, "--output", place)
     assert (tmp_path / "file").read_text() == "precious"

@@ -5,6 +5,7 @@ from search.results.selection import METHODS, select
 from tests.search.tiny_study import study_row, tiny
 
 ONCE = "training-domain-per-dataset"
+NO_SETTING = "no setting completed in all 2 studies"
 
 
 def studies_of(*validations, algorithm="ERM", states=None):
@@ -56,12 +57,10 @@ def test_settings_are_known_by_their_values_and_not_by_their_numbers():
 @pytest.mark.parametrize(
     ("states", "reasons"),
     [
-        ([["completed", "failed"], ["failed", "completed"]],
-         ["no setting completed in all 2 studies"] * 2),
-        ([["completed", "completed"], ["failed", "failed"]],
-         ["no setting completed in all 2 studies", "all 2 trials failed"]),
+        ([["completed", "failed"], ["failed", "completed"]], [NO_SETTING, NO_SETTING]),
+        ([["completed", "completed"], ["failed", "failed"]], [NO_SETTING, "all 2 trials failed"]),
     ],
-)  # fmt: skip
+)
 def test_without_a_setting_for_all_no_study_has_one(states, reasons):
     once = select(*studies_of([0.5, 0.6], [0.5, 0.6], states=states), [ONCE])
     assert list(once["reason"]) == reasons
@@ -86,10 +85,7 @@ def test_every_algorithm_and_dataset_has_a_setting_of_its_own():
 def test_a_study_that_was_asked_for_and_has_no_trial_leaves_no_setting_for_all():
     missing = study_row("D", "ERM", "h9", 0)
     once = select(*studies_of([0.5]), [ONCE], [missing])
-    assert list(once["reason"]) == [
-        "no trial has finished",
-        "no setting completed in all 2 studies",
-    ]
+    assert list(once["reason"]) == ["no trial has finished", NO_SETTING]
 
 
 def test_methods_asked_for_together_choose_as_alone():

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from search import results
@@ -36,23 +35,6 @@ def test_the_frames_have_categories_in_the_order_of_the_sweep(found):
     assert types["started"] == "datetime64[us, UTC]"
     assert len(found.trials) == 3 * 2 * 3 * 4
     assert len(found.selection) == 3 * 2 * 3 * len(METHODS)
-
-
-def test_the_selection_is_the_one_that_the_sweep_records(found, folder):
-    tables.write_selection(folder, results.select(found, "training-domain"))
-    recorded = tables.to_pandas(pq.read_table(folder.path(tables.SELECTION)))
-    chosen = found.selection[found.selection["method"] == "training-domain"]
-    pd.testing.assert_frame_equal(
-        recorded, chosen.reset_index(drop=True), check_dtype=False, check_categorical=False
-    )
-
-
-def test_the_summary_is_that_of_the_selection(found):
-    frame = results.summary(found, methods=["training-domain", "oracle"]).frame()
-    cell = frame.query("method == 'oracle' and algorithm == 'SAGM' and held_out == 'photo'")
-    chosen = results.select(found, "oracle").query("algorithm == 'SAGM' and held_out == 'photo'")
-    assert cell["accuracy"].item() == pytest.approx(chosen["accuracy"].mean())
-    assert cell["seeds"].item() == 3
 
 
 def test_commands_that_read_need_neither_ray_nor_torch(tmp_path):

@@ -28,11 +28,10 @@ def test_the_newest_is_read_and_the_one_before_it_is_still_there(folder):
 
 
 @pytest.mark.parametrize("steps", [(10, 20), (10, 20, 30)])
-@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b""])
-def test_a_torn_one_is_named_and_the_older_one_used(folder, steps, damage):
+def test_a_torn_one_is_named_and_the_older_one_used(folder, steps):
     written(folder, *steps)
     torn, older = (B, A) if len(steps) == 2 else (A, B)
-    folder.write_bytes(torn, damage(folder.read_bytes(torn)))
+    folder.write_bytes(torn, folder.read_bytes(torn)[:-1])
     checkpoints = TrialCheckpoints(folder, TRIAL)
     assert checkpoints.read() == {"step": steps[-2]}
     first, last = checkpoints.notes
