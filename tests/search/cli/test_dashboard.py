@@ -21,8 +21,7 @@ Client = pytest.importorskip("werkzeug.test", reason="needs flask").Client
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    folder = RunFolder(tmp_path / "run")
+def folder(folder: RunFolder) -> RunFolder:
     begin(small_sweep(), folder)
     return folder
 

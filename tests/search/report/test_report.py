@@ -14,7 +14,6 @@ from search.report.page import page
 from search.report.reported_run import ReportedRun, read
 from search.results.scored_trials import alike, scored
 from search.run.run_folder import RunFolder
-from search.sweep.schema import DatasetOverrides
 from tests.search import written_run
 from tests.search.command import printed, refused
 from tests.search.report.document import Page
@@ -211,28 +210,13 @@ def test_a_run_that_goes_on_is_not_called_final_and_has_a_page_after_one_trial(s
     assert "accuracy on the held-out domain 0" in shown.text
 
 
-def test_several_datasets_have_an_answer_each_and_one_together(run):
-    def twice(frame: pd.DataFrame) -> pd.DataFrame:
-        frame = frame[frame["study"].isin(of_sam)]
-        texts = frame.astype(dict.fromkeys(frame.columns.intersection(names), object))
-        other = texts.replace({name: {"RotatedDigits": "Other"} for name in names}, regex=True)
-        return pd.concat([texts, other], ignore_index=True)
-
-    names = pd.Index(["dataset", "study", "trial"])
-    of_sam = set(run.trials.loc[run.trials["algorithm"] == "SAM", "study"])
-    own = DatasetOverrides(held_out=["0", "75"])
-    datasets = {"RotatedDigits": own, "Other": own}
-    only = {"dataset": None, "datasets": datasets, "algorithms": ("SAM",)}
-    both = dataclasses.replace(
-        run,
-        runs={"x": dataclasses.replace(run.loaded, sweep=run.sweep.model_copy(update=only))},
-        trials=twice(run.trials),
-        evaluations=twice(run.evaluations),
-    )
-    vars(both)["selection"] = twice(run.selection)
-    shown = Page(page(both))
+def test_several_datasets_have_an_answer_each_and_one_together(tmp_path):
+    few = {"algorithms": ["SAM"], "held_out": ["SUN09"], "seeds": [0]}
+    data = written_run.sweep(datasets={"PACS": {"held_out": ["photo"]}, "VLCS": {}}, **few)
+    del data["dataset"]
+    shown = Page(page(read(written_run.write(tmp_path / "run", data).uri)))
     answer = shown.text.split("Settings chosen by")[0]
-    assert answer.index("All datasets") < answer.index("RotatedDigits") < answer.index("Other")
+    assert answer.index("All datasets") < answer.index("PACS") < answer.index("VLCS")
     assert len(shown.figures["curves"]) == 2
     assert len(shown.figures["landscape"]) == 4
 
