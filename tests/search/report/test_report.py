@@ -266,3 +266,8 @@ def test_validation_is_judged_over_all_trials_where_pruned_ones_were_scored_too(
     compared = alike(found.trials, evaluations, done)
     assert (len(compared), set(compared["at"]), set(compared["of"])) == (4, {100}, {4})
     assert compared["validation"].is_monotonic_increasing
+    # Without their held-out scores only the survivors are left, at the steps they selected.
+    fewer = evaluations[~late[evaluations.index] | (evaluations["role"] != "held_out")]
+    left = alike(found.trials, fewer, scored(found.trials, fewer))
+    assert (list(left["number"]), set(left["of"])) == ([2, 3], {4})
+    assert left["at"].isna().all()
