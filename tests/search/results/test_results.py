@@ -134,7 +134,8 @@ def test_a_trial_without_a_row_does_not_count(tmp_path):
         (b"name: x\n", "is not a sweep as `launch` writes it"),
         (b"", "is empty"),
         (b"name: [", "sweep.yaml"),
-        (b"{name: x, model: 3, algorithms: [], seeds: [], held_out: []}", "put a copy back"),
+        (b"{name: x, dataset: [1], model: 3, search: {objective: 5}}", "put a copy back"),
+        (b"{name: x, search: [1]}", "put a copy back"),
     ],
 )
 def test_a_damaged_sweep_file_is_named(tmp_path, content, message):
