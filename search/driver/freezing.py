@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 
 from search.driver.study_record import Running, StudyRecord
-from search.study import samplers
 from search.study.budgets import Spent
 from search.sweep.objectives import reports_best_so_far
 from search.sweep.search_keys import FREEZE_THAW
@@ -104,7 +103,7 @@ class Freezing:
             for other in record.frozen.values()
             if now.may_win(other.spec.number)
         )
-        if self._begins_next(record):
+        if record.draws_next:
             before += record.max_trials - record.asked
         # Each of those that are leaving makes room for one.
         return before > sum(other.frozen for other in record.running.values())
@@ -114,8 +113,12 @@ class Freezing:
         return record.open or (self.applies(record) and self.to_thaw(record) is not None)
 
     def to_thaw(self, record: StudyRecord) -> Running | None:
-        """The frozen trial that a free worker is to train; None for a new one, or none at all."""
-        if not record.frozen or self._begins_next(record):
+        """The frozen trial that a free worker is to train; None for a new one, or none at all.
+
+        New trials come first as long as they are drawn at random. A sampler that learns is asked
+        again when no frozen trial can win, so when it knows most.
+        """
+        if not record.frozen or record.draws_next:
             return None
         now = self._standings(record)
         frozen = {running.spec.number: running for running in record.frozen.values()}
@@ -168,14 +171,6 @@ class Freezing:
                 more = max(record.plan.total_steps / said.step - 1, 0.0)
                 return Spent(0, said.seconds * more, said.passes * more)
         return Spent()
-
-    def _begins_next(self, record: StudyRecord) -> bool:
-        """Whether new trials come before frozen ones: as long as they are drawn at random.
-
-        A sampler that learns is asked again when no frozen trial can win, so when it knows most.
-        """
-        drawn = samplers.drawn_at_random(record.plan.search)
-        return record.open and (drawn is None or record.asked < drawn)
 
     def _standings(self, record: StudyRecord) -> Standings:
         known = self._known.get(record.study.id)

@@ -122,16 +122,12 @@ def _carry_out(
     stored.flush()
     complete = all(study.done for study in ledger.records.values())
     if complete:
-        _delete_working_files(folder, ledger)
+        if not any(study.frozen for study in ledger.records.values()):
+            folder.delete(CHECKPOINTS)
+        if not any(study.ended_by_budget for study in ledger.records.values()):
+            folder.delete(FOLDS)
+        ledger.cleanup.delete_leftovers()
     return complete
-
-
-def _delete_working_files(folder: RunFolder, ledger: Ledger) -> None:
-    if not any(study.frozen for study in ledger.records.values()):
-        folder.delete(CHECKPOINTS)
-    if not any(study.ended_by_budget for study in ledger.records.values()):
-        folder.delete(FOLDS)
-    ledger.cleanup.delete_leftovers()
 
 
 def default_output(sweep: Sweep) -> Path:

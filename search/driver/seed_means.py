@@ -22,7 +22,6 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.driver.study_record import UNTRAINED, StudyRecord
-from search.study import samplers
 from search.study.study import previous_study
 
 OPTIMISM = 2.0  # standard deviations
@@ -156,10 +155,8 @@ class SeedMeans:
         if first.closed:
             return None, None
         number = now.promising()
-        drawn = samplers.drawn_at_random(first.plan.search)
-        at_random = first.open and (drawn is None or first.asked < drawn)
         none_yet = now.best == -math.inf and not now.at_work
-        if number is not None and (none_yet or not at_random):
+        if number is not None and (none_yet or not first.draws_next):
             return group[len(now.values[number])], number
         return (first, None) if first.open else (None, None)
 

@@ -20,6 +20,7 @@ from search.run import tables
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.run.storage import SweepStorage
+from search.study import samplers
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
 from search.worker.trial_rows import Progress, values_of
@@ -115,6 +116,12 @@ class StudyRecord:
     def open(self) -> bool:
         """Whether it may have another trial now."""
         return self.asked < self.max_trials and not self.closed and self.ready
+
+    @property
+    def draws_next(self) -> bool:
+        """Whether it may have another trial now, whose setting is drawn at random."""
+        drawn = samplers.drawn_at_random(self.plan.search)
+        return self.open and (drawn is None or self.asked < drawn)
 
     @property
     def full(self) -> bool:

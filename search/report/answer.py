@@ -41,7 +41,7 @@ def answer(table: ResultTable, selection: pd.DataFrame) -> Answer:
     """The answer of a table. selection: the rows of its method, with their `hp_` columns."""
     last = {algorithm: cells[-1] for algorithm, cells in table.rows.items()}
     complete = {algorithm: cell for algorithm, cell in last.items() if cell.complete}
-    order = sorted(complete, key=lambda algorithm: -_mean(complete[algorithm]))
+    order = sorted(complete, key=lambda algorithm: -(complete[algorithm].mean or 0.0))
     column = table.columns[-1]
     overall = column.dataset == AVERAGE
     title = "All datasets" if overall else column.dataset
@@ -143,7 +143,3 @@ def _chance(difference: Mapping[Any, Any], name: str, where: str) -> str:
 
 def _signed(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "−")
-
-
-def _mean(cell: Cell) -> float:
-    return 0.0 if cell.mean is None else cell.mean

@@ -12,6 +12,7 @@ from search.report.figure import (
     Legend,
     Style,
     apply_theme,
+    by_dataset,
     label,
     panels,
     styles_of,
@@ -50,10 +51,7 @@ def curves(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
         "on the out splits of the source domains, by which the step was selected. Right: the "
         "accuracy on the held-out domain's in split, at the steps where it was measured. A star is "
         "the selected step. One click on a name shows or hides it; two show it alone.",
-        {
-            label(dataset): _drawing(group, rows, kept, styles)
-            for dataset, group in shown.groupby("dataset", sort=False, observed=True)
-        },
+        by_dataset(shown, lambda group: _drawing(group, rows, kept, styles)),
         f"Not drawn: {' and '.join(left_out)}." if left_out else "",
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,14 @@ def label(text: object) -> str:
     It would take `<b>` in the name for a tag, and the page would take `var(--x)` for a colour.
     """
     return html.escape(printable(str(text)), quote=False).replace("var(", "var&#40;")
+
+
+def by_dataset(
+    rows: pd.DataFrame, draw: Callable[[pd.DataFrame], go.Figure]
+) -> dict[str, go.Figure]:
+    """A drawing of the rows of each dataset."""
+    groups = rows.groupby("dataset", sort=False, observed=True)
+    return {label(dataset): draw(own) for dataset, own in groups}
 
 
 def trial_labels(algorithm: str, trials: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from search.report.figure import (
     STAR,
     Figure,
     Legend,
-    label,
+    by_dataset,
     panels,
     styles_of,
     trial_labels,
@@ -34,17 +34,13 @@ def front(run: ReportedRun) -> Figure | None:
         return None
     done = done.assign(front=on_front(done))
     names = run.sweep.search.objectives
-    drawings = {
-        label(dataset): _drawing(run, rows, names)
-        for dataset, rows in done.groupby("dataset", sort=False, observed=True)
-    }
     return Figure(
         "front",
         "The two objectives",
         "A point is a completed trial at the step that the first objective chose. A line joins the "
         "front of a study: the trials that no other of its trials beats in both objectives. "
         f"A star was selected by {run.method} validation.",
-        drawings,
+        by_dataset(done, lambda rows: _drawing(run, rows, names)),
         crowded(done),
     )
 

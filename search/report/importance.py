@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from search import results
 from search.errors import SteppeError
-from search.report.figure import INK, Figure, apply_theme, label
+from search.report.figure import INK, Figure, apply_theme, by_dataset, label
 from search.report.reported_run import ReportedRun
 from search.results.hyperparameter_importance import MOST
 
@@ -21,10 +21,6 @@ def importance(run: ReportedRun) -> Figure | str:
         found = results.importance(run)
     except SteppeError as error:
         return str(error)
-    drawings = {
-        label(dataset): _drawing(rows)
-        for dataset, rows in found.groupby("dataset", sort=False, observed=True)
-    }
     computed = set(found["algorithm"])
     without = [name for name in run.algorithms if name not in computed]
     told = [f"Too few completed trials for {', '.join(without)}."] if without else []
@@ -37,7 +33,7 @@ def importance(run: ReportedRun) -> Figure | str:
         "The share of the variance of validation accuracy that a hyperparameter explains (fANOVA), "
         "from the completed trials of all studies of an algorithm, each less the mean of its "
         "study. The shares of a row sum to 100. Pruned trials are left out.",
-        drawings,
+        by_dataset(found, _drawing),
         " ".join(told),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.report.figure import Figure, Legend, label, panels, styles_of
+from search.report.figure import Figure, Legend, by_dataset, label, panels, styles_of
 from search.report.reported_run import ReportedRun
 from search.results.wise_ft import curves
 
@@ -22,10 +22,7 @@ def wise_ft_curve(run: ReportedRun) -> Figure | None:
         "weighted means. Thin lines are validation on the source domains, which chose alpha; thick "
         "lines are the held-out domain, which chose nothing. Means over seeds; a star is the "
         "held-out accuracy at the alpha that validation chose in a study.",
-        {
-            label(dataset): _drawing(own)
-            for dataset, own in rows.groupby("dataset", sort=False, observed=True)
-        },
+        by_dataset(rows, _drawing),
     )
 
 

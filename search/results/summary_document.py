@@ -8,7 +8,7 @@ import pandas as pd
 
 from search.results import held_out_sets
 from search.results.formats import Document, Grid, Mark, Text, cell_text, texts
-from search.results.summaries import Cell, ResultTable, Summary
+from search.results.summaries import ResultTable, Summary
 
 MOST_WINNERS = 64  # more are not printed below a table
 _PERCENT = ("validation", "accuracy")
@@ -51,7 +51,7 @@ def marks(table: ResultTable) -> dict[tuple[str, int], Mark]:
     found: dict[tuple[str, int], Mark] = {}
     for column in range(len(table.columns)):
         printed = {
-            algorithm: _printed(cells[column])
+            algorithm: float(f"{100 * (cells[column].mean or 0.0):.1f}")
             for algorithm, cells in table.rows.items()
             if cells[column].complete
         }
@@ -64,10 +64,6 @@ def marks(table: ResultTable) -> dict[tuple[str, int], Mark]:
                 if number == value:
                     found[algorithm, column] = name
     return found
-
-
-def _printed(cell: Cell) -> float:
-    return float(f"{100 * (cell.mean or 0.0):.1f}")
 
 
 def _grid(table: ResultTable) -> Grid:

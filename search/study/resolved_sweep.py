@@ -107,7 +107,7 @@ def changes(here: Sweep, there: Sweep) -> Changes:
         refused[f"datasets: {show([*ours])} here, {show([*theirs])} in the run"] = None
     for name in [name for name in ours if name in theirs]:
         for key, new, old in _differing(ours[name], theirs[name]):
-            shown = _in_file(here, name, key)
+            shown = dotted(path_in_file(here, name, tuple(key.split("."))))
             if _is_free(key, new, old):
                 if not key.endswith(".root"):  # elsewhere in each job, perhaps
                     other[f"{shown} {_shown(old)} -> {_shown(new)}"] = None
@@ -163,11 +163,6 @@ def _added(key: str, new: Any, old: Any, algorithms: Collection[str], reduced: b
     section, _, algorithm = key.rpartition(".")[0].rpartition(".")
     one_has_it = section == "search.space" and algorithm not in algorithms
     return "" if one_has_it else None  # of the algorithm itself `algorithms` tells
-
-
-def _in_file(sweep: Sweep, name: str, key: str) -> str:
-    """A key of the sweep over one dataset as the file of the sweep has it."""
-    return dotted(path_in_file(sweep, name, tuple(key.split("."))))
 
 
 class _Dumper(yaml_file.Dumper):
