@@ -370,15 +370,13 @@ def show(found: dict[str, list[dict[str, Any]]]) -> None:
     console.print(table)
 
 
-def differences(
-    studies: Sequence[dict[str, Any]], rows: Sequence[str], base: str = "selected"
-) -> list[str]:
-    """The mean of the base, and of each row the mean difference and its interval, in points."""
+def differences(studies: Sequence[dict[str, Any]], rows: Sequence[str]) -> list[str]:
+    """The mean of `selected`, and of each row the mean difference and its interval, in points."""
     domains = sorted({one["held_out"] for one in studies}, key=float)
     of = np.array([domains.index(one["held_out"]) for one in studies])
-    values = np.array([[one[row] - one[base] for row in rows] for one in studies])
+    values = np.array([[one[row] - one["selected"] for row in rows] for one in studies])
     made = estimate(values, of, np.zeros(len(domains), dtype=np.int64))
-    cells = [f"{100 * mean(one[base] for one in studies):.1f}"]
+    cells = [f"{100 * mean(one['selected'] for one in studies):.1f}"]
     for i, difference in enumerate(made.difference):
         low, high = made.like.low[i], made.like.high[i]
         interval = "" if np.isnan(low) else f" ({100 * low:+.1f} .. {100 * high:+.1f})"

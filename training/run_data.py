@@ -50,16 +50,11 @@ def data_of(
     return parts, batches
 
 
-def measure_statistics(
-    model: nn.Module, run: Run, batches: Batches, device: torch.device, count: int = MEASURED
-) -> None:
-    """Measures batch norm's running statistics anew, on batches that would follow the run's last.
-
-    count: how many batches.
-    """
+def measure_statistics(model: nn.Module, run: Run, batches: Batches, device: torch.device) -> None:
+    """Measures batch norm's running statistics anew, on batches that would follow the last."""
 
     def later() -> Iterator[Tensor]:
-        for step in range(run.steps, run.steps + count):
+        for step in range(run.steps, run.steps + MEASURED):
             seed_dropout(run.random_seed, step, device)
             yield batches(step).x
 
