@@ -31,7 +31,7 @@ from search.sweep.per_dataset import by_dataset
 from search.sweep.schema import Sweep
 from tests.search.play import first_settings
 from training import averaging
-from training.algorithms import OF_TEXTS, PARTS, hyperparameters, parse, part_hyperparameters
+from training.algorithms import OF_TEXTS, PARTS, hyperparameters, part_hyperparameters
 from training.averaging import AVERAGINGS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -103,25 +103,16 @@ def test_every_published_setting_lies_in_the_suggested_ranges(dataset):
 
 
 def test_published_settings_are_those_of_the_papers():
-    assert published_values("PACS", "SAGM") == {
-        "lr": 3e-5,
-        "weight_decay": 1e-4,
-        "dropout": 0.5,
-        "batch_size": 32,
-        "rho": 0.05,
-        "alpha": 1e-3,
-    }
-    assert published_values("OfficeHome", "SAGM")["alpha"] == 5e-4
-    assert published_values("DomainNet", "DISAM+SAGM")["weight_decay"] == 1e-6
-    terra = published_values("TerraIncognita", "DISAM")
-    assert (terra["rho"], terra["lambda"], terra["lr"]) == (0.01, 0.2, 1e-5)
-    assert published_values("VLCS", "GGA")["neighborhood"] == 1e-6
-    assert published_values("VLCS", "ERM") == {
-        "lr": 5e-5,
-        "weight_decay": 0,
-        "dropout": 0,
-        "batch_size": 32,
-    }
+    for dataset, algorithm, values in (
+        ("PACS", "SAGM", {"lr": 3e-5, "weight_decay": 1e-4, "dropout": 0.5, "batch_size": 32}),
+        ("PACS", "SAGM", {"rho": 0.05, "alpha": 1e-3}),
+        ("OfficeHome", "SAGM", {"alpha": 5e-4}),
+        ("DomainNet", "DISAM+SAGM", {"weight_decay": 1e-6}),
+        ("TerraIncognita", "DISAM", {"rho": 0.01, "lambda": 0.2, "lr": 1e-5}),
+        ("VLCS", "GGA", {"neighborhood": 1e-6}),
+        ("VLCS", "ERM", {"lr": 5e-5, "weight_decay": 0, "dropout": 0, "batch_size": 32}),
+    ):
+        assert values.items() <= published_values(dataset, algorithm).items()
 
 
 def test_all_that_climb_share_one_range_of_radii_and_a_stretched_ball_is_ten_times_as_large():
@@ -246,23 +237,15 @@ def test_a_value_outside_of_a_range_has_a_nearest_one_and_a_range_that_holds_it(
 def test_a_launch_says_what_is_not_as_published_and_names_the_range_that_would_hold_it():
     space = {"lr": {"log_uniform": [1e-3, 1e-2]}, "dropout": 0.2, "SAM": {"rho": {"choice": [1]}}}
     told = unpublished(sweep("ERM", "SAM", space=space))
-
-    lr = next(note for note in told if note.startswith("lr "))
-    for word in ("5e-05", "ERM, SAM", "search.space.lr", "log 0.001 .. 0.01", "[5e-05, 0.01]"):
-        assert word in lr
-    dropout = next(note for note in told if note.startswith("dropout "))
-    for word in ("search.space.dropout", "0.2", "{choice: [0, 0.2]}"):
-        assert word in dropout
-    rho = next(note for note in told if note.startswith("rho "))
-    assert "search.space.SAM.rho" in rho
-    assert "{choice: [0.05, 1]}" in rho
-    decay = next(note for note in told if note.startswith("weight_decay "))
-    assert "1e-06" in decay
-    assert "{uniform: [0, 0.01]}" in decay
+    for name, words in {
+        "lr": ("5e-05", "ERM, SAM", "search.space.lr", "log 0.001 .. 0.01", "[5e-05, 0.01]"),
+        "dropout": ("search.space.dropout", "0.2", "{choice: [0, 0.2]}"),
+        "rho": ("search.space.SAM.rho", "{choice: [0.05, 1]}"),
+        "weight_decay": ("1e-06", "{uniform: [0, 0.01]}"),
+    }.items():
+        (note,) = (note for note in told if note.startswith(f"{name} "))
+        assert all(word in note for word in words)
     assert len(told) == 4
-
-
-def test_nothing_is_said_where_everything_is_as_published():
     decay = {"weight_decay": {"uniform": [0, 0.01]}}
     assert unpublished(sweep("ERM", "SAM", space=decay)) == []
 
@@ -356,10 +339,6 @@ def test_no_hyperparameter_is_mistaken_for_a_kind_of_range():
         value = 0 if name == "dropout" else 1
         nested = sweep(algorithm, space={algorithm: {name: value}})
         assert study_space(nested, algorithm)[name] == Fixed(float(value))
-
-
-def test_every_part_is_in_the_algorithms_tested_here():
-    assert set(OF_IMAGES) <= {part for algorithm in ALGORITHMS for part in parse(algorithm)}
 
 
 def test_a_study_has_no_more_trials_than_settings():
