@@ -27,6 +27,8 @@ from training import averaging
 from training.update import Update
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PROJECT = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +105,11 @@ def test_the_examples_of_models_are_models():
 def test_every_tracker_is_documented_with_its_extra():
     text = (DOCS / "trackers.md").read_text()
     assert not [name for name in TRACKERS if f"| `{name}` | " not in text]
-    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
     for name in TRACKERS:
         assert f"pip install '.[{name}]'" in text
-        assert name in extras["optional-dependencies"]
+        assert name in EXTRAS
 
 
 def test_every_extra_is_in_that_of_the_tests():
-    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
-    extras = extras["optional-dependencies"]
     for family in models.FAMILIES.values():
-        assert set(extras[family.extra]) <= set(extras["test"])
+        assert set(EXTRAS[family.extra]) <= set(EXTRAS["test"])

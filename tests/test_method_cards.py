@@ -12,15 +12,10 @@ CARDS = Path(__file__).resolve().parent.parent / "docs" / "algorithms"
 
 
 @pytest.mark.parametrize("part", METHODS)
-def test_the_head_of_a_card_is_the_one_that_the_code_makes(part):
-    """To make one again: `search.space.method_descriptions.card("SAM")`."""
+def test_a_card_begins_as_the_code_makes_it_and_says_what_released_codes_do_otherwise(part):
+    """To make the head again: `search.space.method_descriptions.card("SAM")`."""
     written = (CARDS / f"{part}.md").read_text()
     assert written.startswith(card(part))
-
-
-@pytest.mark.parametrize("part", METHODS)
-def test_a_card_says_what_released_codes_do_otherwise(part):
-    written = (CARDS / f"{part}.md").read_text()
     said = written.removeprefix(card(part))
     assert said.startswith("\n## ")
     assert len(said.split()) > 30

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Iterator
 from functools import cache
-from itertools import tee
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.contract.settings import ALGORITHMS, DIGITS, PARTS, covering, run_of, settings
 from tests.training.digit_runs import Trained, reread, trained, without_seconds
@@ -24,13 +22,6 @@ from training.train import Checkpoint, Interrupted, Trainer, train
 WITH_PAIRS = [*ALGORITHMS, *(pair for pair in covering() if pair not in ALGORITHMS)]
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 every_pair_too = pytest.mark.parametrize("algorithm", WITH_PAIRS)
-
-
-STEPS: dict[str, Iterator[Tensor]] = {}
-
-
-class Died(Exception):
-    """Stands for whatever may end a run."""
 
 
 @cache
@@ -48,11 +39,9 @@ def weights_by_step(run: Run) -> Iterator[Tensor]:
         yield trainer.weights.flat.clone()
 
 
-def usual_steps(algorithm: str) -> Iterator[Tensor]:
-    """As `weights_by_step` of the usual run, of which no step is taken before one asks for it."""
-    known = STEPS.get(algorithm) or weights_by_step(run_of(algorithm))
-    STEPS[algorithm], asked = tee(known)
-    return asked
+@cache
+def usual_steps(algorithm: str) -> list[Tensor]:
+    return list(weights_by_step(run_of(algorithm)))
 
 
 def weights(run: Trained) -> Tensor:
@@ -67,9 +56,9 @@ def interrupted(run: Run, after: int) -> Checkpoint:
 
     def report(evaluation: Evaluation) -> None:
         if evaluation.step == after:
-            raise Died
+            raise KeyboardInterrupt
 
-    with pytest.raises(Died):
+    with pytest.raises(KeyboardInterrupt):
         train(run, DIGITS, report, lambda checkpoint: saved.append(checkpoint()))
     return reread(saved[-1])
 
@@ -245,32 +234,3 @@ def test_a_step_cut_short_in_any_pass_leaves_no_trace(algorithm):
     dearest = max([1, *(int(algorithms.PARTS[part].cost) for part in parse(algorithm))])
     assert cut == most if most < 100 else cut >= dearest
     assert torch.equal(trainer.weights.flat, undisturbed.weights.flat)
-
-
-def large_storages(atleast: int) -> int:
-    """New tensors of at least so many bytes that share no memory with each other."""
-    tensors = [item for item in gc.get_objects() if issubclass(type(item), Tensor)]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
-    return sum(storage.nbytes() >= atleast for storage in storages.values())
-
-
-@cache
-def most_storages(algorithm: str) -> int:
-    """The most tensors as large as the model that exist at the end of a step's passes."""
-    gc.collect()
-    gc.freeze()  # objects of before are not looked at, here or by any later collection
-    trainer = Trainer(run_of(algorithm), DIGITS)
-    whole = trainer.weights.flat.nbytes
-    trainer.model.train()
-    seen: list[int] = []
-    for _ in range(2):
-        trainer.train_one()
-    last: nn.Parameter = next(trainer.model.parameters())  # its gradient comes last
-    last.register_post_accumulate_grad_hook(lambda _: seen.append(large_storages(whole)))
-    trainer.train_one()
-    return max(seen)
-
-
-@pytest.mark.parametrize("algorithm", ["SAM", "ASAM", "GSAM", "SAGM", "DISAM"])
-def test_a_pass_holds_one_more_copy_of_weights_and_gradient_than_erm_at_most(algorithm):
-    assert most_storages(algorithm) <= most_storages("ERM") + 2
