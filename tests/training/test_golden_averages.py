@@ -31,16 +31,41 @@ MOVING = cases("lp_ft_and_sma", "moving_average") + cases("averages")
 
 
 def golden_trainer(
-    monkeypatch: pytest.MonkeyPatch, problem: dict[str, Any], after: int = 0, **fields: Any
+    monkeypatch: pytest.MonkeyPatch,
+    problem: dict[str, Any],
+    after: Trainer | None = None,
+    **fields: Any,
 ) -> Trainer:
-    """A trainer of ERM on a recorded network, which gets the recorded batches from one on."""
+    """A trainer of ERM on a recorded network, which gets the recorded batches.
+
+    after: the linear probe that it starts from, at the batch that comes next.
+    """
     monkeypatch.setattr(models, "build", lambda *_: GoldenNetwork(problem))
     monkeypatch.setattr(GoldenNetwork, "colours", models.network.IMAGENET, raising=False)
     trainer = Trainer(replace(RUN, **fields), DIGITS)
-    recorded = list(batches(problem))
-    monkeypatch.setattr(trainer, "batches", lambda step: recorded[step + after])
+    recorded, first = list(batches(problem)), 0
+    if after is not None:
+        first = after.step
+        begin_from(trainer.model, Start(changed(after.model), 0.0, 0.0))
+    monkeypatch.setattr(trainer, "batches", lambda step: recorded[first + step])
     trainer.learn()
     return trainer
+
+
+def golden_probe(
+    monkeypatch: pytest.MonkeyPatch,
+    problem: dict[str, Any],
+    steps: int,
+    lr: float,
+    weight_decay: float = 0.0,
+    bn: str = "updated",
+) -> tuple[Trainer, list[Tensor]]:
+    """A linear probe at its end, and the loss of each step."""
+    run = replace(RUN, start="linear-probe", start_steps=steps, start_lr=lr, bn=bn)
+    probe = probe_of(run).as_dict()
+    probe["hyperparameters"] |= {"weight_decay": weight_decay}
+    prober = golden_trainer(monkeypatch, problem, **probe)
+    return prober, [prober.train_one() for _ in range(steps)]
 
 
 def values_of(trainer: Trainer) -> Tensor:
@@ -52,24 +77,12 @@ def values_of(trainer: Trainer) -> Tensor:
 @each(cases("lp_ft_and_sma", "lp_ft"))
 def test_linear_probing_and_fine_tuning_pass_through_the_recorded_weights(monkeypatch, case):
     problem = read("lp_ft_and_sma")["problems"][case["problem"]]
-    first, then = case["linear_probing"], case["fine_tuning"]
-    run = replace(RUN, start="linear-probe", start_steps=first["steps"], start_lr=first["lr"])
-    probe = probe_of(run)
-    probe = replace(
-        probe,
-        hyperparameters={**probe.hyperparameters, "weight_decay": first["weight_decay"]},
-    )
-    prober = golden_trainer(monkeypatch, problem, **probe.as_dict())
-    losses = [prober.train_one() for _ in range(first["steps"])]
+    then = case["fine_tuning"]
+    prober, losses = golden_probe(monkeypatch, problem, **case["linear_probing"])
     assert prober.over
-    tuned = golden_trainer(
-        monkeypatch,
-        problem,
-        after=first["steps"],
-        hyperparameters={name: then[name] for name in ("lr", "weight_decay")},
-    )
 
-    begin_from(tuned.model, Start(changed(prober.model), 0.0, 0.0))
+    values = {name: then[name] for name in ("lr", "weight_decay")}
+    tuned = golden_trainer(monkeypatch, problem, after=prober, hyperparameters=values)
 
     names = [*tuned.model.names, *tuned.model.statistics]
     close(values_of(tuned), flat(case["params_after_linear_probing"], names))

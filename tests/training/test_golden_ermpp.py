@@ -10,11 +10,10 @@ import torch.nn.functional as F
 
 from tests.training.digit_runs import DIGITS, reread, trained
 from tests.training.golden_case import cases, close, each, flat, read, tensor
-from tests.training.test_golden_averages import RUN, golden_trainer, values_of
+from tests.training.test_golden_averages import golden_probe, golden_trainer, values_of
 from training.averaging.placing import in_place
 from training.run import Run
 from training.schedules import Plateau
-from training.start import Start, begin_from, changed, probe_of
 from training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("normed")
@@ -24,16 +23,13 @@ pytestmark = pytest.mark.usefixtures("normed")
 def test_weights_and_average_are_those_of_domainbeds_class(monkeypatch, case):
     problem = read("ermpp")["problems"][case["problem"]]
     linear, decay = case["linear_steps"] + 1, case["optimizer"]["weight_decay"]
-    run = replace(RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"])
-    probe = probe_of(replace(run, bn=case["batchnorm"]))
-    probe = replace(probe, hyperparameters={**probe.hyperparameters, "weight_decay": decay})
-    prober = golden_trainer(monkeypatch, problem, **probe.as_dict())
-    losses = [prober.train_one() for _ in range(linear)]
+    probe = linear, case["linear_lr"], decay, case["batchnorm"]
+    prober, losses = golden_probe(monkeypatch, problem, *probe)
     close(prober.weights.flat, flat(case["params"][str(linear)], ("w2", "b2")))
     trainer = golden_trainer(
         monkeypatch,
         problem,
-        after=linear,
+        after=prober,
         averaging="erm++",
         bn=case["batchnorm"],
         hyperparameters={
@@ -42,7 +38,6 @@ def test_weights_and_average_are_those_of_domainbeds_class(monkeypatch, case):
             "ermpp_start": case["start"] - linear,
         },
     )
-    begin_from(trainer.model, Start(changed(prober.model), 0.0, 0.0))
     names = [*trainer.model.names, *trainer.model.statistics]
     for step in range(linear + 1, 13):
         losses.append(trainer.train_one())
@@ -105,14 +100,12 @@ def test_two_stages_are_those_of_train_autolr(monkeypatch, case):
     def stage(images, plateau, steps):
         problem = {name: case[name] for name in ("model", "init", "data")}
         problem["batches"] = [images] * steps
-        run = replace(RUN, start="linear-probe", start_steps=linear, start_lr=case["linear_lr"])
-        prober = golden_trainer(monkeypatch, problem, **probe_of(run).as_dict())
+        prober, _ = golden_probe(monkeypatch, problem, linear, case["linear_lr"])
         values = {"lr": settings["lr"], "ermpp_start": case["start"] - linear}
-        trainer = golden_trainer(monkeypatch, problem, averaging="erm++", hyperparameters=values)
+        trainer = golden_trainer(
+            monkeypatch, problem, prober, averaging="erm++", hyperparameters=values
+        )
         trainer.plateau, losses = plateau, []
-        for _ in range(linear):
-            prober.train_one()
-        begin_from(trainer.model, Start(changed(prober.model), 0.0, 0.0))
         for number in range(linear, steps):
             trainer.train_one()
             if number % every and number != case["steps"] - 1:

@@ -1,7 +1,7 @@
 """Batch norm's running statistics move as often, and in such an order, as in the released codes.
 
-Each code is written down once more here, as a plain loop over a module and torch's own optimizer:
-which samples go forward together, in which order, and when the statistics are kept.
+Each code is written down once more here, as a plain loop over a module: which samples go
+forward together, in which order, and when the statistics are kept.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SIZES = (6, 6, 6)
 STEPS = 10
 LR = 0.05
 
-# (model, x of each domain, y of each domain, draws) -> the gradient of each parameter
-Loop = Callable[["Model", list[Tensor], list[Tensor], StepDraws], list[Tensor]]
+# (model, x of each domain, y of each domain, draws) -> gradient [P]
+Loop = Callable[["Model", list[Tensor], list[Tensor], StepDraws], Tensor]
 
 
 class Model(Toy):
@@ -49,37 +49,18 @@ class Model(Toy):
 
     def __init__(self) -> None:
         super().__init__(nn.BatchNorm1d(5))
+        self.weights = Weights(self)
+        self.flat = self.weights.flat
 
-    def gradients(self, loss: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(loss, list(self.parameters())))
+    def gradient(self, loss: Tensor) -> Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(self.parameters()))])
 
-    def move(self, along: list[Tensor], length: float) -> None:
-        norm = flat(along).norm()
-        with torch.no_grad():
-            for parameter, way in zip(self.parameters(), along, strict=True):
-                parameter += length / (norm + 1e-12) * way
-
-    def take(self, values: list[Tensor]) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters(), values, strict=True):
-                parameter.copy_(value)
-
-    def kept(self) -> list[Tensor]:
-        return [parameter.detach().clone() for parameter in self.parameters()]
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-def split(vector: Tensor, model: nn.Module) -> list[Tensor]:
-    sizes = [parameter.numel() for parameter in model.parameters()]
-    pieces = vector.split(sizes)
-    return [piece.view_as(p) for piece, p in zip(pieces, model.parameters(), strict=True)]
+    def move(self, along: Tensor, length: float) -> None:
+        self.flat.add_(length / (along.norm() + 1e-12) * along)
 
 
 def cosines(model: Model, x: list[Tensor], y: list[Tensor]) -> list[Tensor]:
-    each = [flat(model.gradients(F.cross_entropy(model(a), b))) for a, b in zip(x, y, strict=True)]
+    each = [model.gradient(F.cross_entropy(model(a), b)) for a, b in zip(x, y, strict=True)]
     return [F.cosine_similarity(a, b, dim=0) for a, b in itertools.combinations(each, 2)]
 
 
@@ -87,75 +68,71 @@ def mean_loss(model: Model, x: list[Tensor], y: list[Tensor]) -> Tensor:
     return F.cross_entropy(model(torch.cat(x)), torch.cat(y))
 
 
-def gga_l(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> list[Tensor]:
+def gga_l(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> Tensor:
     """aristotelisballas/GGA, GGA_L.update_perturbed: the domains first, all samples last."""
     similarity = torch.stack(cosines(model, x, y)).mean()
-    gradients = model.gradients(mean_loss(model, x, y))
-    noise = split(draws.normal(flat(gradients)), model)
-    return [g + 0.1 * (1 - similarity) * n for g, n in zip(gradients, noise, strict=True)]
+    gradient = model.gradient(mean_loss(model, x, y))
+    return gradient + 0.1 * (1 - similarity) * draws.normal(gradient)
 
 
-def gga(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> list[Tensor]:
+def gga(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> Tensor:
     """The same, ERM_GGA.update_simulated_annealing: domains, then all samples, at each look."""
-    featurizer = list(model.featurizer.parameters())
-    origin = model.kept()
+    featurizer = model.flat[model.weights.featurizer]
+    origin = featurizer.clone()
     kept, best = origin, min(cosines(model, x, y))
     lowest = mean_loss(model, x, y).item()
     for _ in range(4):
-        noise = draws.uniform(flat(featurizer)).split([p.numel() for p in featurizer])
-        with torch.no_grad():
-            for parameter, n in zip(featurizer, noise, strict=True):
-                parameter += (2 * n.view_as(parameter) - 1) * 0.01
+        featurizer += (2 * draws.uniform(featurizer) - 1) * 0.01
         smallest, loss = min(cosines(model, x, y)), mean_loss(model, x, y).item()
         if smallest > best and loss - lowest < 0.1:
-            kept, best, lowest = model.kept(), smallest, loss
-            model.take(origin)
-    model.take(kept)
-    return model.gradients(mean_loss(model, x, y))
+            kept, best, lowest = featurizer.clone(), smallest, loss
+            featurizer.copy_(origin)
+    featurizer.copy_(kept)
+    return model.gradient(mean_loss(model, x, y))
 
 
 def sam(second: Callable[[nn.Module], AbstractContextManager[None]]) -> Loop:
-    def loop(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
-        origin = model.kept()
-        model.move(model.gradients(mean_loss(model, x, y)), 0.1)
+    def loop(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> Tensor:
+        origin = model.flat.clone()
+        model.move(model.gradient(mean_loss(model, x, y)), 0.1)
         with second(model):
-            gradients = model.gradients(mean_loss(model, x, y))
-        model.take(origin)
-        return gradients
+            gradient = model.gradient(mean_loss(model, x, y))
+        model.flat.copy_(origin)
+        return gradient
 
     return loop
 
 
-def gam(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
+def gam(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> Tensor:
     """xxgege/GAM, GAM.step: the first of four passes updates."""
-    origin = model.kept()
-    g0 = model.gradients(mean_loss(model, x, y))
+    origin = model.flat.clone()
+    g0 = model.gradient(mean_loss(model, x, y))
     with frozen_statistics(model):
         model.move(g0, 0.02)
-        g1 = model.gradients(mean_loss(model, x, y))
-        model.take(origin)
-        model.move([b - a for a, b in zip(g0, g1, strict=True)], 0.1)
-        g2 = model.gradients(mean_loss(model, x, y))
+        g1 = model.gradient(mean_loss(model, x, y))
+        model.flat.copy_(origin)
+        model.move(g1 - g0, 0.1)
+        g2 = model.gradient(mean_loss(model, x, y))
         model.move(g2, 0.02)
-        g3 = model.gradients(mean_loss(model, x, y))
-    model.take(origin)
-    peak, normal = flat(g1) + flat(g3), flat(g0) + flat(g2)
+        g3 = model.gradient(mean_loss(model, x, y))
+    model.flat.copy_(origin)
+    peak, normal = g1 + g3, g0 + g2
     upright = normal - normal.dot(peak) / peak.dot(peak) * peak
-    return split(peak - 0.3 * upright, model)
+    return peak - 0.3 * upright
 
 
-def erm(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
+def erm(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> Tensor:
     """One forward of all domains, as VREx and IRM in DomainBed."""
-    return model.gradients(mean_loss(model, x, y))
+    return model.gradient(mean_loss(model, x, y))
 
 
-def apart(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> list[Tensor]:
+def apart(model: Model, x: list[Tensor], y: list[Tensor], _: StepDraws) -> Tensor:
     """DomainBed, AbstractMMD.update and GroupDRO.update: each domain goes forward by itself."""
     losses = [F.cross_entropy(model(a), b) for a, b in zip(x, y, strict=True)]
-    return model.gradients(torch.stack(losses).mean())
+    return model.gradient(torch.stack(losses).mean())
 
 
-def mixup(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> list[Tensor]:
+def mixup(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> Tensor:
     """DomainBed, Mixup.update: each mixture of two domains goes forward by itself."""
     order = draws.permutation(len(x))
     pairs = [*itertools.pairwise([*order, order[0]])]
@@ -165,7 +142,7 @@ def mixup(model: Model, x: list[Tensor], y: list[Tensor], draws: StepDraws) -> l
         logits = model(share * x[i] + (1 - share) * x[j])
         loss = loss + share * F.cross_entropy(logits, y[i])
         loss = loss + (1 - share) * F.cross_entropy(logits, y[j])
-    return model.gradients(loss / len(x))
+    return model.gradient(loss / len(x))
 
 
 @pytest.mark.parametrize(
@@ -194,21 +171,17 @@ def test_ten_steps_leave_the_statistics_of_the_released_code(
     parts: list[Part], loop: Loop, freeze_second: bool
 ) -> None:
     model, theirs = Model(), Model()
-    weights = Weights(model)
-    update, base = compose(parts), optimizers.build("sgd", weights.flat, LR, 0.0)
+    update, base = compose(parts), optimizers.build("sgd", model.flat, LR, 0.0)
     memory: dict[str, Tensor] = {}
     for number in range(STEPS):
         data = batch(*SIZES)
         data.x.mul_(1 + 0.1 * number).add_(0.3 * data.domain[:, None])
-        some = Passes(model, weights, data, freeze_second)
+        some = Passes(model, model.weights, data, freeze_second)
         draws = [StepDraws(0, number, CPU) for _ in range(2)]
-        take_step(update, Step(number, some, weights, draws[0], memory), base)
+        take_step(update, Step(number, some, model.weights, draws[0], memory), base)
 
         x, y = [*data.x.split(SIZES)], [*data.y.split(SIZES)]
-        gradients = loop(theirs, x, y, draws[1])
-        with torch.no_grad():
-            for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
-                parameter -= LR * gradient
+        theirs.flat.sub_(LR * loop(theirs, x, y, draws[1]))
 
     expected = theirs.state_dict()
     for name, value in model.state_dict().items():
