@@ -9,34 +9,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.training.digit_runs import DIGITS, trained
+from tests.training.toy import Toy, batch
 from training.flatness import largest_eigenvalue, sharpness
 from training.run import Run
 from training.train import TrainResult
 from training.weights import Weights
 
 
-class Tiny(nn.Module):
-    """Two layers with dropout and batch norm, which must both be off while flatness is measured."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.featurizer = nn.Sequential(
-            nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.5)
-        )
-        self.classifier = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.classifier(self.featurizer(x))
-
-
 @pytest.fixture
 def problem():
-    torch.manual_seed(0)
-    model = Tiny().double()
-    weights = Weights(model)
-    x = torch.randn(12, 3, dtype=torch.float64)
-    y = torch.randint(0, 3, (12,))
-    return model, weights, x, y
+    """Dropout and batch norm must both be off while flatness is measured."""
+    model = Toy(nn.BatchNorm1d(5), nn.Dropout(0.5))
+    data = batch(12)
+    return model, Weights(model), data.x, data.y
 
 
 def loss_at(model, weights, x, y, point):

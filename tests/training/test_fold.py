@@ -9,13 +9,7 @@ import pytest
 import torch
 
 from datasets.domain_dataset import DomainDataset
-from tests.training.digit_runs import (
-    DIGITS,
-    HELD_OUT,
-    roles,
-    trained,
-    without_seconds,
-)
+from tests.training.digit_runs import DIGITS, HELD_OUT, roles, trained, without_seconds
 from tests.training.test_train import RUN
 from training.evaluation import Evaluation
 from training.run import Run

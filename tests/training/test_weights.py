@@ -34,20 +34,23 @@ def test_order_is_that_of_the_models_parameters_and_the_featurizer_comes_first()
     assert all(parameter.eq(0).all() for parameter in model.classifier.parameters())
 
 
-def test_channels_last_parameters_keep_their_values_and_their_layout():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)).to(
-        memory_format=torch.channels_last
-    )
+def test_channels_last_parameters_keep_values_and_layout_and_their_gradients_have_it_too():
+    torch.manual_seed(0)
+    layout = {"memory_format": torch.channels_last}
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to(**layout)
+    x = torch.randn(2, 3, 8, 8).to(**layout)
     before = [(parameter.clone(), parameter.stride()) for parameter in model.parameters()]
+    gradients = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
 
     weights = Weights(model)
+    filled = weights.gradients("any").fill(0, model(x).square().sum())
 
-    for parameter, view, (old, stride) in zip(
-        model.parameters(), weights.views(weights.flat), before, strict=True
-    ):
+    own = zip(model.parameters(), weights.views(weights.flat), before, strict=True)
+    for parameter, view, (old, stride) in own:
         assert parameter.stride() == stride
         assert torch.equal(parameter, old)
         assert torch.equal(view, old)
+    torch.testing.assert_close(weights.views(filled), list(gradients))
 
 
 def test_views_of_a_row_stay_within_the_row():
@@ -127,21 +130,6 @@ def test_displaced_weights_are_restored_bit_for_bit_also_when_an_exception_passe
         raise KeyboardInterrupt
 
     assert torch.equal(weights.flat, before)
-
-
-def test_a_filled_row_is_the_gradient_in_the_order_of_the_weights():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to(
-        memory_format=torch.channels_last
-    )
-    weights = Weights(model)
-    x = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
-    expected = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
-
-    gradient = weights.gradients("any").fill(0, model(x).square().sum())
-
-    for view, gradient_of_one in zip(weights.views(gradient), expected, strict=True):
-        torch.testing.assert_close(view, gradient_of_one)
 
 
 def test_a_parameter_that_does_not_matter_has_a_gradient_of_zero():
