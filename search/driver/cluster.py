@@ -9,13 +9,11 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from search.driver.local_ray import LocalRay, started_here
 from search.driver.ray_environment import CHECKOUT, ENVIRONMENT, prepare_environment
 from search.errors import SteppeError
-
-if TYPE_CHECKING:
-    from search.driver.local_ray import LocalRay
 
 # Only code is copied to the nodes of a cluster.
 EXCLUDED = [".git", "runs", "data", "tests", "docs", "benchmarks", "**/__pycache__", "*.parquet"]
@@ -41,8 +39,6 @@ def ray_cluster(address: str | None, local: LocalRay | None = None) -> Iterator[
             print(_joined_where(), flush=True)  # `auto` may find a cluster of somebody else
             yield
     elif local is None:
-        from search.driver.local_ray import started_here
-
         with started_here():
             yield
     else:

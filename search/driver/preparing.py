@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets.domain_dataset import DomainDataset
+from models.checkpoints import Taken
 from search.checks.check_data import check_batches, check_data, try_model
 from search.checks.open_datasets import open_datasets
 from search.driver import warm_start, weights_origin
@@ -16,9 +17,6 @@ from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, plans
 from search.sweep import config_errors
 from search.sweep.schema import Sweep
-
-if TYPE_CHECKING:
-    from models.checkpoints import Taken
 
 Refuse = Callable[[Sequence[config_errors.Problem]], None]
 

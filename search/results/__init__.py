@@ -28,7 +28,15 @@ from typing import Any
 import pandas as pd
 
 from search.errors import SteppeError, way_out
-from search.results import behind_numbers, notes, published_tables, selection
+from search.results import (
+    accuracy_line,
+    behind_numbers,
+    comparison,
+    fronts,
+    notes,
+    published_tables,
+    selection,
+)
 from search.results.candidates import within_passes
 from search.results.combined import combinations_of
 from search.results.display_names import Difference, training_differences, with_display_names
@@ -209,15 +217,11 @@ def compare(
     The columns are those of search.results.comparison.compare; the intervals of all in `a` hold
     together. Raises SteppeError for an unknown algorithm, and if no pair has results of both.
     """
-    from search.results import comparison
-
     return comparison.compare(select(results, method), [a] if isinstance(a, str) else a, b)
 
 
 def compare_best(results: Results, method: str | None = None) -> pd.DataFrame:
     """By how much the best algorithm is better than each other: see search.results.comparison."""
-    from search.results import comparison
-
     return comparison.compare_best(select(results, method))
 
 
@@ -226,8 +230,6 @@ def ranks(results: Results, method: str | None = None) -> pd.DataFrame:
 
     Raises SteppeError if there are too few algorithms with results.
     """
-    from search.results import comparison
-
     found = comparison.ranks(select(results, method))
     return pd.concat([ranks.frame() for ranks in found], ignore_index=True)
 
@@ -244,15 +246,11 @@ def behind(results: Results, method: str | None = None) -> pd.DataFrame:
 
 def trial_scores(results: Results) -> pd.DataFrame:
     """The trials that have both accuracies, with these: see search.results.accuracy_line.points."""
-    from search.results import accuracy_line
-
     return accuracy_line.points(results.trials, results.evaluations)
 
 
 def on_the_line(results: Results) -> pd.DataFrame:
     """How far validation tells held-out accuracy: see search.results.accuracy_line.lines."""
-    from search.results import accuracy_line
-
     return accuracy_line.lines(trial_scores(results), results.trials)
 
 
@@ -272,10 +270,8 @@ def pareto(results: Results) -> pd.DataFrame:
 
     Raises SteppeError if there is none.
     """
-    from search.results.fronts import pareto as found
-
     _check_whole(results)
-    return found(results.trials, [*results.runs.values()])
+    return fronts.pareto(results.trials, [*results.runs.values()])
 
 
 def _check_whole(results: Results) -> None:

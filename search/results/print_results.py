@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search import results
-from search.results import behind_numbers, combined, wise_ft
+from search.results import behind_numbers, combined, comparison_document, wise_ft
 from search.results.accuracy_line import grids as line_grids
 from search.results.formats import FORMATS, Document, Grid, texts
 from search.results.fronts import VALUES
@@ -103,8 +103,6 @@ def print_comparison(
     Raises SteppeError for an unknown algorithm or method, and if no two algorithms have results in
     common.
     """
-    from search.results import comparison_document
-
     found = _load(runs, passes)
     method = method or found.method
     selection = results.select(found, method)
