@@ -84,12 +84,8 @@ def test_the_result_table_and_the_places_of_the_files_are_printed(launched):
     (erm,) = (line for line in text.splitlines() if line.startswith("│ ERM ") and "." in line
               and line.count("│") == 5)  # fmt: skip
     numbers = [float(cell) for cell in erm.split("│")[2:5]]
-    chosen = (
-        launched.table("selection.parquet")
-        .set_index(["algorithm", "method", "held_out"])
-        .sort_index()
-    )
-    own = chosen.loc[("ERM", "training-domain"), "accuracy"]
+    erms = "algorithm == 'ERM' and method == 'training-domain'"
+    own = launched.table("selection.parquet").query(erms).set_index("held_out")["accuracy"]
     assert numbers == [round(100 * value, 1) for value in (own["0"], own["75"], own.mean())]
     for name in ("rho", "alpha", "lambda"):
         assert name in text
@@ -208,15 +204,6 @@ def test_optuna_has_the_same_trials_each_ended(launched):
             steps = set(range(10, int(row["steps"]) + 1, 10))
             assert set(trial.intermediate_values) == steps
             assert trial.user_attrs["state"] == row["state"]
-
-
-def test_the_manifest_says_what_the_run_was_made_with(launched):
-    manifest = json.loads((launched.folder / "manifest.json").read_text())
-    assert set(manifest["datasets"]) == {"RotatedDigits"}
-    session = manifest["sessions"][0]
-    assert {"ray", "optuna", "torch", "pyarrow"} <= set(session["packages"])
-    assert session["cpus"] >= 1
-    assert session["started"].endswith("+00:00")
 
 
 def test_status_says_it_is_complete(launched):
