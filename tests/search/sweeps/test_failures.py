@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pandas as pd
@@ -29,7 +30,7 @@ from search.run.checkpoints import TrialCheckpoints
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
 from tests.search import failing
-from tests.search.command import launch, steppe, wait_until
+from tests.search.command import launch, printed, wait_until
 from tests.search.event_files import objectives
 from tests.search.failing import (
     DIES_AFTER_ITS_ROW,
@@ -126,8 +127,8 @@ def test_tune_holds_no_trial_that_has_ended(ran):
 def test_a_killed_trial_goes_on_from_its_checkpoint_and_ends_with_the_same_bits(ran):
     assert begun_at(ran.folder, KILLED_ONCE) == [0, 20]
     assert ran.trials.loc[KILLED_ONCE, "steps"] == 40
-    undisturbed = steppe("rerun", ran.folder.uri, f"ERM.0.0.{KILLED_ONCE}")
-    assert undisturbed.exit_code == 0, undisturbed.output
+    undisturbed = printed("rerun", ran.folder.uri, f"ERM.0.0.{KILLED_ONCE}")
+    assert "numbers agree, to the last bit" in undisturbed
     assert begun_at(ran.folder, FINE) == [0]
 
 
@@ -174,8 +175,8 @@ def test_trackers_hear_of_each_trial_once_however_many_attempts_it_takes(ran):
 
 
 def test_a_sweep_whose_trials_all_diverge_ends_well_and_says_so(tmp_path):
-    sweep = sweep_of(5, space={"lr": {"choice": [1e30, 1e31]}, "weight_decay": 0, "dropout": 0},
-                     sampler="grid", first_trials=[])  # fmt: skip
+    space = {"lr": {"choice": [1e30, 1e31]}, "weight_decay": 0, "dropout": 0}
+    sweep = sweep_of(5, space=space, sampler="grid", first_trials=[])
     with without_ray():
         done = launch(sweep, tmp_path)
     assert done.exit_code == 0, done.stderr
@@ -188,9 +189,7 @@ def test_a_trial_that_hangs_is_ended_and_named(two_cpus, tmp_path, monkeypatch):
     done = launch(sweep_of(1, max_failures=0, hang_seconds=1), tmp_path)
     assert done.exit_code == 1
     (reason,) = pd.read_parquet(tmp_path / "run" / "trials")["reason"]
-    assert reason == (
-        "no evaluation within 1 s, as search.hang_seconds allows: its worker was stopped"
-    )
+    assert reason.startswith("no evaluation within 1 s, as search.hang_seconds allows")
 
 
 def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(tmp_path):
@@ -206,14 +205,18 @@ def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(
     assert f"`python -m search resume {folder.uri}`" in done.stderr
     in_the_way.rmdir()
     with without_ray():
-        resumed = steppe("resume", folder.uri)
-    assert resumed.exit_code == 0, resumed.stderr
+        printed("resume", folder.uri)
     assert set(pd.read_parquet(f"{folder.uri}/trials")["state"]) == {"completed"}
     (trials,) = stored(folder).values()
     assert [state_of(trial) for trial in trials] == ["completed"] * 2
 
 
 # The parts that Ray calls.
+
+
+def searching(folder: RunFolder, **search: Any) -> StudySearcher:
+    ledger = open_ledger(small_sweep(search=search), folder)
+    return StudySearcher(ledger, OneSlot(), stop=threading.Event())
 
 
 def test_the_reason_of_a_failure_is_one_line_without_a_traceback():
@@ -235,11 +238,9 @@ def test_an_error_that_cannot_be_unpickled_is_read_as_text(tmp_path):
     assert fault_of(error_of(nothing)).reason == "an unknown error"
 
 
-def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_ever(tmp_path):
+def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_ever(folder):
     """As when a worker cannot be reused: no callback tells of it."""
-    folder = RunFolder(tmp_path)
-    ledger = open_ledger(small_sweep(), folder)
-    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
+    searcher = searching(folder)
     scheduler = StudyScheduler(searcher)
     searcher.suggest("a")
     assert searcher.suggest("b") is None  # the only place is taken
@@ -260,15 +261,12 @@ def test_a_trial_that_tune_gives_up_without_a_word_does_not_hold_its_place_for_e
     assert scheduler.choose_trial_to_run(controller) is later
 
 
-def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(tmp_path):
-    folder = RunFolder(tmp_path)
-    ledger = open_ledger(small_sweep(), folder)
-    stop = threading.Event()
-    searcher = StudySearcher(ledger, OneSlot(), stop)
+def test_a_searcher_that_fails_hands_out_nothing_more_and_asks_to_stop(folder):
+    searcher = searching(folder)
     searcher.suggest("a")
     assert searcher.report("unknown", {"step": 10, "value": 0.5}) is False
     assert isinstance(searcher.failure, KeyError)
-    assert stop.is_set()
+    assert searcher._stop.is_set()
     assert searcher.suggest("b") == "FINISHED"
     # What is at work stays as it is in the storage, for a resume to adopt.
     searcher.on_trial_complete("a", {"step": 90, "value": 0.5, "state": "completed"})
@@ -301,10 +299,8 @@ def test_a_worker_that_dies_as_it_is_handed_its_next_trial_costs_no_trial(
     assert [state_of(trial) for trial in trials] == ["completed", "pruned"]
 
 
-def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
-    folder = RunFolder(tmp_path)
-    ledger = open_ledger(small_sweep(search={"max_failures": 2}), folder)
-    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
+def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(folder):
+    searcher = searching(folder, max_failures=2)
     handed_out = []
     for attempt in "abcd":
         handed_out.append(searcher.suggest(attempt)["number"])
@@ -316,10 +312,8 @@ def test_a_trial_that_is_lost_too_often_is_recorded_as_failed(tmp_path):
     assert not searcher.faults
 
 
-def test_the_search_is_not_over_while_a_trial_may_come_back(tmp_path):
-    folder = RunFolder(tmp_path)
-    ledger = open_ledger(small_sweep(search={"trials": 1}), folder)
-    searcher = StudySearcher(ledger, OneSlot(), stop=threading.Event())
+def test_the_search_is_not_over_while_a_trial_may_come_back(folder):
+    searcher = searching(folder, trials=1)
     searcher.suggest("a")
     assert searcher.suggest("b") is None
     searcher.on_trial_complete("a", error=True)
