@@ -103,10 +103,6 @@ def seen(store: tuple[Line, str], tmp_path_factory: pytest.TempPathFactory) -> S
     return seen
 
 
-def log(seen: Seen) -> str:
-    return seen.run.read_bytes("driver.log").decode()
-
-
 def test_its_tables_are_those_of_an_undisturbed_sweep_bit_for_bit(seen: Seen) -> None:
     assert seen.story.kills == dict.fromkeys(FAULTS, 1)
     assert seen.story.resumes == 1
@@ -138,7 +134,7 @@ def test_a_trial_on_a_node_that_is_asked_to_go_saves_at_the_step_where_it_stands
 
 def test_the_checkout_travels_without_data_and_runs(seen: Seen) -> None:
     """Workers run what the driver sent them, from a folder of Ray's."""
-    assert "_ray_pkg_" in log(seen)
+    assert b"_ray_pkg_" in seen.run.read_bytes("driver.log")
 
 
 def test_a_store_that_does_not_answer_is_named_to_one_who_asks(seen: Seen) -> None:
