@@ -140,6 +140,10 @@ def parse(content: bytes, source: str, loader: type[Loader] = Loader) -> dict[st
         ) from None
     except yaml.YAMLError as error:
         raise SteppeError(f"{source}: {describe(error)}") from None
+    except RecursionError:
+        raise SteppeError(
+            f"{source}: its lists or mappings are too deep inside each other; write them flatter"
+        ) from None
     if data is None:
         raise SteppeError(f"{source} is empty; start from a file in configs/")
     if not isinstance(data, dict):
@@ -159,6 +163,6 @@ def describe(error: yaml.YAMLError) -> str:
 
 def _similar_file(path: Path) -> str:
     folder = path.parent
-    files = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []
+    files = [p.name for p in folder.glob("*.y*ml") if p.exists()] if folder.is_dir() else []
     close = nearest(path.name, files)
     return f"; did you mean {folder / close}?" if close else ""

@@ -20,7 +20,8 @@ from search.run.checkpoints import delete_checkpoints, delete_weights, keep_only
 from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
 from search.run.shared_runs import delete_folds, sharing
 from search.run.storage import SweepStorage
-from search.run.tables import damaged, part_file, read_files, to_parquet
+from search.run.table_files import SCHEMAS, damaged, read_files, to_parquet
+from search.run.tables import part_file
 from search.study.plan import TrialSpec
 
 log = logging.getLogger("steppe")
@@ -114,7 +115,7 @@ def merge(folder: RunFolder, study: str, trials: Sequence[str]) -> None:
         parts = [part_file(table, trial) for trial in trials]
         whole = part_file(table, study)
         if not folder.exists(whole) and (there := folder.present(parts)):
-            folder.write_bytes(whole, to_parquet(_rows(folder, there)))
+            folder.write_bytes(whole, to_parquet(_rows(folder, table, there)))
         for part in parts:
             folder.delete(part)
 
@@ -128,7 +129,7 @@ def unmerge(folder: RunFolder, study: str) -> None:
     tables = (TRIALS, EVALUATIONS, *_if_any(folder))
     merged = [table for table in tables if folder.exists(part_file(table, study))]
     for table in merged:
-        rows = _rows(folder, [part_file(table, study)])
+        rows = _rows(folder, table, [part_file(table, study)])
         for trial in rows["trial"].unique().to_pylist():
             own = rows.filter(pc.equal(rows["trial"], trial))
             folder.write_bytes(part_file(table, trial), to_parquet(own))
@@ -141,8 +142,8 @@ def _if_any(folder: RunFolder) -> list[str]:
     return [CORRECT] if folder.exists(CORRECT) else []
 
 
-def _rows(folder: RunFolder, files: Sequence[str]) -> pa.Table:
+def _rows(folder: RunFolder, table: str, files: Sequence[str]) -> pa.Table:
     try:
-        return read_files(folder, [folder.path(file) for file in files])
+        return read_files(folder, [folder.path(file) for file in files], SCHEMAS[table])
     except OSError as error:
         raise damaged(folder, error) from error

@@ -146,7 +146,7 @@ def _facts(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any,
 def _session(folder: RunFolder, trial: RecordedTrial) -> dict[str, Any]:
     """The session of the driver in which the trial last began; empty if none is known."""
     recorded = manifest.read(folder)
-    if recorded is None:
+    if recorded is None or not recorded["sessions"]:
         return {}
     sessions = recorded["sessions"]
     began = trial.row["started"]

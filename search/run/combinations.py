@@ -6,17 +6,15 @@ that it was at, and goes on from there when it is given again.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from search.run.columns import SCHEMA_VERSION, STUDY_FIELDS, to_pandas
 from search.run.run_folder import RunFolder
-from search.run.tables import damaged, to_parquet
+from search.run.table_files import read_file, to_parquet
 
 COMBINATIONS = "combinations"
 
@@ -66,12 +64,9 @@ def read_combinations(folder: RunFolder) -> pd.DataFrame:
 def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     tables = [SCHEMA.empty_table()]
     for name in names:
-        try:
-            table = pq.read_table(io.BytesIO(folder.read_bytes(_file(name))))
-            known = [f for f in SCHEMA if not f.nullable or f.name in table.column_names]
-            tables.append(table.select([f.name for f in known]).cast(pa.schema(known)))
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise damaged(folder, f"{_file(name)}: {error}") from error
+        table = read_file(folder, _file(name), SCHEMA)
+        known = [field for field in SCHEMA if field.name in table.column_names]
+        tables.append(table.select([field.name for field in known]))
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))
     for column in ("candidates", "members"):
         frame[column] = [tuple(trials) for trials in frame[column]]

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
 from datasets.domain_dataset import DomainDataset
 from search.errors import SteppeError
 from search.run.run_folder import MANIFEST, RunFolder
@@ -29,6 +31,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # How studies are named, and how they are searched; runs of earlier commits lack the keys.
 STUDY_NAMES, SEARCH_RULES = "study_names", "search_rules"
+RULES = 2  # the newest value of both
 
 PACKAGES = (
     "numba",
@@ -45,6 +48,34 @@ PACKAGES = (
     "open_clip_torch",
     "timm",
 )
+
+
+class _Session(BaseModel):
+    started: AwareDatetime
+    host: str
+    cpus: int | None
+    gpus: list[str]
+    platform: str
+    python: str
+    packages: dict[str, str]
+    commit: str | None
+    notes: dict[str, list[str]] = {}
+
+
+class _Weights(BaseModel):
+    sha256: str
+    saw_held_out: list[str] = []
+    origin_known: bool = False
+
+
+class _Manifest(BaseModel):
+    """What a manifest must be, so that all who read it can. Other keys are for people."""
+
+    datasets: dict[str, str]
+    sessions: list[_Session]
+    weights: _Weights | None = None
+    study_names: int = RULES
+    search_rules: int = RULES
 
 
 def record(
@@ -66,7 +97,7 @@ def record(
     before = read(folder)
     known = {dataset.name: dataset.fingerprint for dataset in datasets}
     if before is None:
-        before = {STUDY_NAMES: 2, SEARCH_RULES: 2, "sessions": []}
+        before = {STUDY_NAMES: RULES, SEARCH_RULES: RULES, "sessions": []}
     else:
         known = {name: str(before["datasets"].get(name, now)) for name, now in known.items()}
     sessions = [*before["sessions"], session()]
@@ -152,23 +183,34 @@ def held_out_labels(folder: RunFolder, search: Search) -> tuple[list[str], bool]
 def packages(folder: RunFolder) -> dict[str, str]:
     """Package versions of the run's latest driver; empty before the run has begun."""
     manifest = read(folder)
-    return {} if manifest is None else dict(manifest["sessions"][-1]["packages"])
+    sessions = [] if manifest is None else manifest["sessions"]
+    return dict(sessions[-1]["packages"]) if sessions else {}
 
 
 def read(folder: RunFolder) -> dict[str, Any] | None:
-    """The manifest; None before the run has begun. Raises SteppeError if it is damaged."""
+    """The manifest; None before the run has begun.
+
+    Raises SteppeError if it is damaged, or a newer version of Steppe began the run.
+    """
     try:
         manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
-        kinds = type(manifest["datasets"]), type(manifest["sessions"])
-        if kinds != (dict, list):
-            raise TypeError("its datasets are no mapping, or its sessions no list")
+        known = _Manifest.model_validate(manifest)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
+        why = repr(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
         raise SteppeError(
-            f"{folder.path(MANIFEST)} is damaged: {error!r}; put a copy back, or begin a new run "
-            "in another folder"
+            f"{folder.path(MANIFEST)} is damaged: {why}; put a copy back, or begin a new run in "
+            "another folder"
         ) from error
+    if max(known.study_names, known.search_rules) > RULES:
+        raise SteppeError(
+            f"{folder.path(MANIFEST)} is of a newer Steppe ({STUDY_NAMES} {known.study_names}, "
+            f"{SEARCH_RULES} {known.search_rules}; this one knows {RULES}): update Steppe"
+        )
     return manifest
 
 

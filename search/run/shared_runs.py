@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 import models
 from search.run.run_folder import FOLDS, STARTS, RunFolder
-from search.run.tables import to_parquet
+from search.run.table_files import to_parquet
 from search.study.folds import Fold, best_mean, visible_fold
 from search.study.plan import TrialSpec
 from search.study.study import Study
@@ -46,17 +46,20 @@ def read_fold(folder: RunFolder, study: Study, run: Run) -> tuple[str, list[Eval
     """The trial that trained a fold, and its evaluations; None if there are none."""
     try:
         content = folder.read_bytes(_fold_file(study, run))
-        rows = pq.read_table(io.BytesIO(content)).to_pylist()
-    except (FileNotFoundError, pa.ArrowInvalid):  # a damaged one is trained again
+    except FileNotFoundError:
         return None
-    evaluations = []
-    for step, group in groupby(rows, key=lambda row: row["step"]):
-        own = list(group)
-        # Earlier commits did not measure `ece`.
-        known = [{name: row.get(name) for name in OF_SCORE} for row in own]
-        scores = tuple(Score(role="left_out", split="in", **each) for each in known)
-        evaluations.append(Evaluation(step, scores, own[0]["seconds"], passes=own[0]["passes"]))
-    return rows[0]["trial"], evaluations
+    try:
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+        evaluations = []
+        for step, group in groupby(rows, key=lambda row: row["step"]):
+            own = list(group)
+            # Earlier commits did not measure `ece`.
+            known = [{name: row.get(name) for name in OF_SCORE} for row in own]
+            scores = tuple(Score(role="left_out", split="in", **each) for each in known)
+            evaluations.append(Evaluation(step, scores, own[0]["seconds"], passes=own[0]["passes"]))
+        return rows[0]["trial"], evaluations
+    except (OSError, pa.ArrowException, LookupError):  # a damaged one is trained again
+        return None
 
 
 def write_fold(

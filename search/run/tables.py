@@ -8,20 +8,16 @@ has ended, its parts are merged into one file (search.driver.cleanup).
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from search.errors import SteppeError, nearest
+from search.errors import nearest
 from search.run.columns import (
     FROZEN,
-    SCHEMA_VERSION,
     STATES,
     HpTypes,
     correct_schema,
@@ -32,6 +28,7 @@ from search.run.columns import (
     trials_schema,
 )
 from search.run.run_folder import CORRECT, EVALUATIONS, SELECTION, TRIALS, RunFolder
+from search.run.table_files import SCHEMAS, damaged, read_file, read_files, to_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +38,6 @@ _EVALUATION_CATEGORIES = [
     *("sweep", "study", "trial", "weights", "fold", "domain", "role", "split")
 ]
 
-_AT_ONCE = 1000  # files whose rows become one table
 MOST_CHECKED = 1000  # files of a table; all of those of 100,000 trials take minutes
 
 
@@ -110,10 +106,7 @@ def add_columns(folder: RunFolder, hp_types: HpTypes) -> None:
     schema = trials_schema(hp_types)
     for file in folder.list(TRIALS):
         name = f"{TRIALS}/{file}"
-        try:
-            table = pq.read_table(io.BytesIO(folder.read_bytes(name)))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise damaged(folder, error) from error
+        table = read_file(folder, name, SCHEMAS[TRIALS])
         if not set(schema.names) <= set(table.column_names):
             for field in schema:
                 if field.name not in table.column_names:
@@ -132,15 +125,14 @@ def write_selection(folder: RunFolder, selection: pd.DataFrame) -> None:
 
 def read_trial(folder: RunFolder, trial: str) -> dict[str, Any] | None:
     """The row of one trial, by column; None if there is none."""
+    name = part_file(TRIALS, trial)
     try:
-        content = folder.read_bytes(part_file(TRIALS, trial))
+        rows: list[dict[str, Any]] = read_file(folder, name, SCHEMAS[TRIALS]).to_pylist()
     except FileNotFoundError:
         return None
-    try:
-        row: dict[str, Any] = pq.read_table(io.BytesIO(content)).to_pylist()[0]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(folder, error) from error
-    return row
+    if not rows:
+        raise damaged(folder, f"{folder.path(name)}: it has no rows")
+    return rows[0]
 
 
 def has_ended(folder: RunFolder, study: str, trial: str) -> bool:
@@ -207,13 +199,6 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """The content of a Parquet file."""
-    stream = pa.BufferOutputStream()
-    pq.write_table(table, stream)
-    return bytes(stream.getvalue())
-
-
 def part_file(table: str, trial: str) -> str:
     """The file that holds the rows of a trial, or all rows of an ended study."""
     if trial.startswith((".", "_")):
@@ -234,7 +219,7 @@ def _read_table(
         files = files[:: -(-len(files) // most) or 1] if most is not None else files
         try:
             if files:
-                return to_pandas(read_files(folder, files, categories))
+                return to_pandas(read_files(folder, files, empty, categories))
             break
         except OSError as error:
             # The parts may just have been merged, or the store be away: list the files again.
@@ -254,44 +239,3 @@ def _without_merged_parts(files: Sequence[str]) -> list[str]:
     names = [file.removesuffix(".parquet") for file in files if file.endswith(".parquet")]
     whole = set(names)
     return [f"{name}.parquet" for name in names if name.rpartition(".")[0] not in whole]
-
-
-def read_files(folder: RunFolder, files: Sequence[str], categories: Sequence[str] = ()) -> pa.Table:
-    """Reads files of one table. Raises OSError, which names it, if one is missing or damaged.
-
-    In groups, and then made one: a small table takes many times the memory of its few rows.
-    """
-
-    def read(file: str) -> pa.Table:
-        try:
-            with pq.ParquetFile(
-                file, read_dictionary=list(categories), filesystem=folder.filesystem
-            ) as opened:
-                _check_version(opened.schema_arrow, folder)
-                return opened.read(use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise OSError(f"{file}: {error}") from error
-
-    groups = [files[first : first + _AT_ONCE] for first in range(0, len(files), _AT_ONCE)]
-    with ThreadPoolExecutor() as pool:
-        # After a resume with more hyperparameters, older files lack columns.
-        return _as_one([_as_one(pool.map(read, group)) for group in groups])
-
-
-def _as_one(parts: Iterable[pa.Table]) -> pa.Table:
-    whole = pa.concat_tables(parts, promote_options="default")
-    return whole.unify_dictionaries().combine_chunks()
-
-
-def damaged(folder: RunFolder, error: object) -> SteppeError:
-    """The error for a table that cannot be read."""
-    return SteppeError(f"a table of {folder.uri} cannot be read: {error}; move that file away")
-
-
-def _check_version(schema: pa.Schema, folder: RunFolder) -> None:
-    version = int((schema.metadata or {}).get(b"schema_version", SCHEMA_VERSION))
-    if version > SCHEMA_VERSION:
-        raise SteppeError(
-            f"{folder.uri} was written by a newer Steppe (tables version {version}, this one "
-            f"reads {SCHEMA_VERSION}): update Steppe to read it"
-        )

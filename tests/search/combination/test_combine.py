@@ -20,6 +20,7 @@ from search.run import lease, tables
 from search.run.checkpoints import read_weights, write_weights
 from search.run.combinations import COMBINATIONS, read_combinations, write_combination
 from search.run.run_folder import RunFolder
+from search.run.table_files import to_parquet
 from tests.search.command import printed, refused, steppe
 from tests.search.reproduce.recorded import DIGITS, STUDY, network, sam_sweep, train
 from training.evaluation import evaluate, parts_of
@@ -167,7 +168,7 @@ def test_files_of_something_else_are_named(folder, tmp_path):
         assert f"{STUDY}.1" in message
         assert word in message
         assert lease.read(copy) is None
-    copy.write_bytes(f"{COMBINATIONS}/x.parquet", tables.to_parquet(pa.table({"a": [1]})))
+    copy.write_bytes(f"{COMBINATIONS}/x.parquet", to_parquet(pa.table({"a": [1]})))
     assert "x.parquet" in refused("results", copy.uri)
 
 

@@ -10,6 +10,7 @@ import pytest
 from search.driver import cleanup
 from search.driver.cleanup import Cleanup
 from search.driver.ledger import Ledger
+from search.errors import SteppeError
 from search.run import tables
 from search.run.run_folder import EVALUATIONS, TRIALS, RunFolder
 from tests.search.play import finish, open_ledger, play, said, small_sweep
@@ -139,7 +140,7 @@ def test_a_damaged_part_stops_no_sweep_and_is_named_when_the_tables_are_read(fol
     play_all(folder, ledger)
     assert f"{ERM}.0.parquet" in folder.list(TRIALS)
     assert f"{SAGM}.parquet" in folder.list(TRIALS)
-    with pytest.raises(tables.SteppeError, match=rf"{ERM}\.0\.parquet"):
+    with pytest.raises(SteppeError, match=rf"{ERM}\.0\.parquet"):
         tables.read_trials(folder)
 
 

@@ -6,6 +6,7 @@ import datasets
 from search.errors import SteppeError
 from search.run import manifest
 from search.run.run_folder import MANIFEST, RunFolder
+from tests.search import play
 
 DIGITS = datasets.load("RotatedDigits")
 
@@ -45,3 +46,37 @@ def test_a_damaged_manifest_is_named_and_kept(folder, content):
     with pytest.raises(SteppeError, match=r"manifest\.json is damaged: .*; put a copy back"):
         manifest.record(folder, [DIGITS])
     assert folder.read_bytes(MANIFEST) == content
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("datasets", "RotatedDigits"), 5),
+        (("sessions", 0), 5),
+        (("sessions", 0, "started"), "yesterday"),
+        (("sessions", 0, "packages"), ["torch"]),
+        (("sessions", 0, "notes", "RotatedDigits"), 5),
+        (("weights",), "model.pt"),
+        (("weights",), {"sha256": "0", "saw_held_out": 5}),
+    ],
+)
+def test_a_manifest_with_a_wrong_value_is_refused_by_whoever_reads_it(folder, keys, value):
+    manifest.record(folder, [DIGITS])
+    written = place = read(folder)
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    folder.write_bytes(MANIFEST, json.dumps(written).encode())
+    key = r"\.".join(map(str, keys))
+    with pytest.raises(
+        SteppeError, match=rf"manifest\.json is damaged: {key}\b.*; put a copy back"
+    ):
+        manifest.held_out_labels(folder, play.small_sweep().search)
+
+
+def test_a_run_that_a_newer_version_began_is_refused(folder):
+    manifest.record(folder, [DIGITS])
+    newer = read(folder) | {manifest.STUDY_NAMES: manifest.RULES + 1}
+    folder.write_bytes(MANIFEST, json.dumps(newer).encode())
+    with pytest.raises(SteppeError, match=r"manifest\.json is of a newer Steppe .*study_names 3"):
+        manifest.read(folder)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search.errors import SteppeError
-from search.run import tables
+from search.run import table_files, tables
 from search.run.columns import evaluations_schema, selection_schema, to_pandas, trials_schema
 from search.run.tables import (
     read_evaluations,
@@ -186,7 +186,7 @@ def test_many_files_are_read_in_groups_as_if_in_one_and_their_columns_may_differ
         write_scores(folder, f"{STUDY['study']}.{number}", 0.5, domain=f"c{number % 3}")
     trials, evaluations = read_trials(folder), read_evaluations(folder)
     np.testing.assert_array_equal(trials["hp_rho"], [np.nan, 0.3, np.nan, 0.5, np.nan])
-    monkeypatch.setattr(tables, "_AT_ONCE", 2)
+    monkeypatch.setattr(table_files, "_AT_ONCE", 2)
     pd.testing.assert_frame_equal(read_trials(folder), trials)
     pd.testing.assert_frame_equal(read_evaluations(folder), evaluations)
 
@@ -199,3 +199,55 @@ def test_of_many_files_some_are_checked(folder, monkeypatch):
     Path(folder.path("trials/D.m.SAM.a.0.4.parquet")).write_bytes(b"damaged")
     with pytest.raises(SteppeError, match="cannot be read"):
         tables.check(folder)
+
+
+def _column(name, kind, value):
+    def changed(table):
+        values = pa.array([value] * len(table), kind)
+        return table.set_column(table.column_names.index(name), name, values)
+
+    return changed
+
+
+# What was done to a file, and what its message names.
+WRONG = {
+    "another kind": (lambda table: pa.table({"a": [1]}), "it has no column sweep"),
+    "a column less": (lambda table: table.drop_columns(["number"]), "it has no column number"),
+    "text": (_column("steps", pa.string(), "many"), "its column steps holds string: "),
+    "parts of steps": (_column("steps", pa.float64(), 0.5), "its column steps holds double: "),
+    "nulls": (_column("study", pa.string(), None), "its column study has 1 nulls"),
+    "other text": (_column("hp_lr", pa.string(), "a"), "do not fit together: .*hp_lr"),
+    "no version": (lambda t: t.replace_schema_metadata({"schema_version": "x"}), "'x'"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_file_that_is_no_part_of_its_table_is_named_with_what_is_wrong(folder, wrong):
+    for number in range(2):
+        write_trial(folder, trial_row(number, hp_lr=0.1), HP_TYPES)
+    change, named = WRONG[wrong]
+    file = folder.path(f"trials/{TRIAL}.parquet")
+    pq.write_table(change(pq.read_table(file)), file)
+    said = f"{named}.*; put a copy of that file back, or move it away"
+    with pytest.raises(SteppeError, match=said) as error:
+        read_trials(folder)
+    if wrong != "other text":  # of which no file alone is wrong
+        assert file in str(error.value)
+        with pytest.raises(SteppeError, match=said):
+            read_trial(folder, TRIAL)
+
+
+def test_a_file_without_rows_is_no_trial(folder):
+    write_trial(folder, trial_row(), HP_TYPES)
+    file = folder.path(f"trials/{TRIAL}.parquet")
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    with pytest.raises(SteppeError, match="it has no rows; put a copy"):
+        read_trial(folder, TRIAL)
+
+
+def test_whole_numbers_that_another_program_wrote_as_doubles_are_read(folder):
+    write_trial(folder, trial_row(steps=30), HP_TYPES)
+    file = folder.path(f"trials/{TRIAL}.parquet")
+    pq.write_table(_column("steps", pa.float64(), 30.0)(pq.read_table(file)), file)
+    assert read_trials(folder)["steps"].tolist() == [30]
+    assert str(read_trials(folder)["steps"].dtype) == "Int64"
