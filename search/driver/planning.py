@@ -18,6 +18,7 @@ from search.driver.preparing import Prepared, check, prepare, refusing
 from search.driver.trial_cost import EACH_TRIAL, Cost, costs_of, probe_cost, probes_of, settings
 from search.results.loading import read_sweep
 from search.run import tables
+from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
 from search.study.plan import StudyPlan, device
 from search.study.study import max_trials
@@ -214,7 +215,8 @@ def _rates(folder: RunFolder, model: str) -> dict[Method, float]:
 
 def _without_paid(trials: Sequence[TrialBill], folder: RunFolder) -> list[TrialBill]:
     """The bills of trials with the share that the run has not paid yet."""
-    ended = {*tables.read_trials(folder)["trial"]}
+    rows = tables.read_trials(folder)
+    ended = {*rows.loc[rows["state"] != FROZEN, "trial"]}
     evaluations = tables.read_evaluations(folder)
     spent = _spent(evaluations[~evaluations["trial"].isin(ended)])
     left = []

@@ -10,6 +10,7 @@ import pytest
 
 from search.driver import freezing
 from search.driver.launch import launch
+from search.driver.planning import plan_sweep
 from search.run import tables
 from search.run.run_folder import CHECKPOINTS, RunFolder
 from tests.search.play import (
@@ -17,10 +18,12 @@ from tests.search.play import (
     finish,
     open_ledger,
     quality,
+    record,
     rows,
     said,
     small_sweep,
     without_ray,
+    without_timing,
 )
 
 PASSES = 2.0  # of a step
@@ -180,19 +183,23 @@ def test_a_budget_ends_with_the_best_so_far_and_a_larger_one_goes_on(tmp_path):
     spent = len(worker.trained) * 10 * PASSES
     assert 560 <= spent <= 640
     assert all(record.done for record in ledger.records.values())
-    (record,) = ledger.records.values()
-    assert record.ended_by_budget
+    (study,) = ledger.records.values()
+    assert study.ended_by_budget
     found = table(folder)
     assert set(found["state"]) == {"completed", "frozen"}
     assert found["passes"].sum() == spent
     # What led when the budget was spent has come to its end.
     assert found.loc[found["state"] == "completed", "objective"].max() == found["objective"].max()
     assert open_ledger(small, folder).next() is None
+    record(small, folder)
+    with without_timing():
+        bill = plan_sweep(sweep_of(), folder, "sweep.yaml")
+    assert bill.ended == (found["state"] == "completed").sum()  # a frozen trial has more to pay
 
     grown, more = carry_out(sweep_of(), folder)
     assert not set(more.trained) & set(worker.trained)
     carry_out(sweep_of(), other)
-    assert grown.records[record.study.id].best == table(other)["objective"].max()
+    assert grown.records[study.study.id].best == table(other)["objective"].max()
 
 
 def test_a_study_that_stagnates_ends_with_its_frozen_trials_and_others_get_its_trials(folder):
