@@ -39,10 +39,14 @@ def load(path: Path | str, overrides: Sequence[str] = (), output: str | None = N
     keys = [_override(data, override) for override in overrides]
     try:
         return checked(data, str(path), keys)
-    except SteppeError:
-        folder = RunFolder(output or Path("runs") / str(data.get("name")))
-        if not folder.without_retries().exists(SWEEP):
-            raise
+    except SteppeError as refused:
+        try:
+            folder = RunFolder(output or Path("runs") / str(data.get("name")))
+            there = folder.without_retries().exists(SWEEP)
+        except (SteppeError, OSError):  # a name that no folder can have, a store that is away
+            there = False
+        if not there:
+            raise refused from None
         sweep = checked(data, str(path), keys, recorded=True)
         known = check(sweep_of(folder, needed="model"))
         if new := [problem for problem in check(sweep) if problem not in known]:

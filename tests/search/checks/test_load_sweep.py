@@ -94,6 +94,7 @@ def test_an_override_that_cannot_be_read_is_refused(tmp_path, override, sentence
         ("- a\n- b", "holds no keys"),
         (b"name: \xff", "byte 6 is not UTF-8 text"),
         ("name: \x00", "special characters are not allowed"),
+        (SMALLEST.replace("small", '"a\\0b"'), "name is 'a\\x00b'; it names the run's folder"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_refused_with_its_name_and_the_place(tmp_path, text, sentence):
