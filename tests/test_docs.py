@@ -88,7 +88,7 @@ def test_every_key_of_the_search_and_of_resources_is_documented_with_its_default
             (line,) = (line for line in lines if line.startswith(f"| `{name}` |"))
             default = line.split("|")[2].strip()
             if isinstance(field.default, int | float | str):
-                assert default == str(field.default).removesuffix(".0")
+                assert default == str(field.default).lower().removesuffix(".0")
             choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
             assert not [choice for choice in choices if choice not in line]
 

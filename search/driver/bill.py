@@ -99,7 +99,7 @@ class Bill:
 
     @cached_property
     def spends(self) -> tuple[float, float]:
-        """What share of that trials will cost, from and to, as the search stops some.
+        """The least and the largest share of the full cost, as the search stops some trials.
 
         See SPENT. For a scheduler that was not measured: if all trials but one were stopped as soon
         as they may be, and if none were. Of a mean over seeds, one setting at least is trained with
@@ -171,9 +171,10 @@ class Bill:
         return found
 
     def one_less(self) -> list[tuple[str, str, float]]:
-        """What share of what is left one algorithm, one seed, ... less would save.
+        """The share of what is left to pay that leaving one out would save, by what is left out.
 
-        Each with what there would be one less of and its name, which is empty if all save alike.
+        Each is a kind (dataset, algorithm, seed, held-out domain), its name and the share. The name
+        is empty if all of a kind save the same.
         """
         several = len(self.images) > 1
         keys: Mapping[str, Callable[[Study], Any]] = {

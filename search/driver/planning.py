@@ -144,14 +144,15 @@ def _workers(sweep: Sweep) -> int | None:
 def _pace(timed: Collection[Timing], workers: int) -> float:
     """The share of its time that a worker would compute here, beside the other processes.
 
-    These are as many as left the timed steps, of a single process, so much (Timing.busy).
+    The steps were timed in one process. From the share of that time in which it computed
+    (Timing.busy) follows how many processes compete with it.
     """
     busy = fmean(timing.busy for timing in timed) if timed else 1.0
     if busy > 0.9:
         return 1.0
     cpus = own_cpus()
     others = cpus / busy - 1
-    return min(cpus / (others + workers), busy)
+    return cpus / (others + workers)
 
 
 def _time(plan: StudyPlan, dataset: DomainDataset) -> Timing:

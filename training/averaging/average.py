@@ -57,7 +57,7 @@ class Averaging(ABC):
 
 @dataclass
 class RunningMean:
-    """The mean [P] of `count` vectors; one that is given at first does not count."""
+    """The mean [P] of `count` vectors. A mean that it begins with does not count."""
 
     mean: Tensor | None = None
     count: int = 0
