@@ -114,7 +114,7 @@ def _probit_axis(values: pd.Series) -> dict[str, Any]:
 
 def crowded(rows: pd.DataFrame) -> str:
     """A sentence for readers if not all of these trials are drawn."""
-    if rows.groupby(["dataset", "held_out"], observed=True).size().max() <= MOST_POINTS:
+    if rows.groupby(["dataset", "held_out"]).size().max() <= MOST_POINTS:
         return ""
     return f"About {MOST_POINTS} evenly chosen trials in a panel, and as many selected ones."
 
@@ -171,13 +171,11 @@ class ValidationQuality:
 def validation_quality(run: ReportedRun) -> list[ValidationQuality]:
     """How well validation chose, for each held-out domain."""
     measured = run.scores.dropna(subset=["validation", "accuracy"])
-    done = measured.groupby("study", observed=True)["accuracy"].agg(["max", "size"])
+    done = measured.groupby("study")["accuracy"].agg(["max", "size"])
     chosen = run.winners.set_index("study")["accuracy"].dropna()
     rows = []
-    for (dataset, domain), group in run.comparable.groupby(
-        ["dataset", "held_out"], sort=False, observed=True
-    ):
-        studies = {str(study): trials for study, trials in group.groupby("study", observed=True)}
+    for (dataset, domain), group in run.comparable.groupby(["dataset", "held_out"], sort=False):
+        studies = {str(study): trials for study, trials in group.groupby("study")}
         found, count = _mean_correlation(list(studies.values()), "validation")
         lost = [
             float(done["max"][study] - chosen[study])
@@ -206,7 +204,7 @@ def validation_figure(run: ReportedRun) -> Figure | None:
     if scores.empty:
         return None
     drawings = {}
-    for dataset, group in scores.groupby("dataset", sort=False, observed=True):
+    for dataset, group in scores.groupby("dataset", sort=False):
         own = run.lines[(run.lines["dataset"] == dataset) & (run.lines["trials"] > 0)]
         rows = own.to_dict("records")
         titles = {row["held_out"]: _titled(row["held_out"], row["r"], "R") for row in rows}
@@ -227,7 +225,7 @@ def validation_figure(run: ReportedRun) -> Figure | None:
 def flatness_figure(run: ReportedRun) -> Figure | None:
     """Flatness on the source domains against held-out accuracy; None if it was not measured."""
     drawings = {}
-    for dataset, group in run.scores.groupby("dataset", sort=False, observed=True):
+    for dataset, group in run.scores.groupby("dataset", sort=False):
         for measure, title in _MEASURES.items():
             rows = group[group[measure].notna() & group["accuracy"].notna()]
             if rows.empty:
@@ -236,7 +234,7 @@ def flatness_figure(run: ReportedRun) -> Figure | None:
             scale = log_axis(low, high) if low > 0 else {"tickformat": "~g"}
             axis = {"title_text": title, **scale}
             titles = {}
-            for domain, own in rows.groupby("held_out", sort=False, observed=True):
+            for domain, own in rows.groupby("held_out", sort=False):
                 # Within a seed: every algorithm has the same splits there.
                 seeds = [of_seed for _, of_seed in own.groupby("seed")]
                 titles[str(domain)] = _titled(str(domain), _mean_correlation(seeds, measure)[0])

@@ -104,7 +104,7 @@ def settings(chosen: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], lis
     several = chosen["dataset"].nunique() > 1
     rows = []
     keys = ["dataset", "algorithm"]
-    for (dataset, algorithm), group in chosen.groupby(keys, sort=False, observed=True):
+    for (dataset, algorithm), group in chosen.groupby(keys, sort=False):
         told = spread(group, first)
         more = ", ".join(f"{name} {values}" for name, values in spread(group, others).items())
         where = [str(dataset)] * several

@@ -185,7 +185,7 @@ def history(run: ReportedRun, ranked: Sequence[str]) -> Figure | None:
 
 def _mean_best(rows: pd.DataFrame) -> pd.Series:
     """By number of trials, from 1 to what all studies have reached."""
-    last = int(rows.groupby("study", observed=True)["number"].max().min())
-    table = rows.pivot_table(index="number", columns="study", values="objective", observed=True)
+    last = int(rows.groupby("study")["number"].max().min())
+    table = rows.pivot_table(index="number", columns="study", values="objective")
     # A trial that runs or failed leaves the best as it was.
     return table.reindex(range(last + 1)).cummax().ffill().mean(axis=1)

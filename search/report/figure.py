@@ -104,7 +104,7 @@ def by_dataset(
     rows: pd.DataFrame, draw: Callable[[pd.DataFrame], go.Figure]
 ) -> dict[str, go.Figure]:
     """A drawing of the rows of each dataset."""
-    groups = rows.groupby("dataset", sort=False, observed=True)
+    groups = rows.groupby("dataset", sort=False)
     return {label(dataset): draw(own) for dataset, own in groups}
 
 

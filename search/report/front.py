@@ -53,9 +53,7 @@ def _drawing(run: ReportedRun, rows: pd.DataFrame, names: Sequence[str]) -> go.F
     for domain, place in zip(domains, places, strict=True):
         here = rows[rows["held_out"] == domain]
         some = here[here["front"] | (here["number"] % -(-len(here) // MOST_POINTS) == 0)]
-        for (algorithm, _), study in some.groupby(
-            ["algorithm", "study"], sort=False, observed=True
-        ):
+        for (algorithm, _), study in some.groupby(["algorithm", "study"], sort=False):
             for points, line in ((study[~study["front"]], False), (study[study["front"]], True)):
                 if points.empty:
                     continue

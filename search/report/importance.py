@@ -25,7 +25,7 @@ def importance(run: ReportedRun) -> Figure | str:
     without = [name for name in run.algorithms if name not in computed]
     told = [f"Too few completed trials for {', '.join(without)}."] if without else []
     done = run.trials[run.trials["state"] == "completed"]
-    if done.groupby(["dataset", "algorithm"], observed=True).size().max() > MOST:
+    if done.groupby(["dataset", "algorithm"]).size().max() > MOST:
         told.append(f"Of more than {MOST} trials of an algorithm, evenly chosen ones.")
     return Figure(
         "importance",
@@ -40,7 +40,7 @@ def importance(run: ReportedRun) -> Figure | str:
 
 def _drawing(found: pd.DataFrame) -> go.Figure:
     table = found.pivot_table(
-        index="algorithm", columns="hyperparameter", values="importance", sort=False, observed=True
+        index="algorithm", columns="hyperparameter", values="importance", sort=False
     )
     table = table[table.sum().sort_values(ascending=False).index].iloc[::-1]  # upwards, as drawn
     values = [[None if pd.isna(v) else round(v, 4) for v in row] for row in table.to_numpy()]

@@ -26,7 +26,7 @@ def landscape(run: ReportedRun) -> Figure | None:
     """A panel per algorithm, for each dataset; None if no hyperparameter was searched."""
     drawings: dict[str, go.Figure] = {}
     crowded = False
-    for dataset, rows in run.scores.groupby("dataset", sort=False, observed=True):
+    for dataset, rows in run.scores.groupby("dataset", sort=False):
         stopped = run.trials[
             (run.trials["dataset"] == dataset) & (run.trials["state"] != "completed")
         ]

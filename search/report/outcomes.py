@@ -43,7 +43,7 @@ def failures(trials: pd.DataFrame) -> tuple[list[Failure], str]:
     lost = trials[trials["state"].isin(["failed", "diverged"])]
     lost = lost.assign(reason=lost["reason"].fillna("no reason recorded"))
     keys = ["state", "dataset", "algorithm", "reason"]
-    groups = lost.groupby(keys, sort=False, observed=True)["trial"]
+    groups = lost.groupby(keys, sort=False)["trial"]
     found = [
         Failure(
             str(dataset), str(algorithm), str(state), _short(str(reason)), len(rows), rows.iloc[0]
@@ -81,7 +81,7 @@ def trial_hours(run: ReportedRun) -> tuple[TrialHours, list[TrialHours], list[Tr
         for algorithm in run.algorithms
         if (dataset, algorithm) in pairs
     ]
-    studies = rows.groupby(trials["study"], sort=False, observed=True).sum().to_dict("index")
+    studies = rows.groupby(trials["study"], sort=False).sum().to_dict("index")
     by_study = [told(str(name), sums) for name, sums in studies.items()]
     return told("all", rows.sum().to_dict()), by_algorithm, by_study
 

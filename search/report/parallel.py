@@ -40,7 +40,7 @@ def parallel(run: ReportedRun) -> Figure | None:
     keys = ["dataset", "algorithm"]
     groups = [
         (str(dataset), str(algorithm), rows)
-        for (dataset, algorithm), rows in scores.groupby(keys, sort=False, observed=True)
+        for (dataset, algorithm), rows in scores.groupby(keys, sort=False)
         if len(rows) > 1 and searched(rows)
     ]
     most = max(MOST_LINES // max(len(groups), 1), FEWEST_LINES)

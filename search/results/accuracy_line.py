@@ -155,10 +155,10 @@ def _groups(
     points: pd.DataFrame, trials: pd.DataFrame
 ) -> Iterator[tuple[str, str, str, pd.DataFrame, int]]:
     by = ["dataset", "held_out"]
-    for (dataset, held_out), every in trials.groupby(by, observed=True):
+    for (dataset, held_out), every in trials.groupby(by):
         here = points[(points["dataset"] == dataset) & (points["held_out"] == held_out)]
         names = (str(dataset), str(held_out))
-        for model, own in every.groupby("model", observed=True):
+        for model, own in every.groupby("model"):
             yield names[0], str(model), names[1], here[here["model"] == model], len(own)
         if every["model"].nunique() > 1:
             yield names[0], ALL, names[1], here, len(every)

@@ -147,10 +147,10 @@ def summary(combinations: pd.DataFrame, method: str, by: str) -> Summary:
     method: the selection method whose rule ranked the candidates. by: held-out or dataset.
     """
     found: list[ResultTable] = []
-    for model, of_model in combinations.groupby("model", sort=False, observed=True):
+    for model, of_model in combinations.groupby("model", sort=False):
         own = [
             _table(str(dataset), str(model), method, rows)
-            for dataset, rows in of_model.groupby("dataset", sort=False, observed=True)
+            for dataset, rows in of_model.groupby("dataset", sort=False)
         ]
         if by == "held-out":
             found += own

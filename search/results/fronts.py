@@ -46,7 +46,7 @@ def two_objectives(sweep: Sweep) -> bool:
 def on_front(trials: pd.DataFrame) -> pd.Series:
     """Whether each of these trials is on the front of its study; equal trials share a place."""
     found = pd.Series(False, index=trials.index)
-    for _, study in trials.groupby("study", observed=True):
+    for _, study in trials.groupby("study"):
         best: tuple[float, float] | None = None
         ordered = study.sort_values(VALUES, ascending=False)
         for trial, *values in ordered[VALUES].itertuples():

@@ -41,7 +41,7 @@ def by_domain(selection: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     found = selection[selection["accuracies"].notna()]
     rows = []
-    for key, group in found.groupby([*_TABLE, *_ROW], sort=False, observed=True):
+    for key, group in found.groupby([*_TABLE, *_ROW], sort=False):
         seeds = np.array([list(values) for values in group["accuracies"]])  # [seeds, domains]
         error = seeds.std(axis=0) / np.sqrt(len(seeds)) if len(seeds) > 1 else [None] * len(seeds.T)
         for place, domain in enumerate(members(str(key[-1]))):

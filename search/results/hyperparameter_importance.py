@@ -39,10 +39,10 @@ def importance(trials: pd.DataFrame, runs: Sequence[LoadedRun]) -> pd.DataFrame:
     completed = trials[(trials["state"] == "completed") & trials["objective"].notna()]
     keys = ["sweep", "dataset", "model", "algorithm"]
     rows, most = [], 0
-    for key, group in completed.groupby(keys, sort=False, observed=True):
+    for key, group in completed.groupby(keys, sort=False):
         space = spaces[group["study"].iloc[0]]
         inside = _inside(group, space)
-        means = inside.groupby("study", observed=True)["objective"].transform("mean")
+        means = inside.groupby("study")["objective"].transform("mean")
         centred = inside["objective"] - means
         most = max(most, len(inside))
         if len(inside) < FEWEST or centred.nunique() < 2:

@@ -69,7 +69,7 @@ def about_search(run: LoadedRun, trials: pd.DataFrame) -> list[str]:
     if search.share == "seeds":
         notes.append(f"seeds share settings while they search{_TIED}")
     if search.seed_reduction:
-        counts = trials.groupby("seed", observed=True)["number"].nunique()
+        counts = trials.groupby("seed")["number"].nunique()
         listed = ", ".join(f"seed {seed} {counts.get(seed, 0)}" for seed in run.sweep.seeds)
         notes.append(
             "each later seed tries again the best settings of the seed before it, one in "
@@ -205,7 +205,7 @@ def _missing(rows: pd.DataFrame) -> list[str]:
         for seed in dict.fromkeys(rows["seed"])
     ]
     notes = []
-    for algorithm, group in rows.groupby("algorithm", sort=False, observed=True):
+    for algorithm, group in rows.groupby("algorithm", sort=False):
         known = {
             (row["held_out"], row["seed"]): row["reason"] if pd.isna(row["accuracy"]) else None
             for row in group.to_dict("records")
@@ -230,20 +230,20 @@ def _missing(rows: pd.DataFrame) -> list[str]:
 def _shared(rows: pd.DataFrame) -> list[str]:
     """How many settings there were where one was chosen for all studies."""
     once = rows[rows["method"].astype(str).str.endswith(PER_DATASET) & rows["trial"].notna()]
-    counts = once.groupby("algorithm", sort=False, observed=True)["candidates"].first()
+    counts = once.groupby("algorithm", sort=False)["candidates"].first()
     return _listed("settings that every study completed, to choose among", counts)
 
 
 def _ties(rows: pd.DataFrame) -> list[str]:
     tied = rows[rows["ties"].fillna(0) > 0]
-    counts = tied.groupby("algorithm", sort=False, observed=True).size()
+    counts = tied.groupby("algorithm", sort=False).size()
     of = rows["algorithm"].value_counts().to_dict()
     shares = pd.Series({name: f"{count} of {of[name]}" for name, count in counts.items()})
     return _listed("winners whose score another trial equals (the largest number counts)", shares)
 
 
 def _failed(rows: pd.DataFrame) -> list[str]:
-    counts = rows.groupby("algorithm", sort=False, observed=True)["failed"].sum()
+    counts = rows.groupby("algorithm", sort=False)["failed"].sum()
     return _listed("trials that failed, and could not be chosen", counts[counts > 0])
 
 

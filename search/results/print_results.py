@@ -146,9 +146,7 @@ def print_pareto(runs: Sequence[str], format_: str) -> None:
     found = results.load(*runs)
     frame = results.pareto(found)
     grids = []
-    for key, group in frame.groupby(
-        ["sweep", "dataset", "model", "algorithm"], sort=False, observed=True
-    ):
+    for key, group in frame.groupby(["sweep", "dataset", "model", "algorithm"], sort=False):
         run = _run_of(found, str(key[0]))
         first, second = run.sweep.search.objectives
         used = [name for name in group if str(name).startswith("hp_") and group[name].notna().any()]

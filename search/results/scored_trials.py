@@ -105,4 +105,4 @@ def _both(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _below_best(done: pd.DataFrame, column: str) -> pd.Series:
-    return done[column] - done.groupby("study", observed=True)[column].transform("max")
+    return done[column] - done.groupby("study")[column].transform("max")

@@ -195,7 +195,7 @@ def _in_one_order(rankings: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 def _how_ended(studies: pd.Series, trials: pd.DataFrame) -> dict[str, str]:
     """Why each study without a completed trial has no winner."""
     completed = trials.loc[trials["state"] == "completed", "study"].unique()
-    others = trials[~trials["study"].isin(completed)].groupby("study", sort=False, observed=True)
+    others = trials[~trials["study"].isin(completed)].groupby("study", sort=False)
     found = dict.fromkeys(set(studies) - set(completed), "no trial has finished")
     return found | {str(study): how_ended(own) for study, own in others}
 

@@ -119,10 +119,10 @@ def summarize(
     method    a table per (model, dataset) of the same averages
     """
     domain_tables: dict[tuple[str, str], list[ResultTable]] = {}
-    for (method, model), group in selection.groupby(["method", "model"], sort=False, observed=True):
+    for (method, model), group in selection.groupby(["method", "model"], sort=False):
         domain_tables[str(method), str(model)] = [
             domain_table(str(dataset), str(model), str(method), rows, over_seeds=over_seeds)
-            for dataset, rows in group.groupby("dataset", sort=False, observed=True)
+            for dataset, rows in group.groupby("dataset", sort=False)
         ]
     tables: list[ResultTable] = []
     if by == "method":
@@ -171,7 +171,7 @@ def domain_table(
     domains = list(dict.fromkeys(rows["held_out"]))
     seeds = list(dict.fromkeys(rows["seed"]))
     cells = {}
-    for algorithm, group in rows.groupby("algorithm", sort=False, observed=True):
+    for algorithm, group in rows.groupby("algorithm", sort=False):
         # [seeds, domains]; NaN where a study has no result, and the reason beside it
         accuracy = np.full((len(seeds), len(domains)), np.nan)
         reasons = {(seed, domain): "no trial has finished" for seed in seeds for domain in domains}

@@ -87,7 +87,7 @@ def limits(
 def spent_by_study(trials: pd.DataFrame) -> dict[str, Spent]:
     """What the trials of a table have spent, by study."""
     found = {}
-    for study, rows in trials.groupby("study", sort=False, observed=True):
+    for study, rows in trials.groupby("study", sort=False):
         passes = rows["passes"].sum() if "passes" in rows else 0.0  # old tables have none
         found[str(study)] = Spent(len(rows), float(rows["seconds"].sum()), float(passes))
     return found

@@ -79,7 +79,7 @@ def test_a_curve_has_the_validation_of_the_selected_trial_and_a_star_at_its_step
     winner = run.winners.iloc[0]
     rows = run.evaluations[run.evaluations["trial"] == winner["trial"]]
     out = rows[(rows["role"] == "source") & (rows["split"] == "out")]
-    expected = out.groupby("step", observed=True)["accuracy"].mean().round(5)
+    expected = out.groupby("step")["accuracy"].mean().round(5)
     (drawing,) = shown.figures["curves"]
     told = f"{winner['algorithm']}, seed {winner['seed']}, trial {winner['number']}"
     lines, stars = [], []
@@ -130,7 +130,7 @@ def test_the_price_of_choosing_by_validation_is_told(run, shown):
     held_out = run.evaluations[run.evaluations["role"] == "held_out"]
     held_out = held_out[held_out["split"] == "in"].set_index("trial")["accuracy"]
     done = done.assign(accuracy=done["trial"].astype(object).map(held_out))
-    best = done.groupby("study", observed=True)["accuracy"].max()
+    best = done.groupby("study")["accuracy"].max()
     chosen = run.winners.set_index("study")
     lost = best - chosen["accuracy"].reindex(best.index)
     domains = chosen["held_out"].reindex(best.index)

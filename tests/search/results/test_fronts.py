@@ -49,7 +49,7 @@ def test_the_front_has_completed_trials_with_both_values_and_hyperparameters(run
     assert 4 <= len(frame) < len(done)
     assert frame["objective_2"].notna().all()
     assert "hp_rho" in frame
-    for _, study in frame.groupby("study", observed=True):
+    for _, study in frame.groupby("study"):
         assert study["objective"].is_monotonic_decreasing
         assert study["objective_2"].is_monotonic_increasing
 

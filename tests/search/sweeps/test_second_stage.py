@@ -42,7 +42,7 @@ def test_tables_show_the_second_stages_accuracy_beside_the_validation_of_the_fir
         for role, count in (("source", 5), ("held_out", 2))
     }
     first = rows[(rows["weights"] != "retrained") & (rows["role"] == "source")]
-    for trial, own in second[second["role"] == "source"].groupby("trial", observed=True):
+    for trial, own in second[second["role"] == "source"].groupby("trial"):
         earlier = set(first.loc[first["trial"] == trial, "accuracy"])
         assert set(own["accuracy"]) <= earlier
     # It has the held-out accuracy of the second stage.
