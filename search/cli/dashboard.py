@@ -61,9 +61,9 @@ def application(folder: RunFolder) -> Any:
             "the dashboard needs optuna-dashboard, which is not installed: "
             "pip install '.[dashboard]'"
         ) from None
+    storage.open_for_reading(folder)  # says what is wrong with a damaged journal
     if not storage.begun(folder):
         raise SteppeError(f"no trial of {folder.uri} has begun, so there is nothing to show yet")
-    storage.open_for_reading(folder)  # says what is wrong with a damaged journal
     return optuna_dashboard.wsgi(JournalStorage(WatchedJournal(folder)))
 
 

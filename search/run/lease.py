@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from search.errors import SteppeError
+from search.run.json_files import parse
 from search.run.retries import reason
 from search.run.run_folder import RunFolder
 
@@ -137,10 +138,10 @@ def read(folder: RunFolder) -> Holder | None:
     Raises SteppeError if the file is damaged.
     """
     try:
-        return Holder(**json.loads(folder.read_bytes(LEASE)))
+        return parse(folder.read_bytes(LEASE), Holder)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise SteppeError(
             f"{folder.path(LEASE)}, which names the run's driver, cannot be read: {error}; "
             "delete it if no process drives the run"

@@ -16,10 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel
 
 from datasets.domain_dataset import DomainDataset
 from search.errors import SteppeError
+from search.run.json_files import parse
 from search.run.run_folder import MANIFEST, RunFolder
 from search.sweep.schema import saw_held_out
 from search.sweep.search_keys import Search
@@ -193,17 +194,13 @@ def read(folder: RunFolder) -> dict[str, Any] | None:
     Raises SteppeError if it is damaged, or a newer version of Steppe began the run.
     """
     try:
-        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
-        known = _Manifest.model_validate(manifest)
+        content = folder.read_bytes(MANIFEST)
+        known = parse(content, _Manifest)
     except FileNotFoundError:
         return None
     except ValueError as error:
-        why = repr(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
         raise SteppeError(
-            f"{folder.path(MANIFEST)} is damaged: {why}; put a copy back, or begin a new run in "
+            f"{folder.path(MANIFEST)} is damaged: {error}; put a copy back, or begin a new run in "
             "another folder"
         ) from error
     if max(known.study_names, known.search_rules) > RULES:
@@ -211,6 +208,7 @@ def read(folder: RunFolder) -> dict[str, Any] | None:
             f"{folder.path(MANIFEST)} is of a newer Steppe ({STUDY_NAMES} {known.study_names}, "
             f"{SEARCH_RULES} {known.search_rules}; this one knows {RULES}): update Steppe"
         )
+    manifest: dict[str, Any] = json.loads(content)
     return manifest
 
 

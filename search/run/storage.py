@@ -19,7 +19,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from search.errors import SteppeError
 from search.run.retries import retry
-from search.run.run_folder import RunFolder
+from search.run.run_folder import TRIALS, RunFolder
 
 JOURNAL = "optuna.journal"
 BLOCK_BYTES = 256 * 1024
@@ -81,9 +81,13 @@ def open_for_reading(folder: RunFolder) -> BaseStorage:
     """Opens the storage for a process other than the driver, which may be writing.
 
     The storage is empty if no trial has begun; no file is created. Raises SteppeError for a file
-    that is not a journal.
+    that is not a journal, and if there is none although trials have ended.
     """
     if not begun(folder):
+        if folder.list(TRIALS):
+            raise SteppeError(
+                f"{folder.uri} holds trials, but its {JOURNAL} is missing or empty; put a copy back"
+            )
         return InMemoryStorage()
     file = _file(folder)
     return _open_blocks(folder) if file is None else _open_file(file, folder)

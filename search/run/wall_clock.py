@@ -9,11 +9,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from pydantic import BaseModel, Field
+
 from search.errors import SteppeError
+from search.run.json_files import parse
 from search.run.run_folder import RunFolder
 
 WALL_CLOCK = "wall_clock.json"
 TICK_SECONDS = 60.0
+
+
+class _Clock(BaseModel):
+    seconds: float = Field(ge=0, allow_inf_nan=False)
 
 
 class WallClock:
@@ -72,11 +79,11 @@ class WallClock:
 def read(folder: RunFolder) -> float:
     """Total seconds so far, 0 before the first driver. Raises SteppeError for a damaged file."""
     try:
-        return float(json.loads(folder.read_bytes(WALL_CLOCK))["seconds"])
+        return parse(folder.read_bytes(WALL_CLOCK), _Clock).seconds
     except FileNotFoundError:
         return 0.0
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise SteppeError(
             f"{folder.path(WALL_CLOCK)}, the time that drivers have worked, cannot be read: "
-            f'{error!r}; write it again, such as {{"seconds": 3600}}'
+            f'{error}; write it again, such as {{"seconds": 3600}}'
         ) from error

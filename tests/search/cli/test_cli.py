@@ -101,6 +101,7 @@ def test_a_missing_run_is_named_with_the_nearest_one(verb, played):
     assert not missing.exists()
 
 
+LEASE = b'{"token": "t", "host": "h", "pid": 1, "born": 0, "beat": 0}'
 NAME = "RotatedDigits.mlp.SAGM.0.0.1.parquet"
 # The file, what is in it, and the command that also reads it.
 DAMAGES = {
@@ -108,9 +109,9 @@ DAMAGES = {
     "an empty sweep.yaml": ("sweep.yaml", b"", "status"),
     "a truncated sweep.yaml": ("sweep.yaml", b"name: played\ndataset:\n  name: Rotat", "status"),
     "a garbage journal": ("optuna.journal", b"garbage\n", "status"),
-    "no journal": ("optuna.journal", None, None),
+    "no journal": ("optuna.journal", None, "status"),
     "a garbage manifest": ("manifest.json", b"{", "status"),
-    "a garbage lease": ("lease.json", b"{", "status"),
+    "a lease of words": ("lease.json", LEASE.replace(b"1", b'"one"'), "status"),
     "a garbage trial": (f"trials/{NAME}", b"PAR1garbage", "results"),
     "an empty trial": ("trials/x.parquet", b"", "results"),
     "garbage evaluations": (f"evaluations/{NAME}", b"garbage", "results"),
@@ -126,7 +127,7 @@ def test_a_damaged_run_is_refused_and_is_left_as_it_is(damage, played, file):
         (played / name).write_bytes(damaged)
     before = content(played)
     commands = [("resume", played), ("launch", file, "--output", played)]
-    for arguments in [*commands, (reader, played)] if reader else commands:
+    for arguments in [*commands, (reader, played)]:
         message = refused(*arguments)
         assert Path(name).name in message
         assert str(played) in message

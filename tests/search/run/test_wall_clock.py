@@ -59,7 +59,7 @@ def test_a_driver_that_is_killed_leaves_what_was_written_last(folder, monkeypatc
         assert wall_clock.read(folder) > 0
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"seconds": "x"}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"seconds": NaN}', b'{"seconds": -1}'])
 def test_a_damaged_clock_is_named_with_the_way_out(folder, content):
     folder.write_bytes(WALL_CLOCK, content)
     with pytest.raises(SteppeError, match=r"wall_clock.json, .* write it again"):
