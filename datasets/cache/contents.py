@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,9 @@ def write_facts(folder: Path, facts: Facts) -> None:
 
 def read_facts(folder: Path) -> Facts:
     """Raises DatasetError if the folder holds no whole version."""
-    try:
+    with _whole(folder):
         raw = json.loads((folder / FACTS).read_bytes())
-        return Facts(
+        facts = Facts(
             dataset=raw["dataset"],
             root=raw["root"],
             classes=tuple(raw["classes"]),
@@ -112,8 +113,10 @@ def read_facts(folder: Path) -> Facts:
             notes=tuple(raw.get("notes", ())),
             originals=raw.get("originals", 0),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, error) from error
+        names = (facts.dataset, facts.root, facts.fingerprint, *facts.classes, *facts.domains)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"a name in {FACTS} is no text")
+        return facts
 
 
 def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
@@ -122,10 +125,11 @@ def open_dataset(folder: Path, allow: Collection[str] = ()) -> DomainDataset:
     Raises DatasetError: it has findings beyond `allow`, or is damaged.
     """
     facts = read_facts(folder)
-    refuse(facts.findings, allow, facts.dataset, Path(facts.root))
-    domains = tuple(read_domain(folder, name, facts.originals) for name in facts.domains)
-    notes = facts.notes + accepted(facts.findings)
-    return DomainDataset(facts.dataset, domains, facts.classes, facts.fingerprint, notes)
+    with _whole(folder):
+        refuse(facts.findings, allow, facts.dataset, Path(facts.root))
+        domains = tuple(read_domain(folder, name, facts.originals) for name in facts.domains)
+        notes = facts.notes + accepted(facts.findings)
+        return DomainDataset(facts.dataset, domains, facts.classes, facts.fingerprint, notes)
 
 
 def read_domain(folder: Path, name: str, originals: int = 0) -> Domain:
@@ -133,35 +137,55 @@ def read_domain(folder: Path, name: str, originals: int = 0) -> Domain:
 
     Raises DatasetError if a file is missing or shorter than it says.
     """
-    try:
-        images = np.load(images_file(folder, name), mmap_mode="r")
-        labels = np.load(folder / f"{file_stem(name)}.labels.npy")
+    with _whole(folder):
+        images = np.lib.format.open_memmap(images_file(folder, name), mode="r")
+        labels = _array(folder / f"{file_stem(name)}.labels.npy")
         sizes = folder / f"{file_stem(name)}.sizes.npy"
-        own = np.load(sizes) if sizes.exists() else None
+        path = originals_file(folder, name)
+        own = _array(sizes) if sizes.exists() or path.exists() else None
         kept = None
         if originals and own is not None:
-            path = originals_file(folder, name)
             empty = not path.stat().st_size  # which cannot be mapped
             pixels = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "r")
             kept = Originals(pixels, kept_sizes(own, originals))
         domain = Domain(name, images, labels, own, kept)
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, error) from error
     for array in (domain.labels, domain.sizes):
         if array is not None:
             array.setflags(write=False)
     return domain
 
 
+def _array(path: Path) -> NDArray[Any]:
+    # np.load would also take archives of arrays, and raises much else.
+    with path.open("rb") as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
 def read_index(folder: Path, domain: str) -> Iterator[Row]:
-    """The files of a domain in order; none if its images do not come from single files."""
+    """The files of a domain in order; none if its images do not come from single files.
+
+    Raises DatasetError at a damaged line.
+    """
     path = index_file(folder, domain)
     if not path.exists():
         return
-    with path.open() as lines:
+    with _whole(folder), path.open() as lines:
         for line in lines:
             yield Row(*json.loads(line))
 
 
-def _damaged(folder: Path, error: Exception) -> DatasetError:
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Raises a DatasetError for whatever readers of damaged files raise in the block."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: object) -> DatasetError:
+    """The error for a version that cannot be used."""
     return DatasetError(f"the cache {folder} is damaged: {error}; delete it, and it is built anew")

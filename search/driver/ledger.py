@@ -25,6 +25,7 @@ from search.driver.study_record import (
     StudyRecord,
     Unfinished,
     adopt,
+    check_begun,
 )
 from search.driver.suggestions import Suggestions
 from search.driver.termination import Terminator
@@ -43,12 +44,14 @@ class Ledger:
     """Hands out trials and records how they end.
 
     On opening it adopts the trials that a dead driver left running: those that had written their
-    row have ended, the others are handed out again before any new trial.
+    row have ended, the others are handed out again before any new trial. Raises SteppeError if the
+    storage is older than the tables.
     """
 
     def __init__(
         self, plans: Mapping[str, StudyPlan], folder: RunFolder, storage: SweepStorage
     ) -> None:
+        check_begun(storage, folder, plans)
         common = next(iter(plans.values()))
         self._search = common.search
         self._folder = folder

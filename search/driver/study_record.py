@@ -16,10 +16,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from search.errors import SteppeError
 from search.run import tables
 from search.run.columns import FROZEN
 from search.run.run_folder import RunFolder
-from search.run.storage import SweepStorage
+from search.run.storage import JOURNAL, SweepStorage
 from search.study import samplers
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
@@ -196,6 +197,40 @@ def state_of(trial: FrozenTrial) -> str | None:
         return None
     plain = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}
     return str(trial.user_attrs.get(STATE, plain.get(trial.state, "failed")))
+
+
+def check_begun(storage: SweepStorage, folder: RunFolder, plans: Mapping[str, StudyPlan]) -> None:
+    """Raises SteppeError if trials in the tables are unknown to the storage, as to an old copy.
+
+    Their numbers would be given to other trials. A trial is in the storage before a worker has it,
+    and the ends of a study's trials before its tables are merged.
+    """
+    begun = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    parts: dict[str, list[int]] = {}
+    for name in tables.ended_studies(folder):
+        study, _, number = name.rpartition(".")
+        if study in plans and number.isdecimal():
+            parts.setdefault(study, []).append(int(number))
+        if name in plans:
+            parts.setdefault(name, [])
+    for study, numbers in parts.items():
+        own = storage.get_all_trials(begun[study], deepcopy=False) if study in begun else []
+        known = {trial.number for trial in own if trial.state != TrialState.WAITING}
+        ended = {trial.number for trial in own if trial.state.is_finished()}
+        unknown = [
+            number
+            for number in sorted(set(numbers) - known)
+            # A trial that ends untrained is given to no worker.
+            if (tables.read_trial(folder, f"{study}.{number}") or {}).get("steps") != 0
+        ]
+        if len(ended) < plans[study].trials:
+            unknown += sorted(tables.merged_numbers(folder, study) - ended)
+        if unknown:
+            raise SteppeError(
+                f"{folder.path(JOURNAL)} is older than the tables: {study}.{unknown[0]} has ended, "
+                "of which it knows nothing; put the newest copy back, or begin a new run in "
+                "another folder"
+            )
 
 
 def adopt(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import datasets
 from datasets.cache import contents
 from datasets.cache.decode import UNREADABLE
+from search.checks.open_datasets import errors_of_images
 from search.sweep.schema import Dataset
 from training.evaluation import Predictions
 
@@ -74,19 +75,25 @@ def write(
 def files_of(given: Dataset) -> dict[str, list[str]]:
     """The file of each image in its domain's folder, by domain; empty if images are not files.
 
-    The dataset must have been opened before.
+    The dataset must have been opened before. Raises SteppeError if its cache is damaged.
     """
-    folder = datasets.prepare(
-        given.name, given.root, given.size, given.allow, originals=given.originals or 0
-    )
-    if folder is None:
-        return {}
     found = {}
-    for domain in contents.read_facts(folder).domains:
-        rows = contents.read_index(folder, domain)
-        names = [row.file for row in rows if row.state != UNREADABLE]
-        if names:
-            found[domain] = [os.fsencode(x).decode("utf-8", "backslashreplace") for x in names]
+    with errors_of_images():
+        folder = datasets.prepare(
+            given.name, given.root, given.size, given.allow, originals=given.originals or 0
+        )
+        if folder is None:
+            return {}
+        for domain in contents.read_facts(folder).domains:
+            rows = contents.read_index(folder, domain)
+            names = [row.file for row in rows if row.state != UNREADABLE]
+            images = len(contents.read_domain(folder, domain))
+            if len(names) not in (0, images):
+                why = f"the index of {domain} has {len(names)} of {images} files"
+                raise contents.damaged(folder, why)
+            if names:
+                shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
+                found[domain] = shown
     return found
 
 

@@ -187,6 +187,15 @@ def ended_studies(folder: RunFolder) -> set[str]:
     return {file.removesuffix(".parquet") for file in folder.list(TRIALS)}
 
 
+def merged_numbers(folder: RunFolder, study: str) -> set[int]:
+    """The numbers of the trials in a study's merged file; empty if it has none."""
+    try:
+        table = read_file(folder, part_file(TRIALS, study), SCHEMAS[TRIALS])
+    except FileNotFoundError:
+        return set()
+    return set(table["number"].to_pylist())
+
+
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     known = set(schema.names)
     for row in rows:

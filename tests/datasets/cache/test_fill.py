@@ -271,10 +271,20 @@ def test_progress_counts_all_images_of_all_domains(mine: Path) -> None:
     assert told == sorted(told)
 
 
-def test_a_cache_that_lost_a_part_is_told(mine: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("night.images.npy", b"\x93NUMPY"),
+        ("night.labels.npy", b""),
+        ("night.sizes.npy", b"PK\x03\x04"),
+        ("facts.json", b"[]"),
+        ("facts.json", b'{"root": 5}'),
+    ],
+)
+def test_a_cache_with_a_damaged_file_is_told(mine: Path, file: str, content: bytes) -> None:
     load(mine)
     (version,) = folders(mine)
-    os.truncate(version / "night.images.npy", 500)
+    (version / file).write_bytes(content)
     with pytest.raises(DatasetError, match=r"the cache .* is damaged: .*; delete it"):
         load(mine)
 

@@ -11,7 +11,9 @@ from search.driver import cleanup, suggestions
 from search.driver.ledger import Ledger
 from search.driver.pruning import RungPruner
 from search.driver.study_record import REASON, StudyRecord, state_of
+from search.errors import SteppeError
 from search.run.checkpoints import TrialCheckpoints
+from search.run.storage import JOURNAL
 from search.study import samplers
 from tests.search.play import (
     counts,
@@ -236,3 +238,19 @@ def test_what_a_resumed_ledger_counts_is_what_the_first_one_did(folder):
         assert counts(opened) == {"ERM": {"completed": 2}, "SAM": {"completed": 1, "failed": 1}}
         known = [(record.asked, record.best) for record in opened.records.values()]
         assert known == [(2, 0.6), (2, 0.7)]
+
+
+@pytest.mark.parametrize("ended", [1, 3], ids=["parts", "merged"])
+def test_a_journal_that_is_older_than_the_tables_is_refused_and_left(folder, ended):
+    sweep = small_sweep(search={"trials": 3})
+    ledger = open_ledger(sweep, folder)
+    old = folder.read_bytes(JOURNAL)
+    for value in (0.5, 0.7, 0.6)[:ended]:
+        finish(ledger, folder, ledger.next(), value)
+        if value == 0.5 and ended > 1:
+            old = folder.read_bytes(JOURNAL)
+    folder.write_bytes(JOURNAL, old)
+    unknown = r"SAGM\.0\.0\.0 has ended" if ended == 1 else r"SAGM\.0\.0\.1 has ended"
+    with pytest.raises(SteppeError, match=rf"journal is older .*{unknown}.*put the newest copy"):
+        open_ledger(sweep, folder)
+    assert folder.read_bytes(JOURNAL) == old
