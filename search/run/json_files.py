@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,14 +15,9 @@ def parse(content: bytes, kind: type[T]) -> T:
     Raises ValueError, in one line that names the key, if the file says something else.
     """
     try:
-        parsed: T = _adapter(kind).validate_json(content)
+        parsed: T = TypeAdapter(kind).validate_json(content)
         return parsed
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
