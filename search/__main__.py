@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import gc
-import importlib.util
-import io
 import sys
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+INTERRUPTED = 130  # exit status
 
 
 def main() -> None:
     """Runs the command line; exits with 2 if another package shadows one of Steppe's folders."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the command line is imported; each command has its own way
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    # Imported here, as a Ctrl-C that comes with them is no error.
+    import gc
+    import importlib.util
+    import io
+    import os
+    import signal
+    from pathlib import Path
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until a sweep runs
+    checkout = Path(__file__).resolve().parent.parent
+    # A stream that the caller has closed takes what is printed and shows it to nobody. Without
+    # that, the next file that is opened would take its number, and what children print.
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names the terminal cannot show
     for name in ("datasets", "models", "training"):
         found = importlib.util.find_spec(name)
         place = None if found is None or found.origin is None else Path(found.origin).resolve()
-        if place is None or CHECKOUT not in place.parents:
+        if place is None or checkout not in place.parents:
             print(
-                f"error: `import {name}` finds {place or 'nothing'} instead of {CHECKOUT / name}; "
-                f"run `python -m search` inside {CHECKOUT}, in an environment without that package",
+                f"error: `import {name}` finds {place or 'nothing'} instead of {checkout / name}; "
+                f"run `python -m search` inside {checkout}, in an environment without that package",
                 file=sys.stderr,
             )
             sys.exit(2)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ def ray_cluster(address: str | None, local: LocalRay | None = None) -> Iterator[
         yield
     elif address is not None:
         _check(address)
-        with _joined(address, runtime_environment()):
+        with _joined(address, runtime_environment(), _no_answer):
             print(_joined_where(), flush=True)  # `auto` may find a cluster of somebody else
             yield
     elif local is None:
@@ -44,14 +44,18 @@ def ray_cluster(address: str | None, local: LocalRay | None = None) -> Iterator[
     else:
         # Workers inherit the environment and the path of this process.
         forked = {"py_executable": local.template.command} if local.template else {}
-        with _joined(local.wait(), forked):
+        with _joined(local.wait(), forked, _cannot_join_own):
             yield
         local.leave()
 
 
 @contextmanager
-def _joined(address: str, environment: Mapping[str, Any]) -> Iterator[None]:
-    """Takes part in a cluster inside the block. Raises SteppeError if none answers."""
+def _joined(
+    address: str,
+    environment: Mapping[str, Any],
+    refused: Callable[[str, Exception], SteppeError],
+) -> Iterator[None]:
+    """Takes part in a cluster inside the block. Raises what `refused` makes of Ray's error."""
     import ray
 
     try:
@@ -68,7 +72,7 @@ def _joined(address: str, environment: Mapping[str, Any]) -> Iterator[None]:
         TimeoutError,
         ray.exceptions.RayError,  # a token is missing
     ) as error:
-        raise _no_answer(address, error) from None
+        raise refused(address, error) from None
     try:
         yield
     finally:
@@ -121,7 +125,6 @@ def _check(address: str) -> None:
 
 
 def _no_answer(address: str, error: Exception) -> SteppeError:
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     # Ray's own words for a wrong token are that it cannot connect.
     if "token" in str(error).lower() or _listens(str(error)):
         return SteppeError(
@@ -130,9 +133,20 @@ def _no_answer(address: str, error: Exception) -> SteppeError:
             "to the file with the cluster's token"
         )
     return SteppeError(
-        f"no Ray cluster answers at --address {address}: {line}; "
+        f"no Ray cluster answers at --address {address}: {_line(error)}; "
         "start one with `ray start --head`, or leave --address out to run on this machine"
     )
+
+
+def _cannot_join_own(address: str, error: Exception) -> SteppeError:
+    return SteppeError(
+        f"Ray has started on this machine, but cannot be used at {address}: {_line(error)}; "
+        "mend that, and try again"
+    )
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _listens(message: str) -> bool:

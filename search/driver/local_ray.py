@@ -1,13 +1,18 @@
 """Ray on this machine for one sweep alone, in a process of its own.
 
 It starts while the driver still imports torch and checks the data, and it ends with the driver,
-however that ends.
+however that ends. The driver ends with it too: Ray alone would wait a minute for what has died, and
+then end the process without a word.
+
+SLURM tells every process of a job to leave. Ray's own must stay until the trials have saved, so
+SIGTERM is blocked in all of them, but not in the workers.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,15 +20,19 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from search.driver.ray_environment import CHECKOUT, give_token, prepare_environment
 from search.driver.worker_template import Template, worker_template
 from search.errors import SteppeError
+from search.screen import console
+
+log = logging.getLogger("steppe")
 
 # Ray's sockets lie this much deeper than its temporary folder; Unix allows 107 bytes in all.
 SOCKET_DEPTH = 65
 END_SECONDS = 30.0  # for Ray's processes to end; then they are killed
+CHECK_SECONDS = 0.2  # between two looks at them
 # The checkout is not installed, and the process begins in the driver's folder, as workers do.
 START = """
 import sys
@@ -41,20 +50,28 @@ class LocalRay:
         give_token()
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray chooses for a cluster of its own
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed at the end of the block)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", START, str(CHECKOUT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            start_new_session=True,  # Ctrl-C is for the driver, which asks its trials to save
-        )
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # is inherited
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", START, str(CHECKOUT)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C is for the driver, which asks its trials to save
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self.template: Template | None = None  # what its workers are forked from
         self._after = ExitStack()
         self._started = threading.Lock()
         self._address = ""
+        self._left = False
 
     def wait(self) -> str:
-        """Waits until it has started, and returns its address. Raises SteppeError if it cannot."""
+        """Waits until it has started, and returns its address. Raises SteppeError if it cannot.
+
+        If it dies after that, this process ends with a message and exit status 2.
+        """
         self._read()
         if not self._address:
             status = self._process.wait()
@@ -62,9 +79,9 @@ class LocalRay:
             lines = self._said.read().decode(errors="replace").split("\n")
             why = next(filter(str.strip, reversed(lines)), f"its process ended with {status}")
             raise SteppeError(
-                f"Ray cannot start on this machine: {why.strip()}; mend that, or join a cluster "
-                "with --address"
+                f"Ray cannot start on this machine: {why.strip()}; mend that, and try again"
             )
+        threading.Thread(target=self._watch, daemon=True).start()
         return self._address
 
     def fork_template(self) -> None:
@@ -77,6 +94,7 @@ class LocalRay:
     def leave(self) -> None:
         """Lets Ray end while this process goes on."""
         assert self._process.stdin is not None
+        self._left = True
         self._process.stdin.close()
 
     def _read(self) -> None:
@@ -89,6 +107,26 @@ class LocalRay:
                 if self.template is not None:
                     own = {"RAY_JOB_ID": job, "RAY_RAYLET_PID": raylet}
                     self.template.prepare({**os.environ, **own})
+
+    def _watch(self) -> None:
+        """Ends this process when Ray dies, whose calls may hang then."""
+        assert self._process.stdout is not None
+        died = self._process.stdout.readline().decode().strip()
+        if self._left:
+            return
+        sentence = (
+            f"Ray of this machine has died ({died or 'all of its processes ended'}; was there too "
+            "little memory?); nothing is lost: the same command again goes on with the sweep"
+        )
+        try:
+            log.error(sentence)
+            console().show_cursor()  # which a table that is drawn again hides
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            os._exit(2)
 
     def __enter__(self) -> LocalRay:
         return self
@@ -122,21 +160,33 @@ def starting(address: str | None) -> Iterator[LocalRay | None]:
         yield local
 
 
-def serve() -> None:
-    """Holds a Ray whose address it prints, until its standard input is closed."""
+def serve() -> NoReturn:
+    """Holds a Ray whose address it prints, until its standard input is closed or Ray dies."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray and its processes print is no address
     try:
         import ray
 
         without_helpers()
-        with started_here():
-            # SLURM tells every process of a job to leave; this one leaves after the driver.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with _short_folder() as options:
+            _start(options)
             print(ray.get_runtime_context().gcs_address, *_names(), file=answer, flush=True)
-            sys.stdin.read()
+            print(_first_to_die(), file=answer, flush=True)
+            # A polite end takes seconds, also of what has died, and nothing is in there to lose.
+            _node().kill_all_processes(check_alive=False)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")  # in one line
+    os._exit(0)
+
+
+def _first_to_die() -> str:
+    """Waits until standard input is closed, or one of Ray's two main processes has ended."""
+    own = {name: _node().all_processes[name][0].process for name in ("gcs_server", "raylet")}
+    while not select.select([sys.stdin], [], [], CHECK_SECONDS)[0]:
+        for name, process in own.items():
+            if process.poll() is not None:
+                return f"its {name} ended with status {process.returncode}"
+    return ""
 
 
 @contextmanager
@@ -146,19 +196,25 @@ def started_here() -> Iterator[None]:
 
     give_token()
     with _short_folder() as options:
-        ray.init(
-            # Without `local`, Ray would join any cluster of this machine.
-            address="local",
-            include_dashboard=False,
-            num_cpus=own_cpus(),
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            **options,
-        )
+        _start(options)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _start(options: dict[str, Any]) -> None:
+    import ray
+
+    ray.init(
+        # Without `local`, Ray would join any cluster of this machine.
+        address="local",
+        include_dashboard=False,
+        num_cpus=own_cpus(),
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        **options,
+    )
 
 
 def without_helpers() -> None:
@@ -183,7 +239,14 @@ def _names() -> tuple[str, int]:
 
     worker: Any = global_worker
     job = type(worker.current_job_id).from_int(worker.current_job_id.int() + 1)
-    return job.hex(), worker.node.all_processes["raylet"][0].process.pid
+    return job.hex(), _node().all_processes["raylet"][0].process.pid
+
+
+def _node() -> Any:
+    """The processes of the Ray that this process has started."""
+    from ray._private.worker import global_worker  # Ray has no public way to ask
+
+    return global_worker.node
 
 
 def own_cpus() -> int:

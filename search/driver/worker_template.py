@@ -222,6 +222,7 @@ def _become_worker(path: str, arguments: list[str]) -> None:
             connection.recv(1)  # returns when the worker has ended
             return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see local_ray
     os.execv(sys.executable, [sys.executable, *arguments])
 
 

@@ -145,6 +145,8 @@ def handle_preemption(leaving: Leaving) -> None:
 
     on_signal.lets_trials_save = True  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, on_signal)
+    # A Ray of this machine, whose processes must outlive their trials, blocks it in all of them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_watch, args=[leaving], name="leaving", daemon=True).start()
 
 

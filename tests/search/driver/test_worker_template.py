@@ -48,9 +48,9 @@ if __name__ == "__main__":
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
 
 
-def python(code: str, *words: str, marked: Command) -> subprocess.Popen[str]:
+def python(code: str, *words: str, marked: Command, **streams: int) -> subprocess.Popen[str]:
     line = [sys.executable, "-c", code, *words]
-    return subprocess.Popen(line, cwd=CHECKOUT, env=marked.environment, **PIPES)
+    return subprocess.Popen(line, cwd=CHECKOUT, env=marked.environment, **PIPES, **streams)
 
 
 class Driver:
@@ -158,7 +158,7 @@ with starting(None) as local:
 @contextmanager
 def held(*words: str) -> Iterator[tuple[Command, subprocess.Popen[str]]]:
     marked = command()
-    holder = python(HOLDER, *words, marked=marked)
+    holder = python(HOLDER, *words, marked=marked, stderr=subprocess.PIPE)
     try:
         yield marked, holder
         wait_until(lambda: not marked.processes(), PATIENCE, "nothing is left")
@@ -172,6 +172,23 @@ def test_ray_ends_with_a_driver_that_is_killed():
         assert said(holder) == ["autoscaler", "False"]  # what no node has is refused at once
         assert any("raylet" in line for line in marked.processes().values())
         holder.kill()
+
+
+def test_ray_is_not_told_to_leave_and_a_driver_ends_when_it_dies_and_says_so():
+    with held("wait") as (marked, holder):
+        assert said(holder) == ["autoscaler", "False"]
+        own = {pid: line for pid, line in marked.processes().items() if pid != holder.pid}
+        for pid in own:  # as SLURM does before a job's time is up
+            os.kill(pid, signal.SIGTERM)
+        assert said(holder) == ["starting"]
+        (leading,) = (pid for pid, line in own.items() if "/gcs_server " in line)
+        os.kill(leading, signal.SIGKILL)
+        _, errors = holder.communicate(timeout=PATIENCE)
+    assert holder.returncode == 2
+    assert "Traceback" not in errors
+    last = errors.splitlines()[-1]
+    assert "gcs_server ended with status -9" in last  # not -15
+    assert "the same command again" in last
 
 
 def test_ray_that_has_not_started_does_not_hold_up_a_driver_that_ends():
