@@ -33,7 +33,7 @@ DARK, LIGHT = "0", "1"
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("browser")
     folder = RunFolder(place / "run")
-    play(several(), folder)
+    play(several(search={"trials": 6}), folder)  # importance asks for 20 of an algorithm
     (place / "report.html").write_text(page(read(folder.uri)))
     return place / "report.html"
 
@@ -69,7 +69,7 @@ def test_every_figure_is_drawn_in_the_colours_of_light_and_dark(file, scheme, in
     for figure in drawn.values():
         assert 'class="main-svg"' in figure
         assert f"fill: {ink}" in figure
-        assert len(re.findall(r'class="(?:point|js-line|hm|tracehm)', figure) or ["<image"]) > 0
+        assert re.search(r'class="(?:point|js-line|hm|tracehm)', figure)
         # No name of a colour was left for the browser to make out.
         assert 'style="fill: var(' not in figure
 
