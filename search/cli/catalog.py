@@ -51,9 +51,9 @@ def schema() -> None:
     """
     import json
 
-    from search.sweep.schema import Sweep
+    from search.sweep.schema import json_schema
 
-    print(json.dumps(Sweep.model_json_schema(), indent=2))
+    print(json.dumps(json_schema(), indent=2))
 
 
 def prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
@@ -168,6 +168,24 @@ class Sweep(Section):
         sweep = self.model_copy()
         sweep._earlier_names, sweep._earlier_search = names, search
         return sweep
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a sweep file, for editors."""
+    schema: dict[str, Any] = _with_bounds(Sweep.model_json_schema())
+    return schema
+
+
+# Of a bound behind a validator, as of `Real | None`, pydantic writes its own word.
+_BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+
+
+def _with_bounds(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_bounds(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {_BOUNDS.get(key, key): _with_bounds(value) for key, value in schema.items()}
 
 
 def saw_held_out(search: Search) -> list[str]:

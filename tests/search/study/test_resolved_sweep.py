@@ -13,7 +13,7 @@ from search.run.run_folder import RunFolder
 from search.study.resolved_sweep import Changes, as_yaml, changes, differences, resolved
 from search.study.study_space import study_space
 from search.sweep.per_dataset import by_dataset, with_originals_of
-from search.sweep.schema import Sweep
+from search.sweep.schema import Sweep, json_schema
 from tests.search.command import steppe, write_yaml
 from tests.search.play import first_settings
 
@@ -170,9 +170,13 @@ def test_a_sweep_survives_pickling_and_cannot_be_changed():
 
 
 def test_the_schema_names_every_key_and_its_choices():
-    schema = Sweep.model_json_schema()
+    schema = json_schema()
     assert json.loads(steppe("schema").stdout) == schema
     sections = schema["$defs"]
+    # What pydantic calls `gt` no editor knows.
+    memory, _ = sections["Resources"]["properties"]["memory"]["anyOf"]
+    assert memory == {"type": "number", "exclusiveMinimum": 0}
+    assert sections["Training"]["properties"]["lr_drop_at"]["items"]["exclusiveMaximum"] == 1
     assert set(schema["properties"]) == {*resolved(sweep()), "datasets"}
     samplers = ["random", "tpe", "gp", "cmaes", "nsgaii", "qmc", "grid"]
     assert sections["Search"]["properties"]["sampler"]["enum"] == samplers
