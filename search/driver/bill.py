@@ -21,7 +21,7 @@ from training.timing import Timing
 # Of the passes of all trials at full length, what schedulers spent, from and to, with 20 trials of
 # a study (docs/search-efficiency.md); with the five of the quickstart it was 62 %.
 SPENT = {"asha": (0.54, 0.72)}
-DEAR = 2.0  # a trial is worth a line from so many times the usual cost
+COSTLY = 2.0  # a trial is worth a line from so many times the usual cost
 START = 12.0  # seconds until Ray and its first workers are up
 # Bytes of the tables and of Optuna's journal, of a trial and of each of its evaluations.
 OF_TRIAL, OF_EVALUATION = 12_000, 1_000
@@ -159,14 +159,14 @@ class Bill:
         largest = max(timing.checkpoint for timing in self.timed.values())
         return {"tables": tables, "checkpoints": checkpoints * largest, "weights": weights}
 
-    def dear(self) -> list[tuple[TrialBill, float]]:
-        """Of each method, the dearest trial if it is far above the usual one, and how far."""
+    def costly(self) -> list[tuple[TrialBill, float]]:
+        """Of each method, the costliest trial if it is far above the usual one, and how far."""
         found = []
         unpaid = [trial for trial in self.trials if trial.left]
         for trials in _groups(unpaid, _method).values():
             usual = median(trial.ordinary_passes for trial in trials)
             most = max(trials, key=lambda trial: trial.cost.passes)
-            if usual and most.cost.passes > DEAR * usual:
+            if usual and most.cost.passes > COSTLY * usual:
                 found.append((most, most.cost.passes / usual))
         return found
 
@@ -231,12 +231,12 @@ def first_line(bill: Bill) -> str:
     )
 
 
-def dear_lines(bill: Bill) -> Iterator[str]:
+def costly_lines(bill: Bill) -> Iterator[str]:
     """The trials that cost far more than others of their algorithm, as one of GGA may."""
-    for trial, times in bill.dear():
+    for trial, times in bill.costly():
         run = trial.cost
         yield (
-            f"Dear: {trial.name} takes {number(run.passes)} passes, {times:.0f} times those of "
+            f"Costly: {trial.name} takes {number(run.passes)} passes, {times:.0f} times those of "
             f"{number(run.steps)} ordinary steps"
             + (f" ({clock_time(run.seconds)})" if run.seconds else "")
         )

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from datasets.domain_dataset import DomainDataset
-from search.driver.bill import Bill, Method, TrialBill, dear_lines, first_line, number
+from search.driver.bill import Bill, Method, TrialBill, costly_lines, first_line, number
 from search.driver.known_images import KnownImages, decoded_bytes, look
 from search.driver.local_ray import own_cpus
 from search.driver.opening import open_run
@@ -89,7 +89,7 @@ def in_advance(prepared: Prepared) -> list[str]:
         f"{number(bill.whole.passes)} passes, {number(bill.whole.evaluations)} evaluations if none "
         f"is stopped {stopped}".rstrip()
         + "; `python -m search plan` measures the hours",
-        *dear_lines(bill),
+        *costly_lines(bill),
     ]
 
 

@@ -1,10 +1,10 @@
 """Workers of this machine as forks of a process that has imported what they need.
 
 Importing torch, Ray and Tune takes a worker 3 to 5 s of CPU. Here the driver forks itself once, as
-the template, when it has imported torch. Ray then starts each worker by running this file as a
-script, which asks the template for a fork of itself and lends it its arguments, environment and
-output. The script stays as long as the worker, and each ends with the other. Without an answer
-it becomes the worker itself, as if there were no template.
+the template (a fork server), when it has imported torch. Ray then starts each worker by running
+this file as a script, which asks the template for a fork of itself and lends it its arguments,
+environment and output. The script stays as long as the worker, and each ends with the other.
+Without an answer it becomes the worker itself, as if there were no template.
 
 The script runs before Python has looked for installed packages, so this file imports none.
 """

@@ -8,7 +8,7 @@ from typing import Any
 from rich.filesize import decimal
 from rich.table import Table
 
-from search.driver.bill import SPENT, Bill, Method, dear_lines, first_line, number
+from search.driver.bill import SPENT, Bill, Method, costly_lines, first_line, number
 from search.driver.trial_cost import Cost
 from search.screen import clock_time
 
@@ -51,9 +51,9 @@ def document(bill: Bill) -> dict[str, Any]:
         "one_less": [
             {"what": what, "name": name, "share": share} for what, name, share in bill.one_less()
         ],
-        "dear": [
+        "costly": [
             {"trial": trial.name, "passes": trial.cost.passes, "times": times}
-            for trial, times in bill.dear()
+            for trial, times in bill.costly()
         ],
         "images": {name: dict(counts) for name, counts in bill.images.items()},
         "undecoded": {"bytes": bill.undecoded[0], "images": bill.undecoded[1]},
@@ -78,7 +78,7 @@ def lines(bill: Bill) -> Iterator[Any]:
         f"{number(left.passes)} passes, {number(left.evaluations)} evaluations; "
         f"{number(left.trained)} images trained on, {number(left.scored)} scored"
     )
-    yield from dear_lines(bill)
+    yield from costly_lines(bill)
     yield _disk_line(bill)
     yield from _time_lines(bill)
     for limit in bill.reached_limits():

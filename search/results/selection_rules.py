@@ -30,14 +30,14 @@ class Scores:
         return rows[(rows["role"] == role) & (rows["split"] == split)]
 
     @cached_property
-    def source(self) -> Steps:
+    def source(self) -> DomainAccuracies:
         """The accuracies on the out splits of the source domains."""
-        return Steps(self.of("source", "out"))
+        return DomainAccuracies(self.of("source", "out"))
 
     @cached_property
     def held_out(self) -> pd.DataFrame:
         """trial, step and, as validation, the accuracy on the held-out domain's out split."""
-        return Steps(self.of("held_out", "out")).reduced(np.mean)
+        return DomainAccuracies(self.of("held_out", "out")).reduced(np.mean)
 
     @cached_property
     def steps(self) -> pd.DataFrame:
@@ -50,8 +50,8 @@ class Scores:
         return scores[scores["step"] == scores["trial"].map(self.steps["max"])]
 
 
-class Steps:
-    """The accuracies on several domains at each step of each trial: [records, domains].
+class DomainAccuracies:
+    """The accuracies on several domains; a record is a step of a trial: [records, domains].
 
     rows: evaluations, of each (trial, step, domain) one.
     """
@@ -129,7 +129,7 @@ def leave_one_domain_out(scores: Scores) -> pd.DataFrame:
         for own in (sources, rows)
     )
     lacking = {alike for alike, _ in needed - found}
-    return _first_best(Steps(rows[~rows["alike"].isin(lacking)]).reduced(np.mean))
+    return _first_best(DomainAccuracies(rows[~rows["alike"].isin(lacking)]).reduced(np.mean))
 
 
 def worst_source_domain(scores: Scores) -> pd.DataFrame:

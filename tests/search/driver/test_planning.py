@@ -26,7 +26,7 @@ def planned(sweep, folder):
         return planning.plan_sweep(sweep, folder, "sweep.yaml")
 
 
-def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
+def test_the_bill_of_pacs_and_its_costly_first_trial_of_gga(tmp_path):
     found = planned(load(CHECKOUT / "configs/pacs.yaml"), RunFolder(tmp_path / "run"))
     untimed = replace(found, timed={})
     assert any("checkpoints and weights are not known" in str(line) for line in lines(untimed))
@@ -38,9 +38,9 @@ def test_the_bill_of_pacs_and_its_dear_first_trial_of_gga(tmp_path):
     assert bill["undecoded"]["images"] == 9991
     ordinary = bill["left"]["steps"] * 32 * 3
     assert bill["left"]["trained"] == ordinary
-    (dear,) = (one for one in bill["dear"] if ".GGA." in one["trial"])
+    (costly,) = (one for one in bill["costly"] if ".GGA." in one["trial"])
     # 101 steps of 251 points each, with dropout, which draws each twice.
-    assert dear["passes"] == pytest.approx(5000 + 101 * 251 * 4 / 3)
+    assert costly["passes"] == pytest.approx(5000 + 101 * 251 * 4 / 3)
     shares = {(one["what"], one["name"]): one["share"] for one in bill["one_less"]}
     assert shares["seed", ""] == pytest.approx(1 / 3)
     assert sum(s for (what, _), s in shares.items() if what == "algorithm") == pytest.approx(1)
