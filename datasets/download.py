@@ -1,4 +1,4 @@
-"""Fetches a file over http(s), and goes on with one that was interrupted."""
+"""Fetches a file over http(s), and resumes a download that was interrupted."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ WEIGHTS = "model.safetensors"
 CARD = "model.yaml"
 FORMAT = 1
 
-# Pillow's modes of images with so many channels.
+# Pillow's modes of images, by their number of channels.
 MODES = {1: "L", 3: "RGB"}
 
 

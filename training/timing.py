@@ -87,7 +87,7 @@ def _noise(count: int, *shape: int) -> NDArray[np.uint8]:
 
 
 def time_run(run: Run, dataset: DomainDataset, threads: int, seconds: float = 1.0) -> Timing:
-    """Takes steps of a run for about so many seconds, at least one, and scores some images.
+    """Takes steps of a run for about this many seconds, at least one step, and scores some images.
 
     The model has random weights and a linear head, and is not compiled. GGA's window is measured by
     one point of its search. Raises ValueError as Trainer does.

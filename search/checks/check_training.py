@@ -196,7 +196,7 @@ def check_second_stage(sweep: DatasetSweep) -> Iterator[Problem]:
     for index, name in enumerate(sweep.algorithms):
         average = averaging_of(sweep, name)
         if training.retrain != "none" and average == "swad":
-            why = "SWAD chooses by validation, which a second stage (training.retrain) has not"
+            why = "SWAD chooses by validation, and a second stage (training.retrain) has none"
         elif training.lr_schedule == "plateau" and average == "swa":
             why = "SWA averages the last part of training.steps, and a plateau may end before it"
         else:

@@ -115,7 +115,7 @@ def combine(
         ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(min=2, help="Only so many networks of each study, the best.")
+        int | None, typer.Option(min=2, help="Only the best networks of each study, this many.")
     ] = None,
     across: Annotated[
         Literal["algorithms", "seeds"] | None,

@@ -47,9 +47,9 @@ def combine(
 ) -> None:
     """Writes the combinations of every study of a run that are not there yet.
 
-    methods: of COMBINATIONS; all that the run has, without any. top: only so many candidates of
-    each study, the best. across: `algorithms` combines the studies that differ in nothing else,
-    `seeds` those of all seeds. root: where the images lie now, if they have moved.
+    methods: of COMBINATIONS; all that the run has, without any. top: how many candidates of
+    each study, the best ones; None: all. across: `algorithms` combines the studies that differ in
+    nothing else, `seeds` those of all seeds. root: where the images lie now, if they have moved.
 
     Raises SteppeError if there is nothing to combine, if a driver works on the run, or if weights
     or images are not those of the run.

@@ -70,8 +70,8 @@ class Group:
 def groups(run: EndedRun, across: str | None, top: int | None) -> Iterator[Group]:
     """The groups of a run, in the order of its sweep.
 
-    top: only so many candidates, the best. Raises SteppeError if the run kept too few weights, or
-    chose them by the held-out domain.
+    top: how many candidates, the best ones; None: all. Raises SteppeError if the run kept too few
+    weights, or chose them by the held-out domain.
     """
     search = run.sweep.search
     if LEAVE_ONE_DOMAIN_OUT in search.objectives:

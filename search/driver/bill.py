@@ -21,7 +21,7 @@ from training.timing import Timing
 # Of the passes of all trials at full length, what schedulers spent, from and to, with 20 trials of
 # a study (docs/search-efficiency.md); with the five of the quickstart it was 62 %.
 SPENT = {"asha": (0.54, 0.72)}
-COSTLY = 2.0  # a trial is worth a line from so many times the usual cost
+COSTLY = 2.0  # a trial gets a line if it costs this many times the usual
 START = 12.0  # seconds until Ray and its first workers are up
 # Bytes of the tables and of Optuna's journal, of a trial and of each of its evaluations.
 OF_TRIAL, OF_EVALUATION = 12_000, 1_000

@@ -116,7 +116,7 @@ class LocalRay:
             return
         sentence = (
             f"Ray of this machine has died ({died or 'all of its processes ended'}; was there too "
-            "little memory?); nothing is lost: the same command again goes on with the sweep"
+            "little memory?); nothing is lost: the same command again continues the sweep"
         )
         try:
             log.error(sentence)

@@ -172,7 +172,8 @@ def _notes(
     if not hours_known:
         yield (
             f"A trial takes resources.cpu: {cpu:g} and resources.gpu: {gpu}, which this machine "
-            "has not: the hours are not known; ask there, or name a run from there with --like"
+            "does not have: the hours are not known; run `plan` there, or name a run from there "
+            "with --like"
         )
     if any(not images[dataset].there for dataset, _ in timed):
         yield "Steps were timed on random images"

@@ -34,7 +34,7 @@ REFRESH_SECONDS = 10.0
 GROWING_SECONDS = 2.0  # the same, while an autoscaler has been asked
 # A cluster that has just started may not know of its autoscaler yet.
 START_SECONDS = 15.0
-# An autoscaler makes its nodes alike: when so many are unfit and no other is there, all are.
+# An autoscaler makes its nodes alike: when this many are unfit and no other is there, all are.
 MOST_UNFIT = 3
 # The most places for trials that are asked for at once. When they are there, more are.
 MOST_ASKED = 64
@@ -118,7 +118,7 @@ class Slots:
         if len(self._unfit) >= (1 if self._autoscaler is None else MOST_UNFIT):
             reasons = "; ".join(dict.fromkeys(self._unfit.values()))
             raise SteppeError(
-                f"no node is left that can carry out trials: {reasons}; then go on with "
+                f"no node is left that can carry out trials: {reasons}; then continue with "
                 f"`python -m search resume {self._run}`"
             )
         if self._autoscaler is None:

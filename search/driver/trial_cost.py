@@ -43,7 +43,7 @@ class Cost:
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def times(self, share: float) -> Cost:
-        """So much of it."""
+        """This share of it."""
         return Cost(*(getattr(self, f.name) * share for f in fields(self)))
 
 
@@ -54,7 +54,7 @@ def costs_of(
     timing: Timing | None,
     held_out: Collection[str],
 ) -> list[Cost]:
-    """The costs of so many trials of a study, without the probes that they start from.
+    """The costs of the first `count` trials of a study, without the probes that they start from.
 
     images: of each domain. timing: of the study's method, if its steps were timed. held_out: all
     that the sweep holds out of the dataset, whose studies may share folds.
@@ -69,7 +69,7 @@ def costs_of(
 
 
 def settings(plan: StudyPlan, count: int) -> list[dict[str, Value]]:
-    """The settings of so many trials: those that it begins with, then as `random` draws them.
+    """The settings of the first trials: what the study begins with, then as `random` draws.
 
     A sampler that learns, and a grid, will try others.
     """

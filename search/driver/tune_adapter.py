@@ -28,7 +28,7 @@ from search.worker.trial_rows import Progress
 
 log = logging.getLogger("steppe")
 
-# A node at which so many workers in a row die before they begin a trial can carry out none.
+# A node on which this many workers in a row die before they begin a trial can carry out none.
 MOST_DEATHS = 4
 
 # Ended trials that Tune may keep, should a late message of a worker still name one.

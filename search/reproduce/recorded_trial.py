@@ -84,7 +84,7 @@ class EndedRun:
         titles = self._titles(kinds)
         if given in set(self.evaluations["trial"]) and not meant_by(given, titles):
             raise SteppeError(
-                f"{given} has not ended: `python -m search resume {place}` goes on with it"
+                f"{given} has not ended: `python -m search resume {place}` continues it"
             )
         return one_name(given, titles, f"there is no {words} {given} in {place}")
 

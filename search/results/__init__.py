@@ -129,7 +129,7 @@ def load(*runs: str | os.PathLike[str]) -> Results:
 
 
 def at_cost(results: Results, passes: float) -> Results:
-    """The results as if each training run had ended after so many forward and backward passes.
+    """The results as if each training run had ended after this many forward and backward passes.
 
     Raises SteppeError for tables without passes.
     """

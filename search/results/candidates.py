@@ -168,7 +168,7 @@ def how_ended(trials: pd.DataFrame) -> str:
 
 
 def within_passes(evaluations: pd.DataFrame, passes: float) -> pd.DataFrame:
-    """The evaluations that a training run reached within so many forward and backward passes.
+    """The evaluations that a training run reached within this many forward and backward passes.
 
     A trial with averaged weights has only their evaluations, so none if its average came later.
     Each fold is a run of its own. Raises SteppeError for a limit that is not above 0, and for

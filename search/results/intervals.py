@@ -58,7 +58,7 @@ def estimate(
     dataset: NDArray[np.int64],
     comparisons: int = 1,
 ) -> Estimates:
-    """The intervals of several differences, which hold at once for so many comparisons.
+    """The intervals of several differences, which hold at once for this many comparisons.
 
     differences: [pairs, differences], NaN where one of the two has no result. domain: [pairs], the
     number of each pair's held-out domain. dataset: [domains], the number of each domain's dataset.

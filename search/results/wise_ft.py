@@ -50,4 +50,4 @@ def _lines(rows: pd.DataFrame) -> Iterator[list[str]]:
     for what, column in (("validation", "validation"), ("held-out, chose nothing", "accuracy")):
         yield [f"{label}: {what}", *(f"{100 * mean:.1f}" for mean in by_alpha[column].mean())]
     counts = by_alpha["chosen"].sum()
-    yield [f"{label}: chosen in so many studies", *(str(int(n)) if n else "" for n in counts)]
+    yield [f"{label}: number of studies that chose it", *(str(int(n)) if n else "" for n in counts)]

@@ -26,7 +26,7 @@ _FIELDS = [
     pa.field("combination", pa.string(), nullable=False),  # its name
     pa.field("method", pa.string(), nullable=False),  # uniform, greedy, ensemble, wise-ft
     pa.field("across", pa.string()),  # algorithms, seeds; null: of one study
-    pa.field("top", pa.int64()),  # only the best so many trials were candidates
+    pa.field("top", pa.int64()),  # how many of the best trials were candidates; null: all
     pa.field("candidates", pa.list_(pa.string()), nullable=False),  # trials, the best first
     pa.field("members", pa.list_(pa.string()), nullable=False),  # those that stayed, in order
     pa.field("validation", pa.float64()),  # mean over the source domains' out splits

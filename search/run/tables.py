@@ -173,7 +173,7 @@ def read_evaluations(folder: RunFolder) -> pd.DataFrame:
 def check(folder: RunFolder) -> None:
     """Raises SteppeError if a table is damaged, or a newer version of Steppe wrote it.
 
-    Of a table in more than MOST_CHECKED files, so many evenly chosen ones are read.
+    Of a table in more than MOST_CHECKED files, that many, evenly spaced, are read.
     """
     _read_table(folder, TRIALS, trials_schema({}), [], MOST_CHECKED)
     _read_table(folder, EVALUATIONS, evaluations_schema(), [], MOST_CHECKED)

@@ -107,7 +107,7 @@ def _run_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(
             "it names the run's folder: begin with a letter or digit, "
-            "go on with letters, digits, dots, dashes or underscores"
+            "continue with letters, digits, dots, dashes or underscores"
         )
     return name
 

@@ -221,8 +221,8 @@ class Search(Section):
     keep_weights: KeptWeights = Field(
         default="none",
         description="Which weights of each study are kept: the selected ones of its best trial, "
-        "the last ones of that trial, or the selected ones of all completed trials or of so many, "
-        "the best.",
+        "the last ones of that trial, or the selected ones of all completed trials; a number: of "
+        "that many, the best.",
     )
     combine: Combinations = Field(
         default=(),
