@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PlainSerializer, PrivateAttr
 
 import models
+from models.entry import PROMPT
 from search.sweep.fields import (
     LEAST_SHARE,
     Allow,
@@ -69,7 +70,7 @@ class Model(Section):
         "classes, which train or stay fixed.",
     )
     prompts: Prompts = Field(
-        default=("a photo of a {}.",),  # models.text_head.PROMPT; results are read without torch
+        default=(PROMPT,),
         description="The texts: a sentence, or a list, with {} for the name of a class.",
     )
     tuning: Literal["full", "head", "lora"] = Field(
