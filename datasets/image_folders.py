@@ -25,7 +25,7 @@ from datasets.spelling import is_utf8, shown
 
 log = logging.getLogger("steppe")
 
-DEFAULT_SIZE = 224
+DEFAULT_SIZE = 224  # of images, in pixels
 DEFAULT_ORIGINALS = 512
 # To be raised when the same files give another cache. 2: deep grey is scaled, not clipped.
 FORMAT = 2

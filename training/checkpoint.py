@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-Checkpoint = dict[str, Any]
+from models.weight_files import DIGEST
 
-DIGEST = 32  # bytes of a sha256
+Checkpoint = dict[str, Any]
 
 
 class TornCheckpoint(Exception):

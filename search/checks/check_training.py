@@ -8,6 +8,7 @@ from typing import Literal
 
 import datasets
 import models
+from datasets.image_folders import DEFAULT_SIZE
 from models import tuning
 from search.errors import way_out
 from search.space import algorithm_names
@@ -18,8 +19,6 @@ from search.sweep.per_dataset import DatasetSweep, problems_in_file
 from search.sweep.schema import Sweep
 from search.sweep.search_keys import WISE_FT
 from training.algorithms import OF_TEXTS, compares_with_start, works_on_features
-
-DEFAULT_SIZE = 224  # of images, in pixels, where dataset.size says nothing
 
 
 def check_model(sweep: DatasetSweep) -> Iterator[Problem]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import datasets
 from datasets.domain_dataset import DomainDataset
 from datasets.further_benchmarks import KNOWN
+from datasets.image_folders import DEFAULT_SIZE
 from search.checks.open_datasets import errors_of_images, open_dataset
 from search.sweep.per_dataset import DatasetSweep, by_dataset
 from search.sweep.schema import Sweep
 from training.timing import stand_in
 
-DEFAULT_SIZE = 224
 MNIST = {"RotatedMNIST": 1, "ColoredMNIST": 2}  # channels
 MNIST_IMAGES, MNIST_SIZE = 70_000, 28
 MOST_DECODED = 2000  # images that are decoded for a plan; of more, the files are counted
