@@ -36,7 +36,11 @@ class KnownImages:
 
 
 class _TooMany(Exception):
-    """A dataset has more images than are decoded for a plan."""
+    """A dataset has more images, `total`, than are decoded for a plan."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.total = total
 
 
 def look(one: DatasetSweep) -> KnownImages:
@@ -48,7 +52,7 @@ def look(one: DatasetSweep) -> KnownImages:
 
     def progress(done: int, total: int) -> None:
         if total > MOST_DECODED:
-            raise _TooMany
+            raise _TooMany(total)
 
     try:
         if entry.cache is not None:
@@ -63,8 +67,8 @@ def look(one: DatasetSweep) -> KnownImages:
             counts = dict.fromkeys(datasets.describe(given.name).domains, 0)
             note = "How many images it has is not known here, so none is counted as scored"
         return _standing_in(one, counts, f"{error}. {note}")
-    except _TooMany:
-        counts = _published(given.name) or _files(one)
+    except _TooMany as images:
+        counts = _published(given.name) or _files(one, images.total)
         return _standing_in(
             one, counts, f"{given.name} is not decoded yet, so its images are not checked: "
             f"`python -m search prepare {given.name} {given.root}` does both"
@@ -95,11 +99,13 @@ def _published(name: str) -> dict[str, int] | None:
     return {domain: counts[domain] for domain in domains}
 
 
-def _files(one: DatasetSweep) -> dict[str, int]:
+def _files(one: DatasetSweep, total: int) -> dict[str, int]:
+    """The files in each domain's folder; equal shares of all where domains lie elsewhere."""
     root = one.dataset.root
     assert root is not None
     domains = datasets.describe(one.dataset.name, root).domains
-    return {name: sum(len(files) for _, _, files in os.walk(root / name)) for name in domains}
+    counts = {name: sum(len(files) for _, _, files in os.walk(root / name)) for name in domains}
+    return counts if all(counts.values()) else dict.fromkeys(domains, total // len(domains))
 
 
 def decoded_bytes(sweep: Sweep, images: Mapping[str, KnownImages]) -> int:

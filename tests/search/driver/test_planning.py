@@ -10,11 +10,13 @@ import pytest
 
 import datasets
 from search.checks.load_sweep import load
-from search.driver import planning
+from search.driver import known_images, planning
 from search.errors import SteppeError
 from search.report.bill_document import document, lines
 from search.run.run_folder import RunFolder
 from search.study.plan import plans
+from search.sweep.per_dataset import by_dataset
+from tests.datasets.test_further_benchmarks import sviro
 from tests.search.command import CHECKOUT, printed, refused
 from tests.search.play import open_ledger, play, record, small_sweep, without_timing
 from training.run import Run
@@ -113,6 +115,15 @@ def test_steps_are_timed_and_their_passes_counted():
     assert found.search >= 0  # of a few milliseconds
     assert not found.redrawn
     assert found.checkpoint > 3 * found.weights > 0
+
+
+def test_images_that_are_not_decoded_are_counted_wherever_the_domains_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(known_images, "MOST_DECODED", 20)
+    sviro(tmp_path / "sviro")
+    for root in (tmp_path, tmp_path / "sviro"):
+        dataset = {"name": "SVIRO", "root": str(root), "allow": ["counts"]}
+        found = known_images.look(by_dataset(small_sweep(dataset=dataset, held_out="all"))["SVIRO"])
+        assert (set(found.counts.values()), found.undecoded) == ({7}, 70)
 
 
 def test_the_command_prints_a_document_and_refuses_what_launch_refuses(tmp_path):
