@@ -30,7 +30,7 @@ from search.reproduce.recorded_trial import EndedRun, ended_run
 from search.run import lease, manifest
 from search.run.checkpoints import read_weights
 from search.run.combinations import read_combination, write_combination
-from search.run.run_folder import RunFolder
+from search.run.run_folder import WEIGHTS, RunFolder
 from search.study.plan import StudyPlan
 from search.sweep.search_keys import WISE_FT
 from training.combining import State, barrier, greedy, interpolated, pooled, uniform
@@ -253,15 +253,18 @@ def _weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:
     try:
         return read_weights(folder, trial)
     except FileNotFoundError:
-        raise SteppeError(f"the weights of {trial} are no longer in {folder.uri}") from None
+        raise SteppeError(
+            f"the weights of {trial}, {WEIGHTS}/{trial}.safetensors or what they share with "
+            f"others, are no longer in {folder.uri}; put them back, or `combine` anew"
+        ) from None
     except SafetensorError as error:
         raise _damaged(folder, trial, error) from error
 
 
 def _damaged(folder: RunFolder, trial: str, why: object) -> SteppeError:
     return SteppeError(
-        f"the kept weights of {trial} in {folder.uri} are damaged ({why}); delete the file, and "
-        "the trial is no candidate"
+        f"the kept weights of {trial}, {folder.path(WEIGHTS)}/{trial}.safetensors, are damaged "
+        f"({why}); delete the file, and the trial is no candidate"
     )
 
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from search.run.columns import SCHEMA_VERSION, STUDY_FIELDS, to_pandas
 from search.run.run_folder import RunFolder
-from search.run.table_files import read_file, to_parquet
+from search.run.table_files import damaged, read_file, to_parquet
+from search.sweep.search_keys import COMBINATIONS as METHODS
 
 COMBINATIONS = "combinations"
 
@@ -65,6 +66,10 @@ def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     tables = [SCHEMA.empty_table()]
     for name in names:
         table = read_file(folder, _file(name), SCHEMA)
+        method = next((m for m in table["method"].to_pylist() if m not in METHODS), None)
+        if method is not None:
+            why = f"its method {method} is none of {', '.join(METHODS)}"
+            raise damaged(folder, f"{folder.path(_file(name))}: {why}")
         known = [field for field in SCHEMA if field.name in table.column_names]
         tables.append(table.select([field.name for field in known]))
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))

@@ -25,6 +25,8 @@ JOURNAL = "optuna.journal"
 BLOCK_BYTES = 256 * 1024
 FLUSH_SECONDS = 10.0
 FIRST_BLOCK = "00000000.jsonl"
+# What reading a damaged journal raises; Optuna asserts that it knows each kind of entry.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 
 class SweepStorage(JournalStorage):
@@ -213,7 +215,7 @@ def _open_file(file: Path, folder: RunFolder) -> SweepStorage:
         for line in file.read_bytes().split(b"\n")[-2:-1] if file.exists() else []:
             json.loads(line)
         return SweepStorage(FileJournal(file, folder))
-    except (ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise _damaged(str(file), error) from error
 
 
@@ -225,7 +227,7 @@ def _open_blocks(folder: RunFolder) -> SweepStorage:
         )
     try:
         return SweepStorage(BlockJournal(folder, JOURNAL))
-    except (ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise _damaged(folder.path(JOURNAL), error) from error
 
 
@@ -233,10 +235,16 @@ def _cut_torn_line(file: Path) -> None:
     with file.open("rb+") as stream:
         content = stream.read()
         whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            if content[whole : whole + 1] != b"{":
-                raise _damaged(str(file), "its last line is not one of Optuna's")
+        if whole == len(content):
+            return
+        if content[whole : whole + 1] != b"{":
+            raise _damaged(str(file), "its last line is not one of Optuna's")
+        try:
+            json.loads(content[whole:])
+        except ValueError:
             stream.truncate(whole)
+        else:
+            stream.write(b"\n")  # of a line that is whole but for its end
 
 
 def _damaged(journal: str, why: object) -> SteppeError:

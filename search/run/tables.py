@@ -156,9 +156,20 @@ def read_trials(folder: RunFolder) -> pd.DataFrame:
     """All trials written so far, sorted by study and number; also while the sweep runs.
 
     Nullable integer columns are `Int64`, texts `str`, times UTC. Before the first trial the frame
-    is empty but has all columns. Raises SteppeError if a newer version of Steppe wrote the table.
+    is empty but has all columns. Raises SteppeError if a newer version of Steppe wrote the table,
+    or if it is damaged.
     """
     frame = _read_table(folder, TRIALS, trials_schema({}), categories=[])
+    wrong = {
+        f"has a state that is none of {', '.join(STATES)}": ~frame["state"].isin(STATES),
+        "is there twice": frame["trial"].duplicated(),
+        "is not its study and number": frame["trial"]
+        != frame["study"] + "." + frame["number"].astype(str),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            trial = frame["trial"][rows].iloc[0]
+            raise damaged(folder, f"in {folder.path(TRIALS)}, {trial} {what}")
     return frame.sort_values(["study", "number"], ignore_index=True)
 
 

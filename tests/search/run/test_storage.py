@@ -75,7 +75,7 @@ def test_locks_of_a_dead_driver_are_removed(folder, journal):
     assert list(journal.parent.iterdir()) == [journal]
 
 
-NO_JOURNAL = [b"garbage", b"garbage\n", b'{"a": 1}\n', b"[]\n", b"\xff\xfe\n"]
+NO_JOURNAL = [b"garbage", b"garbage\n", b'{"a": 1}\n', b'{"op_code": 99}\n', b"\xff\xfe\n"]
 
 
 @pytest.mark.parametrize("content", NO_JOURNAL)
