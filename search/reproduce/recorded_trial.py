@@ -12,7 +12,6 @@ import pandas as pd
 
 from search.checks.load_sweep import roots_of, sweep_of
 from search.errors import SteppeError, nearest
-from search.results.loading import check_studies
 from search.run import lease, tables
 from search.run.columns import FINAL_WEIGHTS
 from search.run.run_folder import RunFolder
@@ -167,7 +166,7 @@ def ended_run(run: str, root: Path | None = None) -> EndedRun:
     if trials.empty:
         raise SteppeError(f"no trial of {folder.uri} has ended")
     sweep = sweep_of(folder, roots_of(folder, root))
-    check_studies(folder, sweep, trials)
+    tables.check_studies(folder, sweep, trials)
     return EndedRun(folder, sweep, trials, evaluations)
 
 

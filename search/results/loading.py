@@ -17,9 +17,9 @@ from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables, wall_clock
-from search.run.columns import FINAL_WEIGHTS, STATES, STUDY_COLUMNS
+from search.run.columns import FINAL_WEIGHTS, STATES
 from search.run.manifest import held_out_labels, in_earlier_run
-from search.run.run_folder import MANIFEST, SWEEP, TRIALS, RunFolder
+from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
 from search.study.budgets import (
     BUDGET,
@@ -183,18 +183,6 @@ def run_folders(runs: Sequence[str | os.PathLike[str]]) -> list[RunFolder]:
     return [*folders.values()]
 
 
-def check_studies(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> None:
-    """Raises SteppeError if trials of a run are of a study that its sweep does not have."""
-    known = {study.id: study.columns for study in studies(sweep)}
-    for row in trials[[*STUDY_COLUMNS[1:]]].drop_duplicates().to_dict("records"):
-        study = row.pop("study")
-        if known.get(study) != row:
-            raise SteppeError(
-                f"{folder.path(TRIALS)} holds trials of {study}, which {folder.path(SWEEP)} does "
-                f"not have (with {row}); put back the {SWEEP}, {MANIFEST} and tables of one run"
-            )
-
-
 def read_run(
     folder: RunFolder, name: str, fingerprints: Mapping[str, str], weights: str | None = None
 ) -> tuple[LoadedRun, pd.DataFrame, pd.DataFrame]:
@@ -203,7 +191,7 @@ def read_run(
     # In this order: a trial in `trials` has all of its evaluations.
     ended = frozenset(tables.ended_studies(folder))
     trials = tables.read_trials(folder)
-    check_studies(folder, sweep, trials)
+    tables.check_studies(folder, sweep, trials)
     evaluations = tables.read_evaluations(folder)
     budget = spent(folder, sweep, trials)
     shaped = held_out_labels(folder, sweep.search)

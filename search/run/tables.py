@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from search.errors import nearest
+from search.errors import SteppeError, nearest
 from search.run.columns import (
     FROZEN,
     STATES,
+    STUDY_COLUMNS,
     HpTypes,
     correct_schema,
     evaluations_schema,
@@ -27,8 +28,18 @@ from search.run.columns import (
     to_pandas,
     trials_schema,
 )
-from search.run.run_folder import CORRECT, EVALUATIONS, SELECTION, TRIALS, RunFolder
+from search.run.run_folder import (
+    CORRECT,
+    EVALUATIONS,
+    MANIFEST,
+    SELECTION,
+    SWEEP,
+    TRIALS,
+    RunFolder,
+)
 from search.run.table_files import SCHEMAS, damaged, read_file, read_files, to_parquet
+from search.study.study import studies
+from search.sweep.schema import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +182,18 @@ def read_trials(folder: RunFolder) -> pd.DataFrame:
             trial = frame["trial"][rows].iloc[0]
             raise damaged(folder, f"in {folder.path(TRIALS)}, {trial} {what}")
     return frame.sort_values(["study", "number"], ignore_index=True)
+
+
+def check_studies(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> None:
+    """Raises SteppeError if trials of a run are of a study that its sweep does not have."""
+    known = {study.id: study.columns for study in studies(sweep)}
+    for row in trials[[*STUDY_COLUMNS[1:]]].drop_duplicates().to_dict("records"):
+        study = row.pop("study")
+        if known.get(study) != row:
+            raise SteppeError(
+                f"{folder.path(TRIALS)} holds trials of {study}, which {folder.path(SWEEP)} does "
+                f"not have (with {row}); put back the {SWEEP}, {MANIFEST} and tables of one run"
+            )
 
 
 def read_evaluations(folder: RunFolder) -> pd.DataFrame:

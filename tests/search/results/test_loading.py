@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from search import results
 from search.checks.load_sweep import sweep_of
 from search.errors import SteppeError
 from search.report.reported_run import read
@@ -57,3 +58,11 @@ def test_a_report_counts_the_trials_that_the_driver_plans(folder):
     trials = sum(plan.trials for plan in plans(planned).values())
     assert trials == 4 * (2 + 6)
     assert read(folder.uri).planned == trials
+
+
+def test_tables_of_another_sweep_are_refused(tmp_path):
+    folder = write(tmp_path / "run", trials=1)
+    fewer = folder.read_bytes(SWEEP).replace(b"- SAM\n", b"")
+    folder.write_bytes(SWEEP, fewer)
+    with pytest.raises(SteppeError, match=r"trials of PACS\.resnet50\.SAM\..*sweep\.yaml does not"):
+        results.load(folder.uri)

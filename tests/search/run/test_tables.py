@@ -251,3 +251,19 @@ def test_whole_numbers_that_another_program_wrote_as_doubles_are_read(folder):
     pq.write_table(_column("steps", pa.float64(), 30.0)(pq.read_table(file)), file)
     assert read_trials(folder)["steps"].tolist() == [30]
     assert str(read_trials(folder)["steps"].dtype) == "Int64"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_column("state", pa.string(), "odd"), "a state that is none of completed"),
+        (lambda table: pa.concat_tables([table, table]), "is there twice"),
+        (_column("number", pa.int64(), 7), "is not its study and number"),
+    ],
+)
+def test_rows_that_no_run_writes_are_named(folder, change, named):
+    write_trial(folder, trial_row(), HP_TYPES)
+    file = folder.path(f"trials/{TRIAL}.parquet")
+    pq.write_table(change(pq.read_table(file)), file)
+    with pytest.raises(SteppeError, match=rf"trials, {TRIAL} .*{named}.*; put a copy"):
+        read_trials(folder)
