@@ -109,9 +109,10 @@ def test_what_cannot_be_repeated_is_refused_with_the_way_out(folder, tmp_path):
     other = RunFolder(tmp_path / "other")
     train(sam_sweep(held_out=["0", "75"]), other, {})
     table = tables.read_trials(other)
-    double = table.iloc[0].to_dict() | {"study": "x.y.SAM.0.0", "trial": "x.y.SAM.0.0.0"}
+    study = "RotatedDigits.mlp.SAM.75.0"
+    double = table.iloc[0].to_dict() | {"study": study, "trial": f"{study}.0", "held_out": "75"}
     tables.write_trial(other, {k: v for k, v in double.items() if pd.notna(v)}, HP_TYPES)
-    assert "give more of the name" in refused("rerun", other.uri, "SAM.0.0.0")
+    assert "give more of the name" in refused("rerun", other.uri, "0.0")
     stop(folder, second, "failed", 0)
     assert "never came to an evaluation (failed: the reason)" in refused(
         "rerun", folder.uri, second.trial
