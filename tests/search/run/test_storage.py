@@ -33,6 +33,13 @@ def test_a_line_cut_short_by_a_crash_is_removed_and_the_journal_goes_on(folder, 
     assert values(open_for_writing(folder)) == [0.5, 0.25]
 
 
+def test_a_last_line_that_lacks_only_its_end_is_kept(folder, journal):
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-1])
+    open_for_writing(folder)
+    assert journal.read_bytes() == whole
+
+
 def test_a_journal_that_was_cut_in_its_first_line_begins_anew(folder):
     folder.write_bytes("optuna.journal", b'{"op_code":0')
     optuna.create_study(storage=open_for_writing(folder), study_name="s")
