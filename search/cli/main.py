@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -53,14 +55,26 @@ def _reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
     def reporting(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()
         except SteppeError as error:
-            lines = map(printable, f"error: {error}".split("\n"))
-            print("\n".join(lines), file=sys.stderr)
-            raise typer.Exit(USER_ERROR) from None
+            raise _refused(str(error)) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be printed
+            where = f"for {error.filename}" if error.filename else "where the output goes"
+            raise _refused(f"no space is left {where}: free some, and try again") from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     return reporting
+
+
+def _refused(message: str) -> typer.Exit:
+    """Prints a user's error; what ends the command then."""
+    lines = map(printable, f"error: {message}".split("\n"))
+    print("\n".join(lines), file=sys.stderr)
+    return typer.Exit(USER_ERROR)
 
 
 for panel, commands in COMMANDS.items():
