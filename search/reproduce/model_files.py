@@ -124,6 +124,12 @@ def _write(
         (0.0,) * channels if plain else colours.mean,
         (1.0,) * channels if plain else colours.deviation,
     )
+    for name, like in outline.state_dict().items():
+        tensor = state.get(name, like)
+        if tensor.is_floating_point() != like.is_floating_point():
+            raise _other_weights(what, f"{name} holds {tensor.dtype}")
+        if tensor is not like and not tensor.isfinite().all():
+            raise _other_weights(what, f"{name} holds numbers that are not finite")
     exported.write(
         folder,
         run.model,
@@ -138,10 +144,7 @@ def _write(
         model = exported.load_exported(folder).to(device)
     except ValueError as error:
         why = " ".join(str(error).split()).partition("Error(s) in ")[2] or str(error)
-        raise SteppeError(
-            f"the kept weights of {what.name} are not of {run.model} ({why[:300]}); delete their "
-            "file in the run's weights/, and they are trained again"
-        ) from error
+        raise _other_weights(what, why[:300]) from error
     if run.channels_last:
         model.to(memory_format=torch.channels_last)
     parts = parts_of(dataset, run.held_out, run.seed, view)
@@ -160,6 +163,13 @@ def _write(
     return same
 
 
+def _other_weights(what: Model, why: str) -> SteppeError:
+    return SteppeError(
+        f"the kept weights of {what.name} are not of {what.run.model} ({why}); delete their file "
+        "in the run's weights/, and they are trained again"
+    )
+
+
 def _check(
     model: Exported,
     parts: list[Part],
@@ -167,8 +177,15 @@ def _check(
     device: torch.device,
 ) -> bool:
     """Whether the loaded model is as accurate as the table says, on the smallest split of it."""
-    row = min(rows, key=lambda row: row["count"])
-    (part,) = (p for p in parts if (p.domain.name, p.split) == (row["domain"], row["split"]))
+    found = {(part.domain.name, part.split): part for part in parts}
+    known = [row for row in rows if (row["domain"], row["split"]) in found]
+    if not known:
+        raise SteppeError(
+            "the run's table `evaluations` has no accuracy of the weights that are exported, on a "
+            "domain of its dataset; put a copy of its file back"
+        )
+    row = min(known, key=lambda row: row["count"])
+    part = found[row["domain"], row["split"]]
     (score,) = evaluate(model, [part], device)
     where = f"{score.count} images of {score.domain}, {score.split} split"
     if score.accuracy == row["accuracy"]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from search.errors import SteppeError
 from search.results import comparison
 from search.results.comparison_document import differences
 from search.results.formats import Grid
@@ -77,6 +78,12 @@ def _whole(rows: pd.DataFrame, run: LoadedRun) -> pd.DataFrame:
     first = rows.iloc[0]
     there = set(zip(rows["dataset"], rows["held_out"], rows["seed"], strict=True))
     datasets = set(rows["dataset"])
+    studies = {(study["dataset"], study["held_out"], study["seed"]) for study in run.study_columns}
+    if not there <= studies:
+        raise SteppeError(
+            f"the combinations of the run {run.name} are of studies that its sweep does not have, "
+            f"such as {first['study']}; delete its combinations/ and run `combine` again"
+        )
     asked = dict.fromkeys(
         (study["dataset"], study["held_out"], study["seed"])
         for study in run.study_columns

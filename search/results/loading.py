@@ -17,7 +17,7 @@ from search.checks.schema_messages import problems_of
 from search.errors import SteppeError
 from search.results.selection import METHODS
 from search.run import tables, wall_clock
-from search.run.columns import FINAL_WEIGHTS, STATES
+from search.run.columns import WORDS
 from search.run.manifest import held_out_labels, in_earlier_run
 from search.run.run_folder import SWEEP, RunFolder
 from search.space.ranges import Range
@@ -39,13 +39,7 @@ from search.sweep.schema import Sweep
 
 DEFAULT_METHOD = "training-domain"  # the one of DomainBed that does not see the held-out domain
 
-_ORDERS: dict[str, Sequence[str]] = {
-    "state": STATES,
-    "method": METHODS,
-    "weights": ("iterate", *FINAL_WEIGHTS),
-    "role": ("source", "held_out", "left_out"),
-    "split": ("in", "out"),
-}
+_ORDERS: Mapping[str, Sequence[str]] = {**WORDS, "method": METHODS}
 _CATEGORIES = (
     *("sweep", "study", "dataset", "model", "algorithm", "held_out", "fold", "domain"),
     *("node", "device"),

@@ -75,6 +75,8 @@ def _of_table(table: ResultTable, selection: pd.DataFrame) -> pd.DataFrame:
 def _at_edge(name: str, range_: Range, value: Value) -> bool:
     if not isinstance(range_, Interval) or (name == "weight_decay" and value == range_.low):
         return False
+    if not range_.low <= float(value) <= range_.high:
+        return True
     scale = math.log if range_.log else float
     low, high = scale(range_.low), scale(range_.high)
     return abs((scale(float(value)) - low) / (high - low) - 0.5) > 0.5 - EDGE / 2

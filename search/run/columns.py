@@ -15,6 +15,13 @@ FROZEN = "frozen"  # waits, and may be trained further
 STATES = ("completed", "pruned", "diverged", "failed", FROZEN)
 # Weights that are a trial's result in place of the iterate; of several, the last.
 FINAL_WEIGHTS = ("average", "retrained")
+# What some columns may hold, in the order in which tables show it.
+WORDS: Mapping[str, Sequence[str]] = {
+    "state": STATES,
+    "weights": ("iterate", *FINAL_WEIGHTS),
+    "role": ("source", "held_out", "left_out"),
+    "split": ("in", "out"),
+}
 STUDY_COLUMNS = ("sweep", "study", "dataset", "model", "algorithm", "held_out", "seed")
 
 # Hyperparameter -> float, int or str; the same in every part file of a run.

@@ -44,6 +44,8 @@ _FIELDS = [
 ]
 SCHEMA = pa.schema(_FIELDS, metadata={"schema_version": str(SCHEMA_VERSION)})
 
+_MADE = ("members", "accuracy", "passes", "networks")  # of each that could be made
+
 
 def write_combination(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes or replaces the rows of one combination: one, or one for each seed."""
@@ -66,10 +68,14 @@ def _read(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
     tables = [SCHEMA.empty_table()]
     for name in names:
         table = read_file(folder, _file(name), SCHEMA)
-        method = next((m for m in table["method"].to_pylist() if m not in METHODS), None)
-        if method is not None:
-            why = f"its method {method} is none of {', '.join(METHODS)}"
-            raise damaged(folder, f"{folder.path(_file(name))}: {why}")
+        for row in table.to_pylist():
+            if row["method"] not in METHODS:
+                why = f"its method {row['method']} is none of {', '.join(METHODS)}"
+                raise damaged(folder, f"{folder.path(_file(name))}: {why}")
+            lacks = [column for column in _MADE if not (row[column] or row[column] == 0)]
+            if lacks and not row["reason"]:
+                why = f"it has neither {lacks[0]} nor a reason why there is none"
+                raise damaged(folder, f"{folder.path(_file(name))}: {why}")
         known = [field for field in SCHEMA if field.name in table.column_names]
         tables.append(table.select([field.name for field in known]))
     frame = to_pandas(pa.concat_tables(tables, promote_options="default"))

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search.errors import SteppeError
-from search.run.columns import SCHEMA_VERSION, correct_schema, evaluations_schema, trials_schema
+from search.run.columns import (
+    SCHEMA_VERSION,
+    WORDS,
+    correct_schema,
+    evaluations_schema,
+    trials_schema,
+)
 from search.run.run_folder import CORRECT, EVALUATIONS, TRIALS, RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The columns that Steppe relies on; there may be more, such as those of hyperparameters.
 SCHEMAS = {TRIALS: trials_schema({}), EVALUATIONS: evaluations_schema(), CORRECT: correct_schema()}
@@ -97,6 +107,54 @@ def _as_one(parts: Iterable[pa.Table]) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise OSError(f"its files do not fit together: {error}") from error
     return whole.unify_dictionaries().combine_chunks()
+
+
+def check_trials(folder: RunFolder, frame: pd.DataFrame) -> None:
+    """Raises SteppeError if rows of `trials` are none that a run writes."""
+    name = frame["study"] + "." + frame["number"].astype(str)
+    wrong = {
+        **_other_words(frame),
+        "is there twice": frame["trial"].duplicated(),
+        "is not its study and number": frame["trial"] != name,
+    }
+    _refuse(folder, TRIALS, frame, wrong)
+
+
+def check_evaluations(folder: RunFolder, frame: pd.DataFrame) -> None:
+    """Raises SteppeError if rows of `evaluations` are none that a run writes.
+
+    Their texts are categories.
+    """
+    wrong = {
+        **_other_words(frame),
+        "has an accuracy that is no fraction": (frame["accuracy"] < 0) | (frame["accuracy"] > 1),
+        "has a count below 1": frame["count"] < 1,
+        "has a step below 0": frame["step"] < 0,
+    }
+    if "fold" in frame:  # else of a commit without folds
+        fold, domain = frame["fold"].cat, frame["domain"].cat
+        same = fold.set_categories(domain.categories).cat.codes == domain.codes
+        wrong["has a fold that is not its domain"] = frame["fold"].notna() & ~same
+    _refuse(folder, EVALUATIONS, frame, wrong)
+
+
+def _other_words(frame: pd.DataFrame) -> dict[str, pd.Series[bool]]:
+    return {
+        f"has a value in {column} that is none of {', '.join(known)}": frame[column].notna()
+        & ~frame[column].isin(known)
+        for column, known in WORDS.items()
+        if column in frame
+    }
+
+
+def _refuse(
+    folder: RunFolder, table: str, frame: pd.DataFrame, wrong: Mapping[str, pd.Series[bool]]
+) -> None:
+    """Raises SteppeError, which names its trial, for a wrong row. wrong: rows, by what is wrong."""
+    for what, rows in wrong.items():
+        if rows.any():
+            trial = frame["trial"][rows].iloc[0]
+            raise damaged(folder, f"in {folder.path(table)}, {trial} {what}")
 
 
 def damaged(folder: RunFolder, error: object) -> SteppeError:

@@ -37,7 +37,15 @@ from search.run.run_folder import (
     TRIALS,
     RunFolder,
 )
-from search.run.table_files import SCHEMAS, damaged, read_file, read_files, to_parquet
+from search.run.table_files import (
+    SCHEMAS,
+    check_evaluations,
+    check_trials,
+    damaged,
+    read_file,
+    read_files,
+    to_parquet,
+)
 from search.study.study import studies
 from search.sweep.schema import Sweep
 
@@ -171,23 +179,14 @@ def read_trials(folder: RunFolder) -> pd.DataFrame:
     or if it is damaged.
     """
     frame = _read_table(folder, TRIALS, trials_schema({}), categories=[])
-    wrong = {
-        f"has a state that is none of {', '.join(STATES)}": ~frame["state"].isin(STATES),
-        "is there twice": frame["trial"].duplicated(),
-        "is not its study and number": frame["trial"]
-        != frame["study"] + "." + frame["number"].astype(str),
-    }
-    for what, rows in wrong.items():
-        if rows.any():
-            trial = frame["trial"][rows].iloc[0]
-            raise damaged(folder, f"in {folder.path(TRIALS)}, {trial} {what}")
+    check_trials(folder, frame)
     return frame.sort_values(["study", "number"], ignore_index=True)
 
 
 def check_studies(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> None:
     """Raises SteppeError if trials of a run are of a study that its sweep does not have."""
-    known = {study.id: study.columns for study in studies(sweep)}
-    for row in trials[[*STUDY_COLUMNS[1:]]].drop_duplicates().to_dict("records"):
+    known = {study.id: {"sweep": sweep.name, **study.columns} for study in studies(sweep)}
+    for row in trials[[*STUDY_COLUMNS]].drop_duplicates().to_dict("records"):
         study = row.pop("study")
         if known.get(study) != row:
             raise SteppeError(
@@ -199,9 +198,12 @@ def check_studies(folder: RunFolder, sweep: Sweep, trials: pd.DataFrame) -> None
 def read_evaluations(folder: RunFolder) -> pd.DataFrame:
     """All evaluations written so far; those of one trial are in the order of their making.
 
-    Texts are categories. Raises SteppeError if a newer version of Steppe wrote the table.
+    Texts are categories. Raises SteppeError if a newer version of Steppe wrote the table, or if it
+    is damaged.
     """
-    return _read_table(folder, EVALUATIONS, evaluations_schema(), _EVALUATION_CATEGORIES)
+    frame = _read_table(folder, EVALUATIONS, evaluations_schema(), _EVALUATION_CATEGORIES)
+    check_evaluations(folder, frame)
+    return frame
 
 
 def check(folder: RunFolder) -> None:

@@ -8,7 +8,7 @@ from tests.search import written_run
 
 def accuracy(algorithm, held_out, seed, number, step):
     best = number == (0 if algorithm == "ERM" else 3)
-    return 0.9 * best, 0.5
+    return 0.8 * best + 0.1, 0.5
 
 
 def notes_of(place, rho, **search):

@@ -256,7 +256,7 @@ def test_whole_numbers_that_another_program_wrote_as_doubles_are_read(folder):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (_column("state", pa.string(), "odd"), "a state that is none of completed"),
+        (_column("state", pa.string(), "odd"), "a value in state that is none of completed"),
         (lambda table: pa.concat_tables([table, table]), "is there twice"),
         (_column("number", pa.int64(), 7), "is not its study and number"),
     ],
@@ -267,3 +267,24 @@ def test_rows_that_no_run_writes_are_named(folder, change, named):
     pq.write_table(change(pq.read_table(file)), file)
     with pytest.raises(SteppeError, match=rf"trials, {TRIAL} .*{named}.*; put a copy"):
         read_trials(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("count", 0, "a count below 1"),
+        ("step", -10, "a step below 0"),
+        ("accuracy", 7.0, "an accuracy that is no fraction"),
+        ("weights", "odd", "a value in weights that is none of iterate, average"),
+        ("role", "odd", "a value in role that is none of source"),
+        ("split", "odd", "a value in split that is none of in, out"),
+        ("fold", "nowhere", "a fold that is not its domain"),
+    ],
+)
+def test_evaluations_that_no_run_writes_are_named(folder, name, value, named):
+    write_scores(folder, TRIAL, 0.5, float("nan"))
+    file = folder.path(f"evaluations/{TRIAL}.parquet")
+    table = pq.read_table(file)
+    pq.write_table(_column(name, table.schema.field(name).type, value)(table), file)
+    with pytest.raises(SteppeError, match=rf"evaluations, {TRIAL} has {named}.*; put a copy"):
+        tables.read_evaluations(folder)
