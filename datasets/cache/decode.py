@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from datasets import image_tree
-from datasets.cache.originals import REDUCED_BY, kept_size
+from datasets.cache.originals import BY_PROGRAM, REDUCED_BY, kept_size, opened
 from datasets.domain_dataset import DatasetError
 
 FULL = 65535
@@ -185,7 +185,7 @@ def _pixels(
 ) -> tuple[int, int, int, int, NDArray[np.uint8] | None]:
     """Fills `out`; returns the image's own width and height, its peak, frames and original."""
     size = (out.shape[1], out.shape[0])
-    with Image.open(io.BytesIO(data)) as image:
+    with opened(io.BytesIO(data)) as image:
         rgb, peak = to_rgb(image)
         own = image.size
         frames = 1
@@ -208,6 +208,8 @@ def _unidentified(data: bytes) -> str:
         return "empty"
     for name, (reader, accepts) in Image.OPEN.items():
         if accepts is not None and accepts(data[:16]) is True:
+            if name in BY_PROGRAM:
+                return f"an {name} file, for which Pillow starts another program"
             try:
                 reader(io.BytesIO(data), "")
             except Exception as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+from functools import cache
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,21 @@ from datasets.image_tree import ImageTree
 # Of Pillow's filters the one that keeps most of the detail that a crop of half the size shows.
 REDUCED_BY = Image.Resampling.LANCZOS
 LOOKED_AT = 32  # files of a domain whose headers say how large its originals are
+
+# Formats that are not opened: for EPS Pillow starts Ghostscript, and IPTC may hold an EPS.
+BY_PROGRAM = ("EPS", "IPTC")
+
+
+def opened(file: Path | IO[bytes]) -> Image.Image:
+    """An image of any format that Pillow reads by itself, whatever the file is called."""
+    return Image.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.preinit()  # the usual ones are tried first
+    Image.init()
+    return tuple(name for name in Image.ID if name not in BY_PROGRAM)
 
 
 def kept_size(width: int, height: int, side: int) -> tuple[int, int]:
@@ -46,7 +64,7 @@ def expected_bytes(tree: ImageTree, side: int) -> int:
             if file.bytes < 0:  # a pipe, whose opening may never end
                 continue
             place = tree.place(domain.name, file)
-            with contextlib.suppress(Exception), Image.open(place) as image:
+            with contextlib.suppress(Exception), opened(place) as image:
                 sizes.append(kept_bytes(*image.size, side))
         total += len(domain.files) * sum(sizes) / max(1, len(sizes))
     return int(total)

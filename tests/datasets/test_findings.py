@@ -80,15 +80,19 @@ def test_what_is_no_image_is_refused_or_left_out(mine: Path) -> None:
     (mine / "day" / "cat" / "pic_000.jpg").write_text("<html>404</html>")
     (mine / "day" / "cat" / "pic_002.jpg").write_bytes(b"")
     (mine / "day" / "cat" / "notes.txt").write_text("three of them")
+    (mine / "day" / "cat" / "pic_003.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n%%EndComments\n"
+    )
     (mine / "day" / "dog" / "gone.jpg").symlink_to(mine / "nowhere.jpg")
     with pytest.raises(DatasetError, match=r"unreadable \(1\): day/cat/notes.txt is no image"):
         load(mine)
     (mine / "day" / "cat" / "notes.txt").unlink()
-    with pytest.raises(DatasetError, match=r"unreadable \(3\)") as error:
+    with pytest.raises(DatasetError, match=r"unreadable \(4\)") as error:
         load(mine)
     for part in (
         "day/cat/pic_000.jpg: no image format known to Pillow; begins with '<html>404</h'",
         "day/cat/pic_002.jpg: empty",
+        "day/cat/pic_003.jpg: an EPS file, for which Pillow starts another program",
         "day/dog/gone.jpg: No such file",
     ):
         assert part in str(error.value)
