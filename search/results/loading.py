@@ -137,6 +137,8 @@ def read_sweep(folder: RunFolder) -> Sweep:
             raise ValueError("it has no dataset")
         sweep = sweep.of_earlier_run() if in_earlier_run(folder) else sweep
         studies(sweep)
+    except SteppeError:  # of another file
+        raise
     except (ValueError, OSError) as error:
         why = str(error)
         if isinstance(error, ValidationError):

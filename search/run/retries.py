@@ -59,15 +59,14 @@ class StoreError(SteppeError, OSError):
 def retry(
     do: Callable[[], T],
     what: str,
-    run: str,
     local: bool,
     on_wait: Callable[[], object] | None = None,
 ) -> T:
     """Returns what `do` returns, retrying for PATIENCE_SECONDS with growing waits.
 
-    what: completes "cannot WHAT" in messages. run: location of the run. local: whether it is on a
-    disk. on_wait: called before each wait. Raises FileNotFoundError at once, and StoreError for an
-    error that is not transient or that lasts.
+    what: completes "cannot WHAT" in messages. local: whether it is on a disk. on_wait: called
+    before each wait. Raises FileNotFoundError at once, and StoreError for an error that is not
+    transient or that lasts.
     """
     began, wait = time.monotonic(), FIRST_WAIT
     while True:
@@ -80,7 +79,7 @@ def retry(
             transient = is_transient(error, local)
             tried = time.monotonic() - began
             if not transient or tried + wait > PATIENCE_SECONDS:
-                raise _given_up(error, what, run, tried if transient else None) from error
+                raise _given_up(error, what, tried if transient else None) from error
             if wait == FIRST_WAIT:
                 log.warning("cannot %s: %s; retrying", what, reason(error))
         if on_wait is not None:
@@ -110,9 +109,9 @@ def reason(error: OSError) -> str:
     return re.split(r"; Details: | \(Request ID", text)[0].rstrip(".")
 
 
-def _given_up(error: OSError, what: str, run: str, tried: float | None) -> StoreError:
+def _given_up(error: OSError, what: str, tried: float | None) -> StoreError:
     long = "" if tried is None else f" (retried for {tried:.0f} s)"
     return StoreError(
         f"cannot {what}: {reason(error)}{long}; everything recorded so far is safe: when this is "
-        f"fixed, continue with `python -m search resume {run}`"
+        "fixed, give the same command again"
     )

@@ -193,7 +193,7 @@ class RunFolder:
         if not self._retries:
             return do()
         place = f"{self.uri.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
-        return retry(do, f"{verb} {place}", self.uri, self.local, self._on_wait)
+        return retry(do, f"{verb} {place}", self.local, self._on_wait)
 
     def _put(self, path: str, content: bytes) -> None:
         # An object appears when its stream closes. `with` would close, and publish, a broken one.

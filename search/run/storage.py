@@ -135,7 +135,7 @@ class FileJournal(JournalFileBackend):
             torn = True
             JournalFileBackend.append_logs(self, logs)
 
-        retry(append, f"write {self._file}", self._folder.uri, local=True)
+        retry(append, f"write {self._file}", local=True)
 
 
 class BlockJournal(BaseJournalBackend):

@@ -72,7 +72,7 @@ def test_patience_has_an_end_and_the_error_says_how_to_go_on(folder, failing):
     message = str(caught.value)
     begin = f"cannot write {folder.uri}/trials/part: No space left on device (retried for 0 s); "
     assert message.startswith(begin)
-    assert message.endswith(f"continue with `python -m search resume {folder.uri}`")
+    assert message.endswith("give the same command again")
 
 
 def test_what_no_waiting_mends_is_said_at_once(folder, failing):
