@@ -11,6 +11,7 @@ from search.errors import SteppeError
 from search.reproduce.recorded_trial import EndedRun, plain
 from search.results.candidates import result_rows
 from search.run.checkpoints import kept_weights
+from search.run.run_folder import EVALUATIONS
 from search.study.plan import StudyPlan, TrialSpec
 from search.study.study import Study
 from search.sweep.objectives import LEAVE_ONE_DOMAIN_OUT, oracles
@@ -126,6 +127,12 @@ def _candidates(run: EndedRun) -> dict[str, list[Candidate]]:
     found: dict[str, list[Candidate]] = {}
     for _, values in trials.iterrows():
         row = plain(values)
+        if row["trial"] not in pooled:
+            raise SteppeError(
+                f"{run.folder.path(EVALUATIONS)} has no validation accuracy of {row['trial']} at "
+                f"step {row['best_step']}, whose weights are kept; put a copy of its file back, or "
+                "delete its weights"
+            )
         candidate = Candidate(run.spec(row), row["objective"], pooled[row["trial"]], row["passes"])
         found.setdefault(row["study"], []).append(candidate)
     return found

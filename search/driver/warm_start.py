@@ -12,7 +12,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ import pandas as pd
 from search.errors import SteppeError
 from search.results.loading import read_sweep
 from search.run import manifest, tables
+from search.run.json_files import parse
 from search.run.run_folder import WARM_START, RunFolder
 from search.space.ranges import Fixed, Range, Value, show_value, text, value_in
 from search.study.plan import StudyPlan
@@ -29,6 +30,18 @@ from search.sweep.search_keys import WarmStart
 log = logging.getLogger("steppe")
 
 Setting = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    setting: Setting
+    behind: float = 0.0
+    trials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _File:
+    studies: dict[str, list[_Entry]]
 
 
 @dataclass
@@ -110,16 +123,13 @@ def recorded(folder: RunFolder) -> dict[str, list[Setting]]:
 def _recorded(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
     """The part `studies` of the file, whose entries have a setting each."""
     try:
-        studies = json.loads(folder.read_bytes(WARM_START))["studies"]
-        return {
-            study: [e | {"setting": dict(e["setting"])} for e in studies[study]]
-            for study in studies
-        }
+        studies = parse(folder.read_bytes(WARM_START), _File).studies
+        return {study: [asdict(entry) for entry in own] for study, own in studies.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise SteppeError(
-            f"{folder.path(WARM_START)} is damaged: {error!r}; put a copy back"
+            f"{folder.path(WARM_START)} is damaged: {error}; put a copy back"
         ) from error
 
 

@@ -47,6 +47,9 @@ class TrialCheckpoints:
             except TornCheckpoint as error:
                 self.notes.append(f"{name}: {error}")
                 continue
+            if "step" not in found:
+                self.notes.append(f"{name}: it is no checkpoint of a trial")
+                continue
             if newest is None or _progress(found) > _progress(newest):
                 newest, self._newest = found, name
         if self.notes:

@@ -146,7 +146,8 @@ def read_start(folder: RunFolder, run: Run) -> tuple[str, Start] | None:
         start = Start(found["tensors"], found["seconds"], found["passes"])
         whole = _changed(run.model) <= start.tensors.keys()
         return (found["trial"], start) if whole else None
-    except (FileNotFoundError, TornCheckpoint, KeyError):  # a damaged one is trained again
+    # A damaged one is trained again.
+    except (FileNotFoundError, TornCheckpoint, LookupError, AttributeError):
         return None
 
 

@@ -185,7 +185,11 @@ def test_a_run_that_is_none_or_maximized_something_else_is_refused(run, folder):
     written.write_text(written.read_text().replace(": training-domain", ": last-step"))
     with pytest.raises(SteppeError, match=r"maximized last-step, and .* maximizes training-"):
         found_by(later(run))
-    for damaged in (b"{}", b'{"studies": {"a": [{"setting": 5}]}}'):
+    for damaged in (
+        b"{}",
+        b'{"studies": {"a": [{"setting": {"lr": null}}]}}',
+        b'{"studies": {"a": [{"setting": 5}]}}',
+    ):
         folder.write_bytes(WARM_START, damaged)
         with pytest.raises(SteppeError, match=r"warm_start\.json is damaged"):
             warm_start.recorded(folder)
