@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -126,10 +127,10 @@ class Bench:
 
     def states(self, trials: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """The kept weights of trials, each read when its turn comes."""
-        shapes = {name: t.shape for name, t in self.scorer.network.state_dict().items()}
+        kinds = _kinds(self.scorer.network.state_dict())
         for trial in trials:
             state = _weights(self._folder, trial)
-            if {name: tensor.shape for name, tensor in state.items()} != shapes:
+            if _kinds(state) != kinds:
                 raise _damaged(self._folder, trial, "they are not of the run's model")
             if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
                 raise _damaged(self._folder, trial, "they hold numbers that are not finite")
@@ -247,6 +248,10 @@ def _validates(part: Part) -> bool:
 
 def _reported(part: Part) -> bool:
     return part.role == "held_out" or _validates(part)
+
+
+def _kinds(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    return {name: (tensor.shape, tensor.is_floating_point()) for name, tensor in state.items()}
 
 
 def _weights(folder: RunFolder, trial: str) -> dict[str, Tensor]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import datasets
@@ -103,6 +105,9 @@ def test_kept_weights_that_are_not_those_of_the_table_are_noticed(folder):
     text = exported(folder, code=1)
     assert " in the table" in text
     assert "as in the table" not in text
+    for change in (torch.Tensor.long, lambda tensor: tensor * float("nan")):
+        write_weights(folder, f"{STUDY}.0", {key: change(tensor) for key, tensor in state.items()})
+        assert re.search("featurizer.* holds .*delete", exported(folder, code=2))
     del state["classifier.bias"]
     write_weights(folder, f"{STUDY}.0", state)
     text = exported(folder, code=2)
