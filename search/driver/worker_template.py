@@ -154,7 +154,6 @@ def _fork(
         os.environ.update(request["environment"])
         os.chdir(request["folder"])
         threading.Thread(target=_end_with, args=[connection], daemon=True).start()
-        connection.settimeout(None)
         connection.sendall(BEGUN)
         sys.argv = request["arguments"]
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -203,6 +202,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     content = b""
     while len(content) < length and (more := connection.recv(length - len(content))):
         content += more
+    connection.settimeout(None)  # from now on it lasts as long as the worker
     request: dict[str, Any] = json.loads(content)
     return request, streams
 

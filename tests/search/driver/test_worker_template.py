@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import CHECKOUT, Command, command, end_all, wait_until
+from search.driver import worker_template
 
 pytestmark = [
     pytest.mark.slow,
@@ -125,6 +126,17 @@ def test_a_script_that_is_ended_before_it_asks_does_not_end_the_template(driver)
         connection.connect(shlex.split(driver.command)[-1])
     output, _ = driver.worker("one").communicate(timeout=PATIENCE)
     assert "torch" in output.split()
+
+
+def test_a_worker_may_outlive_the_time_that_a_request_has():
+    asking, asked = socket.socketpair()
+    with asking, asked:
+        worker_template._send(asking, {"folder": "/"}, worker_template.STREAMS)
+        request, streams = worker_template._receive(asked)
+        assert request == {"folder": "/"}
+        assert asked.gettimeout() is None  # else a worker ends itself in the middle of a trial
+        for stream in streams:
+            os.close(stream)
 
 
 def test_without_the_driver_a_worker_starts_as_ever_and_nothing_stays_behind(driver):
