@@ -202,10 +202,10 @@ def test_a_run_folder_that_cannot_be_written_stops_the_search_and_loses_nothing(
     assert done.exit_code == 2
     assert done.stderr.startswith("error: cannot ")
     assert str(in_the_way) in done.stderr
-    assert f"`python -m search resume {folder.uri}`" in done.stderr
+    assert "the same command again" in done.stderr
     in_the_way.rmdir()
     with without_ray():
-        printed("resume", folder.uri)
+        assert launch(sweep, tmp_path).exit_code == 0
     assert set(pd.read_parquet(f"{folder.uri}/trials")["state"]) == {"completed"}
     (trials,) = stored(folder).values()
     assert [state_of(trial) for trial in trials] == ["completed"] * 2
